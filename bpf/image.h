@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The image a process runs: the executable's path, its arguments, and what made its exec a secure one.
+ * All of it is read once per image, into the program's scratch slot; nothing here is hot.
+ */
+#ifndef __IMAGE_H__
+#define __IMAGE_H__
+
+#include "maps.h"
+#include <bpf/bpf_core_read.h>
+
+enum {
+	MAX_PATH_STEPS = PATH_SIZE / 2, /* the shortest component is "/x" */
+	MAX_CGROUP_STEPS = 64,
+	MAX_AUXV_STEPS = AUXV_SIZE,
+};
+
+static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
+{
+	return (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
+}
+
+/* Writes a name, and '/' before it, in front of the path. False when the path has no room left. */
+static __always_inline bool prepend(struct walk *walk, struct dentry *dentry)
+{
+	const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
+	__u32 length = BPF_CORE_READ(dentry, d_name.len);
+	__u32 start = walk->start;
+
+	if (length >= NAME_SIZE || start <= length || start > PATH_SIZE)
+		return false;
+	start -= length + 1;
+	walk->start = start;
+	walk->path[start & (PATH_SIZE - 1)] = '/';
+	bpf_probe_read_kernel(&walk->path[(start + 1) & (PATH_SIZE - 1)], length & (NAME_SIZE - 1), name);
+	return true;
+}
+
+/* One step of the kernel's own prepend_path() (fs/d_path.c). Returns 1 to stop. */
+static long walk_path_step(__u32 index, __u32 *slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
+	struct dentry *dentry, *parent;
+	struct mount *mount, *mount_parent;
+	struct walk *walk;
+
+	if (!scratch)
+		return 1;
+	walk = &scratch->walk;
+	/* Locals: an access through our own struct would be relocated against it. */
+	dentry = walk->dentry;
+	mount = walk->mount;
+	if (dentry == walk->root_dentry && mount == walk->root_mount) {
+		walk->complete = true;
+		return 1;
+	}
+	parent = BPF_CORE_READ(dentry, d_parent);
+	if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
+		mount_parent = BPF_CORE_READ(mount, mnt_parent);
+		if (mount_parent == mount) { /* outside the process's root */
+			walk->complete = true;
+			return 1;
+		}
+		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->mount = mount_parent;
+		return 0;
+	}
+	if (!prepend(walk, dentry))
+		return 1;
+	if (dentry == parent) { /* no parent at all: a memfd */
+		walk->complete = true;
+		return 1;
+	}
+	walk->dentry = parent;
+	return 0;
+}
+
+/* Fills scratch->walk with the executable's path as the process itself would name it. */
+static __always_inline void read_path(struct scratch *scratch, __u32 slot, struct task_struct *task,
+				      struct file *exe)
+{
+	struct walk *walk = &scratch->walk;
+	struct dentry *dentry = BPF_CORE_READ(exe, f_path.dentry);
+	struct inode *inode = BPF_CORE_READ(exe, f_inode);
+
+	walk->dentry = dentry;
+	walk->mount = mount_of(BPF_CORE_READ(exe, f_path.mnt));
+	walk->root_dentry = BPF_CORE_READ(task, fs, root.dentry);
+	walk->root_mount = mount_of(BPF_CORE_READ(task, fs, root.mnt));
+	walk->start = PATH_SIZE;
+	walk->name_length = BPF_CORE_READ(dentry, d_name.len);
+	walk->complete = false;
+	bpf_loop(MAX_PATH_STEPS, walk_path_step, &slot, 0);
+	if (!walk->complete)
+		scratch->record.flags |= PROCESS_PATH_INCOMPLETE;
+
+	/* As the kernel's d_unlinked(), and a memfd, which never had a parent. */
+	if (!BPF_CORE_READ(dentry, d_hash.pprev))
+		scratch->record.flags |= PROCESS_UNLINKED;
+	if (BPF_CORE_READ(inode, i_nlink) == 0)
+		scratch->record.secureexec |= SECUREEXEC_FILELESS_EXEC;
+}
+
+static long walk_auxv_step(__u32 index, __u32 *slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
+	__u32 at = 2 * (index & (MAX_AUXV_STEPS - 1));
+	__u64 type, value;
+
+	if (!scratch)
+		return 1;
+	if (scratch->auxv[0] >> 32) { /* no type is that large: a 32-bit program's 32-bit entries */
+		type = ((__u32 *)scratch->auxv)[at];
+		value = ((__u32 *)scratch->auxv)[at + 1];
+	} else {
+		type = scratch->auxv[at];
+		value = scratch->auxv[at + 1];
+	}
+	if (type == AT_NULL)
+		return 1;
+	if (type < MAX_AUXV_STEPS)
+		scratch->aux[type] = value;
+	return 0;
+}
+
+/*
+ * The ELF auxiliary vector is what the kernel told the program at exec about how it was started, whatever the
+ * process has done to its credentials since.
+ */
+static __always_inline void read_auxv(struct scratch *scratch, __u32 slot, struct mm_struct *mm)
+{
+	__builtin_memset(scratch->aux, 0, sizeof(scratch->aux));
+	bpf_probe_read_kernel(scratch->auxv, sizeof(scratch->auxv), mm->saved_auxv);
+	bpf_loop(MAX_AUXV_STEPS, walk_auxv_step, &slot, 0);
+}
+
+static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot, struct task_struct *task,
+					    struct mm_struct *mm, struct file *exe)
+{
+	__u16 mode = BPF_CORE_READ(exe, f_inode, i_mode);
+	const struct cred *cred = task->cred;
+	__u64 ambient = 0;
+	__u32 how = 0;
+
+	read_auxv(scratch, slot, mm);
+	if (!scratch->aux[AT_SECURE])
+		return;
+	if (mode & S_ISUID && scratch->aux[AT_UID] != scratch->aux[AT_EUID])
+		how |= SECUREEXEC_SETUID;
+	if (mode & S_ISGID && scratch->aux[AT_GID] != scratch->aux[AT_EGID])
+		how |= SECUREEXEC_SETGID;
+	/* Security modules ask for a secure exec, too: only capabilities that the file gave show that it did. */
+	bpf_probe_read_kernel(&ambient, sizeof(ambient), &cred->cap_ambient);
+	if (!how && scratch->aux[AT_UID] && scratch->record.credentials.cap_permitted & ~ambient)
+		how |= SECUREEXEC_FILE_CAPS;
+	scratch->record.secureexec |= how;
+}
+
+static long walk_cgroup_step(__u32 index, __u32 *slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
+	struct kernfs_node *node, *parent;
+	__u32 length;
+	long n;
+
+	if (!scratch)
+		return 1;
+	node = scratch->kernfs_node;
+	if (bpf_core_field_exists(struct kernfs_node___v6_15, __parent))
+		parent = BPF_CORE_READ((struct kernfs_node___v6_15 *)node, __parent);
+	else
+		parent = BPF_CORE_READ(node, parent);
+	if (!parent) /* the root has no name */
+		return 1;
+	length = scratch->cgroup_length;
+	if (length >= CGROUP_SIZE - NAME_SIZE)
+		return 1;
+	n = bpf_probe_read_kernel_str(&scratch->strings[length], NAME_SIZE, BPF_CORE_READ(node, name));
+	if (n <= 0 || n > NAME_SIZE)
+		return 1;
+	length += n;
+	scratch->strings[(length - 1) & (CGROUP_SIZE - 1)] = '/'; /* in place of the NUL */
+	scratch->cgroup_length = length;
+	scratch->kernfs_node = parent;
+	return 0;
+}
+
+/* Writes the names of the cgroup's path, from the leaf up, to the start of strings. Returns their length. */
+static __always_inline __u32 read_cgroup(struct scratch *scratch, __u32 slot, struct task_struct *task)
+{
+	scratch->kernfs_node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
+	scratch->cgroup_length = 0;
+	bpf_loop(MAX_CGROUP_STEPS, walk_cgroup_step, &slot, 0);
+	return scratch->cgroup_length & (CGROUP_SIZE - 1);
+}
+
+/* Appends argv, as it stands in the process's memory, at offset in strings. Returns its length. */
+static __always_inline __u32 read_args(struct scratch *scratch, __u32 offset, struct mm_struct *mm)
+{
+	__u64 start = mm->arg_start, length = mm->arg_end - start;
+
+	if (length > ARGS_SIZE) {
+		length = ARGS_SIZE;
+		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;
+	}
+	if (offset > CGROUP_SIZE + PATH_SIZE)
+		return 0;
+	if (bpf_probe_read_user(&scratch->strings[offset], length, (void *)start)) {
+		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE; /* paged out; user space asks /proc */
+		return 0;
+	}
+	return length;
+}
+
+#endif

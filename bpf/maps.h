@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Every map and global. User space sets the sizes of events and of the filters before load. */
+#ifndef __MAPS_H__
+#define __MAPS_H__
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "records.h"
+
+const volatile struct settings settings SEC(".rodata.settings");
+struct control control SEC(".data.control");
+struct losses losses SEC(".data.losses");
+__u64 next_process_id = 1;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} events SEC(".maps");
+
+/*
+ * A connection as it was opened: the event to send again at its close, when the socket itself may have lost its ends
+ * (a refused connect is disconnected before it is closed). No process_id: not reported, nothing to close.
+ */
+union event {
+	struct event_head head;
+	struct ipv4_event ipv4;
+	struct ipv6_event ipv6;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, union event);
+} connections SEC(".maps");
+
+/* What was last told of a process, kept with its thread group's leader. */
+struct process {
+	__u64 id;
+	__u64 exec_id;
+	__u64 cgroups; /* css_set */
+	struct credentials credentials;
+	__u8 described; /* its record was sent */
+	__u8 passes;	/* the process filter's verdict */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct process);
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct ipv4_cidr_key);
+	__type(value, __u8);
+} ipv4_cidrs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct ipv6_cidr_key);
+	__type(value, __u8);
+} ipv6_cidrs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct id_key);
+	__type(value, __u8);
+} process_ids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u8[NAME_SIZE]);
+	__type(value, __u8);
+} binary_names SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u8[BINARY_PATH_SIZE]);
+	__type(value, __u8);
+} binary_paths SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct binary_prefix_key);
+	__type(value, __u8);
+} binary_prefixes SEC(".maps");
+
+/*
+ * A program may be preempted, but the kernel never runs the same program twice at once on one CPU
+ * (the second run is skipped and counted in the program's recursion_misses): one slot for each program
+ * and CPU is a program's own.
+ */
+enum slot {
+	SLOT_TCP_V4_CONNECT,
+	SLOT_TCP_V6_CONNECT,
+	SLOT_INET_CSK_ACCEPT,
+	SLOT_TCP_CLOSE,
+	SLOTS,
+};
+
+/* The walk from the executable's dentry up to the process's root, in map memory: the verifier does not follow it. */
+struct walk {
+	struct dentry *dentry;
+	struct mount *mount;
+	struct dentry *root_dentry;
+	struct mount *root_mount;
+	__u32 start;		       /* offset in path of the part written so far */
+	__u32 name_length;	       /* of the executable's own name */
+	__u8 complete;
+	__u8 path[PATH_SIZE + NAME_SIZE]; /* written from the end of PATH_SIZE backwards */
+};
+
+enum { AUXV_SIZE = 32 };
+
+struct scratch {
+	struct process_record record;
+	__u8 strings[CGROUP_SIZE + PATH_SIZE + ARGS_SIZE]; /* follows the record, sent with it */
+	struct walk walk;
+	struct kernfs_node *kernfs_node;
+	__u32 cgroup_length;
+	union {
+		__u64 auxv[2 * AUXV_SIZE]; /* pairs of type and value */
+		__u8 name[NAME_SIZE];
+		__u8 binary_path[BINARY_PATH_SIZE];
+		struct binary_prefix_key binary_prefix;
+	};
+	__u64 aux[AUXV_SIZE]; /* auxv's values by type */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+#endif

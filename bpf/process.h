@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Who does it: the current process's id, its record sent before the id is first used. */
+#ifndef __PROCESS_H__
+#define __PROCESS_H__
+
+#include "filter.h"
+#include "image.h"
+
+enum {
+	NO_AUID = 0xffffffff, /* what the kernel says of a process that never logged in; also without CONFIG_AUDIT */
+};
+
+/* What identify() returns besides ids, which begin at 1. */
+#define REJECTED 0ULL
+#define LOST (~0ULL)
+
+#define CAPABILITIES(cred, set)                                                                    \
+	(bpf_core_field_exists((cred)->set.val) ?                                                  \
+		 (cred)->set.val :                                                                 \
+		 (__u64)((const struct cred___v6_1 *)(cred))->set.cap[1] << 32 |                   \
+			 ((const struct cred___v6_1 *)(cred))->set.cap[0])
+
+/*
+ * Compared by value: the address of a freed cred may come back with other credentials in it.
+ * The current thread's own, which glibc keeps alike in all threads, but the kernel does not.
+ */
+static __always_inline void read_credentials(struct credentials *credentials, struct task_struct *task)
+{
+	const struct cred *cred = task->cred;
+
+	credentials->uid = cred->uid.val;
+	credentials->euid = cred->euid.val;
+	credentials->gid = cred->gid.val;
+	credentials->egid = cred->egid.val;
+	credentials->auid = bpf_core_field_exists(task->loginuid) ? task->loginuid.val : NO_AUID;
+	credentials->reserved_credentials = 0;
+	credentials->cap_inheritable = CAPABILITIES(cred, cap_inheritable);
+	credentials->cap_permitted = CAPABILITIES(cred, cap_permitted);
+	credentials->cap_effective = CAPABILITIES(cred, cap_effective);
+}
+
+static __always_inline bool is_known(const struct process *process, const struct task_struct *leader,
+				     const struct credentials *credentials)
+{
+	const struct credentials *known = &process->credentials;
+
+	return process->id >= control.oldest_process_id && process->exec_id == leader->self_exec_id &&
+	       process->cgroups == (__u64)leader->cgroups && known->uid == credentials->uid &&
+	       known->euid == credentials->euid && known->gid == credentials->gid &&
+	       known->egid == credentials->egid && known->auid == credentials->auid &&
+	       known->cap_inheritable == credentials->cap_inheritable &&
+	       known->cap_permitted == credentials->cap_permitted &&
+	       known->cap_effective == credentials->cap_effective;
+}
+
+/* Sends scratch->record with its strings. False when the ring buffer is full. */
+static __always_inline bool send_record(struct scratch *scratch, __u32 slot, struct task_struct *task,
+					struct mm_struct *mm)
+{
+	struct process_record *record = &scratch->record;
+	__u32 cgroup, path = 0, args = 0;
+	__u64 size;
+
+	cgroup = read_cgroup(scratch, slot, task);
+	if (mm) {
+		path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
+		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
+				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
+		args = read_args(scratch, cgroup + path, mm);
+	}
+	record->cgroup_length = cgroup;
+	record->path_length = path;
+	record->args_length = args;
+	if (record->flags & PROCESS_PATH_INCOMPLETE)
+		__sync_fetch_and_add(&losses.path_incomplete, 1);
+	if (record->flags & PROCESS_ARGS_INCOMPLETE)
+		__sync_fetch_and_add(&losses.args_incomplete, 1);
+	size = sizeof(*record) + cgroup + path + args;
+	if (size > sizeof(*record) + sizeof(scratch->strings))
+		return false;
+	return !bpf_ringbuf_output(&events, record, size, 0);
+}
+
+static __always_inline void start_record(struct process_record *record, struct task_struct *task,
+					 struct task_struct *leader, const struct credentials *credentials)
+{
+	record->type = RECORD_PROCESS;
+	record->flags = 0;
+	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
+	record->image_of = 0;
+	record->start_time_ns = leader->start_boottime;
+	record->credentials = *credentials;
+	record->pid = leader->tgid;
+	record->ppid = leader->real_parent->tgid;
+	record->secureexec = 0;
+	record->reserved = 0;
+	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
+}
+
+static __always_inline bool passes_process_filter(struct scratch *scratch, struct mm_struct *mm)
+{
+	bool match = matches_ids(&scratch->record.credentials) &&
+		     (!filters_binary() || (mm && matches_binary(scratch)));
+
+	return match == (settings.process_filter.mode == FILTER_ALLOW);
+}
+
+/* Describes the current process to user space. Returns its new id, REJECTED or LOST. */
+static __always_inline __u64 describe(__u32 slot, struct process *process, struct task_struct *task,
+				      const struct credentials *credentials, bool judge, __u64 image_of)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct task_struct *leader = task->group_leader;
+	struct mm_struct *mm = task->mm;
+	bool passes = true, wanted;
+	struct file *exe;
+
+	if (!scratch)
+		return LOST;
+	start_record(&scratch->record, task, leader, credentials);
+	exe = mm ? mm->exe_file : NULL;
+	if (exe) {
+		read_path(scratch, slot, task, exe);
+		read_secureexec(scratch, slot, task, mm, exe);
+	} else {
+		mm = NULL;
+		scratch->record.flags |= PROCESS_NO_IMAGE;
+		scratch->record.image_of = image_of;
+	}
+	if (settings.process_filter.mode != FILTER_OFF)
+		passes = passes_process_filter(scratch, mm);
+	wanted = passes || !judge;
+	if (wanted && !send_record(scratch, slot, task, mm))
+		return LOST;
+	if (process) {
+		process->exec_id = leader->self_exec_id;
+		process->cgroups = (__u64)leader->cgroups;
+		process->credentials = *credentials;
+		process->passes = passes;
+		process->described = wanted;
+		process->id = scratch->record.process_id;
+	}
+	return wanted ? scratch->record.process_id : REJECTED;
+}
+
+/*
+ * The current process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
+ * no room for its record.
+ */
+static __always_inline __u64 identify(__u32 slot, bool judge, __u64 image_of)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *leader = task->group_leader;
+	struct credentials credentials;
+	struct process *process;
+
+	/* NULL when memory is short (or, on 6.1, storage is busy on this CPU): described again each time. */
+	process = bpf_task_storage_get(&processes, leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	read_credentials(&credentials, task);
+	if (process && is_known(process, leader, &credentials)) {
+		if (judge && !process->passes)
+			return REJECTED;
+		if (process->described)
+			return process->id;
+	}
+	if (process && process->id)
+		image_of = process->id;
+	return describe(slot, process, task, &credentials, judge, image_of);
+}
+
+#endif

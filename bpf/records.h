@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What crosses between the kernel and user space: ring-buffer records, settings, losses.
+ * The one truth for the layout: src/netmon/layout.py is generated from these structs.
+ * Fixed-width fields, explicit padding, native byte order unless a field says otherwise.
+ */
+#ifndef __RECORDS_H__
+#define __RECORDS_H__
+
+enum limit {
+	COMM_SIZE = 16,
+	NAME_SIZE = 256,	/* NAME_MAX and a NUL */
+	PATH_SIZE = 4096,	/* PATH_MAX */
+	ARGS_SIZE = 8192,
+	CGROUP_SIZE = 1024,
+	BINARY_PATH_SIZE = 512, /* longest key that a hash map takes (MAX_BPF_STACK) */
+	BINARY_PREFIX_SIZE = 256, /* longest key that an LPM trie takes (LPM_DATA_SIZE_MAX) */
+};
+
+/* The first byte of each record. */
+enum record_type {
+	RECORD_PROCESS = 1,
+	RECORD_ESTABLISH = 2,
+	RECORD_ACCEPT = 3,
+	RECORD_CLOSE = 4,
+};
+
+enum family {
+	FAMILY_IPV4 = 0,
+	FAMILY_IPV6 = 1,
+};
+
+enum direction {
+	DIRECTION_INGRESS = 0,
+	DIRECTION_EGRESS = 1,
+};
+
+enum end {
+	END_SRC = 0,
+	END_DST = 1,
+};
+
+/* Each connection event begins with this. Ports are in host order, addresses in network order. */
+struct event_head {
+	__u8 type;
+	__u8 family;
+	__u16 sport;
+	__u16 dport;
+	__u16 reserved;
+	__u32 tid;
+	__u32 reserved_too;
+	__u64 timestamp_ns; /* CLOCK_BOOTTIME */
+	__u64 process_id;
+	__u64 cookie;
+};
+
+struct ipv4_event {
+	struct event_head head;
+	__u8 saddr[4];
+	__u8 daddr[4];
+};
+
+struct ipv6_event {
+	struct event_head head;
+	__u8 saddr[16];
+	__u8 daddr[16];
+};
+
+enum secureexec {
+	SECUREEXEC_SETUID = 1,
+	SECUREEXEC_SETGID = 2,
+	SECUREEXEC_FILE_CAPS = 4,
+	SECUREEXEC_FILELESS_EXEC = 8,
+};
+
+enum process_flag {
+	PROCESS_NO_IMAGE = 1,	     /* no mm: exiting, or a kernel thread */
+	PROCESS_UNLINKED = 2,	     /* the executable's path is gone */
+	PROCESS_PATH_INCOMPLETE = 4, /* only the last part of the path fits */
+	PROCESS_ARGS_INCOMPLETE = 8, /* longer than ARGS_SIZE, or paged out */
+};
+
+struct credentials {
+	__u32 uid;
+	__u32 euid;
+	__u32 gid;
+	__u32 egid;
+	__u32 auid;
+	__u32 reserved_credentials;
+	__u64 cap_inheritable;
+	__u64 cap_permitted;
+	__u64 cap_effective;
+};
+
+/*
+ * A process, once per image (exec) and credentials, before the first event that names its id.
+ * After it come, with nothing between them: the cgroup's names from the leaf up, each followed by '/';
+ * the executable's path; argv, its strings ended by NUL.
+ */
+struct process_record {
+	__u8 type;
+	__u8 flags; /* enum process_flag */
+	__u16 cgroup_length;
+	__u16 path_length;
+	__u16 args_length;
+	__u64 process_id;
+	__u64 image_of; /* PROCESS_NO_IMAGE: the process whose image this one most likely shares, or 0 */
+	__u64 start_time_ns; /* CLOCK_BOOTTIME */
+	struct credentials credentials;
+	__u32 pid;
+	__u32 ppid;
+	__u32 secureexec; /* enum secureexec */
+	__u32 reserved;
+	__u8 comm[COMM_SIZE];
+};
+
+enum filter_mode {
+	FILTER_OFF = 0,
+	FILTER_ALLOW = 1,
+	FILTER_DENY = 2,
+};
+
+struct ip_filter {
+	__u8 mode; /* enum filter_mode */
+	__u8 src;  /* is there a src_ip list? */
+	__u8 dst;
+	__u8 reserved;
+};
+
+struct process_filter {
+	__u8 mode; /* enum filter_mode */
+	__u8 uid;  /* is there a uid list? and so on */
+	__u8 euid;
+	__u8 auid;
+	__u8 name;
+	__u8 prefix;
+	__u8 path;
+	__u8 reserved;
+};
+
+/* Set between open and load: frozen, so the verifier drops the branches not taken. */
+struct settings {
+	struct ip_filter ip_filters[2][2]; /* [enum direction][enum family] */
+	struct process_filter process_filter;
+};
+
+/* Shared with user space while running. */
+struct control {
+	/* Processes described under an older id are described again: user space has let them go. */
+	__u64 oldest_process_id;
+};
+
+struct losses {
+	__u64 ring_full;       /* events that found no room in the ring buffer */
+	__u64 no_storage;      /* connections without socket storage: their close is not reported */
+	__u64 path_incomplete; /* processes with part of their path */
+	__u64 args_incomplete; /* processes with part of their arguments */
+};
+
+enum id_kind {
+	ID_UID = 0,
+	ID_EUID = 1,
+	ID_AUID = 2,
+};
+
+struct id_key {
+	__u32 kind; /* enum id_kind */
+	__u32 id;
+};
+
+/* LPM keys: the prefix length in bits, then the list's number (big endian), then the address. */
+struct ipv4_cidr_key {
+	__u32 prefixlen;
+	__u8 list[4];
+	__u8 address[4];
+};
+
+struct ipv6_cidr_key {
+	__u32 prefixlen;
+	__u8 list[4];
+	__u8 address[16];
+};
+
+struct binary_prefix_key {
+	__u32 prefixlen;
+	__u8 prefix[BINARY_PREFIX_SIZE];
+};
+
+_Static_assert(sizeof(struct event_head) == 40, "padding");
+_Static_assert(sizeof(struct ipv4_event) == 48, "padding");
+_Static_assert(sizeof(struct ipv6_event) == 72, "padding");
+_Static_assert(sizeof(struct process_record) == 112, "padding");
+
+#endif

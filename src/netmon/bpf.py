@@ -1,0 +1,217 @@
+"""libbpf's objects with Python's manners: context managers, bytes, exceptions."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from netmon import libbpf
+from netmon.errors import BpfError, NetmonError
+
+# Returned by the ring buffer's callback to stop; libbpf has its own codes below 4096.
+ENOUGH = -100_000
+
+
+class Handle:
+    """A pointer of libbpf's that is freed once, and not used after that."""
+
+    def __init__(self, pointer: Any, free: str) -> None:
+        self._pointer = pointer
+        self._free = free
+
+    @property
+    def pointer(self) -> Any:
+        if self._pointer is None:
+            raise NetmonError(f"{type(self).__name__} is closed")
+        return self._pointer
+
+    @property
+    def closed(self) -> bool:
+        return self._pointer is None
+
+    def close(self) -> None:
+        """Free it. Twice is fine."""
+        pointer, self._pointer = self._pointer, None
+        if pointer is not None:
+            libbpf.call("close", self._free, pointer)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Link(Handle):
+    """An attached program; closing detaches it. The kernel does, too, when this process ends."""
+
+
+@dataclass(frozen=True)
+class ProgramInfo:
+    """What the kernel says of a loaded program. Times count while kernel.bpf_stats_enabled is on."""
+
+    name: str
+    run_count: int
+    run_time_ns: int
+    recursion_misses: int
+    verified_instructions: int
+    translated_bytes: int
+    native_bytes: int
+
+
+class BpfObject(Handle):
+    """A compiled BPF object: opened, configured, loaded, attached.
+
+    Not to be used by two threads at once. Maps and programs live as long as it does.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        """Open the object file in data; its global data's maps get name as a prefix. Raises BpfError."""
+        options = libbpf.bpf_object_open_opts(ctypes.sizeof(libbpf.bpf_object_open_opts), name.encode())
+        self.name = name
+        super().__init__(
+            libbpf.call(f"open {name}", "bpf_object__open_mem", data, len(data), ctypes.byref(options)),
+            "bpf_object__close",
+        )
+
+    def load(self) -> None:
+        """Load maps and programs into the kernel. Raises BpfError, VerifierError for a rejected program."""
+        libbpf.call(f"load {self.name}", "bpf_object__load", self.pointer)
+
+    def program(self, name: str) -> Any:
+        """Return libbpf's program of that name."""
+        return libbpf.call(f"find program {name}", "bpf_object__find_program_by_name", self.pointer, name.encode())
+
+    def map(self, name: str) -> Any:
+        """Return libbpf's map of that name; a data section's map is named like the section."""
+        return libbpf.call(f"find map {name}", "bpf_object__find_map_by_name", self.pointer, name.encode())
+
+    def set_autoload(self, program: str, enabled: bool) -> None:
+        """Choose, before load(), whether a program is loaded."""
+        libbpf.call(f"choose {program}", "bpf_program__set_autoload", self.program(program), enabled)
+
+    def set_max_entries(self, map_name: str, count: int) -> None:
+        """Size a map, before load()."""
+        libbpf.call(f"size map {map_name}", "bpf_map__set_max_entries", self.map(map_name), count)
+
+    def set_initial_value(self, section: str, value: bytes) -> None:
+        """Set a whole data section, before load()."""
+        libbpf.call(f"set {section}", "bpf_map__set_initial_value", self.map(section), value, len(value))
+
+    def data(self, section: str) -> memoryview:
+        """Return a writable data section's memory, shared with the kernel, after load().
+
+        A mapping of its own, which lives until released. libbpf's own view of the section is of no use here:
+        before 1.4 libbpf leaves it apart from the kernel's, unless a generated skeleton joins the two.
+        """
+        operation = f"map {section}"
+        size = libbpf.call(operation, "bpf_map__value_size", self.map(section))
+        try:
+            return memoryview(mmap.mmap(self.map_fd(section), size))
+        except OSError as error:
+            raise BpfError(error.errno or errno.EINVAL, operation) from None
+
+    def map_fd(self, name: str) -> int:
+        """Return a loaded map's file descriptor, which stays this object's."""
+        return int(libbpf.call(f"use map {name}", "bpf_map__fd", self.map(name)))
+
+    def attach(self, program: str) -> Link:
+        """Attach a loaded program to what its section names."""
+        pointer = libbpf.call(f"attach {program}", "bpf_program__attach", self.program(program))
+        return Link(pointer, "bpf_link__destroy")
+
+    def program_info(self, program: str) -> ProgramInfo:
+        """Return what the kernel says of a loaded program."""
+        info = libbpf.bpf_prog_info()
+        size = ctypes.c_uint32(ctypes.sizeof(info))
+        fd = libbpf.call(f"use program {program}", "bpf_program__fd", self.program(program))
+        libbpf.call(
+            f"ask about program {program}",
+            "bpf_obj_get_info_by_fd",
+            fd,
+            ctypes.byref(info),
+            ctypes.byref(size),
+        )
+        return ProgramInfo(
+            name=program,
+            run_count=info.run_cnt,
+            run_time_ns=info.run_time_ns,
+            recursion_misses=info.recursion_misses,
+            verified_instructions=info.verified_insns,
+            translated_bytes=info.xlated_prog_len,
+            native_bytes=info.jited_prog_len,
+        )
+
+
+def update_map(fd: int, keys: Sequence[bytes], value: bytes) -> None:
+    """Give each key, all of one size, the same value: in one call where the kernel can. Raises BpfError."""
+    if not keys:
+        return
+    count = ctypes.c_uint32(len(keys))
+    try:
+        libbpf.call(
+            "fill map",
+            "bpf_map_update_batch",
+            fd,
+            b"".join(keys),
+            value * len(keys),
+            ctypes.byref(count),
+            None,
+        )
+    except BpfError as error:
+        # Not every map type of every kernel has it.
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, 524):
+            raise
+        for key in keys:
+            libbpf.call("fill map", "bpf_map_update_elem", fd, key, value, 0)
+
+
+class RingBuffer(Handle):
+    """Reads a ring-buffer map. For one thread at a time."""
+
+    def __init__(self, map_fd: int) -> None:
+        self._records: list[bytes] = []
+        self._limit = 0
+        self._error: BaseException | None = None
+        # Kept: libbpf calls it for as long as the ring buffer lives.
+        self._callback = libbpf.sample_fn(self._take)
+        super().__init__(
+            libbpf.call("open ring buffer", "ring_buffer__new", map_fd, self._callback, None, None),
+            "ring_buffer__free",
+        )
+
+    def fileno(self) -> int:
+        """Return a file descriptor that is readable when records wait."""
+        return int(libbpf.call("wait for ring buffer", "ring_buffer__epoll_fd", self.pointer))
+
+    def consume(self, limit: int) -> list[bytes]:
+        """Return the records that wait, at most limit of them; the others wait on. Never blocks."""
+        self._records, self._limit = [], limit
+        library = libbpf.library()
+        result = library.ring_buffer__consume(self.pointer)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if result < 0 and result != ENOUGH:
+            raise libbpf.make_error(-result, "read ring buffer", "")
+        return self._records
+
+    def _take(self, _context: int, data: int, size: int) -> int:
+        # An exception must not leave a callback: libbpf would take its trace for a count.
+        try:
+            records = self._records
+            records.append(ctypes.string_at(data, size))
+            return ENOUGH if len(records) >= self._limit else 0
+        except BaseException as error:
+            self._error = error
+            return ENOUGH

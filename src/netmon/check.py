@@ -1,0 +1,140 @@
+"""What netmon needs of a host, need by need: for `netmon check`, and to explain a failed start."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from netmon import libbpf
+from netmon.config import Config
+from netmon.errors import BpfError, KernelError, NetmonError
+from netmon.probes import KERNEL_BTF, Probes
+
+MINIMUM_KERNEL = (6, 2)
+ANY_KERNEL_HINT = "run 6.2 or newer, or try this one with --any-kernel (NETMON_ANY_KERNEL=1)"
+
+# capability.h. CAP_SYS_ADMIN stands for both, as it did before 5.8.
+CAP_SYS_ADMIN = 21
+NEEDED_CAPABILITIES = {"CAP_PERFMON": 38, "CAP_BPF": 39}
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing netmon needs: whether it is there, what was found, and what to do when it is not."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def parse_release(release: str) -> tuple[int, int]:
+    """Return a kernel release's first two numbers. Raises ValueError when it has none."""
+    match = re.match(r"(\d+)\.(\d+)", release)
+    if not match:
+        raise ValueError(f"{release!r} is not a kernel release")
+    return int(match[1]), int(match[2])
+
+
+def check_kernel(release: str, any_kernel: bool = False) -> Need:
+    """release: as uname -r prints it."""
+    found = parse_release(release)
+    ok = found >= MINIMUM_KERNEL
+    if any_kernel and not ok:
+        return Need("kernel", True, f"Linux {release}, older than 6.2, as asked for")
+    return Need("kernel", ok, f"Linux {release}" + (", older than 6.2" if not ok else ""), ANY_KERNEL_HINT)
+
+
+def require_kernel(release: str) -> None:
+    """Raise KernelError unless netmon supports the kernel."""
+    need = check_kernel(release)
+    if not need.ok:
+        raise KernelError(f"{need.detail}: {need.remedy}")
+
+
+def missing_capabilities(status: str) -> list[str]:
+    """Return which capabilities /proc/self/status shows to be missing."""
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    effective = int(match[1], 16) if match else 0
+    if effective >> CAP_SYS_ADMIN & 1:
+        return []
+    return [name for name, bit in NEEDED_CAPABILITIES.items() if not effective >> bit & 1]
+
+
+def check_capabilities(status: str) -> Need:
+    """status: the text of /proc/self/status."""
+    missing = missing_capabilities(status)
+    detail = f"{' and '.join(missing)} missing" if missing else "CAP_BPF and CAP_PERFMON"
+    return Need("capabilities", not missing, detail, "run as root, or grant the missing capabilities")
+
+
+def check_lockdown(text: str) -> Need:
+    """text: of /sys/kernel/security/lockdown, such as "none [integrity] confidentiality"; empty without it."""
+    match = re.search(r"\[(\w+)\]", text)
+    mode = match[1] if match else "none"
+    remedy = "boot with lockdown=integrity or less: this mode keeps programs from reading kernel memory"
+    return Need("lockdown", mode != "confidentiality", mode, remedy)
+
+
+def _check_btf() -> Need:
+    found = os.access(KERNEL_BTF, os.R_OK)
+    detail = str(KERNEL_BTF) + ("" if found else " is missing or not readable")
+    return Need("BTF", found, detail, "run a kernel built with CONFIG_DEBUG_INFO_BTF")
+
+
+def _check_libbpf() -> Need:
+    try:
+        return Need("libbpf", True, f"version {libbpf.version()}")
+    except NetmonError as error:
+        return Need("libbpf", False, "not usable", str(error))
+
+
+def _check_programs() -> Need:
+    """Load netmon's own programs, and let them go without attaching."""
+    name = "tracing programs"
+    try:
+        Probes(Config.everything(), ring_size=4096).close()
+    except BpfError as error:
+        return Need(name, False, str(error), explain_refusal(error))
+    except NetmonError as error:
+        return Need(name, False, str(error))
+    return Need(name, True, "netmon's programs load")
+
+
+def explain_refusal(error: BpfError) -> str:
+    """Return what most likely made the kernel refuse, and what to do."""
+    missing = missing_capabilities(_read("/proc/self/status"))
+    if missing:
+        return f"{' and '.join(missing)} missing: run as root, or grant the missing capabilities"
+    lockdown = check_lockdown(_read("/sys/kernel/security/lockdown"))
+    if not lockdown.ok:
+        return f"kernel lockdown: {lockdown.remedy}"
+    if error.errno in (1, 13) and not error.log.count("BEGIN PROG LOAD LOG"):
+        return (
+            "the capabilities are there: this kernel, a security module or the container's seccomp profile "
+            "forbids tracing programs"
+        )
+    return ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def check_host(any_kernel: bool = False) -> list[Need]:
+    """Return every need, met or not; none hides another."""
+    checks: tuple[Callable[[], Need], ...] = (
+        lambda: check_kernel(os.uname().release, any_kernel),
+        _check_btf,
+        lambda: check_capabilities(_read("/proc/self/status")),
+        lambda: check_lockdown(_read("/sys/kernel/security/lockdown")),
+        _check_libbpf,
+        _check_programs,
+    )
+    return [check() for check in checks]

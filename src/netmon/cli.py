@@ -1,0 +1,193 @@
+"""The netmon command: parses, calls, reports, and maps errors to exit codes.
+
+Standard output carries results only (events, schemas, the check's table); everything else goes to standard error.
+Exit codes: 0 fine, 1 failed while running, 2 bad usage or configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from netmon import Config, ConfigError, Losses, Monitor, NetmonError, __version__
+from netmon.check import check_host
+from netmon.config import config_schema
+from netmon.events import event_schema
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+FILTER_FLAGS = ("src_ip", "dst_ip", "uid", "euid", "auid", "name", "prefix", "path")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except ConfigError as error:
+        return _fail(error, EXIT_USAGE)
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python must not try to flush what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except (NetmonError, OSError) as error:
+        return _fail(error, EXIT_FAILED)
+
+
+def _say(text: object) -> None:
+    print(f"netmon: {text}", file=sys.stderr, flush=True)
+
+
+def _fail(error: Exception, code: int) -> int:
+    for line in str(error).splitlines():
+        _say(line)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    any_kernel = options.any_kernel or os.environ.get("NETMON_ANY_KERNEL") == "1"
+    monitor = Monitor(_config(options), any_kernel=any_kernel)
+    _stop_on_signals(monitor)
+    count = 0
+    with monitor:
+        _say("ready")
+        for lines in monitor.json_lines():
+            if lines:
+                sys.stdout.buffer.write("".join(lines).encode())
+                sys.stdout.buffer.flush()
+                count += len(lines)
+    _say(_summary(count, monitor.losses))
+    return EXIT_OK
+
+
+def _stop_on_signals(monitor: Monitor) -> None:
+    """Stop at the first SIGINT or SIGTERM; a second one, should output be stuck, kills as usual."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        monitor.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _summary(count: int, losses: Losses) -> str:
+    reasons = ", ".join(f"{value} {name}" for name, value in losses.reasons() if value)
+    return f"{count} events, {losses.events} lost" + (f" ({reasons})" if reasons else "")
+
+
+def _config(options: argparse.Namespace) -> Config:
+    flags = [flag for flag in FILTER_FLAGS if getattr(options, flag)]
+    flags += [flag for flag in ("ingress", "egress", "deny_ip", "deny_process") if getattr(options, flag)]
+    if options.config is None:
+        return config_from_flags(vars(options))
+    if flags:
+        raise ConfigError([f"--config and --{flags[0].replace('_', '-')} exclude each other"])
+    return Config.from_yaml(options.config)
+
+
+def config_from_flags(options: dict[str, Any]) -> Config:
+    """Return the configuration that `netmon run`'s filter flags describe: as the YAML would, under the same checks."""
+    filters: dict[str, Any] = {}
+    for family, is_ipv6 in (("ipv4_filter", False), ("ipv6_filter", True)):
+        lists = {
+            end: [address for address in options[end] if (":" in address) == is_ipv6] for end in ("src_ip", "dst_ip")
+        }
+        if any(lists.values()):
+            filters[family] = {
+                **{k: v for k, v in lists.items() if v},
+                "deny_list": options["deny_ip"],
+            }
+    both = options["ingress"] == options["egress"]
+    config: dict[str, Any] = {
+        direction: {"enabled": True, **filters} for direction in ("ingress", "egress") if both or options[direction]
+    }
+    process = {key: options[key] for key in ("uid", "euid", "auid") if options[key]}
+    binary = {key: options[key] for key in ("name", "prefix", "path") if options[key]}
+    if binary:
+        process["binary"] = binary
+    if process:
+        config["process_filter"] = {**process, "deny_list": options["deny_process"]}
+    return Config.from_dict(config, source="command line")
+
+
+def _check(options: argparse.Namespace) -> int:
+    needs = check_host(any_kernel=options.any_kernel)
+    for need in needs:
+        print(f"{'ok' if need.ok else 'FAIL':<5}{need.name}: {need.detail}")
+        if not need.ok and need.remedy:
+            print(f"     {need.remedy}")
+    return EXIT_OK if all(need.ok for need in needs) else EXIT_FAILED
+
+
+def _validate(options: argparse.Namespace) -> int:
+    Config.from_yaml(options.file)
+    _say(f"{options.file} is valid")
+    return EXIT_OK
+
+
+def _schema(options: argparse.Namespace) -> int:
+    schema = event_schema() if options.of == "event" else config_schema()
+    print(json.dumps(schema, indent=2))
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="netmon",
+        description="Report each TCP connection on this host with the process behind it, as JSON.",
+    )
+    parser.add_argument("--version", action="version", version=f"netmon {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    check = commands.add_parser("check", help="say whether this host can run netmon, and what it lacks")
+    check.add_argument("--any-kernel", action="store_true", help="accept kernels older than 6.2")
+    check.set_defaults(command=_check)
+    validate = commands.add_parser("validate", help="check a configuration file")
+    validate.add_argument("file", type=Path, metavar="FILE")
+    validate.set_defaults(command=_validate)
+    schema = commands.add_parser("schema", help="print the JSON Schema of the events or of the configuration")
+    schema.add_argument("of", choices=("event", "config"))
+    schema.set_defaults(command=_schema)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser(
+        "run",
+        help="watch connections; one JSON event a line on standard output",
+        description="Watch TCP connections until SIGINT or SIGTERM: one JSON event a line on standard output. "
+        "Without --config the flags below say what to report; without those, everything.",
+    )
+    run.set_defaults(command=_run)
+    run.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration (docs/config.md)")
+    run.add_argument(
+        "--any-kernel",
+        action="store_true",
+        help="try on a kernel older than 6.2, too (or set NETMON_ANY_KERNEL=1)",
+    )
+    direction = run.add_argument_group("direction", "both when none is given")
+    direction.add_argument("--ingress", action="store_true", help="accepted connections")
+    direction.add_argument("--egress", action="store_true", help="connections that processes here ask for")
+    address = run.add_argument_group(
+        "addresses",
+        "each may be repeated; src is this host's end, dst the peer's, either matches; "
+        "a family (IPv4, IPv6) without any is not filtered",
+    )
+    address.add_argument("--src-ip", action="append", default=[], metavar="CIDR")
+    address.add_argument("--dst-ip", action="append", default=[], metavar="CIDR")
+    address.add_argument("--deny-ip", action="store_true", help="report all but these")
+    process = run.add_argument_group("processes", "each may be repeated; one of each kind must match")
+    for name in ("uid", "euid", "auid"):
+        process.add_argument(f"--{name}", action="append", type=int, default=[], metavar="ID")
+    process.add_argument("--name", action="append", default=[], help="the executable's file name")
+    process.add_argument("--prefix", action="append", default=[], help="how its path begins")
+    process.add_argument("--path", action="append", default=[], help="its full path")
+    process.add_argument("--deny-process", action="store_true", help="report all but these")

@@ -1,0 +1,243 @@
+"""What to watch: the configuration's models, read from YAML, a mapping or Python.
+
+Config.from_yaml() and from_dict() tell of every problem at once (ConfigError), each with its place, the value and
+the remedy. Models built in Python raise pydantic's ValidationError, as pydantic's models do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from netmon.cidr import check_ipv4, check_ipv6
+from netmon.errors import ConfigError
+from netmon.layout import Limit
+from netmon.problems import explain, render
+from netmon.schema import schema_of
+from netmon.yamlfile import Document, Problem, load_yaml
+
+MAX_ID = 2**32 - 1
+
+
+def _refuse_none(value: Any) -> Any:
+    if value is None:
+        raise ValueError("is empty; fill it or leave it out")
+    return value
+
+
+def _refuse_empty(values: Sequence[T]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("is an empty list, which nothing can match; fill it or leave it out")
+    return tuple(values)
+
+
+def _check_id(number: int) -> int:
+    if not 0 <= number <= MAX_ID:
+        raise ValueError(f"is out of range; ids go from 0 to {MAX_ID}")
+    return number
+
+
+def _check_bytes(text: str, limit: int) -> None:
+    if not text:
+        raise ValueError("is empty; leave it out")
+    if "\0" in text:
+        raise ValueError("holds a NUL character, which no path can")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("cannot be written as UTF-8") from None
+    if size > limit:
+        raise ValueError(f"is {size} bytes long; the kernel side compares at most {limit}")
+
+
+def _check_name(text: str) -> str:
+    _check_bytes(text, Limit.NAME_SIZE - 1)
+    if "/" in text:
+        raise ValueError("is a path, not a file name; put it in path, or prefix")
+    return text
+
+
+def _check_path(text: str) -> str:
+    _check_bytes(text, Limit.BINARY_PATH_SIZE - 1)
+    return _check_absolute(text)
+
+
+def _check_prefix(text: str) -> str:
+    _check_bytes(text, Limit.BINARY_PREFIX_SIZE)
+    return _check_absolute(text)
+
+
+def _check_absolute(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("does not begin with '/'; give the full path, or put a file name in name")
+    return text
+
+
+T = TypeVar("T")
+S = TypeVar("S", bound="_Section")
+
+Ipv4Cidr = Annotated[str, BeforeValidator(check_ipv4)]
+Ipv6Cidr = Annotated[str, BeforeValidator(check_ipv6)]
+Id = Annotated[
+    StrictInt,
+    AfterValidator(_check_id),
+    Field(json_schema_extra={"minimum": 0, "maximum": MAX_ID}),
+]
+Name = Annotated[StrictStr, AfterValidator(_check_name)]
+PathPrefix = Annotated[StrictStr, AfterValidator(_check_prefix)]
+FullPath = Annotated[StrictStr, AfterValidator(_check_path)]
+
+Optionally = Annotated[T | None, BeforeValidator(_refuse_none)]
+# Sequences to type checkers, so that lists may be given; tuples once they are checked.
+Items = Annotated[Sequence[T], AfterValidator(_refuse_empty), Field(json_schema_extra={"minItems": 1})]
+ListOf = Annotated[Items[T] | None, BeforeValidator(_refuse_none)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs_one_of: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _refuse_all_absent(self: S) -> S:
+        keys = self.needs_one_of
+        if keys and all(getattr(self, key) is None for key in keys):
+            raise ValueError(f"is empty; give at least one of {', '.join(keys)}, or leave it out")
+        return self
+
+
+class _IpFilter(_Section):
+    needs_one_of = ("src_ip", "dst_ip")
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+
+
+class Ipv4Filter(_IpFilter):
+    """An IPv4 connection matches when its source OR its destination is in a list."""
+
+    src_ip: ListOf[Ipv4Cidr] = Field(default=None, description="This host's end: addresses and CIDRs, like 10.0.0.0/8.")
+    dst_ip: ListOf[Ipv4Cidr] = Field(default=None, description="The peer's end: addresses and CIDRs, like 10.0.0.0/8.")
+
+
+class Ipv6Filter(_IpFilter):
+    """An IPv6 connection matches when its source OR its destination is in a list."""
+
+    src_ip: ListOf[Ipv6Cidr] = Field(default=None, description="This host's end: addresses and CIDRs, like 2000::/3.")
+    dst_ip: ListOf[Ipv6Cidr] = Field(default=None, description="The peer's end: addresses and CIDRs, like 2000::/3.")
+
+
+class Direction(_Section):
+    """One direction of connections. A family without a filter is not filtered."""
+
+    enabled: StrictBool = Field(default=False, description="Report this direction.")
+    ipv4_filter: Optionally[Ipv4Filter] = Field(
+        default=None, description="Which IPv4 connections, IPv4-mapped ones among them."
+    )
+    ipv6_filter: Optionally[Ipv6Filter] = Field(default=None, description="Which IPv6 connections.")
+
+
+class BinaryFilter(_Section):
+    """An executable matches by its file name OR the beginning of its path OR its path."""
+
+    needs_one_of = ("name", "prefix", "path")
+
+    name: ListOf[Name] = Field(default=None, description="File names, like curl.")
+    prefix: ListOf[PathPrefix] = Field(default=None, description="Leading parts of paths, like /usr/local/bin/.")
+    path: ListOf[FullPath] = Field(default=None, description="Full paths, like /usr/bin/curl.")
+
+
+class ProcessFilter(_Section):
+    """A process matches when uid AND euid AND auid AND binary do, as far as they are given."""
+
+    needs_one_of = ("uid", "euid", "auid", "binary")
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    uid: ListOf[Id] = Field(default=None, description="Real user ids.")
+    euid: ListOf[Id] = Field(default=None, description="Effective user ids.")
+    auid: ListOf[Id] = Field(default=None, description="Audit (login) user ids; 4294967295: none.")
+    binary: Optionally[BinaryFilter] = Field(default=None, description="Which executables.")
+
+
+NOTHING_ENABLED = "neither ingress.enabled nor egress.enabled is true: nothing to watch; set one"
+
+
+class Config(_Section):
+    """What to watch: connections' directions, their addresses, the processes behind them."""
+
+    ingress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
+        default=Direction(), description="Connections that processes here accept."
+    )
+    egress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
+        default=Direction(), description="Connections that processes here ask for."
+    )
+    process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
+
+    @model_validator(mode="after")
+    def _refuse_nothing_enabled(self: S) -> S:
+        if isinstance(self, Config) and not (self.ingress.enabled or self.egress.enabled):
+            raise ValueError(NOTHING_ENABLED)
+        return self
+
+    @classmethod
+    def everything(cls) -> Config:
+        """Both directions, no filter."""
+        return cls(ingress=Direction(enabled=True), egress=Direction(enabled=True))
+
+    @classmethod
+    def from_dict(cls, data: Any, source: str = "configuration") -> Config:
+        """Return the configuration that a mapping describes. source names it in errors. Raises ConfigError."""
+        return _validate(Document(source, data))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Config:
+        """Return the configuration in a YAML file. Raises ConfigError."""
+        return _validate(load_yaml(Path(path)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data (for JSON, YAML) of which from_dict() makes this configuration."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a configuration."""
+    return schema_of(Config)
+
+
+def _validate(document: Document) -> Config:
+    if not isinstance(document.data, Mapping):
+        problem = Problem((), "must be a mapping with the keys ingress, egress, process_filter")
+        raise ConfigError(render(document, [*document.problems, problem]))
+    problems = list(document.problems)
+    try:
+        config = Config.model_validate(document.data)
+    except ValidationError as error:
+        # What YAML's checks took out stands as null: told already.
+        known = {problem.location for problem in problems}
+        problems += [p for p in explain(error, Config) if p.location not in known]
+        if not _enables_something(document.data):
+            problems.append(Problem((), NOTHING_ENABLED))
+    if problems:
+        raise ConfigError(render(document, list(dict.fromkeys(problems))))
+    return config
+
+
+def _enables_something(data: Mapping[str, Any]) -> bool:
+    """Say whether a direction is enabled, or may be meant to. Models check that only when all their parts are right."""
+    return any(
+        isinstance(part, Mapping) and part.get("enabled") not in (None, False)
+        for part in map(data.get, ("ingress", "egress"))
+    )

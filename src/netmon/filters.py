@@ -1,0 +1,133 @@
+"""A configuration to what the kernel's maps and settings hold."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from netmon import config as models
+from netmon.config import Config, Ipv4Filter, Ipv6Filter, ProcessFilter, split_cidr
+from netmon.layout import (
+    BINARY_PREFIX_KEY,
+    ID_KEY,
+    IPV4_CIDR_KEY,
+    IPV6_CIDR_KEY,
+    SETTINGS,
+    Direction,
+    End,
+    Family,
+    FilterMode,
+    IdKind,
+    Limit,
+    Settings,
+)
+
+IpFilter = Ipv4Filter | Ipv6Filter
+
+LIST_BITS = 32  # of an LPM key, before the address: the list's number
+
+
+@dataclass(frozen=True)
+class CompiledFilters:
+    """The settings' bytes, and each filter map's keys, none twice. Every key's value is one byte."""
+
+    settings: bytes
+    ipv4_cidrs: list[bytes]
+    ipv6_cidrs: list[bytes]
+    process_ids: list[bytes]
+    binary_names: list[bytes]
+    binary_paths: list[bytes]
+    binary_prefixes: list[bytes]
+
+
+def compile_filters(config: Config) -> CompiledFilters:
+    """Return what makes the kernel judge as config says."""
+    settings = dict.fromkeys(Settings._fields, 0)
+    ipv4: dict[bytes, None] = {}
+    ipv6: dict[bytes, None] = {}
+    for direction, part in ((Direction.INGRESS, config.ingress), (Direction.EGRESS, config.egress)):
+        settings |= _ip_settings(direction, part)
+        ipv4 |= dict.fromkeys(_cidr_keys(direction, part.ipv4_filter))
+        ipv6 |= dict.fromkeys(_cidr_keys(direction, part.ipv6_filter))
+    process = config.process_filter
+    binary = process.binary if process else None
+    settings |= _process_settings(process)
+    return CompiledFilters(
+        settings=SETTINGS.pack(*Settings(**settings)),
+        ipv4_cidrs=list(ipv4),
+        ipv6_cidrs=list(ipv6),
+        process_ids=_unique(_id_keys(process) if process else ()),
+        binary_names=_padded(binary.name if binary else None, Limit.NAME_SIZE),
+        binary_paths=_padded(binary.path if binary else None, Limit.BINARY_PATH_SIZE),
+        binary_prefixes=_unique(_prefix_keys(binary.prefix if binary else None)),
+    )
+
+
+def _unique(keys: Iterable[bytes]) -> list[bytes]:
+    return list(dict.fromkeys(keys))
+
+
+def _mode(filter_: IpFilter | ProcessFilter) -> FilterMode:
+    return FilterMode.DENY if filter_.deny_list else FilterMode.ALLOW
+
+
+def _ip_settings(direction: Direction, part: models.Direction) -> dict[str, int]:
+    settings: dict[str, int] = {}
+    for family, filter_ in ((Family.IPV4, part.ipv4_filter), (Family.IPV6, part.ipv6_filter)):
+        if filter_ is not None:
+            prefix = f"ip_filters_{direction:d}_{family:d}"
+            settings[f"{prefix}_mode"] = _mode(filter_)
+            settings[f"{prefix}_src"] = bool(filter_.src_ip)
+            settings[f"{prefix}_dst"] = bool(filter_.dst_ip)
+    return settings
+
+
+def _process_settings(process: ProcessFilter | None) -> dict[str, int]:
+    if process is None:
+        return {}
+    binary = process.binary
+    present = {
+        "uid": process.uid,
+        "euid": process.euid,
+        "auid": process.auid,
+        "name": binary and binary.name,
+        "prefix": binary and binary.prefix,
+        "path": binary and binary.path,
+    }
+    flags = {f"process_filter_{name}": int(bool(values)) for name, values in present.items()}
+    return {"process_filter_mode": _mode(process), **flags}
+
+
+def _cidr_keys(direction: Direction, filter_: IpFilter | None) -> Iterable[bytes]:
+    if filter_ is None:
+        return
+    family = socket.AF_INET if isinstance(filter_, Ipv4Filter) else socket.AF_INET6
+    for end, cidrs in ((End.SRC, filter_.src_ip), (End.DST, filter_.dst_ip)):
+        number = (direction * 2 + end).to_bytes(4, "big")
+        for cidr in cidrs or ():
+            yield cidr_key(number, cidr, family)
+
+
+def cidr_key(number: bytes, cidr: str, family: socket.AddressFamily) -> bytes:
+    """Return the LPM key of a CIDR in the list of that number."""
+    layout = IPV4_CIDR_KEY if family == socket.AF_INET else IPV6_CIDR_KEY
+    address, length = split_cidr(cidr, family)
+    return layout.pack(LIST_BITS + length, number, address)
+
+
+def _id_keys(process: ProcessFilter) -> Iterable[bytes]:
+    lists = ((IdKind.UID, process.uid), (IdKind.EUID, process.euid), (IdKind.AUID, process.auid))
+    for kind, ids in lists:
+        for number in ids or ():
+            yield ID_KEY.pack(kind, number)
+
+
+def _padded(texts: Sequence[str] | None, size: int) -> list[bytes]:
+    return _unique(text.encode().ljust(size, b"\0") for text in texts or ())
+
+
+def _prefix_keys(prefixes: Sequence[str] | None) -> Iterable[bytes]:
+    for prefix in prefixes or ():
+        encoded = prefix.encode()
+        yield BINARY_PREFIX_KEY.pack(8 * len(encoded), encoded)

@@ -1,0 +1,242 @@
+"""libbpf's C functions, declared by hand: the only place that names them, or C's types.
+
+Loaded when first needed: from the path in NETMON_LIBBPF, or as the system's libbpf.so.1.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
+from functools import lru_cache
+from typing import Any
+
+from netmon.errors import BpfError, LibbpfError, VerifierError
+
+SONAME = "libbpf.so.1"
+MINIMUM_VERSION = (1, 1)
+
+LIBBPF_WARN = 0
+
+logger = logging.getLogger("netmon.libbpf")
+
+
+class bpf_object(ctypes.Structure):  # noqa: N801 - C's own names
+    """Opaque."""
+
+
+class bpf_program(ctypes.Structure):  # noqa: N801
+    """Opaque."""
+
+
+class bpf_map(ctypes.Structure):  # noqa: N801
+    """Opaque."""
+
+
+class bpf_link(ctypes.Structure):  # noqa: N801
+    """Opaque."""
+
+
+class ring_buffer(ctypes.Structure):  # noqa: N801
+    """Opaque."""
+
+
+class bpf_object_open_opts(ctypes.Structure):  # noqa: N801
+    """The beginning of libbpf's struct; sz tells it where ours ends."""
+
+    _fields_ = (("sz", c_size_t), ("object_name", c_char_p))
+
+
+class bpf_prog_info(ctypes.Structure):  # noqa: N801
+    """include/uapi/linux/bpf.h, up to verified_insns (5.16). Pointers are not asked for."""
+
+    _fields_ = (
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("tag", ctypes.c_uint8 * 8),
+        ("jited_prog_len", c_uint32),
+        ("xlated_prog_len", c_uint32),
+        ("jited_prog_insns", c_uint64),
+        ("xlated_prog_insns", c_uint64),
+        ("load_time", c_uint64),
+        ("created_by_uid", c_uint32),
+        ("nr_map_ids", c_uint32),
+        ("map_ids", c_uint64),
+        ("name", ctypes.c_char * 16),
+        ("ifindex", c_uint32),
+        ("gpl_compatible", c_uint32),
+        ("netns_dev", c_uint64),
+        ("netns_ino", c_uint64),
+        ("nr_jited_ksyms", c_uint32),
+        ("nr_jited_func_lens", c_uint32),
+        ("jited_ksyms", c_uint64),
+        ("jited_func_lens", c_uint64),
+        ("btf_id", c_uint32),
+        ("func_info_rec_size", c_uint32),
+        ("func_info", c_uint64),
+        ("nr_func_info", c_uint32),
+        ("nr_line_info", c_uint32),
+        ("line_info", c_uint64),
+        ("jited_line_info", c_uint64),
+        ("nr_jited_line_info", c_uint32),
+        ("line_info_rec_size", c_uint32),
+        ("jited_line_info_rec_size", c_uint32),
+        ("nr_prog_tags", c_uint32),
+        ("prog_tags", c_uint64),
+        ("run_time_ns", c_uint64),
+        ("run_cnt", c_uint64),
+        ("recursion_misses", c_uint64),
+        ("verified_insns", c_uint32),
+    )
+
+
+object_p, program_p, map_p = POINTER(bpf_object), POINTER(bpf_program), POINTER(bpf_map)
+link_p, ring_p = POINTER(bpf_link), POINTER(ring_buffer)
+
+# va_list as a pointer: so it is passed on x86_64 (an array) and on arm64 (a large struct).
+print_fn = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+sample_fn = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
+
+# Name, result, arguments. A result that is a pointer or c_int or c_long fails as NULL or below zero.
+FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
+    ("bpf_object__open_mem", object_p, (c_void_p, c_size_t, POINTER(bpf_object_open_opts))),
+    ("bpf_object__load", c_int, (object_p,)),
+    ("bpf_object__close", None, (object_p,)),
+    ("bpf_object__find_map_by_name", map_p, (object_p, c_char_p)),
+    ("bpf_object__find_program_by_name", program_p, (object_p, c_char_p)),
+    ("bpf_program__set_autoload", c_int, (program_p, ctypes.c_bool)),
+    ("bpf_program__fd", c_int, (program_p,)),
+    ("bpf_program__attach", link_p, (program_p,)),
+    ("bpf_link__destroy", c_int, (link_p,)),
+    ("bpf_map__fd", c_int, (map_p,)),
+    ("bpf_map__set_max_entries", c_int, (map_p, c_uint32)),
+    ("bpf_map__set_initial_value", c_int, (map_p, c_void_p, c_size_t)),
+    ("bpf_map__value_size", c_uint32, (map_p,)),
+    ("bpf_map_update_elem", c_int, (c_int, c_void_p, c_void_p, c_uint64)),
+    ("bpf_map_update_batch", c_int, (c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
+    ("bpf_obj_get_info_by_fd", c_int, (c_int, c_void_p, POINTER(c_uint32))),
+    ("ring_buffer__new", ring_p, (c_int, sample_fn, c_void_p, c_void_p)),
+    ("ring_buffer__consume", c_int, (ring_p,)),
+    ("ring_buffer__epoll_fd", c_int, (ring_p,)),
+    ("ring_buffer__free", None, (ring_p,)),
+)
+
+
+class _Captured(threading.local):
+    """What libbpf has said in this thread since capture() began."""
+
+    lines: list[str] | None = None
+
+
+_captured = _Captured()
+
+
+def call(operation: str, name: str, *arguments: Any) -> Any:
+    """Call a libbpf function. operation is what it is tried for, in errors.
+
+    Raises BpfError, or VerifierError when the kernel's verifier rejected a program.
+    """
+    function = getattr(library(), name)
+    with _capture() as log:
+        result = function(*arguments)
+        number = ctypes.get_errno()
+    if function.restype is None:
+        return None
+    if function.restype in (c_int, c_long):
+        if result >= 0:
+            return result
+        number = -result
+    elif result:
+        return result
+    raise make_error(number, operation, "".join(log))
+
+
+def make_error(number: int, operation: str, log: str) -> BpfError:
+    """Return the error for a failed call, with the most telling line of libbpf's log in its message."""
+    verdict = verifier_verdict(log)
+    if verdict:
+        return VerifierError(number, operation, verdict, log)
+    said = [line.removeprefix("libbpf: ") for line in log.splitlines() if line.strip()]
+    return BpfError(number, operation, said[0] if said else "", log)
+
+
+def verifier_verdict(log: str) -> str:
+    """Return the last line with which the verifier explains itself; "" when it said nothing."""
+    _, begin, rest = log.partition("BEGIN PROG LOAD LOG --\n")
+    said, _, _ = rest.partition("-- END PROG LOAD LOG")
+    if not begin:
+        return ""
+    statistics = ("processed ", "verification time", "stack depth", "-- END")
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith(statistics)]
+    return lines[-1].strip() if lines else ""
+
+
+@contextmanager
+def _capture() -> Iterator[list[str]]:
+    outer, _captured.lines = _captured.lines, []
+    try:
+        yield _captured.lines
+    finally:
+        _captured.lines = outer
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """Return libbpf, its functions declared. Raises LibbpfError when it is missing or too old."""
+    path = os.environ.get("NETMON_LIBBPF", SONAME)
+    try:
+        dll = ctypes.CDLL(path, use_errno=True)
+    except OSError as error:
+        raise LibbpfError(
+            f"libbpf cannot be loaded ({error}): install it (Debian: libbpf1), or name its file in NETMON_LIBBPF"
+        ) from None
+    if _version(dll) < MINIMUM_VERSION:
+        found, least = (".".join(map(str, version)) for version in (_version(dll), MINIMUM_VERSION))
+        raise LibbpfError(f"{path} is libbpf {found}; netmon needs {least} or newer")
+    for name, result, arguments in FUNCTIONS:
+        function = getattr(dll, name)
+        function.restype, function.argtypes = result, arguments
+    dll.libbpf_set_print(_print_callback)
+    return dll
+
+
+def _version(dll: ctypes.CDLL) -> tuple[int, int]:
+    return dll.libbpf_major_version(), dll.libbpf_minor_version()
+
+
+def version() -> str:
+    """Return libbpf's version, such as "1.1"."""
+    return ".".join(map(str, _version(library())))
+
+
+def _print(level: int, template: bytes, arguments: int) -> int:
+    # An exception must not leave a callback.
+    try:
+        text = _format(template, arguments)
+        if level == LIBBPF_WARN and _captured.lines is not None:
+            _captured.lines.append(text)
+        logger.debug("%s", text.rstrip())
+    except Exception:
+        return -errno.EINVAL
+    return 0
+
+
+_print_callback = print_fn(_print)
+
+
+def _format(template: bytes, arguments: int) -> str:
+    """Return a printf template filled in: by C, which alone can read a va_list."""
+    libc = ctypes.CDLL(None)
+    text = c_void_p()
+    size = libc.vasprintf(ctypes.byref(text), c_char_p(template), c_void_p(arguments))
+    if size < 0:
+        return template.decode(errors="replace")
+    try:
+        return ctypes.string_at(text, size).decode(errors="replace")
+    finally:
+        libc.free(text)

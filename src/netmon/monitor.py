@@ -1,0 +1,172 @@
+"""The library's way in: a Monitor yields what happens to TCP connections on this host."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from types import TracebackType
+
+from netmon import procfs
+from netmon.check import explain_refusal, require_kernel
+from netmon.clock import Clock
+from netmon.config import Config
+from netmon.decode import Decoder
+from netmon.errors import BpfError, NetmonError
+from netmon.events import NetworkEvent
+from netmon.probes import Losses, Probes
+from netmon.processes import ProcessTable
+
+DEFAULT_RING_SIZE = 4 << 20  # bytes: about 75,000 events
+
+# How long a first event waits for others to be read with it, unless the ring buffer fills too fast for that.
+BATCH_DELAY = 0.05
+# Records read at once, which bounds memory whatever the kernel's pace.
+BATCH_LIMIT = 4096
+
+
+class Monitor:
+    """Watches TCP connections from entering to leaving its context.
+
+        with Monitor(Config.everything()) as monitor:
+            for event in monitor:
+                print(event.process.binary_path, event.network_event.daddr)
+
+    Iterate in one thread; stop() may be called from any, and from signal handlers. Monitors are independent of each
+    other. Entering raises a NetmonError: KernelError when this kernel is too old (any_kernel=True tries
+    anyway), BpfError when the kernel refuses, LibbpfError when libbpf is missing.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        any_kernel: bool = False,
+        ring_size: int = DEFAULT_RING_SIZE,
+    ) -> None:
+        """config: what to watch; everything when None. ring_size: bytes, a power of two of at least 4096."""
+        self._config = Config.everything() if config is None else config
+        self._any_kernel = any_kernel
+        self._ring_size = ring_size
+        self._probes: Probes | None = None
+        self._final_losses = Losses()
+        self._delay = BATCH_DELAY
+        self._stopped = False
+
+    def __enter__(self) -> Monitor:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Load and attach the probes; the same as entering the context."""
+        if self._probes is not None:
+            raise NetmonError("this monitor has been started already")
+        if not self._any_kernel:
+            require_kernel(os.uname().release)
+        try:
+            self._probes = Probes(self._config, self._ring_size)
+        except BpfError as error:
+            # The library's own words say what was refused; what to do about it takes a look at the host.
+            error.add_hint(explain_refusal(error))
+            raise
+        self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._clock = Clock()
+        self._processes = ProcessTable(
+            self._clock,
+            procfs.read_last_cap(),
+            ring_size=self._ring_size,
+            set_oldest=self._probes.set_oldest_process_id,
+        )
+        self._decoder = Decoder(self._clock, self._processes)
+        self._poll = select.poll()
+        for fd in (self._probes.ring.fileno(), self._stop_fd):
+            self._poll.register(fd, select.POLLIN)
+        try:
+            self._probes.attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Detach the probes and free everything; what has not been read is gone. Closing twice is fine."""
+        if self._probes is None:
+            return
+        self._final_losses = self.losses
+        self._probes.close()
+        self._probes = None
+        os.close(self._stop_fd)
+
+    def stop(self) -> None:
+        """End the iteration: the probes are detached, what they have reported is still yielded."""
+        self._stopped = True
+        if self._probes is not None:
+            os.eventfd_write(self._stop_fd, 1)
+
+    @property
+    def losses(self) -> Losses:
+        """What has been lost so far, by reason; stays readable after close()."""
+        if self._probes is None:
+            return self._final_losses
+        return self._probes.read_losses(unknown_process=self._decoder.unknown_process)
+
+    def __iter__(self) -> Iterator[NetworkEvent]:
+        """Yield events until stop()."""
+        return self.events()
+
+    def events(self, timeout: float | None = None) -> Iterator[NetworkEvent]:
+        """Yield events until stop(), or until nothing has happened for timeout seconds."""
+        for records in self._batches(timeout):
+            yield from self._decoder.events(records)
+
+    def json_lines(self, timeout: float | None = None) -> Iterator[list[str]]:
+        """Yield batches of events as lines of JSON: events(), for those who only pass them on."""
+        for records in self._batches(timeout):
+            yield self._decoder.json_lines(records)
+
+    def _batches(self, timeout: float | None) -> Iterator[list[bytes]]:
+        probes = self._probes
+        if probes is None:
+            raise NetmonError("this monitor is not running: use it in a with statement")
+        while not self._stopped:
+            if not self._wait(timeout):
+                return
+            yield from self._read_ring(probes)
+        probes.detach()
+        yield from self._read_ring(probes)
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for records, then for others to join them. False after timeout seconds without any."""
+        if not self._poll.poll(None if timeout is None else timeout * 1000):
+            return False
+        if not self._stopped:
+            select.select([self._stop_fd], [], [], self._delay)
+        return True
+
+    def _read_ring(self, probes: Probes) -> Iterator[list[bytes]]:
+        """Yield batches until the ring buffer is empty, or until stop() while the probes still fill it."""
+        size = 0
+        full = True
+        while full and not (self._stopped and probes.attached):
+            records = probes.ring.consume(BATCH_LIMIT)
+            full = len(records) == BATCH_LIMIT
+            batch_size = sum(map(len, records))
+            size += batch_size
+            self._clock.refresh()
+            self._processes.note_consumed(batch_size)
+            yield records
+        self._adapt_delay(size)
+
+    def _adapt_delay(self, size: int) -> None:
+        """Wait less the next time when size bytes were too large a part of the ring buffer, else longer again."""
+        if size > self._ring_size // 4:
+            self._delay /= 2
+        else:
+            self._delay = min(BATCH_DELAY, self._delay * 2 or BATCH_DELAY / 64)

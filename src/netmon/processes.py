@@ -1,0 +1,182 @@
+"""The processes that the kernel has described, by the id that events carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from netmon import procfs
+from netmon.clock import Clock
+from netmon.errors import DecodeError
+from netmon.events import (
+    Process,
+    container_id_of,
+    format_args,
+    format_capabilities,
+    format_secureexec,
+    format_timestamp,
+)
+from netmon.layout import PROCESS_RECORD, ProcessFlag, ProcessRecord
+
+DELETED = " (deleted)"  # as /proc/PID/exe marks it
+
+# How many processes to keep before the older half is let go.
+DEFAULT_LIMIT = 8192
+
+
+class KnownProcess:
+    """One process image: its fields, and the JSON of an event as far as the process decides it.
+
+    json_head and json_tail stand before and after the event's thread id.
+    """
+
+    __slots__ = ("_model", "fields", "json_head", "json_tail")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
+        self._model: Process | None = None
+        # The thread id is the third of the keys.
+        json = orjson.dumps({"type": "NetworkEvent", "process": fields}).decode()
+        head, _, tail = json.partition('"tid":0,')
+        self.json_head = f'{head}"tid":'
+        self.json_tail = f',{tail[:-1]},"network_event":{{"type":"'
+
+    def model(self, tid: int) -> Process:
+        """Return the process as thread tid of it is seen. The last one is kept."""
+        if self._model is None or self._model.tid != tid:
+            self._model = Process.model_construct(**{**self.fields, "tid": tid})
+        return self._model
+
+
+class ProcessTable:
+    """Process ids to KnownProcess, bounded.
+
+    The older half is let go when there are more than `limit`: first the kernel is told (`oldest` is the id below
+    which it describes a process again), and they are dropped once no record written before that can still be unread.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        last_cap: int,
+        *,
+        ring_size: int,
+        set_oldest: Callable[[int], None],
+        read_cmdline: Callable[[int, int], bytes | None] = procfs.read_cmdline,
+        limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        self._clock = clock
+        self._last_cap = last_cap
+        self._ring_size = ring_size
+        self._set_oldest = set_oldest
+        self._read_cmdline = read_cmdline
+        self._limit = limit
+        self._known: dict[int, KnownProcess] = {}
+        self._oldest = 0
+        self._consumed = 0
+        self._next_eviction = 0
+        self.get = self._known.get
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, record: bytes) -> None:
+        """Take in a process record (struct process_record and its strings).
+
+        Raises DecodeError when the record is shorter than it says.
+        """
+        process, cgroup, path, argv = split_record(record)
+        self._known[process.process_id] = KnownProcess(self._fields(process, cgroup, path, argv))
+        if len(self._known) > self._limit and self._consumed >= self._next_eviction:
+            self._evict()
+
+    def note_consumed(self, size: int) -> None:
+        """Count size bytes as read from the ring buffer."""
+        self._consumed += size
+
+    def _evict(self) -> None:
+        for process_id in [known for known in self._known if known < self._oldest]:
+            del self._known[process_id]
+        ids = sorted(self._known)
+        self._oldest = ids[len(ids) // 2]
+        self._next_eviction = self._consumed + self._ring_size
+        self._set_oldest(self._oldest)
+
+    def _fields(self, process: ProcessRecord, cgroup: bytes, path: bytes, argv: bytes) -> dict[str, Any]:
+        image = self._image(process, path, argv)
+        fields: dict[str, Any] = {
+            "start_time": format_timestamp(self._clock.start_time(process.start_time_ns)),
+            "pid": process.pid,
+            "tid": 0,
+            "ppid": process.ppid,
+            "uid": process.uid,
+            "euid": process.euid,
+            "gid": process.gid,
+            "egid": process.egid,
+            "auid": process.auid,
+            "cap_inheritable": format_capabilities(process.cap_inheritable, self._last_cap),
+            "cap_permitted": format_capabilities(process.cap_permitted, self._last_cap),
+            "cap_effective": format_capabilities(process.cap_effective, self._last_cap),
+            **image,
+        }
+        container_id = container_id_of(cgroup_path(cgroup))
+        if container_id is not None:
+            fields["container_id"] = container_id
+        return fields
+
+    def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> dict[str, str]:
+        """Return secureexec, filename, binary_path and args."""
+        if process.flags & ProcessFlag.NO_IMAGE:
+            return self._borrowed_image(process)
+        if process.flags & ProcessFlag.ARGS_INCOMPLETE:
+            argv = self._complete_args(process, argv)
+        binary_path = path.decode(errors="backslashreplace")
+        return {
+            "secureexec": format_secureexec(process.secureexec),
+            "filename": binary_path.rpartition("/")[2],
+            "binary_path": binary_path + DELETED * bool(process.flags & ProcessFlag.UNLINKED),
+            "args": format_args(argv),
+        }
+
+    def _borrowed_image(self, process: ProcessRecord) -> dict[str, str]:
+        """An exiting process has given up its image: take that of the process it most likely was forked from."""
+        lender = self._known.get(process.image_of)
+        if lender is not None:
+            return {key: lender.fields[key] for key in ("secureexec", "filename", "binary_path", "args")}
+        name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
+        return {"secureexec": "", "filename": name, "binary_path": "", "args": ""}
+
+    def _complete_args(self, process: ProcessRecord, argv: bytes) -> bytes:
+        cmdline = self._read_cmdline(process.pid, process.start_time_ns)
+        if cmdline is not None and cmdline.startswith(argv):
+            return cmdline
+        return argv
+
+
+def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
+    """Return a process record's fixed part, its cgroup names, path and argv.
+
+    Raises DecodeError when the record is shorter than it says.
+    """
+    if len(record) < PROCESS_RECORD.size:
+        raise DecodeError(f"a process record of {len(record)} bytes; at least {PROCESS_RECORD.size}")
+    process = ProcessRecord._make(PROCESS_RECORD.unpack_from(record))
+    path_at = PROCESS_RECORD.size + process.cgroup_length
+    args_at = path_at + process.path_length
+    end = args_at + process.args_length
+    if len(record) < end:
+        raise DecodeError(f"a process record of {len(record)} bytes that tells of {end}")
+    return (
+        process,
+        record[PROCESS_RECORD.size : path_at],
+        record[path_at:args_at],
+        record[args_at:end],
+    )
+
+
+def cgroup_path(names: bytes) -> str:
+    """Return the path for the kernel's names from the leaf up, each followed by '/'."""
+    parts = names.decode(errors="backslashreplace").split("/")[:-1]
+    return "/" + "/".join(reversed(parts))

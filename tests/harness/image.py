@@ -1,0 +1,203 @@
+"""The guest's file system: Debian packages, Python packages and the project, as an initramfs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.archive import CACHE, Archive
+
+PROJECT = Path(__file__).resolve().parents[2]
+BUILD = PROJECT / "build"
+INIT = Path(__file__).with_name("init")
+IN_GUEST = Path("opt/netmon")
+
+PACKAGES = (
+    "bash",
+    "coreutils",
+    "curl",
+    "inetutils-telnet",
+    "iproute2",
+    "libbpf1",
+    "libcap2-bin",
+    "mount",
+    "netcat-openbsd",
+    "nginx-light",
+    "procps",
+    "sed",
+    "python3",
+    "util-linux",
+    "wget",
+)
+PYTHON_PACKAGES = ("hypothesis", "orjson", "pydantic", "pytest", "pyyaml")
+
+# Not needed to run what the tests run.
+LEFT_OUT = (
+    "./usr/share/doc",
+    "./usr/share/man",
+    "./usr/share/locale",
+    "./usr/share/info",
+    "./usr/share/perl*",
+    "./usr/share/i18n",
+    "./usr/share/zoneinfo",
+    "./usr/share/terminfo",
+    "./usr/lib/x86_64-linux-gnu/perl*",
+    "./usr/lib/x86_64-linux-gnu/gconv",
+    "./usr/lib/x86_64-linux-gnu/systemd",
+    "./usr/lib/systemd",
+    "./usr/lib/udev",
+    "./var/lib/dpkg",
+)
+UNNEEDED_PACKAGES = ("perl", "libperl", "systemd", "udev", "dpkg", "apt", "debconf")
+
+ALIASES = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+# What the packages' own scripts would have set up.
+LINKS = {"usr/bin/nc": "nc.openbsd", "usr/bin/telnet": "inetutils-telnet", "usr/bin/sh": "bash"}
+FILES = {
+    "etc/passwd": "root:x:0:0::/root:/bin/bash\nwww-data:x:33:33::/:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n"
+    "nobody:x:65534:65534::/:/bin/sh\n",
+    "etc/group": "root:x:0:\nshadow:x:42:\nwww-data:x:33:\nuser:x:1000:\nnogroup:x:65534:\n",
+    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "etc/nsswitch.conf": "hosts: files\n",
+}
+
+
+@dataclass(frozen=True)
+class Userland:
+    """A guest's Debian suite and the version of its Python."""
+
+    suite: str
+    python: str
+
+
+USERLANDS = {
+    "bookworm": Userland("bookworm", "3.11"),
+    "trixie": Userland("trixie", "3.13"),
+}
+
+
+def base_image(userland: Userland) -> Path:
+    """Return the initramfs with Debian's and Python's packages, built when it is not cached."""
+    debs = [deb for deb in Archive(userland.suite).download(PACKAGES) if not deb.name.startswith(UNNEEDED_PACKAGES)]
+    recipe = [*map(str, debs), Path(__file__).read_text(), INIT.read_text(), *_python_versions()]
+    digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
+    image = CACHE / "images" / f"{userland.suite}-{digest}.cpio"
+    if image.exists():
+        return image
+    root = CACHE / "roots" / f"{userland.suite}-{os.getpid()}"
+    shutil.rmtree(root, ignore_errors=True)
+    _unpack(debs, root)
+    _install_python_packages(userland, root)
+    _compile_python(userland, root)
+    image.parent.mkdir(parents=True, exist_ok=True)
+    for old in image.parent.glob(f"{userland.suite}-*.cpio"):
+        old.unlink()
+    write_cpio(root, image)
+    shutil.rmtree(root)
+    return image
+
+
+def _unpack(debs: Sequence[Path], root: Path) -> None:
+    for target in ALIASES.values():
+        (root / target).mkdir(parents=True)
+    for alias, target in ALIASES.items():
+        (root / alias).symlink_to(target)
+    for deb in debs:
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as tar:
+            subprocess.run(
+                [
+                    *("tar", "-x", "-C", root, "--keep-directory-symlink", "--no-same-owner"),
+                    *("--exclude=./etc/alternatives", *(f"--exclude={path}" for path in LEFT_OUT)),
+                ],
+                stdin=tar.stdout,
+                check=True,
+            )
+    for directory in ("proc", "sys", "dev", "tmp", "run", "root", "etc", "var/log/nginx"):
+        (root / directory).mkdir(parents=True, exist_ok=True)
+    for name, target in LINKS.items():
+        (root / name).unlink(missing_ok=True)
+        (root / name).symlink_to(target)
+    for name, text in FILES.items():
+        (root / name).write_text(text)
+    shutil.copy(INIT, root / "init")
+    (root / "init").chmod(0o755)
+
+
+def _python_versions() -> list[str]:
+    """Return the guest's Python packages as this environment has them."""
+    from importlib.metadata import version
+
+    return [f"{package}=={version(package)}" for package in PYTHON_PACKAGES]
+
+
+def _install_python_packages(userland: Userland, root: Path) -> None:
+    platforms = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--target", _dist_packages(root)),
+            *("--python-version", userland.python, "--implementation", "cp"),
+            *("--only-binary=:all:", "--no-compile", "--disable-pip-version-check"),
+            *(f"--platform={platform}" for platform in platforms),
+            *_python_versions(),
+        ],
+        check=True,
+    )
+
+
+def _compile_python(userland: Userland, root: Path) -> None:
+    """Compile all of Python's modules by the guest's own Python, which this machine can run: in the guest it is slow.
+
+    The compiled files are trusted unseen, since the guest's files may not keep their times.
+    """
+    libraries = root / "usr/lib/x86_64-linux-gnu"
+    lib = root / f"usr/lib/python{userland.python}"
+    command = [
+        *(libraries / "ld-linux-x86-64.so.2", "--library-path", libraries),
+        *(root / f"usr/bin/python{userland.python}", "-B", "-m", "compileall", "-q"),
+        *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/"),
+        *(lib, _dist_packages(root)),
+    ]
+    subprocess.run(command, check=True, env={"PYTHONHOME": str(root / "usr")})
+
+
+def _dist_packages(root: Path) -> Path:
+    return root / "usr/lib/python3/dist-packages"
+
+
+def project_overlay(files: dict[str, bytes], image: Path) -> None:
+    """Write the initramfs that lays the project, and further files under it, over a base image."""
+    root = image.with_suffix(".root")
+    shutil.rmtree(root, ignore_errors=True)
+    target = root / IN_GUEST
+    ignored = shutil.ignore_patterns("__pycache__", "harness/__pycache__")
+    shutil.copytree(PROJECT / "src", target / "src", ignore=ignored)
+    shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
+    shutil.copytree(BUILD / "programs", target / "bin")
+    shutil.copy(PROJECT / "pyproject.toml", target)
+    for name, data in files.items():
+        (target / name).write_bytes(data)
+    write_cpio(root, image)
+    shutil.rmtree(root)
+
+
+def write_cpio(root: Path, image: Path) -> None:
+    """Write a directory's tree as an initramfs, every file root's."""
+    partial = image.with_suffix(".partial")
+    with (
+        partial.open("wb") as output,
+        subprocess.Popen(["find", ".", "-print0"], cwd=root, stdout=subprocess.PIPE) as names,
+    ):
+        subprocess.run(
+            ["cpio", "--null", "--create", "--format=newc", "--owner=+0:+0", "--quiet"],
+            cwd=root,
+            stdin=names.stdout,
+            stdout=output,
+            check=True,
+        )
+    partial.rename(image)

@@ -1,0 +1,87 @@
+"""A virtual machine under software emulation, and the channel on its second serial port."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.harness.archive import KERNELS, Archive
+from tests.harness.image import BUILD, USERLANDS, base_image, project_overlay
+
+CPUS = 2
+MEMORY = "2G"
+
+
+class Machine:
+    """A guest with the project in it, running from construction until it ends or close()."""
+
+    def __init__(self, kernel: str, mode: str, files: dict[str, bytes] | None = None) -> None:
+        """kernel: of KERNELS. mode: of the guest's init: test, run or shell. files: laid into the project there."""
+        line = KERNELS[kernel]
+        self.directory = BUILD / "guest" / kernel
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.console = self.directory / "console.log"
+        self.console.unlink(missing_ok=True)
+        vmlinuz = Archive(line.suite).kernel(line)
+        command = self._command(vmlinuz, self._initramfs(line.suite, files or {}), mode)
+        pipe = None if mode == "shell" else subprocess.PIPE
+        self.process = subprocess.Popen(
+            # In a session of its own: Ctrl-C is for us to pass on.
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            start_new_session=mode != "shell",
+        )
+
+    def _initramfs(self, suite: str, files: dict[str, bytes]) -> Path:
+        """The kernel unpacks archives that follow one another."""
+        overlay = self.directory / "overlay.cpio"
+        project_overlay(files, overlay)
+        initramfs = self.directory / "initramfs"
+        with initramfs.open("wb") as output:
+            for part in (base_image(USERLANDS[suite]), overlay):
+                output.write(part.read_bytes())
+        return initramfs
+
+    def _command(self, vmlinuz: Path, initramfs: Path, mode: str) -> list[str]:
+        serial = (
+            ["-serial", "mon:stdio"] if mode == "shell" else ["-serial", f"file:{self.console}", "-serial", "stdio"]
+        )
+        return [
+            # QEMU 7.2 loses the flags when cmpxchg16b is interrupted: double faults in the guest's allocator.
+            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16"),
+            *("-smp", str(CPUS), "-m", MEMORY, "-nodefaults", "-display", "none", "-no-reboot"),
+            *serial,
+            *("-kernel", str(vmlinuz), "-initrd", str(initramfs)),
+            *("-append", f"console=ttyS0 quiet panic=-1 netmon.mode={mode}"),
+        ]
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Yield what the guest sends, until it ends."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                yield {"stderr": f"(garbled) {line!r}\n"}
+
+    def send(self, line: str) -> None:
+        """Send the guest a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def console_tail(self, lines: int = 60) -> str:
+        """Return the last lines that the guest wrote to its console."""
+        if not self.console.exists():
+            return ""
+        return "\n".join(self.console.read_text(errors="replace").splitlines()[-lines:])
+
+    def close(self) -> None:
+        """End it, if it has not ended by itself."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()

@@ -1,0 +1,213 @@
+"""What is reported of connections: which events, with whose process and which ends."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from tests.kernel.support import (
+    PROGRAMS,
+    Event,
+    Netmon,
+    connect_pair,
+    cookie_of,
+    ends,
+    listen,
+    types_of,
+)
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+def of_cookie(events: list[Event], cookie: int) -> list[Event]:
+    return [event for event in events if event["network_event"]["cookie"] == cookie]
+
+
+def disconnect(sock: socket.socket) -> None:
+    """connect() to AF_UNSPEC, which Python's socket cannot say."""
+    unspec = struct.pack("=H14x", socket.AF_UNSPEC)
+    if ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspec, len(unspec)):
+        raise OSError(ctypes.get_errno(), "connect(AF_UNSPEC)")
+
+
+def dual_stack_listener() -> socket.socket:
+    listener = socket.socket(V6)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.bind(("::", 0))
+    listener.listen()
+    return listener
+
+
+@pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V4, "127.8.9.10"), (V6, "::1")], ids=str)
+def test_one_connection_is_four_events(netmon: Netmon, family: socket.AddressFamily, address: str) -> None:
+    with netmon.watch() as seen, listen(address, family) as listener:
+        pair = connect_pair(listener, listener.getsockname()[:2], family)
+        client_end, server_end = pair.client.getsockname()[:2], pair.server.getsockname()[:2]
+        pair.close()
+    assert types_of(of_cookie(seen, pair.client_cookie)) == ["Establish", "Close"]
+    assert types_of(of_cookie(seen, pair.server_cookie)) == ["Accept", "Close"]
+    assert len(seen) == 4
+    for event in of_cookie(seen, pair.client_cookie):
+        assert ends(event) == (*client_end, *server_end)
+    for event in of_cookie(seen, pair.server_cookie):
+        assert ends(event) == (*server_end, *client_end)
+    assert {event["process"]["pid"] for event in seen} == {os.getpid()}
+
+
+@pytest.mark.parametrize("to", ["127.0.0.1", "::ffff:127.0.0.1"])
+def test_mapped_sockets_are_reported_once_as_ipv4(netmon: Netmon, to: str) -> None:
+    """Both connect functions run for a mapped connect; both ends of this one are IPv6 sockets."""
+    family = V6 if ":" in to else V4
+    with netmon.watch() as seen, dual_stack_listener() as listener:
+        port = listener.getsockname()[1]
+        pair = connect_pair(listener, (to, port), family)
+        client_port = pair.client.getsockname()[1]
+        pair.close()
+    assert sorted(types_of(seen)) == ["Accept", "Close", "Close", "Establish"]
+    client, server = ("127.0.0.1", client_port), ("127.0.0.1", port)
+    assert {ends(event) for event in of_cookie(seen, pair.client_cookie)} == {(*client, *server)}
+    assert {ends(event) for event in of_cookie(seen, pair.server_cookie)} == {(*server, *client)}
+
+
+@pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V6, "::1")], ids=str)
+def test_a_refused_connect_is_its_establish_and_its_close(
+    netmon: Netmon, family: socket.AddressFamily, address: str
+) -> None:
+    with netmon.watch() as seen, socket.socket(family) as sock:
+        sock.bind((address, 0))
+        port = sock.getsockname()[1]
+        cookie = cookie_of(sock)
+        with pytest.raises(ConnectionRefusedError):
+            sock.connect((address, 1))
+    assert types_of(seen) == ["Establish", "Close"]
+    assert [event["network_event"]["cookie"] for event in seen] == [cookie, cookie]
+    assert {ends(event) for event in seen} == {(address, port, address, 1)}
+
+
+def test_non_blocking_connect(netmon: Netmon) -> None:
+    with netmon.watch() as seen, listen() as listener, socket.socket() as client:
+        client.setblocking(False)
+        assert client.connect_ex(listener.getsockname()) in (0, 115)
+        server, _ = listener.accept()
+        client_port = client.getsockname()[1]
+        server.close()
+    assert sorted(types_of(seen)) == ["Accept", "Close", "Close", "Establish"]
+    assert ends(seen[0])[:2] == ("127.0.0.1", client_port)
+
+
+def test_sockets_that_never_connected_report_nothing(netmon: Netmon) -> None:
+    with netmon.watch() as seen:
+        with listen() as listener:
+            listener.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+        with listen("::1", V6), socket.socket(), socket.socket(V6):
+            pass
+        with socket.socket() as sock, pytest.raises(OSError, match="unreachable"):
+            sock.connect(("198.51.100.1", 80))  # no route: fails at once
+        with socket.socket(V6) as sock, pytest.raises(OSError, match="unreachable"):
+            sock.connect(("2001:db8::1", 80))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            datagrams.connect(("127.0.0.1", 9))
+    assert seen == []
+
+
+def test_reset_before_accept(netmon: Netmon) -> None:
+    """A reset unhashes the socket before it is accepted: its ports must still be told."""
+    with netmon.watch() as seen, listen() as listener:
+        client = socket.create_connection(listener.getsockname())
+        client_end = client.getsockname()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        server, _ = listener.accept()
+        cookie = cookie_of(server)
+        server.close()
+        server_end = listener.getsockname()
+    assert types_of(of_cookie(seen, cookie)) == ["Accept", "Close"]
+    assert {ends(event) for event in of_cookie(seen, cookie)} == {(*server_end, *client_end)}
+
+
+def test_close_after_the_peer_has_reset(netmon: Netmon) -> None:
+    with netmon.watch() as seen, listen() as listener:
+        pair = connect_pair(listener, listener.getsockname())
+        client_end, server_end = pair.client.getsockname(), pair.server.getsockname()
+        pair.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        pair.server.close()
+        with pytest.raises(ConnectionResetError):
+            pair.client.recv(1)
+        pair.client.close()
+    assert ends(of_cookie(seen, pair.client_cookie)[-1]) == (*client_end, *server_end)
+    assert types_of(of_cookie(seen, pair.client_cookie)) == ["Establish", "Close"]
+
+
+def test_a_duplicated_socket_closes_once(netmon: Netmon) -> None:
+    with netmon.watch() as seen, listen() as listener:
+        pair = connect_pair(listener, listener.getsockname())
+        copy = pair.client.dup()
+        pair.close()
+        assert copy.getpeername()
+        copy.close()
+    assert types_of(of_cookie(seen, pair.client_cookie)) == ["Establish", "Close"]
+
+
+def test_closed_by_exit(netmon: Netmon) -> None:
+    """At exit files are closed when the process has already given up its memory: it is still told whose it was."""
+    with netmon.watch() as seen, listen() as listener:
+        port = listener.getsockname()[1]
+        script = f"import os, socket; s = socket.create_connection(('127.0.0.1', {port})); os._exit(0)"
+        child = subprocess.Popen(["python3", "-c", script])
+        server, _ = listener.accept()
+        child.wait()
+        server.close()
+    mine = [event for event in seen if event["process"]["pid"] == child.pid]
+    assert types_of(mine) == ["Establish", "Close"]
+    assert mine[0]["process"] == mine[1]["process"]
+    assert mine[0]["process"]["args"] == f"-c {script}"
+
+
+def test_a_socket_that_connects_twice(netmon: Netmon) -> None:
+    """connect(AF_UNSPEC) disconnects a socket; its next connection is told with its own ends."""
+    with netmon.watch() as seen, listen() as first, listen("127.0.0.2") as second:
+        first_address = first.getsockname()
+        with socket.socket() as client:
+            client.connect(first.getsockname())
+            disconnect(client)
+            client.connect(second.getsockname())
+            cookie, second_end = cookie_of(client), (*client.getsockname(), *client.getpeername())
+    events = of_cookie(seen, cookie)
+    assert types_of(events) == ["Establish", "Establish", "Close"]
+    assert ends(events[0])[2:] == first_address
+    assert ends(events[1]) == ends(events[2]) == second_end
+
+
+def test_two_thousand_open_at_once(netmon: Netmon) -> None:
+    with netmon.watch() as seen:
+        load = subprocess.Popen(
+            [PROGRAMS / "connect_load", "-n", "2000", "-o"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert load.stdin is not None and load.stdout is not None
+        assert load.stdout.readline() == b"open\n"
+        load.communicate(b"\n")
+    kinds = types_of(seen)
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "Establish": 2000,
+        "Accept": 2000,
+        "Close": 4000,
+    }
+    opened, closed = (
+        {
+            event["network_event"]["cookie"]: ends(event)
+            for event, kind in zip(seen, kinds, strict=True)
+            if (kind == "Close") == is_close
+        }
+        for is_close in (False, True)
+    )
+    assert opened == closed
+    assert len(opened) == 4000

@@ -1,0 +1,390 @@
+"""What is told of the process, against /proc as the test reads it while the process lives.
+
+Each subject is a real program run in a child: Python, or a copy of the static `connect_once`, which connects to a
+port, writes a line, waits for one on standard input, and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.support import (
+    PROGRAMS,
+    Event,
+    Netmon,
+    auid_of,
+    listen,
+    status_of,
+    types_of,
+    wait_until,
+)
+
+CONNECT_ONCE = PROGRAMS / "connect_once"
+NO_AUID = 0xFFFFFFFF
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[socket.socket]:
+    with listen() as sock:
+        yield sock
+
+
+@pytest.fixture(scope="module")
+def port(listener: socket.socket) -> str:
+    return str(listener.getsockname()[1])
+
+
+class Subject:
+    """A child that has connected and now waits: its /proc can be read."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.child = child
+        self.pid = child.pid
+
+    @property
+    def exe(self) -> str:
+        return str(Path(f"/proc/{self.pid}/exe").readlink())
+
+    @property
+    def cmdline(self) -> list[bytes]:
+        return Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+
+    @property
+    def stat(self) -> list[str]:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+
+
+@contextmanager
+def connected(command: Sequence[str | bytes | Path], **options: Any) -> Iterator[Subject]:
+    """Run a program that connects, says so and waits; end it on leaving."""
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"connected\n"
+    yield Subject(child)
+    child.communicate(b"\n")
+    assert child.returncode == 0
+
+
+def process_of(seen: list[Event], pid: int) -> dict[str, Any]:
+    """Return the one process that the events of pid tell of."""
+    processes = [event["process"] for event in seen if event["process"]["pid"] == pid]
+    assert processes
+    assert all(process == processes[0] for process in processes)
+    return dict(processes[0])
+
+
+def capability_names(mask: str) -> str:
+    """Return what `capsh --decode` says of a hexadecimal mask, written as netmon does."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    if int(mask, 16) == (1 << (last + 1)) - 1:
+        return "ALL_CAPS"
+    said = subprocess.run(["capsh", f"--decode={mask}"], capture_output=True, text=True, check=True)
+    names = said.stdout.strip().partition("=")[2]
+    return " | ".join(sorted(names.upper().split(","), key=capability_number)) if names else ""
+
+
+def capability_number(name: str) -> int:
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    for number in range(last + 1):
+        said = subprocess.run(["capsh", f"--decode={1 << number:x}"], capture_output=True, text=True, check=True)
+        if said.stdout.strip().endswith("=" + name.lower()):
+            return number
+    raise AssertionError(name)
+
+
+def read_expected(subject: Subject) -> dict[str, Any]:
+    """Read from /proc what netmon must say of a live process."""
+    status = status_of(subject.pid)
+    exe = subject.exe
+    return {
+        "pid": subject.pid,
+        "tid": subject.pid,
+        "ppid": os.getpid(),
+        "uid": int(status["Uid"][0]),
+        "euid": int(status["Uid"][1]),
+        "gid": int(status["Gid"][0]),
+        "egid": int(status["Gid"][1]),
+        "auid": auid_of(subject.pid),
+        "cap_inheritable": capability_names(status["CapInh"][0]),
+        "cap_permitted": capability_names(status["CapPrm"][0]),
+        "cap_effective": capability_names(status["CapEff"][0]),
+        "filename": exe.removesuffix(" (deleted)").rpartition("/")[2],
+        "binary_path": exe,
+        "args": b" ".join(subject.cmdline[1:]).decode(errors="backslashreplace"),
+    }
+
+
+def check(netmon: Netmon, command: Sequence[str | bytes | Path], **options: Any) -> dict[str, Any]:
+    """Run a subject and compare all that /proc says of it. Returns the process as netmon tells it."""
+    with netmon.watch() as seen, connected(command, **options) as subject:
+        expected = read_expected(subject)
+        # netmon may have to ask /proc, too.
+        wait_until(lambda: subject.pid in (event["process"]["pid"] for event in netmon.events), "the event")
+    process = process_of(seen, subject.pid)
+    assert {key: process[key] for key in expected} == expected
+    return process
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the subject that the test may change, and any user run."""
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    return Path(shutil.copy(CONNECT_ONCE, tmp_path / "subject"))
+
+
+def test_a_plain_process(netmon: Netmon, port: str) -> None:
+    with netmon.watch() as seen, connected([CONNECT_ONCE, port, "two words"]) as subject:
+        expected = read_expected(subject)
+        started = int(subject.stat[19]) / os.sysconf("SC_CLK_TCK")
+        boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    process = process_of(seen, subject.pid)
+    assert {key: process[key] for key in expected} == expected
+    assert process["args"] == f"{port} two words"
+    assert process["secureexec"] == ""
+    assert "container_id" not in process
+    told = datetime.strptime(process["start_time"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
+    assert abs(told.timestamp() - (boot + started)) < 0.02  # a clock tick is 10 ms
+
+
+def test_a_setuid_program(netmon: Netmon, port: str, copy: Path) -> None:
+    copy.chmod(0o4755)
+    process = check(netmon, [copy, port], user=1000, group=1000)
+    assert (process["uid"], process["euid"]) == (1000, 0)
+    assert process["secureexec"] == "SETUID"
+
+
+def test_a_setgid_program(netmon: Netmon, port: str, copy: Path) -> None:
+    os.chown(copy, 0, 42)
+    copy.chmod(0o2755)
+    process = check(netmon, [copy, port], user=1000, group=1000)
+    assert (process["gid"], process["egid"]) == (1000, 42)
+    assert process["secureexec"] == "SETGID"
+
+
+def test_file_capabilities(netmon: Netmon, port: str, copy: Path) -> None:
+    subprocess.run(["setcap", "cap_net_raw,cap_sys_admin+ep", copy], check=True)
+    process = check(netmon, [copy, port], user=1000, group=1000)
+    assert process["cap_effective"] == "CAP_NET_RAW | CAP_SYS_ADMIN"
+    assert process["secureexec"] == "FILE_CAPS"
+
+
+def test_no_capabilities(netmon: Netmon, port: str) -> None:
+    process = check(netmon, [CONNECT_ONCE, port], user=1000, group=1000)
+    assert process["cap_effective"] == process["cap_permitted"] == ""
+
+
+def test_all_capabilities(netmon: Netmon, port: str) -> None:
+    assert check(netmon, [CONNECT_ONCE, port])["cap_effective"] == "ALL_CAPS"
+
+
+def test_a_login(netmon: Netmon, port: str) -> None:
+    script = 'echo 1000 > /proc/self/loginuid; exec "$@"'
+    # /proc/self of the shell's own redirection: the builtin echo writes for the shell itself.
+    process = check(netmon, ["/bin/bash", "-c", script, "bash", CONNECT_ONCE, port])
+    assert process["auid"] == 1000
+
+
+def test_no_login(netmon: Netmon, port: str) -> None:
+    assert check(netmon, [CONNECT_ONCE, port])["auid"] == NO_AUID
+
+
+def test_a_program_in_memory(netmon: Netmon, port: str) -> None:
+    fd = os.memfd_create("in memory", 0)
+    os.write(fd, CONNECT_ONCE.read_bytes())
+    process = check(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
+    os.close(fd)
+    assert process["binary_path"] == "/memfd:in memory (deleted)"
+    assert process["filename"] == "memfd:in memory"
+    assert process["secureexec"] == "FILELESS_EXEC"
+
+
+def test_a_deleted_program(netmon: Netmon, port: str, copy: Path) -> None:
+    fd = os.open(copy, os.O_RDONLY)
+    copy.unlink()
+    process = check(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
+    os.close(fd)
+    assert process["binary_path"] == f"{copy} (deleted)"
+    assert process["filename"] == "subject"
+    assert process["secureexec"] == "FILELESS_EXEC"
+
+
+def test_a_program_in_a_chroot(netmon: Netmon, port: str, copy: Path) -> None:
+    """The path is the one that the process itself would use."""
+    with (
+        netmon.watch() as seen,
+        connected(["/subject", port], preexec_fn=lambda: os.chroot(copy.parent)) as subject,
+    ):
+        assert subject.exe == str(copy)
+    assert process_of(seen, subject.pid)["binary_path"] == "/subject"
+
+
+def test_a_program_on_a_bind_mount(netmon: Netmon, port: str, tmp_path: Path) -> None:
+    subprocess.run(["mount", "--bind", PROGRAMS, tmp_path], check=True)
+    try:
+        process = check(netmon, [tmp_path / "connect_once", port])
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+    assert process["binary_path"] == f"{tmp_path}/connect_once"
+
+
+@pytest.mark.parametrize("length", [4096, 8100, 8192, 100_000])
+def test_long_arguments(netmon: Netmon, port: str, length: int) -> None:
+    """The kernel's record holds 8 KiB of argv; the rest of a live process's comes from /proc."""
+    process = check(netmon, [CONNECT_ONCE, port, "x" * length])
+    assert process["args"] == f"{port} {'x' * length}"
+
+
+def test_arguments_that_are_not_utf8(netmon: Netmon, port: str) -> None:
+    process = check(netmon, [CONNECT_ONCE, port, b"caf\xe9", b"\xff\xfe", "caf\u00e9"])
+    assert process["args"] == f"{port} caf\\xe9 \\xff\\xfe caf\u00e9"
+
+
+def test_odd_names(netmon: Netmon, port: str, copy: Path) -> None:
+    odd = copy.rename(copy.parent / 'a "quoted"\nname\t\\ \u00e9')
+    process = check(netmon, [odd, port, 'say "hi"\n'])
+    assert process["binary_path"] == str(odd)
+
+
+def test_a_deep_path(netmon: Netmon, port: str, tmp_path: Path) -> None:
+    directory = tmp_path
+    for _ in range(14):
+        directory = directory / ("d" * 250)
+    directory.mkdir(parents=True)
+    process = check(netmon, [shutil.copy(CONNECT_ONCE, directory), port])
+    assert len(process["binary_path"]) > 3500
+
+
+def test_a_thread_other_than_the_leader(netmon: Netmon, listener: socket.socket) -> None:
+    tids = []
+
+    def connect() -> None:
+        tids.append(threading.get_native_id())
+        socket.create_connection(listener.getsockname()).close()
+
+    with netmon.watch() as seen:
+        thread = threading.Thread(target=connect)
+        thread.start()
+        thread.join()
+    assert [event["process"]["tid"] for event in seen] == tids * 2
+    assert {event["process"]["pid"] for event in seen} == {os.getpid()}
+    assert tids != [os.getpid()]
+
+
+def test_fork_without_exec(netmon: Netmon, listener: socket.socket) -> None:
+    with netmon.watch() as seen:
+        socket.create_connection(listener.getsockname()).close()
+        child = os.fork()
+        if child == 0:
+            socket.create_connection(listener.getsockname()).close()
+            os._exit(0)
+        os.waitpid(child, 0)
+    parent_told, child_told = process_of(seen, os.getpid()), process_of(seen, child)
+    assert child_told["ppid"] == os.getpid()
+    assert child_told["start_time"] >= parent_told["start_time"]
+    same = ("args", "binary_path", "filename", "uid", "cap_effective")
+    assert [child_told[key] for key in same] == [parent_told[key] for key in same]
+
+
+def test_an_inherited_connection_closed_by_exit(netmon: Netmon, listener: socket.socket) -> None:
+    """The child that exits last closes it, never having made a connection of its own."""
+    with netmon.watch() as seen:
+        connection = socket.create_connection(listener.getsockname())
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.read(read_end, 1)
+            os._exit(0)
+        connection.close()
+        os.write(write_end, b"x")
+        os.waitpid(child, 0)
+        os.close(read_end)
+        os.close(write_end)
+    assert types_of(seen) == ["Establish", "Close"]
+    opened, closed = (event["process"] for event in seen)
+    assert (opened["pid"], closed["pid"]) == (os.getpid(), child)
+    assert closed["binary_path"] == opened["binary_path"]
+    assert closed["args"] == opened["args"]
+
+
+def test_exec_twice(netmon: Netmon, port: str) -> None:
+    """One process id, two images: each connection is told with the image that made it."""
+    script = (
+        "import os, socket, sys;"
+        f"s = socket.create_connection(('127.0.0.1', {port}));"
+        f"s.close(); os.execv('{CONNECT_ONCE}', ['again', '{port}', 'second'])"
+    )
+    with netmon.watch() as seen, connected(["python3", "-c", script]) as subject:
+        pass
+    mine = [event for event in seen if event["process"]["pid"] == subject.pid]
+    assert types_of(mine) == ["Establish", "Close"] * 2
+    first, second = mine[0]["process"], mine[2]["process"]
+    assert first == mine[1]["process"]
+    assert second == mine[3]["process"]
+    assert first["args"] == f"-c {script}"
+    assert (second["filename"], second["args"]) == ("connect_once", f"{port} second")
+    assert first["start_time"] == second["start_time"]
+
+
+def test_setuid_after_the_first_connection(netmon: Netmon, port: str) -> None:
+    script = (
+        "import os, socket\n"
+        "for uid in (0, 1000, 1000):\n"
+        "    os.setuid(uid)\n"
+        f"    socket.create_connection(('127.0.0.1', {port})).close()\n"
+    )
+    with netmon.watch() as seen:
+        subprocess.run(["python3", "-c", script], check=True)
+    told = [(event["process"]["uid"], event["process"]["cap_effective"]) for event in seen]
+    assert told == [(0, "ALL_CAPS")] * 2 + [(1000, "")] * 4
+    assert len({event["process"]["start_time"] for event in seen}) == 1
+
+
+def test_a_process_gone_before_its_event_is_read(netmon: Netmon, port: str) -> None:
+    with netmon.watch() as seen:
+        netmon.process.send_signal(signal.SIGSTOP)
+        try:
+            child = subprocess.Popen([CONNECT_ONCE, port, "gone"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            assert child.wait() == 0
+        finally:
+            netmon.process.send_signal(signal.SIGCONT)
+    process = process_of(seen, child.pid)
+    assert process["binary_path"] == str(CONNECT_ONCE)
+    assert process["args"] == f"{port} gone"
+
+
+ID = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "container_id"),
+    [
+        (f"system.slice/docker-{ID}.scope", ID),
+        (f"kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope", ID),
+        (f"kubepods/burstable/pod0a1b2c3d-1111-2222-3333-444455556666/{ID}", ID),
+        (f"system.slice/docker-{ID}.scope/init.scope", ID),
+        ("system.slice/nginx.service", None),
+    ],
+)
+def test_containers(netmon: Netmon, port: str, cgroup: str, container_id: str | None) -> None:
+    directory = Path("/sys/fs/cgroup") / cgroup
+    directory.mkdir(parents=True, exist_ok=True)
+
+    def enter() -> None:
+        (directory / "cgroup.procs").write_text("0")
+
+    process = check(netmon, [CONNECT_ONCE, port], preexec_fn=enter)
+    assert process.get("container_id") == container_id
