@@ -99,7 +99,7 @@ def install_python_packages() -> None:
     def work() -> None:
         say("installing Python packages into .venv")
         run([sys.executable, "-m", "venv", "--clear", VENV])
-        pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         run([*pip, "--retries", "5", "--editable", ".[dev]"], stdout=sys.stderr)
 
     once(PYTHON, [ROOT / "pyproject.toml", sys.version], work)
@@ -121,15 +121,10 @@ def compile_bpf() -> None:
 
 
 def generate_layout() -> None:
-    """Write src/netmon/layout.py from the object's debug information."""
-    generator = ROOT / "bpf/layout.py"
+    """Write src/netmon/layout.py from the object's debug information. It is committed; a test compares it."""
     command = f"import layout, pathlib; print(end=layout.generate(pathlib.Path({str(BPF_OBJECT_WITH_DEBUG)!r})))"
-
-    def work() -> None:
-        source = subprocess.run([PYTHON, "-c", command], cwd=generator.parent, check=True, capture_output=True).stdout
-        LAYOUT.write_bytes(source)
-
-    once(LAYOUT, [generator, BPF_OBJECT_WITH_DEBUG], work)
+    generated = subprocess.run([PYTHON, "-c", command], cwd=ROOT / "bpf", check=True, stdout=subprocess.PIPE).stdout
+    LAYOUT.write_bytes(generated)
 
 
 def compile_programs() -> None:
@@ -149,7 +144,6 @@ def set_up() -> None:
     install_system_packages()
     install_python_packages()
     compile_bpf()
-    generate_layout()
     compile_programs()
 
 
@@ -162,6 +156,7 @@ def check() -> None:
 
 def command_compile(_arguments: Sequence[str]) -> None:
     set_up()
+    generate_layout()
 
 
 def command_check(_arguments: Sequence[str]) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from netmon import libbpf
-from netmon.errors import BpfError, NetmonError
+from netmon.errors import ENOTSUPP, BpfError, NetmonError
 
-# Returned by the ring buffer's callback to stop; libbpf has its own codes below 4096.
+# Those whose handlers may well raise: KeyboardInterrupt, SystemExit, a time limit's exception.
+RAISING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGHUP)
+
+# Returned by the ring buffer's callback to stop; libbpf's own codes are below 4096.
 ENOUGH = -100_000
 
 
@@ -88,25 +93,24 @@ class BpfObject(Handle):
         """Load maps and programs into the kernel. Raises BpfError, VerifierError for a rejected program."""
         libbpf.call(f"load {self.name}", "bpf_object__load", self.pointer)
 
-    def program(self, name: str) -> Any:
-        """Return libbpf's program of that name."""
+    def _program(self, name: str) -> Any:
         return libbpf.call(f"find program {name}", "bpf_object__find_program_by_name", self.pointer, name.encode())
 
-    def map(self, name: str) -> Any:
-        """Return libbpf's map of that name; a data section's map is named like the section."""
+    def _map(self, name: str) -> Any:
+        # A data section's map is named like the section.
         return libbpf.call(f"find map {name}", "bpf_object__find_map_by_name", self.pointer, name.encode())
 
     def set_autoload(self, program: str, enabled: bool) -> None:
         """Choose, before load(), whether a program is loaded."""
-        libbpf.call(f"choose {program}", "bpf_program__set_autoload", self.program(program), enabled)
+        libbpf.call(f"choose {program}", "bpf_program__set_autoload", self._program(program), enabled)
 
     def set_max_entries(self, map_name: str, count: int) -> None:
         """Size a map, before load()."""
-        libbpf.call(f"size map {map_name}", "bpf_map__set_max_entries", self.map(map_name), count)
+        libbpf.call(f"size map {map_name}", "bpf_map__set_max_entries", self._map(map_name), count)
 
     def set_initial_value(self, section: str, value: bytes) -> None:
         """Set a whole data section, before load()."""
-        libbpf.call(f"set {section}", "bpf_map__set_initial_value", self.map(section), value, len(value))
+        libbpf.call(f"set {section}", "bpf_map__set_initial_value", self._map(section), value, len(value))
 
     def data(self, section: str) -> memoryview:
         """Return a writable data section's memory, shared with the kernel, after load().
@@ -115,7 +119,7 @@ class BpfObject(Handle):
         before 1.4 libbpf leaves it apart from the kernel's, unless a generated skeleton joins the two.
         """
         operation = f"map {section}"
-        size = libbpf.call(operation, "bpf_map__value_size", self.map(section))
+        size = libbpf.call(operation, "bpf_map__value_size", self._map(section))
         try:
             return memoryview(mmap.mmap(self.map_fd(section), size))
         except OSError as error:
@@ -123,18 +127,22 @@ class BpfObject(Handle):
 
     def map_fd(self, name: str) -> int:
         """Return a loaded map's file descriptor, which stays this object's."""
-        return int(libbpf.call(f"use map {name}", "bpf_map__fd", self.map(name)))
+        return int(libbpf.call(f"use map {name}", "bpf_map__fd", self._map(name)))
+
+    def program_fd(self, name: str) -> int:
+        """Return a loaded program's file descriptor, which stays this object's."""
+        return int(libbpf.call(f"use program {name}", "bpf_program__fd", self._program(name)))
 
     def attach(self, program: str) -> Link:
         """Attach a loaded program to what its section names."""
-        pointer = libbpf.call(f"attach {program}", "bpf_program__attach", self.program(program))
+        pointer = libbpf.call(f"attach {program}", "bpf_program__attach", self._program(program))
         return Link(pointer, "bpf_link__destroy")
 
     def program_info(self, program: str) -> ProgramInfo:
         """Return what the kernel says of a loaded program."""
         info = libbpf.bpf_prog_info()
         size = ctypes.c_uint32(ctypes.sizeof(info))
-        fd = libbpf.call(f"use program {program}", "bpf_program__fd", self.program(program))
+        fd = self.program_fd(program)
         libbpf.call(
             f"ask about program {program}",
             "bpf_obj_get_info_by_fd",
@@ -170,14 +178,18 @@ def update_map(fd: int, keys: Sequence[bytes], value: bytes) -> None:
         )
     except BpfError as error:
         # Not every map type of every kernel has it.
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, 524):
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
             raise
         for key in keys:
             libbpf.call("fill map", "bpf_map_update_elem", fd, key, value, 0)
 
 
 class RingBuffer(Handle):
-    """Reads a ring-buffer map. For one thread at a time."""
+    """Reads a ring-buffer map. For one thread at a time.
+
+    An exception that interrupts reading loses no record: those read already are returned the next time. Only in a
+    process of several threads, one that a signal handler raises can be dropped, with one record.
+    """
 
     def __init__(self, map_fd: int) -> None:
         self._records: list[bytes] = []
@@ -195,19 +207,34 @@ class RingBuffer(Handle):
         return int(libbpf.call("wait for ring buffer", "ring_buffer__epoll_fd", self.pointer))
 
     def consume(self, limit: int) -> list[bytes]:
-        """Return the records that wait, at most limit of them; the others wait on. Never blocks."""
-        self._records, self._limit = [], limit
-        library = libbpf.library()
-        result = library.ring_buffer__consume(self.pointer)
+        """Return the records that wait, at most limit (1 or more) of them; the others wait on. Never blocks."""
+        self._limit = limit
+        if len(self._records) < limit:
+            self._read()
+        records, self._records = self._records[:limit], self._records[limit:]
+        return records
+
+    def _read(self) -> None:
+        consume, pointer = libbpf.library().ring_buffer__consume, self.pointer
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            # Python runs signal handlers on entry to any function, so to the callback as well, before its try: what
+            # they raise there, ctypes drops, and the record with it. With more threads this would only move the signal
+            # to another one, from where it interrupts the callback all the same.
+            if threading.active_count() == 1:
+                signal.pthread_sigmask(signal.SIG_BLOCK, RAISING_SIGNALS)
+            result = consume(pointer)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if self._error is not None:
             error, self._error = self._error, None
             raise error
         if result < 0 and result != ENOUGH:
             raise libbpf.make_error(-result, "read ring buffer", "")
-        return self._records
 
     def _take(self, _context: int, data: int, size: int) -> int:
-        # An exception must not leave a callback: libbpf would take its trace for a count.
+        # An exception must not leave a callback: libbpf would take its trace for a count. A result below zero stops
+        # libbpf after this record, not before it: none is lost or told twice.
         try:
             records = self._records
             records.append(ctypes.string_at(data, size))

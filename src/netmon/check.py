@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -10,11 +11,14 @@ from pathlib import Path
 
 from netmon import libbpf
 from netmon.config import Config
-from netmon.errors import BpfError, KernelError, NetmonError
+from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
 from netmon.probes import KERNEL_BTF, Probes
 
 MINIMUM_KERNEL = (6, 2)
 ANY_KERNEL_HINT = "run 6.2 or newer, or try this one with --any-kernel (NETMON_ANY_KERNEL=1)"
+
+STATUS = Path("/proc/self/status")
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 # capability.h. CAP_SYS_ADMIN stands for both, as it did before 5.8.
 CAP_SYS_ADMIN = 21
@@ -41,11 +45,14 @@ def parse_release(release: str) -> tuple[int, int]:
 
 def check_kernel(release: str, any_kernel: bool = False) -> Need:
     """release: as uname -r prints it."""
-    found = parse_release(release)
-    ok = found >= MINIMUM_KERNEL
-    if any_kernel and not ok:
-        return Need("kernel", True, f"Linux {release}, older than 6.2, as asked for")
-    return Need("kernel", ok, f"Linux {release}" + (", older than 6.2" if not ok else ""), ANY_KERNEL_HINT)
+    try:
+        old = parse_release(release) < MINIMUM_KERNEL
+        detail = f"Linux {release}" + (", older than 6.2" if old else "")
+    except ValueError as error:
+        old, detail = True, str(error)
+    if old and any_kernel:
+        return Need("kernel", True, f"{detail}, to be tried as asked")
+    return Need("kernel", not old, detail, ANY_KERNEL_HINT)
 
 
 def require_kernel(release: str) -> None:
@@ -93,36 +100,45 @@ def _check_libbpf() -> Need:
 
 
 def _check_programs() -> Need:
-    """Load netmon's own programs, and let them go without attaching."""
+    """Load and attach netmon's own programs, and let them go."""
     name = "tracing programs"
     try:
-        Probes(Config.everything(), ring_size=4096).close()
+        probes = Probes(Config.everything(), ring_size=4096)
+        try:
+            probes.attach()
+        finally:
+            probes.close()
     except BpfError as error:
         return Need(name, False, str(error), explain_refusal(error))
     except NetmonError as error:
         return Need(name, False, str(error))
-    return Need(name, True, "netmon's programs load")
+    return Need(name, True, "netmon's programs load and attach")
 
 
 def explain_refusal(error: BpfError) -> str:
-    """Return what most likely made the kernel refuse, and what to do."""
-    missing = missing_capabilities(_read("/proc/self/status"))
-    if missing:
-        return f"{' and '.join(missing)} missing: run as root, or grant the missing capabilities"
-    lockdown = check_lockdown(_read("/sys/kernel/security/lockdown"))
-    if not lockdown.ok:
-        return f"kernel lockdown: {lockdown.remedy}"
-    if error.errno in (1, 13) and not error.log.count("BEGIN PROG LOAD LOG"):
+    """Return what most likely made this kernel refuse, and what to do; "" when there is nothing to add."""
+    return explanation(error, _read(STATUS), _read(LOCKDOWN))
+
+
+def explanation(error: BpfError, status: str, lockdown: str) -> str:
+    """status, lockdown: as for check_capabilities() and check_lockdown()."""
+    # First, since lockdown also speaks through the verifier: helpers that read the kernel's memory are unknown then.
+    for need in (check_capabilities(status), check_lockdown(lockdown)):
+        if not need.ok:
+            return f"{need.name}: {need.detail}: {need.remedy}"
+    if error.errno == ENOTSUPP:
+        return "netmon needs a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS (on arm64 from 6.4)"
+    if error.errno in (errno.EPERM, errno.EACCES) and not isinstance(error, VerifierError):
         return (
-            "the capabilities are there: this kernel, a security module or the container's seccomp profile "
-            "forbids tracing programs"
+            "the capabilities are there: this kernel, a security module, a seccomp profile or a user namespace "
+            "(a rootless container) forbids tracing programs"
         )
     return ""
 
 
-def _read(path: str) -> str:
+def _read(path: Path) -> str:
     try:
-        return Path(path).read_text()
+        return path.read_text()
     except OSError:
         return ""
 
@@ -132,8 +148,8 @@ def check_host(any_kernel: bool = False) -> list[Need]:
     checks: tuple[Callable[[], Need], ...] = (
         lambda: check_kernel(os.uname().release, any_kernel),
         _check_btf,
-        lambda: check_capabilities(_read("/proc/self/status")),
-        lambda: check_lockdown(_read("/sys/kernel/security/lockdown")),
+        lambda: check_capabilities(_read(STATUS)),
+        lambda: check_lockdown(_read(LOCKDOWN)),
         _check_libbpf,
         _check_programs,
     )

@@ -30,6 +30,9 @@ from netmon.problems import explain, render
 from netmon.schema import schema_of
 from netmon.yamlfile import Document, Problem, load_yaml
 
+T = TypeVar("T")
+S = TypeVar("S", bound="_Section")
+
 MAX_ID = 2**32 - 1
 
 
@@ -86,9 +89,6 @@ def _check_absolute(text: str) -> str:
         raise ValueError("does not begin with '/'; give the full path, or put a file name in name")
     return text
 
-
-T = TypeVar("T")
-S = TypeVar("S", bound="_Section")
 
 Ipv4Cidr = Annotated[str, BeforeValidator(check_ipv4)]
 Ipv6Cidr = Annotated[str, BeforeValidator(check_ipv6)]
@@ -187,8 +187,8 @@ class Config(_Section):
     process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
 
     @model_validator(mode="after")
-    def _refuse_nothing_enabled(self: S) -> S:
-        if isinstance(self, Config) and not (self.ingress.enabled or self.egress.enabled):
+    def _refuse_nothing_enabled(self) -> Config:
+        if not (self.ingress.enabled or self.egress.enabled):
             raise ValueError(NOTHING_ENABLED)
         return self
 

@@ -24,8 +24,11 @@ class ConfigError(NetmonError):
     """A configuration that cannot be used. problems: each with its place, the value and the remedy."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
         self.problems = list(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class DecodeError(NetmonError):
@@ -40,6 +43,19 @@ class LibbpfError(NetmonError):
     """libbpf cannot be loaded, or is too old."""
 
 
+# Kernel-internal, so unknown to C's library and to Python; yet the kernel hands it out.
+ENOTSUPP = 524
+
+# That, and those libbpf codes that an object file can bring about: number to meaning and name.
+_OTHER_ERRORS = {
+    ENOTSUPP: ("Operation not supported by this kernel", "ENOTSUPP"),
+    4000: ("Something wrong in libelf", "LIBELF"),
+    4001: ("Not a valid BPF object", "FORMAT"),
+    4003: ("Wrong byte order", "ENDIAN"),
+    4005: ("Relocation failed", "RELOC"),
+}
+
+
 class BpfError(NetmonError, OSError):
     """An operation that the kernel or libbpf refused.
 
@@ -47,8 +63,9 @@ class BpfError(NetmonError, OSError):
     """
 
     def __init__(self, errno: int, operation: str, detail: str = "", log: str = "") -> None:
-        name = errno_names.errorcode.get(errno, str(errno))
-        message = f"{operation}: {os.strerror(errno)} ({name})"
+        usual = os.strerror(errno), errno_names.errorcode.get(errno, str(errno))
+        meaning, name = _OTHER_ERRORS.get(errno, usual)
+        message = f"{operation}: {meaning} ({name})"
         super().__init__(errno, f"{message}: {detail}" if detail else message)
         self.operation = operation
         self.log = log

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from netmon.layout import Secureexec
+from netmon.schema import schema_of
 
 CAPABILITIES = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
@@ -20,8 +21,11 @@ CAPABILITIES = (
 ).split()  # capability.h, in the order of their numbers
 
 # The runtimes' scopes (docker-ID.scope, cri-containerd-ID.scope, ...), and the bare ID of the cgroupfs drivers.
-# SLICE:cri-containerd:ID is what containerd makes of a systemd path when it is set to use cgroups itself.
+# SLICE:cri-containerd:ID: what becomes of a path meant for systemd when the runtime makes the cgroup itself.
 _CONTAINER = re.compile(r"(?:[^/]*:)?(?:(?P<runtime>[a-z][a-z0-9-]*)[-:])?(?P<id>[0-9a-f]{64})(?:\.scope)?")
+
+
+_CAPABILITY_TEXT = '"", "ALL_CAPS", or names joined by " | "'
 
 
 class _Model(BaseModel):
@@ -40,14 +44,14 @@ class Process(_Model):
     gid: int = Field(description="Real group id.")
     egid: int = Field(description="Effective group id.")
     auid: int = Field(description="Audit (login) user id; 4294967295 when nobody logged in.")
-    cap_inheritable: str = Field(description='Inheritable capabilities: "", "ALL_CAPS", or names joined by " | ".')
-    cap_permitted: str = Field(description="Permitted capabilities, written alike.")
-    cap_effective: str = Field(description="Effective capabilities, written alike.")
+    cap_inheritable: str = Field(description=f"Inheritable capabilities: {_CAPABILITY_TEXT}.")
+    cap_permitted: str = Field(description=f"Permitted capabilities: {_CAPABILITY_TEXT}.")
+    cap_effective: str = Field(description=f"Effective capabilities: {_CAPABILITY_TEXT}.")
     secureexec: str = Field(
         description="What made the program's start a privileged or unusual one: "
         '"" or SETUID, SETGID, FILE_CAPS, FILELESS_EXEC joined by " | ".'
     )
-    filename: str = Field(description="The executable's own file name.")
+    filename: str = Field(description="The executable's own file name, symbolic links resolved.")
     binary_path: str = Field(
         description="The executable's path, seen from the process's root; "
         '" (deleted)" follows when that path is gone.'
@@ -79,16 +83,17 @@ class TcpConnection(_Model):
 class NetworkEvent(_Model):
     """One event: what happened to a TCP connection, who did it and when."""
 
-    type: Literal["NetworkEvent"] = "NetworkEvent"
-    process: Process
-    network_event: TcpConnection
+    type: Literal["NetworkEvent"] = Field(default="NetworkEvent", description="The kind of event.")
+    process: Process = Field(description="Who did it.")
+    network_event: TcpConnection = Field(description="What happened.")
     timestamp: str = Field(description="When it happened: UTC, in milliseconds.")
 
 
 def event_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of an event."""
-    schema = NetworkEvent.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    schema = schema_of(NetworkEvent)
+    # `type` may be left out in Python; in JSON it never is.
+    return {**schema, "required": list(schema["properties"])}
 
 
 @lru_cache(maxsize=64)
@@ -117,9 +122,13 @@ def format_secureexec(flags: int) -> str:
 
 
 def format_args(argv: bytes) -> str:
-    """Return argv (its strings ended by NUL) without its first, joined by spaces. Not UTF-8: escaped (\\xff)."""
+    """Return argv (its strings ended by NUL) without its first, joined by spaces.
+
+    Bytes that are not UTF-8 are escaped (\\xff). NULs at the end are dropped: a program that writes a title over
+    its arguments (nginx, sshd) leaves a run of them.
+    """
     _, _, rest = argv.partition(b"\0")
-    return rest.removesuffix(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
+    return rest.rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
 
 
 def container_id_of(cgroup_path: str) -> str | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from netmon import config as models
-from netmon.config import Config, Ipv4Filter, Ipv6Filter, ProcessFilter, split_cidr
+from netmon.cidr import split_cidr
+from netmon.config import Config, Ipv4Filter, Ipv6Filter, ProcessFilter
 from netmon.layout import (
     BINARY_PREFIX_KEY,
     ID_KEY,
@@ -30,7 +31,7 @@ LIST_BITS = 32  # of an LPM key, before the address: the list's number
 
 @dataclass(frozen=True)
 class CompiledFilters:
-    """The settings' bytes, and each filter map's keys, none twice. Every key's value is one byte."""
+    """The settings' bytes, and the keys that each filter map has, none twice."""
 
     settings: bytes
     ipv4_cidrs: list[bytes]
@@ -42,11 +43,13 @@ class CompiledFilters:
 
 
 def compile_filters(config: Config) -> CompiledFilters:
-    """Return what makes the kernel judge as config says."""
+    """Return what makes the kernel judge as config says. What is not enabled takes no room."""
     settings = dict.fromkeys(Settings._fields, 0)
     ipv4: dict[bytes, None] = {}
     ipv6: dict[bytes, None] = {}
     for direction, part in ((Direction.INGRESS, config.ingress), (Direction.EGRESS, config.egress)):
+        if not part.enabled:
+            continue
         settings |= _ip_settings(direction, part)
         ipv4 |= dict.fromkeys(_cidr_keys(direction, part.ipv4_filter))
         ipv6 |= dict.fromkeys(_cidr_keys(direction, part.ipv6_filter))

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ def call(operation: str, name: str, *arguments: Any) -> Any:
     function = getattr(library(), name)
     with _capture() as log:
         result = function(*arguments)
-        number = ctypes.get_errno()
+        number = ctypes.get_errno() or errno.EINVAL
     if function.restype is None:
         return None
     if function.restype in (c_int, c_long):
@@ -166,14 +167,20 @@ def make_error(number: int, operation: str, log: str) -> BpfError:
 
 
 def verifier_verdict(log: str) -> str:
-    """Return the last line with which the verifier explains itself; "" when it said nothing."""
-    _, begin, rest = log.partition("BEGIN PROG LOAD LOG --\n")
+    """Return the program and the last line with which the verifier explains itself; "" when it said nothing."""
+    before, begin, rest = log.partition("BEGIN PROG LOAD LOG --\n")
     said, _, _ = rest.partition("-- END PROG LOAD LOG")
     if not begin:
         return ""
-    statistics = ("processed ", "verification time", "stack depth", "-- END")
+    statistics = ("processed ", "verification time", "stack depth")
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith(statistics)]
-    return lines[-1].strip() if lines else ""
+    return f"{_program_named(before)}{lines[-1].strip()}" if lines else ""
+
+
+def _program_named(before: str) -> str:
+    """Return "name: ", from what libbpf writes before a program's log: `libbpf: prog 'name': -- `."""
+    match = re.search(r"prog '([^']+)': -- $", before)
+    return f"{match[1]}: " if match else ""
 
 
 @contextmanager
@@ -191,17 +198,17 @@ def library() -> ctypes.CDLL:
     path = os.environ.get("NETMON_LIBBPF", SONAME)
     try:
         dll = ctypes.CDLL(path, use_errno=True)
-    except OSError as error:
+        if _version(dll) < MINIMUM_VERSION:
+            found, least = (".".join(map(str, version)) for version in (_version(dll), MINIMUM_VERSION))
+            raise LibbpfError(f"{path} is libbpf {found}; netmon needs {least} or newer")
+        for name, result, arguments in FUNCTIONS:
+            function = getattr(dll, name)
+            function.restype, function.argtypes = result, arguments
+        dll.libbpf_set_print(_print_callback)
+    except (OSError, AttributeError) as error:
         raise LibbpfError(
             f"libbpf cannot be loaded ({error}): install it (Debian: libbpf1), or name its file in NETMON_LIBBPF"
         ) from None
-    if _version(dll) < MINIMUM_VERSION:
-        found, least = (".".join(map(str, version)) for version in (_version(dll), MINIMUM_VERSION))
-        raise LibbpfError(f"{path} is libbpf {found}; netmon needs {least} or newer")
-    for name, result, arguments in FUNCTIONS:
-        function = getattr(dll, name)
-        function.restype, function.argtypes = result, arguments
-    dll.libbpf_set_print(_print_callback)
     return dll
 
 
@@ -215,12 +222,14 @@ def version() -> str:
 
 
 def _print(level: int, template: bytes, arguments: int) -> int:
-    # An exception must not leave a callback.
+    # libbpf says hundreds of lines while it loads: those that nobody reads are not made up. An exception must not
+    # leave a callback.
     try:
-        text = _format(template, arguments)
-        if level == LIBBPF_WARN and _captured.lines is not None:
-            _captured.lines.append(text)
-        logger.debug("%s", text.rstrip())
+        if level == LIBBPF_WARN or logger.isEnabledFor(logging.DEBUG):
+            text = _format(template, arguments)
+            if level == LIBBPF_WARN and _captured.lines is not None:
+                _captured.lines.append(text)
+            logger.debug("%s", text.rstrip())
     except Exception:
         return -errno.EINVAL
     return 0

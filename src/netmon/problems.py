@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,7 +18,7 @@ _repr.maxstring = _repr.maxother = 80
 
 MUST_BE = {
     "bool_type": "must be true or false, without quotes",
-    "int_type": "must be a whole number, without quotes",
+    "int_type": "must be a whole number: decimal, without quotes",
     "string_type": "must be text; put it in quotes",
     "sequence_str": "must be a list, even of one",
     "is_instance_of": "must be a list, even of one",
@@ -39,7 +40,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]
 def render(document: Document, problems: list[Problem]) -> list[str]:
     """Return each problem as `file:line: key[index].key: value reason`, in the file's order."""
     placed = [(p.line or document.line_of(p.location), p) for p in problems]
-    placed.sort(key=lambda pair: pair[0] or 0)
+    placed.sort(key=lambda pair: pair[0] or sys.maxsize)
     return [
         f"{document.source}{f':{line}' if line else ''}: {_key_path(problem.location)}{problem.text}"
         for line, problem in placed
@@ -56,7 +57,7 @@ def _key_path(location: Location) -> str:
 
 def _describe(detail: ErrorDetails) -> str:
     """Return the value, unless it is a whole part of the configuration, and what is wrong with it."""
-    given = detail["input"]
+    given = detail["loc"][-1] if detail["type"] == "invalid_key" else detail["input"]
     if detail["type"] == "value_error":
         reason = str(detail["ctx"]["error"])
         if given is None or isinstance(given, Mapping | list | tuple):

@@ -61,8 +61,8 @@ class Document:
     root: yaml.Node | None = None
 
     def line_of(self, location: Location) -> int | None:
-        """Return the number of the line on which a location stands, as far as there is such a place."""
-        if self.root is None:
+        """Return the number of the line on which a location stands; None for the whole, and without a file."""
+        if self.root is None or not location:
             return None
         node, line = self.root, _line(self.root)
         for part in location:
@@ -108,13 +108,10 @@ class _Reader:
             return self._read_mapping(node, location)
         if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
             return [self.read(item, (*location, i)) for i, item in enumerate(node.value)]
-        return self._refuse_tag(node, location)
+        return self._refuse(location, _explain_tag(node))
 
     def _refuse(self, location: Location, text: str, line: int | None = None) -> None:
         self.problems.append(Problem(location, text, line))
-
-    def _refuse_tag(self, node: yaml.Node, location: Location) -> None:
-        self._refuse(location, f"has the tag {node.tag!r}, which is not taken; leave it out")
 
     def _read_scalar(self, node: yaml.Node, location: Location) -> str | int | bool | None:
         text = node.value
@@ -126,7 +123,8 @@ class _Reader:
             return bool(text.lower() == "true")
         if node.tag == _INT and re.fullmatch("[-+]?[0-9]{1,100}", text):
             return int(text)
-        return self._refuse_tag(node, location)
+        self._refuse(location, _explain_tag(node))
+        return None
 
     def _read_mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -143,6 +141,10 @@ class _Reader:
             lines.setdefault(key.value, line)
             data[key.value] = self.read(value, inside)
         return data
+
+
+def _explain_tag(node: yaml.Node) -> str:
+    return f"has the tag {node.tag!r}, which is not taken; leave it out"
 
 
 def load_yaml(path: Path) -> Document:

@@ -140,7 +140,7 @@ def _install_python_packages(userland: Userland, root: Path) -> None:
     platforms = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
     subprocess.run(
         [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--target", _dist_packages(root)),
+            *(sys.executable, "-m", "pip", "install", "-qq", "--target", _dist_packages(root)),
             *("--python-version", userland.python, "--implementation", "cp"),
             *("--only-binary=:all:", "--no-compile", "--disable-pip-version-check"),
             *(f"--platform={platform}" for platform in platforms),
@@ -157,7 +157,7 @@ def _compile_python(userland: Userland, root: Path) -> None:
     """
     libraries = root / "usr/lib/x86_64-linux-gnu"
     lib = root / f"usr/lib/python{userland.python}"
-    command = [
+    command: list[str | Path] = [
         *(libraries / "ld-linux-x86-64.so.2", "--library-path", libraries),
         *(root / f"usr/bin/python{userland.python}", "-B", "-m", "compileall", "-q"),
         *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/"),

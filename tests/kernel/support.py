@@ -36,8 +36,12 @@ class Ended(NamedTuple):
     """How a netmon ended."""
 
     returncode: int
-    events: list[Event]
+    stdout: bytes
     stderr: str
+
+    @property
+    def events(self) -> list[Event]:
+        return [json.loads(line) for line in self.stdout.splitlines()]
 
 
 class Netmon:
@@ -70,12 +74,6 @@ class Netmon:
     @property
     def stderr(self) -> str:
         return os.pread(self._stderr.fileno(), 1 << 20, 0).decode()
-
-    @property
-    def stdout_lines(self) -> int:
-        """How many lines it has written to standard output so far."""
-        self._stdout.seek(0)
-        return sum(1 for _ in self._stdout)
 
     @property
     def events(self) -> list[Event]:
@@ -120,7 +118,8 @@ class Netmon:
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.process.wait(DEADLINE)
-        return Ended(self.process.returncode, self.events, self.stderr)
+        self._stdout.seek(0)
+        return Ended(self.process.returncode, self._stdout.read(), self.stderr)
 
     def __enter__(self) -> Netmon:
         return self

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections import Counter
 
-from tests.kernel.support import PROGRAMS, Netmon, types_of
+from tests.kernel.support import PROGRAMS, Netmon
 
 CONNECTIONS = 50_000
 
@@ -14,17 +13,17 @@ CONNECTIONS = 50_000
 def test_every_event_or_an_exact_count_of_the_lost() -> None:
     """50,000 connections in a row, with the default ring buffer."""
     with Netmon() as netmon:
-        subprocess.run([PROGRAMS / "connect_load", "-n", str(CONNECTIONS)], check=True, stdout=subprocess.PIPE)
+        load = subprocess.run(
+            [PROGRAMS / "connect_load", "-n", str(CONNECTIONS)], check=True, capture_output=True, text=True
+        )
         ended = netmon.stop()
+    print(f"{CONNECTIONS} connections in {load.stdout.split()[1]} s: {ended.stderr.splitlines()[-1]}")
     assert ended.returncode == 0
     summary = re.search(r"(\d+) events, (\d+) lost", ended.stderr)
     assert summary, ended.stderr
     events, lost = map(int, summary.groups())
-    assert events == len(ended.events)
+    assert events == ended.stdout.count(b"\n")
     assert events + lost == 4 * CONNECTIONS
+    counts = {kind: ended.stdout.count(b'"TcpConnection%s"' % kind) for kind in (b"Establish", b"Accept", b"Close")}
     if not lost:
-        assert Counter(types_of(ended.events)) == {
-            "Establish": CONNECTIONS,
-            "Accept": CONNECTIONS,
-            "Close": 2 * CONNECTIONS,
-        }
+        assert counts == {b"Establish": CONNECTIONS, b"Accept": CONNECTIONS, b"Close": 2 * CONNECTIONS}

@@ -1,0 +1,168 @@
+"""The command's contract: what goes where, signals, exit codes; and that nothing outlives it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.support import DEADLINE, Netmon, listen, refused_connection, wait_until
+
+NETMON = [sys.executable, "-m", "netmon"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*NETMON, *arguments], capture_output=True, text=True, timeout=DEADLINE, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_sums_up(number: int) -> None:
+    with Netmon() as netmon:
+        refused_connection()
+        ended = netmon.stop(number)
+    assert ended.returncode == 0
+    assert len(ended.events) == 2
+    assert ended.stderr == "netmon: ready\nnetmon: 2 events, 0 lost\n"
+
+
+def test_a_closed_standard_output_ends_it_quietly() -> None:
+    command = f"{' '.join(NETMON)} run --any-kernel 2> /tmp/stderr | head -1; echo ${{PIPESTATUS[0]}}"
+    shell = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: refused_connection() and shell.poll() is not None, "the end")
+    out, _ = shell.communicate(timeout=DEADLINE)
+    event, code = out.splitlines()
+    assert json.loads(event)["type"] == "NetworkEvent"
+    assert code == "0"
+    assert Path("/tmp/stderr").read_text() == "netmon: ready\n"
+
+
+def test_kernels_under_6_2_are_refused() -> None:
+    release = os.uname().release
+    old = tuple(map(int, release.split(".")[:2])) < (6, 2)
+    refused = run("run", "--name", "nothing") if old else None
+    if refused is not None:
+        assert refused.returncode == 1
+        assert refused.stdout == ""
+        assert refused.stderr.startswith(f"netmon: Linux {release}, older than 6.2")
+        assert "--any-kernel" in refused.stderr
+    assert run("check").returncode == (1 if old else 0)
+    assert run("check", "--any-kernel").returncode == 0
+
+
+def test_the_environment_may_ask_for_any_kernel() -> None:
+    netmon = subprocess.Popen(
+        [*NETMON, "run"], env={**os.environ, "NETMON_ANY_KERNEL": "1"}, stderr=subprocess.PIPE, text=True
+    )
+    assert netmon.stderr is not None
+    assert netmon.stderr.readline() == "netmon: ready\n"
+    netmon.terminate()
+    assert netmon.wait(DEADLINE) == 0
+
+
+def test_check_names_each_need() -> None:
+    said = run("check", "--any-kernel").stdout
+    names = [line.split(maxsplit=1)[1].partition(":")[0] for line in said.splitlines()]
+    assert names == ["kernel", "BTF", "capabilities", "lockdown", "libbpf", "tracing programs"]
+    assert all(line.startswith("ok") for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("granted", "missing"),
+    [
+        ("", "CAP_PERFMON and CAP_BPF"),
+        ("+bpf", "CAP_PERFMON"),
+        ("+perfmon", "CAP_BPF"),
+        ("+bpf,+perfmon", ""),
+    ],
+)
+def test_it_needs_two_capabilities_and_not_root(granted: str, missing: str) -> None:
+    ambient = [f"--inh-caps={granted}", f"--ambient-caps={granted}"]
+    command = ["setpriv", "--reuid=1000", "--clear-groups", *(ambient if granted else []), "--"]
+    netmon = subprocess.Popen(
+        [*command, *NETMON, "run", "--any-kernel"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert netmon.stderr is not None
+    first = netmon.stderr.readline()
+    if missing:
+        assert netmon.wait(DEADLINE) == 1
+        assert f"{missing} missing" in first + netmon.stderr.read()
+    else:
+        assert first == "netmon: ready\n"
+        netmon.terminate()
+        assert netmon.wait(DEADLINE) == 0
+
+
+def test_a_config_file(tmp_path: Path) -> None:
+    config = "egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip: [127.0.0.1]\n"
+    with Netmon(config=config, tmp_path=tmp_path) as netmon, listen("127.0.0.2"):
+        refused_connection()
+        ended = netmon.stop()
+    assert [event["network_event"]["daddr"] for event in ended.events] == ["127.0.0.1"] * 2
+
+
+def test_filter_flags() -> None:
+    python = Path(sys.executable).resolve().name
+    with Netmon("--egress", "--name", python, "--deny-process") as netmon:
+        refused_connection()
+        subprocess.run(["bash", "-c", "echo > /dev/tcp/127.0.0.1/1"], stderr=subprocess.DEVNULL)
+        ended = netmon.stop()
+    assert [event["process"]["filename"] for event in ended.events] == ["bash", "bash"]
+
+
+def kernel_objects() -> set[tuple[str, int]]:
+    """Return the ids of every BPF program, map and link in the kernel."""
+    libbpf = ctypes.CDLL("libbpf.so.1")
+    found = set()
+    for kind in ("prog", "map", "link"):
+        number = ctypes.c_uint32(0)
+        while getattr(libbpf, f"bpf_{kind}_get_next_id")(number, ctypes.byref(number)) == 0:
+            found.add((kind, number.value))
+    return found
+
+
+def test_nothing_outlives_it() -> None:
+    before = kernel_objects()
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        with Netmon() as netmon:
+            assert len(kernel_objects() - before) > 10
+            netmon.process.send_signal(end)
+            netmon.process.wait(DEADLINE)
+        # The kernel frees what nobody holds a little later.
+        wait_until(lambda: kernel_objects() <= before, f"all gone after {end!r}")
+
+
+def test_a_second_one_starts_at_once_and_beside_another() -> None:
+    with Netmon() as first, Netmon() as second:
+        refused_connection()
+        assert len(second.stop().events) == 2
+        with Netmon() as third:
+            refused_connection()
+            assert len(third.stop().events) == 2
+        assert len(first.stop().events) == 4
+
+
+def test_ready_within_a_second() -> None:
+    """From attaching to ready; the start of Python itself is measured, too."""
+    script = (
+        "import time; from netmon import Monitor\n"
+        "start = time.monotonic()\n"
+        "with Monitor(any_kernel=True): print(time.monotonic() - start)\n"
+    )
+    seconds = min(
+        float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout) for _ in range(3)
+    )
+    with Netmon() as netmon:
+        print(f"attached in {seconds:.2f} s; the command ready in {netmon.seconds_to_ready:.2f} s")
+    assert seconds < 1

@@ -1,0 +1,257 @@
+"""The kernel's verdicts on real connections and processes, against the model of the rules (tests/unit/model.py)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netmon import Config, Monitor
+from netmon.layout import Direction
+from tests.kernel.support import PROGRAMS, cookie_of, listen
+from tests.unit.cases import ip_filters, lists, sections, with_deny_list
+from tests.unit.model import Program, passes
+
+IPV4 = ["10.0.0.1", "10.0.0.2", "10.128.0.1", "127.0.0.1", "192.168.1.7"]
+IPV6 = ["::1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fd00::1"]
+
+# Each example loads the object anew, which takes most of a second.
+examples = settings(
+    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+
+REFERENCE_CONFIGS = [
+    """
+    egress:
+      enabled: true
+      ipv4_filter:
+        deny_list: true
+        dst_ip: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.1, 0.0.0.0]
+      ipv6_filter:
+        dst_ip: [2000::/3]
+    """,
+    """
+    ingress:
+      enabled: true
+    egress:
+      enabled: true
+    process_filter:
+      binary:
+        name: [curl]
+    """,
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def addresses() -> None:
+    """Give the loopback device all the addresses."""
+    for address in (*IPV4, *IPV6):
+        subprocess.run(["ip", "address", "replace", address, "dev", "lo"], check=True)
+
+
+class Connection(NamedTuple):
+    """A connection that was made and closed: from source to destination."""
+
+    source: str
+    destination: str
+    client_cookie: int
+    server_cookie: int
+
+    def expected(self, config: Config, program: Program) -> set[tuple[int, str, str, str]]:
+        """Return what must be reported: cookie, type, saddr, daddr."""
+        wanted = set()
+        for direction, kind, cookie, saddr, daddr in (
+            (Direction.EGRESS, "TcpConnectionEstablish", self.client_cookie, self.source, self.destination),
+            (Direction.INGRESS, "TcpConnectionAccept", self.server_cookie, self.destination, self.source),
+        ):
+            if passes(config, direction, saddr, daddr, program):
+                wanted |= {(cookie, kind, saddr, daddr), (cookie, "TcpConnectionClose", saddr, daddr)}
+        return wanted
+
+
+def connect(listener: socket.socket, source: str, destination: str, mapped: bool) -> Connection:
+    """Connect from one of the loopback device's addresses to another; mapped: by IPv6 sockets to IPv4 addresses."""
+    family = socket.AF_INET6 if mapped or ":" in source else socket.AF_INET
+    prefix = "::ffff:" if mapped else ""
+    with socket.socket(family) as client:
+        client.bind((prefix + source, 0))
+        client.connect((prefix + destination, listener.getsockname()[1]))
+        server, _ = listener.accept()
+        with server:
+            return Connection(source, destination, cookie_of(client), cookie_of(server))
+
+
+def make_connections(listener: socket.socket) -> Iterator[Connection]:
+    """Connect each address to the next and to the one after it, IPv4 also by mapped sockets."""
+    for pool in (IPV4, IPV6):
+        for step in (1, 2):
+            for i, source in enumerate(pool):
+                yield connect(listener, source, pool[(i + step) % len(pool)], mapped=False)
+    for i, source in enumerate(IPV4):
+        yield connect(listener, source, IPV4[i - 1], mapped=True)
+
+
+def observe(config: Config) -> tuple[set[Any], list[Connection]]:
+    """Make all connections while config is watched; return what was reported, and them."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        with Monitor(config, any_kernel=True) as monitor:
+            made = list(make_connections(listener))
+            monitor.stop()
+            events = list(monitor)
+        assert monitor.losses.events == 0
+    seen = [
+        (e.network_event.cookie, e.network_event.type, e.network_event.saddr, e.network_event.daddr) for e in events
+    ]
+    assert len(seen) == len(set(seen))
+    return set(seen), made
+
+
+def this_program() -> Program:
+    auid = int(Path("/proc/self/loginuid").read_text())
+    return Program(os.getuid(), os.geteuid(), auid, bytes(Path("/proc/self/exe").readlink()))
+
+
+def assert_as_the_model_says(config: Config) -> None:
+    seen, made = observe(config)
+    assert seen == set().union(*(connection.expected(config, this_program()) for connection in made))
+
+
+directions = st.fixed_dictionaries(
+    {"enabled": st.booleans()}, optional={"ipv4_filter": ip_filters(IPV4), "ipv6_filter": ip_filters(IPV6)}
+)
+
+
+@examples
+@given(ingress=directions, egress=directions)
+def test_address_filters(ingress: dict[str, Any], egress: dict[str, Any]) -> None:
+    if not ingress["enabled"]:
+        egress = {**egress, "enabled": True}
+    assert_as_the_model_says(Config.from_dict({"ingress": ingress, "egress": egress}))
+
+
+@pytest.mark.parametrize("deny_list", [False, True], ids=["allow", "deny"])
+@pytest.mark.parametrize("end", ["src_ip", "dst_ip"])
+@pytest.mark.parametrize(
+    ("family", "cidr"), [("ipv4_filter", "10.0.0.0/9"), ("ipv6_filter", "2001:db8::/48")], ids=["ipv4", "ipv6"]
+)
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_each_kind_of_address_filter(direction: str, family: str, cidr: str, end: str, deny_list: bool) -> None:
+    filters = {family: {"deny_list": deny_list, end: [cidr]}}
+    assert_as_the_model_says(Config.from_dict({direction: {"enabled": True, **filters}}))
+
+
+@pytest.mark.parametrize("text", REFERENCE_CONFIGS, ids=["addresses", "binary"])
+def test_the_references_configurations(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "netmon.yaml"
+    path.write_text(text)
+    assert_as_the_model_says(Config.from_yaml(path))
+
+
+def test_a_hundred_thousand_cidrs() -> None:
+    cidrs = [f"172.{16 + i // 65536}.{i // 256 % 256}.{i % 256}" for i in range(100_000)]
+    start = time.monotonic()
+    config = Config.from_dict({"egress": {"enabled": True, "ipv4_filter": {"dst_ip": [*cidrs, "10.0.0.2"]}}})
+    read = time.monotonic()
+    with listen("0.0.0.0") as listener, Monitor(config, any_kernel=True) as monitor:
+        print(f"100,001 CIDRs: read in {read - start:.1f} s, loaded in {time.monotonic() - read:.1f} s")
+        for address in ("10.0.0.1", "10.0.0.2", "127.0.0.1"):
+            socket.create_connection((address, listener.getsockname()[1])).close()
+        monitor.stop()
+        assert [event.network_event.daddr for event in monitor] == ["10.0.0.2"] * 2
+
+
+class Subject(NamedTuple):
+    """A program that connects, and as whom."""
+
+    path: Path
+    uid: int
+    euid: int
+
+    def program(self) -> Program:
+        return Program(self.uid, self.euid, 0xFFFFFFFF, bytes(self.path))
+
+    def run(self, port: int) -> int:
+        """Connect once; return the process's id."""
+        child = subprocess.Popen(
+            [self.path, str(port)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, user=self.uid
+        )
+        assert child.wait() == 0
+        return child.pid
+
+
+DIRECTORIES = ["/usr/local/bin", "/opt/tools", "/opt/tools-2", "/opt/" + "d" * 240]
+NAMES = ["curl", "curl2", "tail", "caf\u00e9"]
+
+
+@pytest.fixture(scope="module")
+def subjects() -> list[Subject]:
+    """Copies of one program under many names, one of them setuid root."""
+    made = []
+    for i, directory in enumerate(map(Path, DIRECTORIES)):
+        directory.mkdir(parents=True, exist_ok=True)
+        for j, name in enumerate(NAMES):
+            path = Path(shutil.copy(PROGRAMS / "connect_once", directory / name))
+            uid = (0, 1000, 65534)[(i + j) % 3]
+            if name == "tail":
+                path.chmod(0o4755)
+            made.append(Subject(path, uid, 0 if name == "tail" else uid))
+    return made
+
+
+paths = st.builds(lambda directory, name: f"{directory}/{name}", st.sampled_from(DIRECTORIES), st.sampled_from(NAMES))
+ids = lists(st.sampled_from([0, 1000, 65534, 7]))
+process_filters = with_deny_list(
+    sections(
+        uid=ids,
+        euid=ids,
+        auid=lists(st.sampled_from([0, 1000, 0xFFFFFFFF])),
+        binary=sections(
+            name=lists(st.sampled_from(NAMES)),
+            prefix=lists(st.builds(lambda path, n: path[: max(1, n)], paths, st.integers(1, 255))),
+            path=lists(paths),
+        ),
+    )
+)
+
+
+@examples
+@given(process_filter=process_filters)
+def test_process_filters(subjects: list[Subject], process_filter: dict[str, Any]) -> None:
+    config = Config.from_dict({"egress": {"enabled": True}, "process_filter": process_filter})
+    with listen() as listener, Monitor(config, any_kernel=True) as monitor:
+        ran = [(subject, subject.run(listener.getsockname()[1])) for subject in subjects]
+        monitor.stop()
+        reported = [event.process.pid for event in monitor]
+    expected = [
+        pid for subject, pid in ran if passes(config, Direction.EGRESS, "127.0.0.1", "127.0.0.1", subject.program())
+    ]
+    assert reported == [pid for pid in expected for _ in ("establish", "close")]
+
+
+def test_a_close_follows_the_verdict_of_its_opening(subjects: list[Subject]) -> None:
+    """A process that has changed its user since opened it under one that passed, or did not."""
+    config = Config.from_dict({"egress": {"enabled": True}, "process_filter": {"uid": [0]}})
+    script = (
+        "import os, socket, sys\n"
+        "address = ('127.0.0.1', int(sys.argv[1]))\n"
+        "passed = socket.create_connection(address)\n"
+        "os.setresuid(1000, 1000, 0)\n"
+        "rejected = socket.create_connection(address)\n"
+        "passed.close()\n"
+        "os.setresuid(0, 0, 0)\n"
+        "rejected.close()\n"
+    )
+    with listen() as listener, Monitor(config, any_kernel=True) as monitor:
+        subprocess.run(["python3", "-c", script, str(listener.getsockname()[1])], check=True)
+        monitor.stop()
+        told = [(event.network_event.type, event.process.uid) for event in monitor]
+    assert told == [("TcpConnectionEstablish", 0), ("TcpConnectionClose", 1000)]

@@ -1,0 +1,113 @@
+"""The library: monitors in this process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from netmon import Config, Monitor, NetmonError, NetworkEvent
+from tests.kernel.support import listen, refused_connection
+
+
+def test_events_are_models() -> None:
+    with Monitor(any_kernel=True) as monitor:
+        cookie = refused_connection()
+        events = list(monitor.events(timeout=1))
+    assert all(isinstance(event, NetworkEvent) for event in events)
+    assert [(event.network_event.type, event.network_event.cookie) for event in events] == [
+        ("TcpConnectionEstablish", cookie),
+        ("TcpConnectionClose", cookie),
+    ]
+    assert NetworkEvent.model_validate_json(events[0].model_dump_json()) == events[0]
+
+
+def test_a_timeout_ends_it_when_nothing_happens() -> None:
+    with Monitor(any_kernel=True) as monitor:
+        start = time.monotonic()
+        assert list(monitor.events(timeout=0.3)) == []
+        assert time.monotonic() - start >= 0.3
+
+
+def test_stop_from_another_thread_yields_what_was_reported() -> None:
+    with Monitor(any_kernel=True) as monitor:
+        refused_connection()
+        threading.Timer(0.2, monitor.stop).start()
+        assert len(list(monitor)) == 2
+        refused_connection()  # detached: not seen
+        assert list(monitor) == []
+
+
+def test_a_lone_event_does_not_wait_long() -> None:
+    with Monitor(any_kernel=True) as monitor:
+        events = iter(monitor)
+        made = time.time()
+        refused_connection()
+        next(events)
+        assert time.time() - made < 1  # 0.1 s, and what emulation adds
+
+
+def test_two_monitors_in_one_process() -> None:
+    egress = Config.from_dict({"egress": {"enabled": True}})
+    with listen() as listener, Monitor(any_kernel=True) as both, Monitor(egress, any_kernel=True) as one:
+        client = socket.create_connection(listener.getsockname())
+        listener.accept()[0].close()
+        client.close()
+        for monitor in (both, one):
+            monitor.stop()
+        assert len(list(both)) == 4
+        assert len(list(one)) == 2
+
+
+def test_many_threads_connect_first_at_once() -> None:
+    """A process's record precedes its events, whichever thread is first."""
+    barrier = threading.Barrier(16)
+
+    def connect() -> None:
+        barrier.wait()
+        for _ in range(20):
+            refused_connection()
+
+    with Monitor(any_kernel=True) as monitor:
+        threads = [threading.Thread(target=connect) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        monitor.stop()
+        assert len(list(monitor)) == 16 * 20 * 2
+    assert monitor.losses.events == 0
+
+
+def test_monitors_that_do_not_run() -> None:
+    monitor = Monitor(any_kernel=True)
+    with pytest.raises(NetmonError, match="with statement"):
+        next(iter(monitor))
+    with monitor, pytest.raises(NetmonError, match="already"):
+        monitor.start()
+    monitor.close()
+    monitor.close()
+
+
+def test_a_small_ring_loses_and_counts() -> None:
+    """4 KiB hold some 70 events: what does not fit is counted, exactly."""
+    with Monitor(any_kernel=True, ring_size=4096) as monitor:
+        for _ in range(500):
+            refused_connection()
+        monitor.stop()
+        events = list(monitor)
+        losses = monitor.losses
+    assert 0 < len(events) < 1000
+    assert len(events) + losses.ring_full == 1000
+    assert losses.events == losses.ring_full
+
+
+def test_programs_are_small(kernel: str) -> None:
+    """The verifier's work, on the oldest and the newest kernel alike."""
+    with Monitor(any_kernel=True) as monitor:
+        assert monitor._probes is not None
+        for info in monitor._probes.program_infos():
+            print(kernel, info)
+            assert 0 < info.verified_instructions < 20_000

@@ -1,0 +1,82 @@
+"""What the filters mean: an independent model of the rules, for tests of those who carry them out.
+
+Written from the rules alone, with the standard library's addresses; nothing of netmon.filters is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
+
+from netmon import config as models
+from netmon.config import Config, Ipv4Filter, Ipv6Filter, ProcessFilter
+from netmon.layout import Direction
+
+
+class Program(NamedTuple):
+    """What the process filter looks at. path: the executable's, without " (deleted)"; b"" when it has none."""
+
+    uid: int
+    euid: int
+    auid: int
+    path: bytes
+
+    @property
+    def name(self) -> bytes:
+        return self.path.rpartition(b"/")[2]
+
+
+def passes(config: Config, direction: Direction, saddr: str, daddr: str, program: Program) -> bool:
+    """Say whether a connection is reported. saddr: this host's end; daddr: the peer's."""
+    part = config.ingress if direction == Direction.INGRESS else config.egress
+    return part.enabled and passes_addresses(part, saddr, daddr) and passes_process(config.process_filter, program)
+
+
+def passes_addresses(part: models.Direction, saddr: str, daddr: str) -> bool:
+    """Judged by the filter of its own family; without one it passes. src OR dst; deny_list inverts the whole."""
+    source, destination = unmapped(saddr), unmapped(daddr)
+    filter_: Ipv4Filter | Ipv6Filter | None = part.ipv4_filter if isinstance(source, IPv4Address) else part.ipv6_filter
+    if filter_ is None:
+        return True
+    matches = is_listed(source, filter_.src_ip) or is_listed(destination, filter_.dst_ip)
+    return not matches if filter_.deny_list else matches
+
+
+def passes_process(filter_: ProcessFilter | None, program: Program) -> bool:
+    """Uid AND euid AND auid AND binary, absent ones left out; deny_list inverts the whole."""
+    if filter_ is None:
+        return True
+    matches = (
+        (filter_.uid is None or program.uid in filter_.uid)
+        and (filter_.euid is None or program.euid in filter_.euid)
+        and (filter_.auid is None or program.auid in filter_.auid)
+        and (filter_.binary is None or matches_binary(filter_.binary, program))
+    )
+    return not matches if filter_.deny_list else matches
+
+
+def matches_binary(filter_: models.BinaryFilter, program: Program) -> bool:
+    """Name OR prefix OR path."""
+    return (
+        any(program.name == name.encode() for name in filter_.name or ())
+        or any(program.path.startswith(prefix.encode()) for prefix in filter_.prefix or ())
+        or any(program.path == path.encode() for path in filter_.path or ())
+    )
+
+
+def is_listed(address: IPv4Address | IPv6Address, cidrs: Sequence[str] | None) -> bool:
+    return any(address in network(cidr) for cidr in cidrs or ())
+
+
+@lru_cache
+def network(cidr: str) -> IPv4Network | IPv6Network:
+    return ip_network(cidr)
+
+
+def unmapped(text: str) -> IPv4Address | IPv6Address:
+    """An IPv4-mapped address is the IPv4 address that it stands for."""
+    address = ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

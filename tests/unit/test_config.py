@@ -1,0 +1,545 @@
+"""Configurations: what is taken, what is refused and in which words, and the schema."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+from netmon.config import (
+    BinaryFilter,
+    Config,
+    Direction,
+    Ipv4Filter,
+    Ipv6Filter,
+    ProcessFilter,
+    config_schema,
+)
+from netmon.errors import ConfigError
+from tests.unit import cases
+
+ON = {"enabled": True}
+NOTHING_ENABLED = "neither ingress.enabled nor egress.enabled is true: nothing to watch; set one"
+
+REFERENCE_BOTH = """
+ingress:
+  enabled: true
+egress:
+  enabled: true
+"""
+REFERENCE_CLUSTER = """
+egress:
+  enabled: true
+  ipv4_filter:
+    deny_list: true
+    dst_ip:
+      - 10.0.0.0/8
+      - 172.16.0.0/12
+      - 192.168.0.0/16
+      - 127.0.0.1
+      - 0.0.0.0
+  ipv6_filter:
+    dst_ip:
+      - 2000::/3
+process_filter:
+  binary:
+    name:
+      - curl
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def load(text: str | bytes) -> Config:
+    """Load netmon.yaml, with text in it."""
+    path = Path("netmon.yaml")
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return Config.from_yaml(path)
+
+
+def problems_of(text: str | bytes) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def problems_in(data: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_dict(data, source="test")
+    return caught.value.problems
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """Return {"a": {"b": value}} for "a.b"."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def with_value(path: str, value: Any) -> dict[str, Any]:
+    """Return a configuration that would be right, but for the value at a path."""
+    data = nested(path, value)
+    for direction in ("ingress", "egress"):
+        if isinstance(data.get(direction, {}), dict):
+            data[direction] = {**ON, **data.get(direction, {})}
+    return data
+
+
+def test_the_references_examples() -> None:
+    assert load(REFERENCE_BOTH) == Config.everything()
+    config = load(REFERENCE_CLUSTER)
+    assert not config.ingress.enabled
+    assert config.egress.enabled
+    assert config.egress.ipv4_filter is not None
+    assert config.egress.ipv4_filter.deny_list
+    assert config.egress.ipv4_filter.dst_ip == (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "127.0.0.1",
+        "0.0.0.0",
+    )
+    assert config.egress.ipv6_filter == Ipv6Filter(dst_ip=["2000::/3"])
+    assert config.process_filter == ProcessFilter(binary=BinaryFilter(name=["curl"]))
+
+
+def test_in_python() -> None:
+    """Lists, tuples and ipaddress's objects are taken; the models cannot be changed."""
+    network, address = IPv4Network("10.0.0.0/8"), IPv4Address("192.0.2.1")
+    filter_ = Ipv4Filter(dst_ip=[network, address])  # type: ignore[list-item]
+    config = Config(egress=Direction(enabled=True, ipv4_filter=filter_))
+    assert config == Config.from_dict(
+        {"egress": {"enabled": True, "ipv4_filter": {"dst_ip": ("10.0.0.0/8", "192.0.2.1")}}}
+    )
+    assert hash(config) == hash(Config.from_dict(config.to_dict()))
+    with pytest.raises(ValidationError, match="frozen"):
+        config.egress.enabled = False
+    with pytest.raises(ValidationError, match="nothing to watch"):
+        Config()
+
+
+def test_filters_of_a_direction_that_is_off_are_taken() -> None:
+    data = {"ingress": {"enabled": False, "ipv4_filter": {"src_ip": ["10.0.0.0/8"]}}, "egress": ON}
+    assert Config.from_dict(data).ingress.ipv4_filter == Ipv4Filter(src_ip=["10.0.0.0/8"])
+
+
+@pytest.mark.parametrize(
+    ("family", "cidr"),
+    [
+        ("ipv4_filter", "0.0.0.0/0"),
+        ("ipv4_filter", "255.255.255.255/32"),
+        ("ipv6_filter", "::/0"),
+        ("ipv6_filter", "::/95"),  # IPv4-mapped addresses are among others
+        ("ipv6_filter", "2001:DB8::/32"),
+        ("ipv6_filter", "::fffe:0:0/96"),
+        ("ipv6_filter", "::1.2.3.4"),
+        ("ipv6_filter", "::1/128"),
+        ("ipv6_filter", IPv6Network("2000::/3")),
+    ],
+)
+def test_cidrs_that_are_taken(family: str, cidr: Any) -> None:
+    assert Config.from_dict(with_value(f"egress.{family}.src_ip", [cidr]))
+
+
+NOT_IPV4 = "is not an IPv4 address or CIDR; write it like 10.0.0.0/8 or 10.1.2.3"
+NOT_IPV6 = "is not an IPv6 address or CIDR; write it like 2001:db8::/32 or ::1"
+
+
+@pytest.mark.parametrize(
+    ("family", "cidr", "problem"),
+    [
+        (4, "10.0.0.1/8", "'10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?"),
+        (4, "1.2.3.4/0", "'1.2.3.4/0' has host bits set; did you mean 0.0.0.0/0?"),
+        (4, "::1", "'::1' is IPv6, in an IPv4 list; move it to ipv6_filter"),
+        (4, "2000::/3", "'2000::/3' is IPv6, in an IPv4 list; move it to ipv6_filter"),
+        (
+            4,
+            "::ffff:1.2.3.4",
+            "'::ffff:1.2.3.4' is IPv4-mapped, in an IPv4 list; write it as IPv4, like 1.2.3.4",
+        ),
+        (
+            4,
+            "1.2.3.4/33",
+            "'1.2.3.4/33' has a bad prefix length '33'; it must be a number from 0 to 32",
+        ),
+        (4, "1.2.3.4/", "'1.2.3.4/' has a bad prefix length ''; it must be a number from 0 to 32"),
+        (
+            4,
+            "1.2.3.4/\u0668",
+            "'1.2.3.4/\u0668' has a bad prefix length '\u0668'; it must be a number from 0 to 32",
+        ),
+        (4, "1.2.3.4/+8", "'1.2.3.4/+8' has a bad prefix length '+8'; it must be a number from 0 to 32"),
+        (
+            4,
+            "10.0.0.0/255.0.0.0",
+            "'10.0.0.0/255.0.0.0' has a netmask for a prefix length; did you mean 10.0.0.0/8?",
+        ),
+        (4, "example.org", f"'example.org' {NOT_IPV4}"),
+        (4, "10.0.0", f"'10.0.0' {NOT_IPV4}"),
+        (4, "010.0.0.1", f"'010.0.0.1' {NOT_IPV4}"),
+        (4, " 10.0.0.1", f"' 10.0.0.1' {NOT_IPV4}"),
+        (4, "10.0.0.1\0", rf"'10.0.0.1\x00' {NOT_IPV4}"),
+        (4, "", f"'' {NOT_IPV4}"),
+        (4, 10, f"10 {NOT_IPV4}"),
+        (4, 10.1, f"10.1 {NOT_IPV4}"),
+        (4, None, NOT_IPV4),
+        (4, ["10.0.0.1"], NOT_IPV4),
+        (6, "2000::1/3", "'2000::1/3' has host bits set; did you mean 2000::/3?"),
+        (6, "10.0.0.0/8", "'10.0.0.0/8' is IPv4, in an IPv6 list; move it to ipv4_filter"),
+        (
+            6,
+            "::1/129",
+            "'::1/129' has a bad prefix length '129'; it must be a number from 0 to 128",
+        ),
+        (
+            6,
+            "::ffff:10.1.2.3",
+            "'::ffff:10.1.2.3' is IPv4-mapped, which the IPv4 filter judges; put 10.1.2.3/32 in ipv4_filter",
+        ),
+        (
+            6,
+            "::ffff:a00:0/104",
+            "'::ffff:a00:0/104' is IPv4-mapped, which the IPv4 filter judges; put 10.0.0.0/8 in ipv4_filter",
+        ),
+        (
+            6,
+            "::ffff:0:0/96",
+            "'::ffff:0:0/96' is IPv4-mapped, which the IPv4 filter judges; put 0.0.0.0/0 in ipv4_filter",
+        ),
+        (
+            6,
+            "fe80::1%eth0",
+            "'fe80::1%eth0' has a scope, which a filter cannot match; leave out '%' and what follows",
+        ),
+        (6, "[::1]", f"'[::1]' {NOT_IPV6}"),
+        (6, 1, f"1 {NOT_IPV6}"),
+    ],
+)
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+@pytest.mark.parametrize("end", ["src_ip", "dst_ip"])
+def test_cidrs_that_are_refused(direction: str, family: int, end: str, cidr: Any, problem: str) -> None:
+    key = f"{direction}.ipv{family}_filter.{end}"
+    right = "10.0.0.0/8" if family == 4 else "2000::/3"
+    assert problems_in(with_value(key, [right, cidr])) == [f"test: {key}[1]: {problem}"]
+
+
+OUT_OF_RANGE = "is out of range; ids go from 0 to 4294967295"
+NOT_A_NUMBER = "must be a whole number: decimal, without quotes"
+NOT_ABSOLUTE = "does not begin with '/'; give the full path, or put a file name in name"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("uid", -1, f"-1 {OUT_OF_RANGE}"),
+        ("euid", 2**32, f"4294967296 {OUT_OF_RANGE}"),
+        ("auid", True, f"True {NOT_A_NUMBER}"),
+        ("uid", "0", f"'0' {NOT_A_NUMBER}"),
+        ("uid", "root", f"'root' {NOT_A_NUMBER}"),
+        ("uid", 1.0, f"1.0 {NOT_A_NUMBER}"),
+        ("uid", None, f"None {NOT_A_NUMBER}"),
+        ("binary.name", "/bin/x", "'/bin/x' is a path, not a file name; put it in path, or prefix"),
+        ("binary.name", "", "'' is empty; leave it out"),
+        ("binary.name", "a\0b", r"'a\x00b' holds a NUL character, which no path can"),
+        ("binary.name", 7, "7 must be text; put it in quotes"),
+        ("binary.name", "\ud800", r"'\ud800' cannot be written as UTF-8"),
+        ("binary.path", "curl", f"'curl' {NOT_ABSOLUTE}"),
+        ("binary.path", "./curl", f"'./curl' {NOT_ABSOLUTE}"),
+        ("binary.prefix", "usr/", f"'usr/' {NOT_ABSOLUTE}"),
+        ("binary.prefix", "", "'' is empty; leave it out"),
+    ],
+)
+def test_values_of_the_process_filter_that_are_refused(key: str, value: Any, problem: str) -> None:
+    path = f"process_filter.{key}"
+    assert problems_in(with_value(path, [value])) == [f"test: {path}[0]: {problem}"]
+
+
+@pytest.mark.parametrize(("key", "most"), [("name", 255), ("path", 511), ("prefix", 256)])
+def test_lengths_are_counted_in_bytes(key: str, most: int) -> None:
+    start = "" if key == "name" else "/"
+    longest = start + "x" * (most - len(start) - 2) + "\u00e9"
+    path = f"process_filter.binary.{key}"
+    assert Config.from_dict(with_value(path, [longest]))
+    (problem,) = problems_in(with_value(path, [longest + "x"]))
+    assert problem.startswith(f"test: {path}[0]: '")
+    assert problem.endswith(f"is {most + 1} bytes long; the kernel side compares at most {most}")
+    assert len(problem) < 200  # the value is shortened
+
+
+EMPTY_LIST = "is an empty list, which nothing can match; fill it or leave it out"
+NULL = "is empty; fill it or leave it out"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("ingress.ipv4_filter", {}, "is empty; give at least one of src_ip, dst_ip, or leave it out"),
+        (
+            "egress.ipv6_filter",
+            {"deny_list": True},
+            "is empty; give at least one of src_ip, dst_ip, or leave it out",
+        ),
+        ("egress.ipv4_filter.src_ip", [], EMPTY_LIST),
+        ("egress.ipv4_filter.src_ip", "10.0.0.0/8", "'10.0.0.0/8' must be a list, even of one"),
+        ("egress.ipv4_filter.src_ip", None, NULL),
+        ("egress.ipv4_filter", None, NULL),
+        ("egress.ipv4_filter", ["10.0.0.0/8"], "['10.0.0.0/8'] must be a mapping of keys"),
+        ("egress.enabled", "yes", "'yes' must be true or false, without quotes"),
+        ("egress.enabled", 1, "1 must be true or false, without quotes"),
+        ("egress", None, NULL),
+        ("egress", True, "True must be a mapping of keys"),
+        (
+            "process_filter",
+            {},
+            "is empty; give at least one of uid, euid, auid, binary, or leave it out",
+        ),
+        ("process_filter", None, NULL),
+        ("process_filter.deny_list", "no", "'no' must be true or false, without quotes"),
+        ("process_filter.uid", [], EMPTY_LIST),
+        ("process_filter.uid", 0, "0 must be a list, even of one"),
+        (
+            "process_filter.binary",
+            {},
+            "is empty; give at least one of name, prefix, path, or leave it out",
+        ),
+        ("process_filter.binary", "curl", "'curl' must be a mapping of keys"),
+        ("process_filter.binary.name", [], EMPTY_LIST),
+        ("egres", {}, "unknown key; did you mean egress?"),
+        ("other", 1, "unknown key; known here: ingress, egress, process_filter"),
+        ("egress.enable", True, "unknown key; did you mean enabled?"),
+        ("egress.ipv4_filters", {}, "unknown key; did you mean ipv4_filter?"),
+        ("process_filter.uids", [0], "unknown key; did you mean uid?"),
+        ("process_filter.gid", [0], "unknown key; did you mean uid?"),
+        ("process_filter.binary.names", ["x"], "unknown key; did you mean name?"),
+    ],
+)
+def test_parts_that_are_refused(path: str, value: Any, problem: str) -> None:
+    assert f"test: {path}: {problem}" in problems_in(with_value(path, value))
+
+
+def test_keys_that_are_not_text_or_not_words() -> None:
+    assert problems_in({"egress": ON, 1: 2}) == ["test: [1]: 1 is a key, but not text; put it in quotes"]
+    (problem,) = problems_in({"egress": {**ON, "a\nb": 1}})
+    assert problem.startswith(r"test: egress['a\nb']: unknown key")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"ingress": {}}, {"ingress": {"enabled": False}, "egress": {"enabled": False}}],
+)
+def test_nothing_enabled(data: dict[str, Any]) -> None:
+    assert problems_in(data) == [f"test: {NOTHING_ENABLED}"]
+
+
+@pytest.mark.parametrize("data", [None, [], "egress", 1])
+def test_not_a_mapping(data: Any) -> None:
+    expected = "must be a mapping with the keys ingress, egress, process_filter"
+    assert problems_in(data) == [f"test: {expected}"]
+
+
+def test_every_problem_is_told_at_once_where_it_stands() -> None:
+    text = """\
+ingress:
+  enabled: "yes"
+  ipv4_filter: {}
+egress:
+  enabled: false
+  ipv4_filter:
+    dst_ip:
+      - 10.0.0.0/8
+      - ::1
+      - 10.0.0.1/8
+  ipv6_filter:
+    src_ip: ["::ffff:1.2.3.4", "2000::/3"]
+    dst_ip: []
+process_filter:
+  binray:
+    name: [a]
+  binary:
+    path: [x]
+  uid: [0]
+  uid: [-1]
+"""
+    assert problems_of(text) == [
+        "netmon.yaml:2: ingress.enabled: 'yes' must be true or false, without quotes",
+        "netmon.yaml:3: ingress.ipv4_filter: is empty; give at least one of src_ip, dst_ip, or leave it out",
+        "netmon.yaml:9: egress.ipv4_filter.dst_ip[1]: '::1' is IPv6, in an IPv4 list; move it to ipv6_filter",
+        "netmon.yaml:10: egress.ipv4_filter.dst_ip[2]: '10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?",
+        "netmon.yaml:12: egress.ipv6_filter.src_ip[0]: '::ffff:1.2.3.4' is IPv4-mapped, which the IPv4 filter "
+        "judges; put 1.2.3.4/32 in ipv4_filter",
+        f"netmon.yaml:13: egress.ipv6_filter.dst_ip: {EMPTY_LIST}",
+        "netmon.yaml:15: process_filter.binray: unknown key; did you mean binary?",
+        f"netmon.yaml:18: process_filter.binary.path[0]: 'x' {NOT_ABSOLUTE}",
+        "netmon.yaml:20: process_filter.uid: stands twice, first on line 19; keep one",
+        f"netmon.yaml:20: process_filter.uid[0]: -1 {OUT_OF_RANGE}",
+    ]
+
+
+def test_nothing_enabled_is_told_with_the_other_problems() -> None:
+    assert problems_of("egress:\n  enabled: false\nprocess_filter:\n  uid: [x]\n") == [
+        f"netmon.yaml:4: process_filter.uid[0]: 'x' {NOT_A_NUMBER}",
+        f"netmon.yaml: {NOTHING_ENABLED}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "netmon.yaml: is empty; enable ingress, egress or both"),
+        ("# nothing\n", "netmon.yaml: is empty; enable ingress, egress or both"),
+        ("- egress\n", "netmon.yaml: must be a mapping with the keys ingress, egress, process_filter"),
+        (b"\xff\xfeegress:", "netmon.yaml: is not UTF-8 (byte 0); save it as UTF-8"),
+        ("egress: \x01\n", "netmon.yaml: is not YAML: unacceptable character #x0001"),
+        ("a: 1\n---\nb: 2\n", "netmon.yaml:2:1: is not YAML: expected a single document in the stream"),
+        ("egress:\n\tenabled: true\n", "netmon.yaml:2:1: is not YAML: "),
+        ("egress: {enabled: true\n", "netmon.yaml:2:1: is not YAML: while parsing a flow mapping"),
+        ("[" * 5000, "netmon.yaml:1:"),
+        ("[" * 50 + "]" * 50, f"netmon.yaml:1: {'[0]' * 20}: is nested too deeply"),
+        ("egress: *x\n", "netmon.yaml:1:9: is not YAML: found undefined alias"),
+        ("? [a]\n: b\n", "netmon.yaml:1: 'a list or mapping' is a key, but not text; put it in quotes"),
+        ("egress:\n  1: b\n", "netmon.yaml:2: egress: '1' is a key, but not text; put it in quotes"),
+        ("egress: !x {}\n", "netmon.yaml:1: egress: has the tag '!x', which is not taken; leave it out"),
+        ("egress: {enabled: !!bool yes}\n", "netmon.yaml:1: egress.enabled: has the tag "),
+        ("egress: {enabled: !!int x}\n", "netmon.yaml:1: egress.enabled: has the tag "),
+        ("egress: {enabled: true, <<: {}}\n", "netmon.yaml:1: egress['<<']: unknown key"),
+        ("egress: {enabled: true}\negress: {}\n", "netmon.yaml:2: egress: stands twice, first on line 1; keep one"),
+    ],
+)
+def test_files_that_are_refused(text: str | bytes, problem: str) -> None:
+    assert problems_of(text)[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("egress: &x {enabled: true}\ningress: *x\n", "2: ingress:"),
+        ("egress: &x {enabled: true, ipv4_filter: *x}\n", "1: egress.ipv4_filter:"),
+        ("egress: {enabled: &x true}\ningress: {enabled: *x}\n", "2: ingress.enabled:"),
+    ],
+)
+def test_aliases_are_refused_and_what_they_stand_for_left_alone(text: str, problem: str) -> None:
+    assert problems_of(text) == [f"netmon.yaml:{problem} is an alias (*), which is not taken; write it out"]
+
+
+def test_aliases_that_stand_for_very_much() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]" for i in range(20)]
+    lines += ["egress: {enabled: true, ipv4_filter: {src_ip: *a20}}"]
+    problems = problems_of("\n".join(lines))
+    assert "netmon.yaml:22: egress.ipv4_filter.src_ip: is an alias (*), which is not taken; write it out" in problems
+
+
+@pytest.mark.parametrize("scalar", ["yes", "on", "010", "0x10", "1_0", "1:30", "1e3", "1.0", "2024-01-01"])
+def test_yaml_11s_surprises_are_text(scalar: str) -> None:
+    """A uid of 010 is neither 8 nor 10, and `yes` is not true."""
+    text = f"egress: {{enabled: {scalar}}}\nprocess_filter: {{uid: [{scalar}]}}\n"
+    assert problems_of(text) == [
+        f"netmon.yaml:1: egress.enabled: '{scalar}' must be true or false, without quotes",
+        f"netmon.yaml:2: process_filter.uid[0]: '{scalar}' {NOT_A_NUMBER}",
+    ]
+
+
+def test_addresses_that_yaml_11_takes_for_numbers() -> None:
+    text = "egress: {enabled: true, ipv6_filter: {dst_ip: [12:30:45:10:20:30:40:50]}}"
+    assert load(text).egress.ipv6_filter == Ipv6Filter(dst_ip=["12:30:45:10:20:30:40:50"])
+
+
+@pytest.mark.parametrize("scalar", ["true", "True", "TRUE"])
+def test_truth(scalar: str) -> None:
+    assert load(f"\ufeffegress: {{enabled: {scalar}}}").egress.enabled
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "x", "No such file or directory")):
+        with pytest.raises(ConfigError) as caught:
+            Config.from_yaml(str(path))
+        assert caught.value.problems == [f"{path}: cannot be read: {reason}"]
+
+
+def test_a_config_error_survives_pickling() -> None:
+    error = ConfigError(["one", "two"])
+    assert pickle.loads(pickle.dumps(error)).problems == ["one", "two"]
+
+
+def test_a_hundred_thousand_cidrs() -> None:
+    cidrs = [f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}" for i in range(100_000)]
+    lines = "".join(f"      - {cidr}\n" for cidr in cidrs)
+    config = load(f"egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n{lines}")
+    assert config.egress.ipv4_filter is not None
+    assert config.egress.ipv4_filter.dst_ip == tuple(cidrs)
+
+
+def test_twenty_thousand_problems() -> None:
+    """Each line is found in the one tree that was read: quadratic, this takes minutes."""
+    lines = "".join(f"      - 10.0.{i >> 8}.{i & 255}/8\n" for i in range(1, 20_001))
+    problems = problems_of(f"egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n{lines}")
+    assert len(problems) == 20_000
+    assert problems[-1].startswith("netmon.yaml:20004: egress.ipv4_filter.dst_ip[19999]: ")
+
+
+@given(cases.configs())
+def test_a_round_trip_through_a_dict(config: Config) -> None:
+    data = config.to_dict()
+    assert Config.from_dict(data) == config
+    assert json.loads(json.dumps(data)) == data
+    Draft202012Validator(config_schema()).validate(data)
+
+
+@given(cases.configs())
+def test_a_round_trip_through_yaml(config: Config) -> None:
+    assert load(yaml.safe_dump(config.to_dict())) == config
+
+
+def test_the_schema_is_one_and_describes_each_key() -> None:
+    schema = config_schema()
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    for part in (schema, *schema["$defs"].values()):
+        assert part["description"]
+        assert part["additionalProperties"] is False
+        assert None not in [value.get("default", 0) for value in part["properties"].values()]
+        assert [key for key, value in part["properties"].items() if "description" not in value] == []
+
+
+@pytest.mark.parametrize("text", [REFERENCE_BOTH, REFERENCE_CLUSTER])
+def test_the_schema_takes_the_references_examples(text: str) -> None:
+    Draft202012Validator(config_schema()).validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("other", 1),
+        ("ingress.other", 1),
+        ("ingress.ipv4_filter.other", ["10.0.0.0/8"]),
+        ("egress.ipv6_filter.other", ["::1"]),
+        ("process_filter.other", 1),
+        ("process_filter.binary.other", ["x"]),
+        ("egress.enabled", "yes"),
+        ("egress.ipv4_filter", None),
+        ("egress.ipv4_filter.src_ip", "10.0.0.0/8"),
+        ("egress.ipv4_filter.src_ip", []),
+        ("egress.ipv4_filter.src_ip", [10]),
+        ("egress.ipv4_filter.src_ip", None),
+        ("process_filter.uid", [-1]),
+        ("process_filter.uid", [2**32]),
+        ("process_filter.uid", ["0"]),
+        ("process_filter.uid", [True]),
+    ],
+)
+def test_the_schema_and_the_models_refuse_the_same(path: str, value: Any) -> None:
+    data = with_value(path, value)
+    assert not Draft202012Validator(config_schema()).is_valid(data)
+    assert problems_in(data)

@@ -1,0 +1,342 @@
+"""Compiled filters, judged as the kernel judges them, against the model of what they mean."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netmon.config import Config
+from netmon.filters import CompiledFilters, compile_filters
+from netmon.layout import SETTINGS, Direction, End, Family, FilterMode, IdKind, Settings
+from tests.unit import cases, model
+from tests.unit.model import Program
+
+INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
+ON = {"enabled": True}
+CURL = Program(uid=1000, euid=1000, auid=1000, path=b"/usr/bin/curl")
+
+
+class Kernel:
+    """Judges by settings and maps as bpf/filter.h does, the maps' lookups written in Python."""
+
+    def __init__(self, filters: CompiledFilters) -> None:
+        self.filters = filters
+        self.settings = Settings._make(SETTINGS.unpack(filters.settings))._asdict()
+
+    def passes(self, direction: Direction, saddr: str, daddr: str, program: Program) -> bool:
+        return self._passes_addresses(direction, saddr, daddr) and self._passes_process(program)
+
+    def _passes_addresses(self, direction: Direction, saddr: str, daddr: str) -> bool:
+        family = Family.IPV6 if ":" in saddr else Family.IPV4
+        filter_ = f"ip_filters_{direction:d}_{family:d}"
+        mode = self.settings[f"{filter_}_mode"]
+        if mode == FilterMode.OFF:
+            return True
+        match = any(
+            self.settings[f"{filter_}_{end.name.lower()}"] and self._is_listed(family, direction * 2 + end, address)
+            for end, address in ((End.SRC, saddr), (End.DST, daddr))
+        )
+        return bool(match == (mode == FilterMode.ALLOW))
+
+    def _is_listed(self, family: Family, number: int, address: str) -> bool:
+        if family == Family.IPV4:
+            keys, packed = self.filters.ipv4_cidrs, socket.inet_pton(socket.AF_INET, address)
+        else:
+            keys, packed = self.filters.ipv6_cidrs, socket.inet_pton(socket.AF_INET6, address)
+        return is_in_trie(keys, struct.pack(">I", number) + packed)
+
+    def _passes_process(self, program: Program) -> bool:
+        mode = self.settings["process_filter_mode"]
+        if mode == FilterMode.OFF:
+            return True
+        match = self._matches_ids(program) and self._matches_binary(program)
+        return bool(match == (mode == FilterMode.ALLOW))
+
+    def _matches_ids(self, program: Program) -> bool:
+        return all(
+            not self.settings[f"process_filter_{kind.name.lower()}"]
+            or struct.pack("=II", kind, getattr(program, kind.name.lower())) in self.filters.process_ids
+            for kind in IdKind
+        )
+
+    def _matches_binary(self, program: Program) -> bool:
+        has = {key: self.settings[f"process_filter_{key}"] for key in ("name", "prefix", "path")}
+        name, path = program.name.ljust(256, b"\0"), program.path.ljust(512, b"\0")
+        return not any(has.values()) or bool(
+            (has["name"] and name in self.filters.binary_names)
+            or (has["path"] and len(program.path) < 512 and path in self.filters.binary_paths)
+            or (has["prefix"] and is_in_trie(self.filters.binary_prefixes, path[:256]))
+        )
+
+
+def is_in_trie(keys: Iterable[bytes], data: bytes) -> bool:
+    """Look data up among an LPM trie's keys: the prefix's length in bits, and the prefix, padded."""
+    return any(is_prefix(struct.unpack("=I", key[:4])[0], key[4:], data) for key in keys)
+
+
+def is_prefix(bits: int, prefix: bytes, data: bytes) -> bool:
+    assert len(prefix) == len(data)
+    beyond = 8 * len(data) - bits
+    return int.from_bytes(prefix, "big") >> beyond == int.from_bytes(data, "big") >> beyond
+
+
+def verdict(config: Config, direction: Direction, saddr: str, daddr: str, program: Program = CURL) -> bool:
+    """Return what the model and the kernel agree on."""
+    expected = model.passes(config, direction, saddr, daddr, program)
+    assert Kernel(compile_filters(config)).passes(direction, saddr, daddr, program) == expected
+    return expected
+
+
+@given(cases.configs(both=True), st.sampled_from(Direction), cases.ends, cases.programs)
+def test_filters_agree_with_the_model(
+    config: Config, direction: Direction, ends: tuple[str, str], program: Program
+) -> None:
+    verdict(config, direction, *ends, program)
+
+
+OUT_OF_THE_CLUSTER = Config.from_dict(
+    {
+        "egress": {
+            "enabled": True,
+            "ipv4_filter": {
+                "deny_list": True,
+                "dst_ip": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.1", "0.0.0.0"],
+            },
+            "ipv6_filter": {"dst_ip": ["2000::/3"]},
+        }
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("daddr", "passes"),
+    [
+        ("10.0.0.0", False),
+        ("10.255.255.255", False),
+        ("11.0.0.0", True),
+        ("172.31.255.255", False),
+        ("172.32.0.0", True),
+        ("127.0.0.1", False),
+        ("127.0.0.2", True),
+        ("0.0.0.0", False),
+        ("8.8.8.8", True),
+        ("2000::", True),
+        ("3fff:ffff::1", True),
+        ("4000::", False),
+        ("::1", False),
+        ("fe80::1", False),
+    ],
+)
+def test_the_references_example(daddr: str, passes: bool) -> None:
+    saddr = "fd00::1" if ":" in daddr else "198.51.100.1"
+    assert verdict(OUT_OF_THE_CLUSTER, EGRESS, saddr, daddr) == passes
+
+
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+@pytest.mark.parametrize("deny_list", [False, True])
+@pytest.mark.parametrize(
+    ("family", "inside", "outside", "cidr"),
+    [
+        ("ipv4_filter", "10.1.2.3", "11.1.2.3", "10.0.0.0/8"),
+        ("ipv6_filter", "2001:db8::1", "2001:db9::1", "2001:db8::/32"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("lists", "matching"),
+    [
+        (["src_ip"], {"src", "both"}),
+        (["dst_ip"], {"dst", "both"}),
+        (["src_ip", "dst_ip"], {"src", "dst", "both"}),
+    ],
+)
+def test_allow_and_deny_each_end_of_each_family_in_each_direction(
+    direction: str,
+    deny_list: bool,
+    family: str,
+    inside: str,
+    outside: str,
+    cidr: str,
+    lists: list[str],
+    matching: set[str],
+) -> None:
+    filter_ = {"deny_list": deny_list, **{name: [cidr] for name in lists}}
+    config = Config.from_dict({"ingress": ON, "egress": ON, direction: {**ON, family: filter_}})
+    here, there = (INGRESS, EGRESS) if direction == "ingress" else (EGRESS, INGRESS)
+    other_family = ("192.0.2.1",) * 2 if family == "ipv6_filter" else ("fd00::1",) * 2
+    connections = {
+        "neither": (outside, outside),
+        "src": (inside, outside),
+        "dst": (outside, inside),
+        "both": (inside, inside),
+    }
+    for name, ends in connections.items():
+        assert verdict(config, here, *ends) == ((name in matching) != deny_list), name
+        assert verdict(config, there, *ends), "the other direction is not filtered"
+    assert verdict(config, here, *other_family), "the other family is not filtered"
+
+
+def test_a_mapped_address_is_judged_by_the_ipv4_filter() -> None:
+    """The kernel side gives it over as IPv4; the model does so itself."""
+    mapped = ("::ffff:198.51.100.1", "::ffff:10.0.0.1")
+    assert not model.passes(OUT_OF_THE_CLUSTER, EGRESS, *mapped, CURL)
+
+
+PROCESS = {
+    "uid": [0],
+    "euid": [0, 5],
+    "auid": [1000, 2**32 - 1],
+    "binary": {"name": ["tail", "curl"], "prefix": ["/usr/local/bin/"], "path": ["/usr/bin/uname"]},
+}
+TAIL = Program(uid=0, euid=0, auid=1000, path=b"/usr/bin/tail")
+
+
+@pytest.mark.parametrize("deny_list", [False, True])
+@pytest.mark.parametrize(
+    ("program", "matches"),
+    [
+        (TAIL, True),
+        (TAIL._replace(uid=1), False),
+        (TAIL._replace(uid=5), False),  # an euid is no uid
+        (TAIL._replace(euid=5), True),
+        (TAIL._replace(euid=1), False),
+        (TAIL._replace(auid=2**32 - 1), True),
+        (TAIL._replace(auid=0), False),
+        (TAIL._replace(path=b"/opt/tail"), True),
+        (TAIL._replace(path=b"/opt/tails"), False),
+        (TAIL._replace(path=b"/tail/x"), False),
+        (TAIL._replace(path=b"/usr/local/bin/x"), True),
+        (TAIL._replace(path=b"/usr/local/bin/x/y"), True),
+        (TAIL._replace(path=b"/usr/local/binx"), False),
+        (TAIL._replace(path=b"/opt/usr/local/bin/x"), False),
+        (TAIL._replace(path=b"/usr/bin/uname"), True),
+        (TAIL._replace(path=b"/usr/bin/uname2"), False),
+        (TAIL._replace(path=b""), False),
+    ],
+)
+def test_the_process_filter(deny_list: bool, program: Program, matches: bool) -> None:
+    config = Config.from_dict({"ingress": ON, "egress": ON, "process_filter": {**PROCESS, "deny_list": deny_list}})
+    for direction in Direction:
+        ends = ("192.0.2.1", "192.0.2.2")
+        assert verdict(config, direction, *ends, program) == (matches != deny_list)
+
+
+def test_a_prefix_need_not_end_at_a_slash() -> None:
+    config = Config.from_dict({"egress": ON, "process_filter": {"binary": {"prefix": ["/usr/bin/cu"]}}})
+    assert verdict(config, EGRESS, "::1", "::1", CURL)
+    assert not verdict(config, EGRESS, "::1", "::1", CURL._replace(path=b"/usr/bin/cat"))
+
+
+def test_address_and_process_filters_must_both_pass() -> None:
+    config = Config.from_dict(
+        {
+            "egress": {"enabled": True, "ipv4_filter": {"dst_ip": ["10.0.0.0/8"]}},
+            "process_filter": {"binary": {"name": ["curl"]}},
+        }
+    )
+    other = CURL._replace(path=b"/usr/bin/wget")
+    assert verdict(config, EGRESS, "192.0.2.1", "10.0.0.1", CURL)
+    assert not verdict(config, EGRESS, "192.0.2.1", "11.0.0.1", CURL)
+    assert not verdict(config, EGRESS, "192.0.2.1", "10.0.0.1", other)
+
+
+def egress(family: str, cidrs: list[str]) -> Config:
+    return Config.from_dict({"egress": {"enabled": True, family: {"dst_ip": cidrs}}})
+
+
+@pytest.mark.parametrize(
+    ("cidr", "bits", "address"),
+    [
+        ("10.0.0.0/8", 40, b"\x0a\0\0\0"),
+        ("192.0.2.1", 64, b"\xc0\0\2\1"),
+        ("0.0.0.0/0", 32, bytes(4)),
+    ],
+)
+def test_an_ipv4_cidrs_key(cidr: str, bits: int, address: bytes) -> None:
+    """Prefix length in host order, list number 3 (egress, dst) in network order, address."""
+    (key,) = compile_filters(egress("ipv4_filter", [cidr])).ipv4_cidrs
+    assert key == struct.pack("=I", bits) + b"\0\0\0\3" + address
+
+
+@pytest.mark.parametrize(
+    ("cidr", "bits", "address"),
+    [("2000::/3", 35, b"\x20" + bytes(15)), ("::1", 160, bytes(15) + b"\1"), ("::/0", 32, bytes(16))],
+)
+def test_an_ipv6_cidrs_key(cidr: str, bits: int, address: bytes) -> None:
+    (key,) = compile_filters(egress("ipv6_filter", [cidr])).ipv6_cidrs
+    assert key == struct.pack("=I", bits) + b"\0\0\0\3" + address
+
+
+def test_the_process_filters_keys() -> None:
+    config = Config.from_dict(
+        {
+            "egress": ON,
+            "process_filter": {
+                "uid": [7],
+                "auid": [2**32 - 1],
+                "binary": {"name": ["caf\u00e9"], "prefix": ["/\u00e9"], "path": ["/b"]},
+            },
+        }
+    )
+    filters = compile_filters(config)
+    assert filters.process_ids == [struct.pack("=II", 0, 7), struct.pack("=II", 2, 2**32 - 1)]
+    assert filters.binary_names == [b"caf\xc3\xa9" + bytes(251)]
+    assert filters.binary_paths == [b"/b" + bytes(510)]
+    assert filters.binary_prefixes == [struct.pack("=I", 24) + b"/\xc3\xa9" + bytes(253)]
+
+
+@pytest.mark.parametrize(
+    ("process_filter", "settings"),
+    [
+        (None, {}),
+        ({"uid": [0]}, {"mode": FilterMode.ALLOW, "uid": 1}),
+        ({"euid": [0], "deny_list": True}, {"mode": FilterMode.DENY, "euid": 1}),
+        ({"auid": [0]}, {"mode": FilterMode.ALLOW, "auid": 1}),
+        ({"binary": {"name": ["x"]}}, {"mode": FilterMode.ALLOW, "name": 1}),
+        ({"binary": {"prefix": ["/"]}}, {"mode": FilterMode.ALLOW, "prefix": 1}),
+        ({"binary": {"path": ["/x"]}}, {"mode": FilterMode.ALLOW, "path": 1}),
+    ],
+)
+def test_the_settings_say_what_the_kernel_may_leave_out(
+    process_filter: dict[str, Any] | None, settings: dict[str, int]
+) -> None:
+    ingress = {"enabled": True, "ipv4_filter": {"src_ip": ["10.0.0.0/8"]}}
+    config = {**OUT_OF_THE_CLUSTER.to_dict(), "ingress": ingress}
+    if process_filter is not None:
+        config["process_filter"] = process_filter
+    expected = {
+        "ip_filters_0_0_mode": FilterMode.ALLOW,
+        "ip_filters_0_0_src": 1,
+        "ip_filters_1_0_mode": FilterMode.DENY,
+        "ip_filters_1_0_dst": 1,
+        "ip_filters_1_1_mode": FilterMode.ALLOW,
+        "ip_filters_1_1_dst": 1,
+        **{f"process_filter_{key}": value for key, value in settings.items()},
+    }
+    compiled = Kernel(compile_filters(Config.from_dict(config))).settings
+    assert {key: value for key, value in compiled.items() if value} == expected
+
+
+def test_without_filters_nothing_is_set() -> None:
+    filters = compile_filters(Config.everything())
+    assert filters == CompiledFilters(bytes(SETTINGS.size), [], [], [], [], [], [])
+
+
+def test_no_key_comes_twice() -> None:
+    same = ["::1", "::1/128", "0:0:0:0:0:0:0:1"]
+    assert len(compile_filters(egress("ipv6_filter", same)).ipv6_cidrs) == 1
+    both_ends: dict[str, Any] = {"src_ip": ["::1"], "dst_ip": ["::1"]}
+    config = Config.from_dict({"egress": {"enabled": True, "ipv6_filter": both_ends}})
+    assert len(compile_filters(config).ipv6_cidrs) == 2
+
+
+def test_a_direction_that_is_off_takes_no_room() -> None:
+    off = {"enabled": False, "ipv4_filter": {"dst_ip": ["10.0.0.0/8"]}}
+    config = Config.from_dict({"ingress": off, "egress": ON})
+    assert compile_filters(config) == compile_filters(Config.from_dict({"egress": ON}))
+    assert not model.passes(config, INGRESS, "192.0.2.1", "192.0.2.2", CURL)
