@@ -7,11 +7,17 @@ with Monitor(Config.from_yaml("netmon.yaml")) as monitor:
         print(event.network_event.daddr, event.process.binary_path)
 """
 
-from netmon.config import Config
-from netmon.errors import BpfError, ConfigError, DecodeError, NetmonError
-from netmon.events import NetworkEvent, Process, TcpConnection
-from netmon.monitor import Monitor
-from netmon.probes import Losses
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netmon.config import Config
+    from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
+    from netmon.events import NetworkEvent, Process, TcpConnection
+    from netmon.monitor import Monitor
+    from netmon.probes import Losses
 
 __version__ = "0.1.0"
 
@@ -20,11 +26,34 @@ __all__ = [
     "Config",
     "ConfigError",
     "DecodeError",
+    "KernelError",
+    "LibbpfError",
     "Losses",
     "Monitor",
     "NetmonError",
     "NetworkEvent",
     "Process",
     "TcpConnection",
+    "VerifierError",
     "__version__",
 ]
+
+# Imported when first asked for: pydantic, behind some of them, takes longer to import than all else together.
+_MODULES = {
+    "Config": "config",
+    "Losses": "probes",
+    "Monitor": "monitor",
+    "NetworkEvent": "events",
+    "Process": "events",
+    "TcpConnection": "events",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"netmon.{_MODULES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netmon import libbpf
-from netmon.config import Config
 from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
+from netmon.filters import compile_filters
 from netmon.probes import KERNEL_BTF, Probes
 
 MINIMUM_KERNEL = (6, 2)
@@ -103,7 +103,7 @@ def _check_programs() -> Need:
     """Load and attach netmon's own programs, and let them go."""
     name = "tracing programs"
     try:
-        probes = Probes(Config.everything(), ring_size=4096)
+        probes = Probes(compile_filters(None), ring_size=4096)
         try:
             probes.attach()
         finally:

@@ -1,7 +1,8 @@
 """The netmon command: parses, calls, reports, and maps errors to exit codes.
 
 Standard output carries results only (events, schemas, the check's table); everything else goes to standard error.
-Exit codes: 0 fine, 1 failed while running, 2 bad usage or configuration.
+Exit codes: 0 fine, 1 failed while running, 2 bad usage or configuration. A command imports what it needs itself:
+start-up is felt.
 """
 
 from __future__ import annotations
@@ -9,21 +10,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netmon import Config, ConfigError, Losses, Monitor, NetmonError, __version__
-from netmon.check import check_host
-from netmon.config import config_schema
-from netmon.events import event_schema
+from netmon import __version__
+from netmon.errors import ConfigError, NetmonError
+
+if TYPE_CHECKING:
+    from netmon.config import Config
+    from netmon.monitor import Monitor
+    from netmon.probes import Losses
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
-FILTER_FLAGS = ("src_ip", "dst_ip", "uid", "euid", "auid", "name", "prefix", "path")
+# Of `netmon run`: what a configuration file would say.
+FLAGS = (
+    *("ingress", "egress", "src_ip", "dst_ip", "deny_ip"),
+    *("uid", "euid", "auid", "name", "prefix", "path", "deny_process"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +61,8 @@ def _fail(error: Exception, code: int) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from netmon.monitor import Monitor
+
     any_kernel = options.any_kernel or os.environ.get("NETMON_ANY_KERNEL") == "1"
     monitor = Monitor(_config(options), any_kernel=any_kernel)
     _stop_on_signals(monitor)
@@ -83,28 +94,23 @@ def _summary(count: int, losses: Losses) -> str:
     return f"{count} events, {losses.events} lost" + (f" ({reasons})" if reasons else "")
 
 
-def _config(options: argparse.Namespace) -> Config:
-    flags = [flag for flag in FILTER_FLAGS if getattr(options, flag)]
-    flags += [flag for flag in ("ingress", "egress", "deny_ip", "deny_process") if getattr(options, flag)]
+def _config(options: argparse.Namespace) -> Config | None:
+    """Return what to watch; None is everything, for which no models are needed."""
+    flags = [name for name in FLAGS if getattr(options, name)]
     if options.config is None:
-        return config_from_flags(vars(options))
+        return config_from_flags(vars(options)) if flags else None
     if flags:
-        raise ConfigError([f"--config and --{flags[0].replace('_', '-')} exclude each other"])
+        raise ConfigError([f"{_flag(flags[0])}: goes into the file that --config names; give one or the other"])
+    from netmon.config import Config
+
     return Config.from_yaml(options.config)
 
 
 def config_from_flags(options: dict[str, Any]) -> Config:
-    """Return the configuration that `netmon run`'s filter flags describe: as the YAML would, under the same checks."""
-    filters: dict[str, Any] = {}
-    for family, is_ipv6 in (("ipv4_filter", False), ("ipv6_filter", True)):
-        lists = {
-            end: [address for address in options[end] if (":" in address) == is_ipv6] for end in ("src_ip", "dst_ip")
-        }
-        if any(lists.values()):
-            filters[family] = {
-                **{k: v for k, v in lists.items() if v},
-                "deny_list": options["deny_ip"],
-            }
+    """Return the configuration that `netmon run`'s flags describe: as YAML would, under the same checks."""
+    from netmon.config import Config
+
+    filters = {family: part for family in ("ipv4_filter", "ipv6_filter") if (part := _ip_filter(options, family))}
     both = options["ingress"] == options["egress"]
     config: dict[str, Any] = {
         direction: {"enabled": True, **filters} for direction in ("ingress", "egress") if both or options[direction]
@@ -115,10 +121,41 @@ def config_from_flags(options: dict[str, Any]) -> Config:
         process["binary"] = binary
     if process:
         config["process_filter"] = {**process, "deny_list": options["deny_process"]}
-    return Config.from_dict(config, source="command line")
+    for flag, needed, present in (
+        ("deny_ip", "--src-ip or --dst-ip", filters),
+        ("deny_process", "--uid, --euid, --auid, --name, --prefix or --path", process),
+    ):
+        if options[flag] and not present:
+            raise ConfigError([f"{_flag(flag)}: denies what {needed} names; give one"])
+    try:
+        return Config.from_dict(config)
+    except ConfigError as error:
+        raise ConfigError(_as_flags(error.problems)) from None
+
+
+def _ip_filter(options: dict[str, Any], family: str) -> dict[str, Any]:
+    """Return one family's part of the addresses: a colon tells IPv6."""
+    lists = {
+        end: [address for address in options[end] if (":" in address) == (family == "ipv6_filter")]
+        for end in ("src_ip", "dst_ip")
+    }
+    present = {end: addresses for end, addresses in lists.items() if addresses}
+    return {**present, "deny_list": options["deny_ip"]} if present else {}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _as_flags(problems: Sequence[str]) -> list[str]:
+    """Name problems by their flags, once, not by the keys of each direction that they were put under."""
+    key = re.compile(r"^configuration: (?:\w+\.)*(\w+)(?:\[\d+\])?: ")
+    return list(dict.fromkeys(key.sub(lambda match: f"{_flag(match[1])}: ", problem) for problem in problems))
 
 
 def _check(options: argparse.Namespace) -> int:
+    from netmon.check import check_host
+
     needs = check_host(any_kernel=options.any_kernel)
     for need in needs:
         print(f"{'ok' if need.ok else 'FAIL':<5}{need.name}: {need.detail}")
@@ -128,12 +165,17 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
+    from netmon.config import Config
+
     Config.from_yaml(options.file)
     _say(f"{options.file} is valid")
     return EXIT_OK
 
 
 def _schema(options: argparse.Namespace) -> int:
+    from netmon.config import config_schema
+    from netmon.events import event_schema
+
     schema = event_schema() if options.of == "event" else config_schema()
     print(json.dumps(schema, indent=2))
     return EXIT_OK
@@ -184,7 +226,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     address.add_argument("--src-ip", action="append", default=[], metavar="CIDR")
     address.add_argument("--dst-ip", action="append", default=[], metavar="CIDR")
     address.add_argument("--deny-ip", action="store_true", help="report all but these")
-    process = run.add_argument_group("processes", "each may be repeated; one of each kind must match")
+    process = run.add_argument_group(
+        "processes", "each may be repeated; one uid, one euid, one auid and one of name, prefix, path must match"
+    )
     for name in ("uid", "euid", "auid"):
         process.add_argument(f"--{name}", action="append", type=int, default=[], metavar="ID")
     process.add_argument("--name", action="append", default=[], help="the executable's file name")

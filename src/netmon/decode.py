@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netmon.clock import Clock
 from netmon.errors import DecodeError
-from netmon.events import NetworkEvent, TcpConnection, format_timestamp
 from netmon.layout import IPV4_EVENT, IPV6_EVENT, RecordType
 from netmon.processes import KnownProcess, ProcessTable
+from netmon.texts import format_timestamp
+
+if TYPE_CHECKING:
+    from netmon.events import NetworkEvent
 
 # Plain ints: an enum's members are slow to reach on a hot path.
 EVENT_TYPES = {
@@ -43,20 +46,24 @@ class Decoder:
 
     def events(self, records: Iterable[bytes]) -> Iterator[NetworkEvent]:
         """Yield the records' connection events. Raises DecodeError for a record that is none of netmon's."""
+        from netmon.events import NetworkEvent  # pydantic: slow to import, and not needed for JSON lines
+
         for fields, process in self._connections(records):
             kind, _, sport, dport, tid, timestamp_ns, _, cookie, saddr, daddr = fields
-            yield NetworkEvent.model_construct(
-                type="NetworkEvent",
-                process=process.model(tid),
-                network_event=TcpConnection.model_construct(
-                    type=EVENT_TYPES[kind],
-                    saddr=address_text(saddr),
-                    daddr=address_text(daddr),
-                    sport=sport,
-                    dport=dport,
-                    cookie=cookie,
-                ),
-                timestamp=format_timestamp(self._clock.event_time(timestamp_ns)),
+            yield NetworkEvent.model_validate(
+                {
+                    "type": "NetworkEvent",
+                    "process": process.model(tid),
+                    "network_event": {
+                        "type": EVENT_TYPES[kind],
+                        "saddr": address_text(saddr),
+                        "daddr": address_text(daddr),
+                        "sport": sport,
+                        "dport": dport,
+                        "cookie": cookie,
+                    },
+                    "timestamp": format_timestamp(self._clock.event_time(timestamp_ns)),
+                }
             )
 
     def json_lines(self, records: Iterable[bytes]) -> list[str]:

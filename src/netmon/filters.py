@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from netmon import config as models
 from netmon.cidr import split_cidr
-from netmon.config import Config, Ipv4Filter, Ipv6Filter, ProcessFilter
 from netmon.layout import (
     BINARY_PREFIX_KEY,
     ID_KEY,
@@ -24,15 +23,19 @@ from netmon.layout import (
     Settings,
 )
 
-IpFilter = Ipv4Filter | Ipv6Filter
+if TYPE_CHECKING:
+    from netmon import config as models
+    from netmon.config import Config, Ipv4Filter, Ipv6Filter, ProcessFilter
 
 LIST_BITS = 32  # of an LPM key, before the address: the list's number
 
 
 @dataclass(frozen=True)
 class CompiledFilters:
-    """The settings' bytes, and the keys that each filter map has, none twice."""
+    """Which directions are watched, the settings' bytes, and the keys that each filter map has, none twice."""
 
+    ingress: bool
+    egress: bool
     settings: bytes
     ipv4_cidrs: list[bytes]
     ipv6_cidrs: list[bytes]
@@ -42,21 +45,25 @@ class CompiledFilters:
     binary_prefixes: list[bytes]
 
 
-def compile_filters(config: Config) -> CompiledFilters:
-    """Return what makes the kernel judge as config says. What is not enabled takes no room."""
+def compile_filters(config: Config | None) -> CompiledFilters:
+    """Return what makes the kernel judge as config says: None is everything. What is not enabled takes no room."""
     settings = dict.fromkeys(Settings._fields, 0)
+    if config is None:
+        return CompiledFilters(True, True, SETTINGS.pack(*settings.values()), [], [], [], [], [], [])
     ipv4: dict[bytes, None] = {}
     ipv6: dict[bytes, None] = {}
     for direction, part in ((Direction.INGRESS, config.ingress), (Direction.EGRESS, config.egress)):
         if not part.enabled:
             continue
         settings |= _ip_settings(direction, part)
-        ipv4 |= dict.fromkeys(_cidr_keys(direction, part.ipv4_filter))
-        ipv6 |= dict.fromkeys(_cidr_keys(direction, part.ipv6_filter))
+        ipv4 |= dict.fromkeys(_cidr_keys(direction, part.ipv4_filter, socket.AF_INET))
+        ipv6 |= dict.fromkeys(_cidr_keys(direction, part.ipv6_filter, socket.AF_INET6))
     process = config.process_filter
     binary = process.binary if process else None
     settings |= _process_settings(process)
     return CompiledFilters(
+        ingress=config.ingress.enabled,
+        egress=config.egress.enabled,
         settings=SETTINGS.pack(*Settings(**settings)),
         ipv4_cidrs=list(ipv4),
         ipv6_cidrs=list(ipv6),
@@ -71,7 +78,7 @@ def _unique(keys: Iterable[bytes]) -> list[bytes]:
     return list(dict.fromkeys(keys))
 
 
-def _mode(filter_: IpFilter | ProcessFilter) -> FilterMode:
+def _mode(filter_: Ipv4Filter | Ipv6Filter | ProcessFilter) -> FilterMode:
     return FilterMode.DENY if filter_.deny_list else FilterMode.ALLOW
 
 
@@ -102,10 +109,11 @@ def _process_settings(process: ProcessFilter | None) -> dict[str, int]:
     return {"process_filter_mode": _mode(process), **flags}
 
 
-def _cidr_keys(direction: Direction, filter_: IpFilter | None) -> Iterable[bytes]:
+def _cidr_keys(
+    direction: Direction, filter_: Ipv4Filter | Ipv6Filter | None, family: socket.AddressFamily
+) -> Iterable[bytes]:
     if filter_ is None:
         return
-    family = socket.AF_INET if isinstance(filter_, Ipv4Filter) else socket.AF_INET6
     for end, cidrs in ((End.SRC, filter_.src_ip), (End.DST, filter_.dst_ip)):
         number = (direction * 2 + end).to_bytes(4, "big")
         for cidr in cidrs or ():

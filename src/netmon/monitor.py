@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
+from contextlib import ExitStack
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from netmon import procfs
 from netmon.check import explain_refusal, require_kernel
 from netmon.clock import Clock
-from netmon.config import Config
 from netmon.decode import Decoder
 from netmon.errors import BpfError, NetmonError
-from netmon.events import NetworkEvent
+from netmon.filters import compile_filters
 from netmon.probes import Losses, Probes
 from netmon.processes import ProcessTable
+
+if TYPE_CHECKING:
+    from netmon.config import Config
+    from netmon.events import NetworkEvent
 
 DEFAULT_RING_SIZE = 4 << 20  # bytes: about 75,000 events
 
@@ -45,7 +50,7 @@ class Monitor:
         ring_size: int = DEFAULT_RING_SIZE,
     ) -> None:
         """config: what to watch; everything when None. ring_size: bytes, a power of two of at least 4096."""
-        self._config = Config.everything() if config is None else config
+        self._filters = compile_filters(config)
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._probes: Probes | None = None
@@ -72,37 +77,40 @@ class Monitor:
         if not self._any_kernel:
             require_kernel(os.uname().release)
         try:
-            self._probes = Probes(self._config, self._ring_size)
+            with ExitStack() as resources:
+                self._start(resources)
+                self._resources = resources.pop_all()
         except BpfError as error:
-            # The library's own words say what was refused; what to do about it takes a look at the host.
+            # The library says what was refused; what to do about it takes a look at the host.
             error.add_hint(explain_refusal(error))
             raise
+
+    def _start(self, resources: ExitStack) -> None:
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        resources.callback(os.close, self._stop_fd)
+        probes = Probes(self._filters, self._ring_size)
+        resources.callback(probes.close)
         self._clock = Clock()
         self._processes = ProcessTable(
             self._clock,
             procfs.read_last_cap(),
             ring_size=self._ring_size,
-            set_oldest=self._probes.set_oldest_process_id,
+            set_oldest=probes.set_oldest_process_id,
         )
         self._decoder = Decoder(self._clock, self._processes)
         self._poll = select.poll()
-        for fd in (self._probes.ring.fileno(), self._stop_fd):
+        for fd in (probes.ring.fileno(), self._stop_fd):
             self._poll.register(fd, select.POLLIN)
-        try:
-            self._probes.attach()
-        except BaseException:
-            self.close()
-            raise
+        probes.attach()
+        self._probes = probes
 
     def close(self) -> None:
         """Detach the probes and free everything; what has not been read is gone. Closing twice is fine."""
         if self._probes is None:
             return
         self._final_losses = self.losses
-        self._probes.close()
         self._probes = None
-        os.close(self._stop_fd)
+        self._resources.close()
 
     def stop(self) -> None:
         """End the iteration: the probes are detached, what they have reported is still yielded."""

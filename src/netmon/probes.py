@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from importlib import resources
 from pathlib import Path
 
 from netmon import layout
 from netmon.bpf import BpfObject, Link, ProgramInfo, RingBuffer, update_map
-from netmon.config import Config
 from netmon.errors import KernelError, NetmonError
-from netmon.filters import CompiledFilters, compile_filters
+from netmon.filters import CompiledFilters
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
@@ -53,7 +51,7 @@ class Losses:
 def read_object() -> bytes:
     """Return the BPF object file that netmon ships. Raises NetmonError when it was not built."""
     try:
-        return resources.files("netmon").joinpath("netmon.bpf.o").read_bytes()
+        return Path(__file__).with_name("netmon.bpf.o").read_bytes()
     except FileNotFoundError:
         raise NetmonError("netmon.bpf.o is missing from the package: run build.py compile") from None
 
@@ -74,16 +72,16 @@ def accept_program() -> str:
 class Probes:
     """netmon's programs in the kernel, from construction to close(). Nothing outlives the process."""
 
-    def __init__(self, config: Config, ring_size: int) -> None:
-        """Load the programs that config needs, its filters in the kernel before any is attached.
+    def __init__(self, filters: CompiledFilters, ring_size: int) -> None:
+        """Load the programs that the directions need, the filters in the kernel before any is attached.
 
         Raises BpfError when the kernel refuses, KernelError without BTF, LibbpfError without libbpf.
         """
         self._object = BpfObject(read_object(), "netmon")
         self._links: list[Link] = []
-        self.programs = _programs(config)
+        self.programs = _programs(filters)
         try:
-            self._load(compile_filters(config), ring_size)
+            self._load(filters, ring_size)
             self._losses = self._object.data(".data.losses")
             self._control = self._object.data(".data.control")
             self.ring = RingBuffer(self._object.map_fd("events"))
@@ -142,10 +140,10 @@ class Probes:
         self._control[:] = layout.CONTROL.pack(process_id)
 
 
-def _programs(config: Config) -> tuple[str, ...]:
+def _programs(filters: CompiledFilters) -> tuple[str, ...]:
     programs: tuple[str, ...] = ()
-    if config.egress.enabled:
+    if filters.egress:
         programs += EGRESS
-    if config.ingress.enabled:
+    if filters.ingress:
         programs += (accept_program(),)
     return (*programs, CLOSE)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from netmon import procfs
 from netmon.clock import Clock
 from netmon.errors import DecodeError
-from netmon.events import (
-    Process,
-    container_id_of,
-    format_args,
-    format_capabilities,
-    format_secureexec,
-    format_timestamp,
-)
 from netmon.layout import PROCESS_RECORD, ProcessFlag, ProcessRecord
+from netmon.texts import container_id_of, format_args, format_capabilities, format_secureexec, format_timestamp
+
+if TYPE_CHECKING:
+    from netmon.events import Process
 
 DELETED = " (deleted)"  # as /proc/PID/exe marks it
 
@@ -46,7 +42,9 @@ class KnownProcess:
     def model(self, tid: int) -> Process:
         """Return the process as thread tid of it is seen. The last one is kept."""
         if self._model is None or self._model.tid != tid:
-            self._model = Process.model_construct(**{**self.fields, "tid": tid})
+            from netmon.events import Process  # pydantic: slow to import, and not needed for JSON lines
+
+            self._model = Process.model_validate({**self.fields, "tid": tid})
         return self._model
 
 

@@ -323,8 +323,8 @@ def test_the_settings_say_what_the_kernel_may_leave_out(
 
 
 def test_without_filters_nothing_is_set() -> None:
-    filters = compile_filters(Config.everything())
-    assert filters == CompiledFilters(bytes(SETTINGS.size), [], [], [], [], [], [])
+    filters = CompiledFilters(True, True, bytes(SETTINGS.size), [], [], [], [], [], [])
+    assert compile_filters(Config.everything()) == compile_filters(None) == filters
 
 
 def test_no_key_comes_twice() -> None:
