@@ -89,20 +89,24 @@ def install_system_packages() -> None:
         sys.exit(f"build: missing: {' '.join(missing)}; as root: {' '.join(install)}")
     say(f"installing {' '.join(missing)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-q"], install):
-        run(command, env=environment, stdout=sys.stderr)
+    # What matters is whether the packages can be had; a repository out of reach may not be one of theirs.
+    subprocess.run(["apt-get", "update", "-q"], env=environment, stdout=sys.stderr)
+    run(install, env=environment, stdout=sys.stderr)
 
 
 def install_python_packages() -> None:
     """Make .venv, with netmon in it as it stands in the tree."""
 
-    def work() -> None:
-        say("installing Python packages into .venv")
+    def make() -> None:
         run([sys.executable, "-m", "venv", "--clear", VENV])
+
+    def install() -> None:
+        say("installing Python packages into .venv")
         pip = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         run([*pip, "--retries", "5", "--editable", ".[dev]"], stdout=sys.stderr)
 
-    once(PYTHON, [ROOT / "pyproject.toml", sys.version], work)
+    once(PYTHON, [sys.version], make)
+    once(VENV / "bin/netmon", [ROOT / "pyproject.toml", sys.version], install)
 
 
 def compile_bpf() -> None:
@@ -213,7 +217,10 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(__doc__)
     elif name in COMMANDS:
-        COMMANDS[name](arguments)
+        try:
+            COMMANDS[name](arguments)
+        except KeyboardInterrupt:
+            sys.exit(130)
     else:
         sys.exit(f"build: {name}: no such command\n{__doc__}")
 

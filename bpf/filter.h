@@ -92,7 +92,7 @@ static __always_inline bool matches_prefix(struct scratch *scratch)
 	if (scratch->walk.start >= PATH_SIZE || !scratch->walk.complete)
 		return false;
 	key->prefixlen = BINARY_PREFIX_SIZE * 8;
-	/* The path's end, or what lies behind it in the walk's buffer: no prefix holds a NUL. */
+	/* Behind the path's end, at PATH_SIZE, the walk's buffer is never written: NULs, which no prefix holds. */
 	bpf_probe_read_kernel(key->prefix, sizeof(key->prefix),
 			      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
 	return bpf_map_lookup_elem(&binary_prefixes, key);

@@ -27,8 +27,11 @@ static __always_inline bool prepend(struct walk *walk, struct dentry *dentry)
 	__u32 length = BPF_CORE_READ(dentry, d_name.len);
 	__u32 start = walk->start;
 
-	if (length >= NAME_SIZE || start <= length || start > PATH_SIZE)
+	/* Never down to 0: a length of PATH_SIZE would not survive its mask. */
+	if (length >= NAME_SIZE || start <= length + 1 || start > PATH_SIZE)
 		return false;
+	if (start == PATH_SIZE)
+		walk->name_length = length; /* of a file's bind mount: the mount point's, as in the path */
 	start -= length + 1;
 	walk->start = start;
 	walk->path[start & (PATH_SIZE - 1)] = '/';
@@ -88,7 +91,7 @@ static __always_inline void read_path(struct scratch *scratch, __u32 slot, struc
 	walk->root_dentry = BPF_CORE_READ(task, fs, root.dentry);
 	walk->root_mount = mount_of(BPF_CORE_READ(task, fs, root.mnt));
 	walk->start = PATH_SIZE;
-	walk->name_length = BPF_CORE_READ(dentry, d_name.len);
+	walk->name_length = 0;
 	walk->complete = false;
 	bpf_loop(MAX_PATH_STEPS, walk_path_step, &slot, 0);
 	if (!walk->complete)
@@ -149,9 +152,13 @@ static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot,
 		how |= SECUREEXEC_SETUID;
 	if (mode & S_ISGID && scratch->aux[AT_GID] != scratch->aux[AT_EGID])
 		how |= SECUREEXEC_SETGID;
-	/* Security modules ask for a secure exec, too: only capabilities that the file gave show that it did. */
+	/*
+	 * Security modules ask for a secure exec, too, and so does euid != uid: only capabilities that root's ids did not
+	 * give, nor the ambient set, show that the file did.
+	 */
 	bpf_probe_read_kernel(&ambient, sizeof(ambient), &cred->cap_ambient);
-	if (!how && scratch->aux[AT_UID] && scratch->record.credentials.cap_permitted & ~ambient)
+	if (!how && scratch->aux[AT_UID] && scratch->aux[AT_EUID] &&
+	    scratch->record.credentials.cap_permitted & ~ambient)
 		how |= SECUREEXEC_FILE_CAPS;
 	scratch->record.secureexec |= how;
 }

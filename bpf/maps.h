@@ -17,29 +17,41 @@ struct {
 	__uint(max_entries, 4096);
 } events SEC(".maps");
 
-/*
- * A connection as it was opened: the event to send again at its close, when the socket itself may have lost its ends
- * (a refused connect is disconnected before it is closed). No process_id: not reported, nothing to close.
- */
 union event {
 	struct event_head head;
 	struct ipv4_event ipv4;
 	struct ipv6_event ipv6;
 };
 
+/* The two programs of a hook: see netmon.bpf.c. */
+enum program {
+	PROGRAM_MAIN = 1,
+	PROGRAM_SPARE = 2,
+};
+
+/* A connection that was reported, as long as its socket lives. */
+struct connection {
+	/* As it was opened: to be sent again at its close, when the socket may have lost its ends (a refused connect
+	 * is disconnected before it is closed). */
+	union event event;
+	__u64 opener_exec_id; /* the opener's self_exec_id */
+	__u8 reported_by;     /* enum program; 0 once the other program has seen it, too */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, union event);
+	__type(value, struct connection);
 } connections SEC(".maps");
 
 /* What was last told of a process, kept with its thread group's leader. */
 struct process {
-	__u64 id;
+	__u64 id; /* 0 or LOST: the rest means nothing yet. The last to be written, the first and last to be read. */
 	__u64 exec_id;
 	__u64 cgroups; /* css_set */
 	struct credentials credentials;
+	__u32 ppid;
 	__u8 described; /* its record was sent */
 	__u8 passes;	/* the process filter's verdict */
 };
@@ -97,9 +109,8 @@ struct {
 } binary_prefixes SEC(".maps");
 
 /*
- * A program may be preempted, but the kernel never runs the same program twice at once on one CPU
- * (the second run is skipped and counted in the program's recursion_misses): one slot for each program
- * and CPU is a program's own.
+ * Room to describe a process in, more than the stack has: for each hook on each CPU. A program may be preempted while
+ * it does; only the hook's spare could then want the same room, and must do without.
  */
 enum slot {
 	SLOT_TCP_V4_CONNECT,
@@ -124,6 +135,7 @@ struct walk {
 enum { AUXV_SIZE = 32 };
 
 struct scratch {
+	__u64 taken;
 	struct process_record record;
 	__u8 strings[CGROUP_SIZE + PATH_SIZE + ARGS_SIZE]; /* follows the record, sent with it */
 	struct walk walk;

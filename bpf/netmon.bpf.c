@@ -66,79 +66,69 @@ static __always_inline void send_event(union event *event, __u64 process_id)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 }
 
-/* A socket may have been reported before: connected, disconnected (AF_UNSPEC) and now connected elsewhere. */
-static __always_inline int forget(struct sock *sk)
-{
-	if (sk->sk_bpf_storage)
-		bpf_sk_storage_delete(&connections, sk);
-	return 0;
-}
-
 static __always_inline int report_open(struct sock *sk, enum direction direction, enum record_type type,
-				       enum family family, enum slot slot)
+				       enum family family, enum slot slot, enum program program)
 {
-	union event event = {}, *stored;
+	struct connection *connection = NULL;
+	union event event = {};
 	__u64 process_id;
 
+	/* There may be one from before: connected, disconnected (AF_UNSPEC) and now connected elsewhere. */
+	if (sk->sk_bpf_storage)
+		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	if (connection && connection->reported_by && connection->reported_by != program) {
+		connection->reported_by = 0; /* the other program was here */
+		return 0;
+	}
 	read_ends(&event, sk, family);
-	if (!passes_ip_filter(direction, &event))
-		return forget(sk);
-	process_id = identify(slot, true, 0);
-	if (process_id == REJECTED)
-		return forget(sk);
+	process_id = passes_ip_filter(direction, &event) ? identify(slot, true, 0) : REJECTED;
+	if (process_id == REJECTED) {
+		if (connection)
+			bpf_sk_storage_delete(&connections, sk);
+		return 0;
+	}
 	event.head.type = type;
 	event.head.tid = bpf_get_current_pid_tgid();
 	event.head.cookie = bpf_get_socket_cookie(sk);
+	event.head.process_id = process_id;
+	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!connection) {
+		__sync_fetch_and_add(&losses.no_storage, 2); /* its opening, or the spare would repeat it, and its close */
+		return 0;
+	}
+	/* An opening that is lost is counted; the close is reported all the same. */
+	connection->event = event;
+	connection->opener_exec_id = bpf_get_current_task_btf()->group_leader->self_exec_id;
+	connection->reported_by = program;
 	send_event(&event, process_id);
-	/* A lost opening is counted; the close is reported all the same. */
-	stored = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (stored)
-		*stored = event;
-	else
-		__sync_fetch_and_add(&losses.no_storage, 1);
 	return 0;
 }
 
-/* Runs for IPv4-mapped IPv6 sockets, too, inside tcp_v6_connect. */
-SEC("fexit/tcp_v4_connect")
-int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+static __always_inline int report_v4_connect(struct sock *sk, int ret, enum program program)
 {
+	/* Runs for IPv4-mapped IPv6 sockets, too, inside tcp_v6_connect. */
 	if (ret)
 		return 0;
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT);
+	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 }
 
-SEC("fexit/tcp_v6_connect")
-int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+static __always_inline int report_v6_connect(struct sock *sk, int ret, enum program program)
 {
 	if (ret || is_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT);
+	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
 }
 
-static __always_inline int report_accept(struct sock *sk)
+static __always_inline int report_accept(struct sock *sk, enum program program)
 {
 	enum family family = FAMILY_IPV4;
 
 	if (!sk)
 		return 0;
-	if (sk->__sk_common.skc_family == AF_INET6 && !is_mapped(&sk->__sk_common.skc_v6_daddr))
+	if (bpf_core_field_exists(sk->__sk_common.skc_v6_daddr) && sk->__sk_common.skc_family == AF_INET6 &&
+	    !is_mapped(&sk->__sk_common.skc_v6_daddr))
 		family = FAMILY_IPV6;
-	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, SLOT_INET_CSK_ACCEPT);
-}
-
-/* User space loads the one of the two that fits the kernel. */
-SEC("fexit/inet_csk_accept")
-int BPF_PROG(inet_csk_accept_exit, struct sock *listener, struct proto_accept_arg *arg, struct sock *sk)
-{
-	return report_accept(sk);
-}
-
-/* Up to 6.9; changed by commit 92ef0fd55ac8. */
-SEC("fexit/inet_csk_accept")
-int BPF_PROG(inet_csk_accept_exit_v6_9, struct sock *listener, int flags, int *err, bool kern, struct sock *sk)
-{
-	return report_accept(sk);
+	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, SLOT_INET_CSK_ACCEPT, program);
 }
 
 /*
@@ -151,20 +141,91 @@ static __always_inline bool is_deferred_close(const union event *event)
 	       event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
 
-SEC("fentry/tcp_close")
-int BPF_PROG(tcp_close_entry, struct sock *sk)
+static __always_inline int report_close(struct sock *sk)
 {
-	union event *event = bpf_sk_storage_get(&connections, sk, NULL, 0);
-	__u64 process_id;
+	struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	union event *event;
+	__u64 process_id, exec_id;
 
-	if (!event || !event->head.process_id)
+	if (!connection)
+		return 0;
+	event = &connection->event;
+	if (!event->head.process_id || event->head.type == RECORD_CLOSE)
 		return 0;
 	process_id = event->head.process_id;
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(event)) {
-		process_id = identify(SLOT_TCP_CLOSE, false, process_id);
+		exec_id = bpf_get_current_task_btf()->group_leader->self_exec_id;
+		process_id = identify(SLOT_TCP_CLOSE, false, exec_id == connection->opener_exec_id ? process_id : 0);
 		event->head.tid = bpf_get_current_pid_tgid();
 	}
 	send_event(event, process_id);
 	return 0;
+}
+
+/*
+ * Where a task can be preempted inside a program, the kernel skips that program for whoever else comes along on that
+ * CPU meanwhile (it takes it for recursion). So each hook has a spare program, which user space loads on such kernels:
+ * whichever of the two runs first reports and leaves a mark, which the other finds and takes away.
+ */
+SEC("fexit/tcp_v4_connect")
+int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+{
+	return report_v4_connect(sk, ret, PROGRAM_MAIN);
+}
+
+SEC("fexit/tcp_v4_connect")
+int BPF_PROG(tcp_v4_connect_spare, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+{
+	return report_v4_connect(sk, ret, PROGRAM_SPARE);
+}
+
+SEC("fexit/tcp_v6_connect")
+int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+{
+	return report_v6_connect(sk, ret, PROGRAM_MAIN);
+}
+
+SEC("fexit/tcp_v6_connect")
+int BPF_PROG(tcp_v6_connect_spare, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+{
+	return report_v6_connect(sk, ret, PROGRAM_SPARE);
+}
+
+/* User space loads those of inet_csk_accept that fit the kernel. */
+SEC("fexit/inet_csk_accept")
+int BPF_PROG(inet_csk_accept_exit, struct sock *listener, struct proto_accept_arg *arg, struct sock *sk)
+{
+	return report_accept(sk, PROGRAM_MAIN);
+}
+
+SEC("fexit/inet_csk_accept")
+int BPF_PROG(inet_csk_accept_spare, struct sock *listener, struct proto_accept_arg *arg, struct sock *sk)
+{
+	return report_accept(sk, PROGRAM_SPARE);
+}
+
+/* Up to 6.9; changed by commit 92ef0fd55ac8. */
+SEC("fexit/inet_csk_accept")
+int BPF_PROG(inet_csk_accept_v6_9_exit, struct sock *listener, int flags, int *err, bool kern, struct sock *sk)
+{
+	return report_accept(sk, PROGRAM_MAIN);
+}
+
+SEC("fexit/inet_csk_accept")
+int BPF_PROG(inet_csk_accept_v6_9_spare, struct sock *listener, int flags, int *err, bool kern, struct sock *sk)
+{
+	return report_accept(sk, PROGRAM_SPARE);
+}
+
+SEC("fentry/tcp_close")
+int BPF_PROG(tcp_close_entry, struct sock *sk)
+{
+	return report_close(sk);
+}
+
+SEC("fentry/tcp_close")
+int BPF_PROG(tcp_close_spare, struct sock *sk)
+{
+	return report_close(sk);
 }

@@ -39,12 +39,13 @@ static __always_inline void read_credentials(struct credentials *credentials, st
 	credentials->cap_effective = CAPABILITIES(cred, cap_effective);
 }
 
-static __always_inline bool is_known(const struct process *process, const struct task_struct *leader,
+static __always_inline bool is_known(const struct process *process, __u64 id, struct task_struct *leader,
 				     const struct credentials *credentials)
 {
 	const struct credentials *known = &process->credentials;
 
-	return process->id >= control.oldest_process_id && process->exec_id == leader->self_exec_id &&
+	return id && id != LOST && id >= control.oldest_process_id && process->exec_id == leader->self_exec_id &&
+	       process->ppid == (__u32)leader->real_parent->tgid &&
 	       process->cgroups == (__u64)leader->cgroups && known->uid == credentials->uid &&
 	       known->euid == credentials->euid && known->gid == credentials->gid &&
 	       known->egid == credentials->egid && known->auid == credentials->auid &&
@@ -105,18 +106,16 @@ static __always_inline bool passes_process_filter(struct scratch *scratch, struc
 	return match == (settings.process_filter.mode == FILTER_ALLOW);
 }
 
-/* Describes the current process to user space. Returns its new id, REJECTED or LOST. */
-static __always_inline __u64 describe(__u32 slot, struct process *process, struct task_struct *task,
-				      const struct credentials *credentials, bool judge, __u64 image_of)
+/* Writes the current process's record to scratch, judges and sends it. Returns its new id, REJECTED or LOST. */
+static __always_inline __u64 describe_in(struct scratch *scratch, __u32 slot, struct process *process,
+					 __u64 known_id, struct task_struct *task,
+					 const struct credentials *credentials, bool judge, __u64 image_of)
 {
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct task_struct *leader = task->group_leader;
 	struct mm_struct *mm = task->mm;
 	bool passes = true, wanted;
 	struct file *exe;
 
-	if (!scratch)
-		return LOST;
 	start_record(&scratch->record, task, leader, credentials);
 	exe = mm ? mm->exe_file : NULL;
 	if (exe) {
@@ -132,20 +131,35 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, struc
 	wanted = passes || !judge;
 	if (wanted && !send_record(scratch, slot, task, mm))
 		return LOST;
-	if (process) {
+	/* Threads may come here at once: one of them writes. */
+	if (process && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
 		process->exec_id = leader->self_exec_id;
+		process->ppid = scratch->record.ppid;
 		process->cgroups = (__u64)leader->cgroups;
 		process->credentials = *credentials;
 		process->passes = passes;
 		process->described = wanted;
-		process->id = scratch->record.process_id;
+		__sync_lock_test_and_set(&process->id, scratch->record.process_id);
 	}
 	return wanted ? scratch->record.process_id : REJECTED;
 }
 
+static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
+				      const struct credentials *credentials, bool judge, __u64 image_of)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	__u64 process_id;
+
+	if (!scratch || __sync_lock_test_and_set(&scratch->taken, 1))
+		return LOST;
+	process_id = describe_in(scratch, slot, process, known_id, task, credentials, judge, image_of);
+	__sync_lock_test_and_set(&scratch->taken, 0);
+	return process_id;
+}
+
 /*
  * The current process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
- * no room for its record.
+ * no room for its record, or none to write it in.
  */
 static __always_inline __u64 identify(__u32 slot, bool judge, __u64 image_of)
 {
@@ -153,19 +167,29 @@ static __always_inline __u64 identify(__u32 slot, bool judge, __u64 image_of)
 	struct task_struct *leader = task->group_leader;
 	struct credentials credentials;
 	struct process *process;
+	bool passes, described;
+	__u64 id = 0;
 
 	/* NULL when memory is short (or, on 6.1, storage is busy on this CPU): described again each time. */
 	process = bpf_task_storage_get(&processes, leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	read_credentials(&credentials, task);
-	if (process && is_known(process, leader, &credentials)) {
-		if (judge && !process->passes)
-			return REJECTED;
-		if (process->described)
-			return process->id;
+	if (process) {
+		/* What is read between two readings of the same id belongs to it. Atomic, since those are barriers. */
+		id = __sync_fetch_and_add(&process->id, 0);
+		if (is_known(process, id, leader, &credentials)) {
+			passes = process->passes;
+			described = process->described;
+			if (__sync_fetch_and_add(&process->id, 0) == id) {
+				if (judge && !passes)
+					return REJECTED;
+				if (described)
+					return id;
+			}
+		}
+		if (id && id != LOST)
+			image_of = process->exec_id == leader->self_exec_id ? id : 0;
 	}
-	if (process && process->id)
-		image_of = process->id;
-	return describe(slot, process, task, &credentials, judge, image_of);
+	return describe(slot, process, id, task, &credentials, judge, image_of);
 }
 
 #endif

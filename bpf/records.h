@@ -152,7 +152,7 @@ struct control {
 
 struct losses {
 	__u64 ring_full;       /* events that found no room in the ring buffer */
-	__u64 no_storage;      /* connections without socket storage: their close is not reported */
+	__u64 no_storage;      /* events of connections that found no socket storage */
 	__u64 path_incomplete; /* processes with part of their path */
 	__u64 args_incomplete; /* processes with part of their arguments */
 };

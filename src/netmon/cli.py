@@ -11,9 +11,11 @@ import argparse
 import json
 import os
 import re
+import select
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from netmon.monitor import Monitor
     from netmon.probes import Losses
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 # Of `netmon run`: what a configuration file would say.
 FLAGS = (
@@ -37,56 +39,105 @@ FLAGS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        _say("standard output is closed")
+        return EXIT_FAILED
     try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except OSError as error:  # of standard output: commands have dealt with all else
+        # Python must not try to write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return (
+            EXIT_OK if isinstance(error, BrokenPipeError) else _fail(f"standard output: {error.strerror}", EXIT_FAILED)
+        )
+    return code
+
+
+def _dispatch(arguments: Sequence[str] | None) -> int:
+    try:
+        options = _parser().parse_args(arguments)
         return int(options.command(options))
+    except SystemExit as end:  # argparse's: --help, --version, bad usage
+        return int(end.code or 0)
     except ConfigError as error:
         return _fail(error, EXIT_USAGE)
-    except BrokenPipeError:
-        # Whoever read our output has had enough. Python must not try to flush what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
-    except (NetmonError, OSError) as error:
+    except NetmonError as error:
         return _fail(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def _say(text: object) -> None:
-    print(f"netmon: {text}", file=sys.stderr, flush=True)
+    # Without standard error nobody can be told; print() would take standard output instead.
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"netmon: {text}", file=sys.stderr, flush=True)
 
 
-def _fail(error: Exception, code: int) -> int:
+def _fail(error: object, code: int) -> int:
     for line in str(error).splitlines():
         _say(line)
     return code
 
 
 def _run(options: argparse.Namespace) -> int:
+    stop = _StopOnSignal()
     from netmon.monitor import Monitor
 
-    any_kernel = options.any_kernel or os.environ.get("NETMON_ANY_KERNEL") == "1"
-    monitor = Monitor(_config(options), any_kernel=any_kernel)
-    _stop_on_signals(monitor)
-    count = 0
+    monitor = Monitor(_config(options), any_kernel=_any_kernel(options))
+    stop.stops(monitor)
     with monitor:
         _say("ready")
-        for lines in monitor.json_lines():
-            if lines:
-                sys.stdout.buffer.write("".join(lines).encode())
-                sys.stdout.buffer.flush()
-                count += len(lines)
+        count = sum(map(_write, _lines(monitor)))
     _say(_summary(count, monitor.losses))
     return EXIT_OK
 
 
-def _stop_on_signals(monitor: Monitor) -> None:
-    """Stop at the first SIGINT or SIGTERM; a second one, should output be stuck, kills as usual."""
+def _any_kernel(options: argparse.Namespace) -> bool:
+    return options.any_kernel or os.environ.get("NETMON_ANY_KERNEL") == "1"
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        monitor.stop()
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+class _StopOnSignal:
+    """From its creation on, the first SIGINT or SIGTERM stops the monitor, even before there is one.
+
+    A second one, should output be stuck, kills as usual.
+    """
+
+    def __init__(self) -> None:
+        self._monitor: Monitor | None = None
+        self._stopped = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        self._stopped = True
+        if self._monitor is not None:
+            self._monitor.stop()
+
+    def stops(self, monitor: Monitor) -> None:
+        """Say which monitor there is now."""
+        self._monitor = monitor
+        if self._stopped:
+            monitor.stop()
+
+
+def _lines(monitor: Monitor) -> Iterator[list[str]]:
+    """Yield batches of lines until the monitor is stopped, or nobody reads them any more."""
+    reader = select.poll()
+    reader.register(sys.stdout.fileno(), 0)
+    while not monitor.stopped:
+        yield from monitor.json_lines(timeout=1)
+        if any(state & (select.POLLERR | select.POLLHUP) for _, state in reader.poll(0)):
+            raise BrokenPipeError
+
+
+def _write(lines: list[str]) -> int:
+    sys.stdout.buffer.write("".join(lines).encode())
+    sys.stdout.buffer.flush()
+    return len(lines)
 
 
 def _summary(count: int, losses: Losses) -> str:
@@ -156,7 +207,7 @@ def _as_flags(problems: Sequence[str]) -> list[str]:
 def _check(options: argparse.Namespace) -> int:
     from netmon.check import check_host
 
-    needs = check_host(any_kernel=options.any_kernel)
+    needs = check_host(any_kernel=_any_kernel(options))
     for need in needs:
         print(f"{'ok' if need.ok else 'FAIL':<5}{need.name}: {need.detail}")
         if not need.ok and need.remedy:

@@ -22,6 +22,7 @@ EVENT_TYPES = {
     int(RecordType.ACCEPT): "TcpConnectionAccept",
     int(RecordType.CLOSE): "TcpConnectionClose",
 }
+CHUNK_SIZE = 1 << 20  # characters
 _PROCESS = int(RecordType.PROCESS)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
@@ -66,19 +67,25 @@ class Decoder:
                 }
             )
 
-    def json_lines(self, records: Iterable[bytes]) -> list[str]:
-        """Return the records' connection events as lines of JSON, the same as the models' own."""
-        lines = []
+    def json_lines(self, records: Iterable[bytes]) -> Iterator[list[str]]:
+        """Yield the records' connection events as lines of JSON, the same as the models' own, some 1 MiB at a time."""
+        lines: list[str] = []
+        size = 0
         for fields, process in self._connections(records):
             kind, _, sport, dport, tid, timestamp_ns, _, cookie, saddr, daddr = fields
-            timestamp = format_timestamp(self._clock.event_time(timestamp_ns))
-            lines.append(
+            line = (
                 f"{process.json_head}{tid}{process.json_tail}{EVENT_TYPES[kind]}"
                 f'","saddr":"{address_text(saddr)}","daddr":"{address_text(daddr)}"'
                 f',"sport":{sport},"dport":{dport},"cookie":{cookie}}}'
-                f',"timestamp":"{timestamp}"}}\n'
+                f',"timestamp":"{format_timestamp(self._clock.event_time(timestamp_ns))}"}}\n'
             )
-        return lines
+            lines.append(line)
+            size += len(line)
+            if size >= CHUNK_SIZE:
+                yield lines
+                lines, size = [], 0
+        if lines:
+            yield lines
 
     def _connections(self, records: Iterable[bytes]) -> Iterator[tuple[tuple[Any, ...], KnownProcess]]:
         """Yield each connection event's fields, in the order of Ipv4Event, and its process."""

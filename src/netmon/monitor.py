@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 from collections.abc import Iterator
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 
 DEFAULT_RING_SIZE = 4 << 20  # bytes: about 75,000 events
 
+MAX_RING_SIZE = 1 << 30
+MAX_TIMEOUT = 1_000_000  # seconds: poll(2) counts milliseconds in an int
+
 # How long a first event waits for others to be read with it, unless the ring buffer fills too fast for that.
 BATCH_DELAY = 0.05
-# Records read at once, which bounds memory whatever the kernel's pace.
+# Records read at once: with the bound on each record's text, a bound on memory whatever the kernel's pace.
 BATCH_LIMIT = 4096
 
 
@@ -49,12 +53,20 @@ class Monitor:
         any_kernel: bool = False,
         ring_size: int = DEFAULT_RING_SIZE,
     ) -> None:
-        """config: what to watch; everything when None. ring_size: bytes, a power of two of at least 4096."""
+        """config: what to watch; everything when None. ring_size: bytes, a power of two from a page to 1 GiB.
+
+        Raises ValueError for another ring_size.
+        """
+        if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
+            raise ValueError(f"ring_size {ring_size}: not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}")
         self._filters = compile_filters(config)
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._probes: Probes | None = None
         self._final_losses = Losses()
+        self._batch: Iterator[bytes] = iter(())  # read, not yet yielded
+        self._more = False  # records wait for sure
+        self._read_since_wait = 0  # bytes
         self._delay = BATCH_DELAY
         self._stopped = False
 
@@ -98,6 +110,8 @@ class Monitor:
             set_oldest=probes.set_oldest_process_id,
         )
         self._decoder = Decoder(self._clock, self._processes)
+        self._stop_poll = select.poll()
+        self._stop_poll.register(self._stop_fd, select.POLLIN)
         self._poll = select.poll()
         for fd in (probes.ring.fileno(), self._stop_fd):
             self._poll.register(fd, select.POLLIN)
@@ -108,12 +122,18 @@ class Monitor:
         """Detach the probes and free everything; what has not been read is gone. Closing twice is fine."""
         if self._probes is None:
             return
-        self._final_losses = self.losses
-        self._probes = None
-        self._resources.close()
+        try:
+            self._final_losses = self.losses
+        finally:
+            self._probes = None
+            self._stopped = False
+            self._resources.close()
 
     def stop(self) -> None:
-        """End the iteration: the probes are detached, what they have reported is still yielded."""
+        """End the iteration: it detaches the probes, yields what they have reported by then, and ends.
+
+        From any thread or signal handler; before start(), too.
+        """
         self._stopped = True
         if self._probes is not None:
             os.eventfd_write(self._stop_fd, 1)
@@ -130,51 +150,64 @@ class Monitor:
         return self.events()
 
     def events(self, timeout: float | None = None) -> Iterator[NetworkEvent]:
-        """Yield events until stop(), or until nothing has happened for timeout seconds."""
-        for records in self._batches(timeout):
-            yield from self._decoder.events(records)
+        """Yield events until stop(), or until nothing has happened for timeout seconds.
+
+        An iteration that is broken off can be taken up again by another one: nothing is lost between them.
+        """
+        while True:
+            yield from self._decoder_of_running().events(self._batch)
+            if not self._read_batch(timeout):
+                return
 
     def json_lines(self, timeout: float | None = None) -> Iterator[list[str]]:
         """Yield batches of events as lines of JSON: events(), for those who only pass them on."""
-        for records in self._batches(timeout):
-            yield self._decoder.json_lines(records)
-
-    def _batches(self, timeout: float | None) -> Iterator[list[bytes]]:
-        probes = self._probes
-        if probes is None:
-            raise NetmonError("this monitor is not running: use it in a with statement")
-        while not self._stopped:
-            if not self._wait(timeout):
+        while True:
+            yield from self._decoder_of_running().json_lines(self._batch)
+            if not self._read_batch(timeout):
                 return
-            yield from self._read_ring(probes)
-        probes.detach()
-        yield from self._read_ring(probes)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether stop() was called."""
+        return self._stopped
+
+    def _decoder_of_running(self) -> Decoder:
+        if self._probes is None:
+            raise NetmonError("this monitor is not running: use it in a with statement")
+        return self._decoder
+
+    def _read_batch(self, timeout: float | None) -> bool:
+        """Read the next records into self._batch. False when there are none: timed out, or stopped and all read."""
+        probes = self._probes
+        if probes is None or (self._stopped and not probes.attached and not self._more):
+            return False
+        if not self._more and not self._stopped and not self._wait(timeout):
+            return False
+        if self._stopped:
+            probes.detach()
+        records = probes.ring.consume(BATCH_LIMIT)
+        self._more = len(records) == BATCH_LIMIT
+        size = sum(map(len, records))
+        self._clock.refresh()
+        self._processes.note_consumed(size)
+        self._adapt_delay(size)
+        self._batch = iter(records)
+        return True
 
     def _wait(self, timeout: float | None) -> bool:
         """Wait for records, then for others to join them. False after timeout seconds without any."""
-        if not self._poll.poll(None if timeout is None else timeout * 1000):
+        if not self._poll.poll(None if timeout is None else min(max(timeout, 0), MAX_TIMEOUT) * 1000):
             return False
-        if not self._stopped:
-            select.select([self._stop_fd], [], [], self._delay)
+        self._stop_poll.poll(self._delay * 1000)
         return True
 
-    def _read_ring(self, probes: Probes) -> Iterator[list[bytes]]:
-        """Yield batches until the ring buffer is empty, or until stop() while the probes still fill it."""
-        size = 0
-        full = True
-        while full and not (self._stopped and probes.attached):
-            records = probes.ring.consume(BATCH_LIMIT)
-            full = len(records) == BATCH_LIMIT
-            batch_size = sum(map(len, records))
-            size += batch_size
-            self._clock.refresh()
-            self._processes.note_consumed(batch_size)
-            yield records
-        self._adapt_delay(size)
-
     def _adapt_delay(self, size: int) -> None:
-        """Wait less the next time when size bytes were too large a part of the ring buffer, else longer again."""
-        if size > self._ring_size // 4:
-            self._delay /= 2
+        """Wait less the next time when a wait has let much of the ring buffer fill, longer again when not."""
+        self._read_since_wait += size
+        if self._more:
+            return
+        if self._read_since_wait > self._ring_size // 4:
+            self._delay = max(self._delay / 2, 0.001)
         else:
-            self._delay = min(BATCH_DELAY, self._delay * 2 or BATCH_DELAY / 64)
+            self._delay = min(BATCH_DELAY, self._delay * 2)
+        self._read_since_wait = 0

@@ -12,10 +12,16 @@ from netmon.filters import CompiledFilters
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
-EGRESS = ("tcp_v4_connect_exit", "tcp_v6_connect_exit")
-INGRESS = "inet_csk_accept_exit"
-INGRESS_UP_TO_6_9 = "inet_csk_accept_exit_v6_9"
-CLOSE = "tcp_close_entry"
+PREEMPTION = Path("/sys/kernel/debug/sched/preempt")
+
+Hook = tuple[str, ...]  # a program, and its spare
+
+V4_CONNECT = ("tcp_v4_connect_exit", "tcp_v4_connect_spare")
+V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_spare")
+ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_spare")
+ACCEPT_UP_TO_6_9 = ("inet_csk_accept_v6_9_exit", "inet_csk_accept_v6_9_spare")
+CLOSE = ("tcp_close_entry", "tcp_close_spare")
+ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *ACCEPT_UP_TO_6_9, *CLOSE)
 
 FILTER_MAPS = (
     "ipv4_cidrs",
@@ -32,15 +38,15 @@ class Losses:
     """What was lost, by reason. The first four are events."""
 
     ring_full: int = 0  # no room in the ring buffer
-    no_storage: int = 0  # closes of connections that the kernel had no memory to keep
-    missed: int = 0  # runs of a probe that the kernel skipped
+    no_storage: int = 0  # openings and closes of connections that the kernel had no memory to keep
+    missed: int = 0  # at most: runs of a probe that the kernel skipped
     unknown_process: int = 0  # events whose process was not known
     path_incomplete: int = 0  # processes told with part of their path
     args_incomplete: int = 0  # processes whose arguments did not fit the record
 
     @property
     def events(self) -> int:
-        """How many events were lost. A skipped run of a probe counts as one, though it may have had none."""
+        """How many events were lost; at most, since a skipped run of a probe may have had none."""
         return self.ring_full + self.no_storage + self.missed + self.unknown_process
 
     def reasons(self) -> list[tuple[str, int]]:
@@ -56,17 +62,28 @@ def read_object() -> bytes:
         raise NetmonError("netmon.bpf.o is missing from the package: run build.py compile") from None
 
 
-def accept_program() -> str:
-    """Return the program for this kernel's inet_csk_accept, which lost two arguments in 6.10.
+def may_preempt() -> bool:
+    """Say whether this kernel may preempt a task inside a program. Where it does not tell, it may."""
+    try:
+        mode = PREEMPTION.read_text()
+    except OSError:
+        return True
+    return "(none)" not in mode and "(voluntary)" not in mode
 
-    Raises KernelError when the kernel has no BTF.
+
+def hooks_of_kernel() -> tuple[list[Hook], Hook]:
+    """Return the hooks for egress and for ingress that this kernel has.
+
+    inet_csk_accept lost two arguments in 6.10; a kernel may be built without IPv6. Raises KernelError when the kernel
+    has no BTF.
     """
     try:
         btf = KERNEL_BTF.read_bytes()
     except OSError as error:
         raise KernelError(f"{KERNEL_BTF} cannot be read ({error.strerror}): this kernel has no BTF") from None
-    # The struct's name stands among the BTF's strings: quicker to find there than by parsing all types.
-    return INGRESS if b"\0proto_accept_arg\0" in btf else INGRESS_UP_TO_6_9
+    # Names stand among the BTF's strings: quicker to find there than by parsing all types.
+    egress: list[Hook] = [V4_CONNECT, V6_CONNECT] if b"\0tcp_v6_connect\0" in btf else [V4_CONNECT]
+    return egress, ACCEPT if b"\0proto_accept_arg\0" in btf else ACCEPT_UP_TO_6_9
 
 
 class Probes:
@@ -79,7 +96,8 @@ class Probes:
         """
         self._object = BpfObject(read_object(), "netmon")
         self._links: list[Link] = []
-        self.programs = _programs(filters)
+        self.hooks = [hook if may_preempt() else hook[:1] for hook in _hooks(filters)]
+        self.programs = [program for hook in self.hooks for program in hook]
         try:
             self._load(filters, ring_size)
             self._losses = self._object.data(".data.losses")
@@ -91,7 +109,7 @@ class Probes:
 
     def _load(self, filters: CompiledFilters, ring_size: int) -> None:
         bpf = self._object
-        for program in (*EGRESS, INGRESS, INGRESS_UP_TO_6_9, CLOSE):
+        for program in ALL_PROGRAMS:
             bpf.set_autoload(program, program in self.programs)
         bpf.set_initial_value(".rodata.settings", filters.settings)
         bpf.set_max_entries("events", ring_size)
@@ -132,7 +150,10 @@ class Probes:
     def read_losses(self, unknown_process: int = 0) -> Losses:
         """Return the losses so far; unknown_process is what the reader counted."""
         kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
-        missed = sum(info.recursion_misses for info in self.program_infos())
+        # An event is missed when neither of its hook's programs ran: at most as often as the one less often skipped.
+        missed = sum(
+            min(self._object.program_info(program).recursion_misses for program in hook) for hook in self.hooks
+        )
         return Losses(**kernel._asdict(), missed=missed, unknown_process=unknown_process)
 
     def set_oldest_process_id(self, process_id: int) -> None:
@@ -140,10 +161,6 @@ class Probes:
         self._control[:] = layout.CONTROL.pack(process_id)
 
 
-def _programs(filters: CompiledFilters) -> tuple[str, ...]:
-    programs: tuple[str, ...] = ()
-    if filters.egress:
-        programs += EGRESS
-    if filters.ingress:
-        programs += (accept_program(),)
-    return (*programs, CLOSE)
+def _hooks(filters: CompiledFilters) -> list[Hook]:
+    egress, ingress = hooks_of_kernel()
+    return [*(egress if filters.egress else ()), *([ingress] if filters.ingress else ()), CLOSE]

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 DELETED = " (deleted)"  # as /proc/PID/exe marks it
 
-# How many processes to keep before the older half is let go.
+# What to keep before the older half is let go: processes, and characters of their JSON.
 DEFAULT_LIMIT = 8192
+SIZE_LIMIT = 16 << 20
 
 
 class KnownProcess:
@@ -28,10 +29,11 @@ class KnownProcess:
     json_head and json_tail stand before and after the event's thread id.
     """
 
-    __slots__ = ("_model", "fields", "json_head", "json_tail")
+    __slots__ = ("_model", "comm", "fields", "json_head", "json_tail")
 
-    def __init__(self, fields: dict[str, Any]) -> None:
+    def __init__(self, fields: dict[str, Any], comm: bytes) -> None:
         self.fields = fields
+        self.comm = comm
         self._model: Process | None = None
         # The thread id is the third of the keys.
         json = orjson.dumps({"type": "NetworkEvent", "process": fields}).decode()
@@ -51,8 +53,8 @@ class KnownProcess:
 class ProcessTable:
     """Process ids to KnownProcess, bounded.
 
-    The older half is let go when there are more than `limit`: first the kernel is told (`oldest` is the id below
-    which it describes a process again), and they are dropped once no record written before that can still be unread.
+    The older half is let go when there are more than `limit`, or large ones: first the kernel is told (`oldest` is the
+    id below which it describes a process again); they are dropped once no record from before that can be unread.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class ProcessTable:
         *,
         ring_size: int,
         set_oldest: Callable[[int], None],
-        read_cmdline: Callable[[int, int], bytes | None] = procfs.read_cmdline,
+        read_cmdline: Callable[[int, int, str | None], bytes | None] = procfs.read_cmdline,
         limit: int = DEFAULT_LIMIT,
     ) -> None:
         self._clock = clock
@@ -73,6 +75,7 @@ class ProcessTable:
         self._limit = limit
         self._known: dict[int, KnownProcess] = {}
         self._oldest = 0
+        self._size = 0
         self._consumed = 0
         self._next_eviction = 0
         self.get = self._known.get
@@ -86,8 +89,11 @@ class ProcessTable:
         Raises DecodeError when the record is shorter than it says.
         """
         process, cgroup, path, argv = split_record(record)
-        self._known[process.process_id] = KnownProcess(self._fields(process, cgroup, path, argv))
-        if len(self._known) > self._limit and self._consumed >= self._next_eviction:
+        known = KnownProcess(self._fields(process, cgroup, path, argv), process.comm)
+        self._known[process.process_id] = known
+        self._size += len(known.json_tail)
+        too_many = len(self._known) > self._limit or self._size > SIZE_LIMIT
+        if too_many and self._consumed >= self._next_eviction:
             self._evict()
 
     def note_consumed(self, size: int) -> None:
@@ -96,10 +102,11 @@ class ProcessTable:
 
     def _evict(self) -> None:
         for process_id in [known for known in self._known if known < self._oldest]:
-            del self._known[process_id]
+            self._size -= len(self._known.pop(process_id).json_tail)
         ids = sorted(self._known)
         self._oldest = ids[len(ids) // 2]
-        self._next_eviction = self._consumed + self._ring_size
+        # Twice: the batch in hand counts as consumed, but may hold what was written before the kernel was told.
+        self._next_eviction = self._consumed + 2 * self._ring_size
         self._set_oldest(self._oldest)
 
     def _fields(self, process: ProcessRecord, cgroup: bytes, path: bytes, argv: bytes) -> dict[str, Any]:
@@ -128,29 +135,32 @@ class ProcessTable:
         """Return secureexec, filename, binary_path and args."""
         if process.flags & ProcessFlag.NO_IMAGE:
             return self._borrowed_image(process)
+        name = path.decode(errors="backslashreplace")
+        binary_path = name + DELETED * bool(process.flags & ProcessFlag.UNLINKED)
         if process.flags & ProcessFlag.ARGS_INCOMPLETE:
-            argv = self._complete_args(process, argv)
-        binary_path = path.decode(errors="backslashreplace")
+            argv = self._complete_args(process, binary_path, argv)
         return {
             "secureexec": format_secureexec(process.secureexec),
-            "filename": binary_path.rpartition("/")[2],
-            "binary_path": binary_path + DELETED * bool(process.flags & ProcessFlag.UNLINKED),
+            "filename": name.rpartition("/")[2],
+            "binary_path": binary_path,
             "args": format_args(argv),
         }
 
     def _borrowed_image(self, process: ProcessRecord) -> dict[str, str]:
-        """An exiting process has given up its image: take that of the process it most likely was forked from."""
+        """An exiting process has given up its image: take that of the process it was forked from.
+
+        The kernel names one that exec'd as often; another name means that it was another one's child after all.
+        """
         lender = self._known.get(process.image_of)
-        if lender is not None:
+        if lender is not None and lender.comm == process.comm:
             return {key: lender.fields[key] for key in ("secureexec", "filename", "binary_path", "args")}
         name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
         return {"secureexec": "", "filename": name, "binary_path": "", "args": ""}
 
-    def _complete_args(self, process: ProcessRecord, argv: bytes) -> bytes:
-        cmdline = self._read_cmdline(process.pid, process.start_time_ns)
-        if cmdline is not None and cmdline.startswith(argv):
-            return cmdline
-        return argv
+    def _complete_args(self, process: ProcessRecord, binary_path: str, argv: bytes) -> bytes:
+        # Something else may have been exec'd since: the part that is known tells, or else the executable.
+        cmdline = self._read_cmdline(process.pid, process.start_time_ns, None if argv else binary_path)
+        return cmdline if cmdline is not None and cmdline.startswith(argv) else argv
 
 
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:

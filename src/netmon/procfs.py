@@ -7,20 +7,27 @@ from pathlib import Path
 
 NSEC_PER_SEC = 1_000_000_000
 
+# A process may have megabytes of arguments, and they stand in each of its events.
+MAX_CMDLINE = 128 << 10  # bytes
+
 
 def read_last_cap() -> int:
     """Return the number of the kernel's last capability."""
     return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
 
 
-def read_cmdline(pid: int, start_time_ns: int) -> bytes | None:
-    """Return a live process's argv, its strings ended by NUL; None when that process is gone.
+def read_cmdline(pid: int, start_time_ns: int, exe: str | None) -> bytes | None:
+    """Return a live process's argv, its strings ended by NUL, at most MAX_CMDLINE bytes; None when it is gone.
 
-    start_time_ns (CLOCK_BOOTTIME) tells it from another that has got the same pid since.
+    start_time_ns (CLOCK_BOOTTIME) tells it from another that has got the same pid since; exe, if given (as /proc shows
+    it), from itself after another exec.
     """
     try:
-        cmdline = Path(f"/proc/{pid}/cmdline").read_bytes()
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            cmdline = file.read(MAX_CMDLINE)
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        if exe is not None and bytes(Path(f"/proc/{pid}/exe").readlink()).decode(errors="backslashreplace") != exe:
+            return None
     except OSError:
         return None
     # proc_pid_stat(5): field 22, counted after the name, which may hold spaces and parentheses.

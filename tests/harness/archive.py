@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import re
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "netmon"
+KERNEL_IMAGES = CACHE / "kernels"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 UPDATE_EVERY = 24 * 3600  # seconds
 
@@ -27,6 +31,9 @@ class KernelLine:
     name: str
     suite: str
     pattern: str  # of the version in the package's name
+    # Under QEMU 7.2 an interrupted cmpxchg16b loses the flags: the allocator's fast path, up to 6.x, double-faults.
+    # Newer kernels do without it there, and cannot allocate socket storage (kmalloc_nolock) without the instruction.
+    cpu: str = "max,-cx16"
 
     def __str__(self) -> str:
         return self.name
@@ -39,7 +46,7 @@ KERNELS = {
         KernelLine("6.1", "bookworm", r"6\.1\.0-"),
         KernelLine("6.12", "bookworm", r"6\.12\."),
         KernelLine("6.18", "trixie", r"6\.18\."),
-        KernelLine("newest", "trixie", r""),
+        KernelLine("newest", "trixie", r"", cpu="max"),
     )
 }
 
@@ -54,12 +61,28 @@ def mirror() -> str:
     return "http://deb.debian.org/debian"
 
 
+@contextmanager
+def locked_cache() -> Iterator[None]:
+    """Only one at a time, of all guests and all test runs of this user, fills the cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _host_network_options() -> str:
+    """Return what this machine's own apt knows of proxies and the like."""
+    dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
+    return "".join(re.findall(r"^Acquire::https?::.*\n", dump, re.MULTILINE))
+
+
 class Archive:
-    """One Debian suite with its backports."""
+    """One Debian suite with its backports. To be used with the cache locked."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
         self.directory = CACHE / "apt" / suite
+        self._stamp = self.directory / "updated"
         self._config = self.directory / "apt.conf"
 
     def _write_config(self) -> None:
@@ -79,14 +102,20 @@ class Archive:
             "Dir::Etc::sourcelist": sources,
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
+            # Not this machine's own options: its hooks are for its own package lists.
+            "Dir::Etc::main": "/dev/null",
+            "Dir::Etc::parts": "/dev/null",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
             "APT::Architecture": "amd64",
             "APT::Install-Recommends": "false",
             "APT::Sandbox::User": "root",
+            # The lock would be dpkg's, which only root may take; locked_cache() is ours.
+            "Debug::NoLocking": "true",
             "APT::Get::Assume-Yes": "true",
         }
-        self._config.write_text("".join(f'{key} "{value}";\n' for key, value in options.items()))
+        text = "".join(f'{key} "{value}";\n' for key, value in options.items())
+        self._config.write_text(_host_network_options() + text)
 
     def _apt(self, command: str, *arguments: str) -> str:
         done = subprocess.run(
@@ -100,49 +129,81 @@ class Archive:
             raise ArchiveError(f"{command} {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    @cached_property
-    def _updated(self) -> bool:
-        """Refresh the package lists, at most daily; old ones will do when the archive cannot be reached."""
-        stamp = self.directory / "updated"
-        if stamp.exists() and time.time() - stamp.stat().st_mtime < UPDATE_EVERY:
-            return True
+    def _update(self, max_age: float = UPDATE_EVERY) -> None:
+        """Refresh package lists older than max_age seconds; old ones will do when the archive cannot be reached."""
+        if self._stamp.exists() and time.time() - self._stamp.stat().st_mtime < max_age:
+            return
         self._write_config()
         try:
-            self._apt("apt-get", "update", "-q")
-        except ArchiveError:
-            if not stamp.exists():
+            # apt-get update itself calls an archive out of reach a success with warnings.
+            self._apt("apt-get", "update", "-q", "--error-on=any")
+        except ArchiveError as error:
+            if not self._stamp.exists():
                 raise
-        stamp.touch()
-        return True
+            print(f"guest: the package lists stay as they were: {str(error).splitlines()[-1]}", file=sys.stderr)
+            return
+        self._stamp.touch()
 
     def download(self, packages: Sequence[str]) -> list[Path]:
         """Return the packages' files with all that they depend on, downloaded where they are not cached."""
-        assert self._updated
-        planned = self._apt("apt-get", "install", "--simulate", "-q", *packages)
-        chosen = re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", planned, re.MULTILINE)
-        files = [
-            self.directory / "cache/archives" / f"{name}_{version.replace(':', '%3a')}_{architecture}.deb"
-            for name, version, architecture in chosen
-        ]
+        self._update()
+        files = self._planned(packages)
         if not all(map(Path.exists, files)):
+            # A revision that was replaced since the last update is gone.
+            self._update(max_age=0)
+            files = self._planned(packages)
             self._apt("apt-get", "install", "--download-only", "-q", *packages)
-        self._forget_old(files)
+            self._forget_old(files)
         return files
 
+    def _planned(self, packages: Sequence[str]) -> list[Path]:
+        """Return the files that apt would install; asked anew only after an update, since it takes seconds."""
+        plan = self.directory / "plan.json"
+        wanted = [self._stamp.stat().st_mtime, list(packages)]
+        if plan.exists():
+            made_for, names = json.loads(plan.read_text())
+            if made_for == wanted:
+                return [self.directory / "cache/archives" / name for name in names]
+        planned = self._apt("apt-get", "install", "--simulate", "-q", *packages)
+        chosen = re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", planned, re.MULTILINE)
+        names = [f"{name}_{version.replace(':', '%3a')}_{machine}.deb" for name, version, machine in chosen]
+        plan.write_text(json.dumps([wanted, names]))
+        return [self.directory / "cache/archives" / name for name in names]
+
     def kernel(self, line: KernelLine) -> Path:
-        """Return the kernel image (vmlinuz) of a line's newest revision."""
-        assert self._updated
+        """Return the kernel image (vmlinuz) of a line's newest revision, or of a cached one when that is out of reach.
+
+        Its directory is named after the release, as uname -r prints it.
+        """
+        self._update()
+        try:
+            return self._unpack_kernel(*self._newest_kernel(line))
+        except ArchiveError:
+            # A revision that was replaced since the last update is gone.
+            self._update(max_age=0)
+        try:
+            return self._unpack_kernel(*self._newest_kernel(line))
+        except ArchiveError as error:
+            cached = [path for path in KERNEL_IMAGES.glob("*/vmlinuz") if re.match(line.pattern, path.parent.name)]
+            if not cached:
+                raise
+            image = max(cached, key=lambda path: _version_key(path.parent.name))
+            print(f"guest: using the cached Linux {image.parent.name}: {error}", file=sys.stderr)
+            return image
+
+    def _newest_kernel(self, line: KernelLine) -> tuple[str, str]:
+        """Return its package and its release."""
         names = self._apt("apt-cache", "pkgnames", "linux-").split()
         # From 6.19 on the image is in linux-binary-*; linux-image-* has it before that.
-        pattern = re.compile(rf"linux-(binary|image)-({line.pattern}\d.*)-cloud-amd64")
+        pattern = re.compile(rf"linux-(binary|image)-({line.pattern}\d.*-cloud-amd64)")
         matches = [match for name in names if (match := pattern.fullmatch(name))]
         if not matches:
             raise ArchiveError(f"{self.suite} has no kernel of the line {line}")
         best = max(matches, key=lambda match: (_version_key(match[2]), match[1] == "binary"))
-        return self._unpack_kernel(best[0], best[2])
+        return best[0], best[2]
 
-    def _unpack_kernel(self, package: str, version: str) -> Path:
-        image = CACHE / "kernels" / version / "vmlinuz"
+    def _unpack_kernel(self, package: str, release: str) -> Path:
+        image = KERNEL_IMAGES / release / "vmlinuz"
         if image.exists():
             return image
         self._apt("apt-get", "download", "-q", package)

@@ -39,14 +39,15 @@ PYTHON_PACKAGES = ("hypothesis", "orjson", "pydantic", "pytest", "pyyaml")
 
 # Not needed to run what the tests run.
 LEFT_OUT = (
-    "./usr/share/doc",
-    "./usr/share/man",
-    "./usr/share/locale",
-    "./usr/share/info",
-    "./usr/share/perl*",
-    "./usr/share/i18n",
-    "./usr/share/zoneinfo",
-    "./usr/share/terminfo",
+    "./usr/share/[!n]*",  # all but nginx
+    "./usr/include",
+    "./usr/sbin/tc",
+    "./usr/lib/python3*/ensurepip",
+    "./usr/lib/python3*/idlelib",
+    "./usr/lib/python3*/lib2to3",
+    "./usr/lib/python3*/pydoc_data",
+    "./usr/lib/python3*/turtledemo",
+    "./usr/lib/x86_64-linux-gnu/libmvec*",
     "./usr/lib/x86_64-linux-gnu/perl*",
     "./usr/lib/x86_64-linux-gnu/gconv",
     "./usr/lib/x86_64-linux-gnu/systemd",
@@ -85,7 +86,7 @@ USERLANDS = {
 def base_image(userland: Userland) -> Path:
     """Return the initramfs with Debian's and Python's packages, built when it is not cached."""
     debs = [deb for deb in Archive(userland.suite).download(PACKAGES) if not deb.name.startswith(UNNEEDED_PACKAGES)]
-    recipe = [*map(str, debs), Path(__file__).read_text(), INIT.read_text(), *_python_versions()]
+    recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions()]
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
     image = CACHE / "images" / f"{userland.suite}-{digest}.cpio"
     if image.exists():
@@ -125,8 +126,6 @@ def _unpack(debs: Sequence[Path], root: Path) -> None:
         (root / name).symlink_to(target)
     for name, text in FILES.items():
         (root / name).write_text(text)
-    shutil.copy(INIT, root / "init")
-    (root / "init").chmod(0o755)
 
 
 def _python_versions() -> list[str]:
@@ -177,6 +176,8 @@ def project_overlay(files: dict[str, bytes], image: Path) -> None:
     target = root / IN_GUEST
     ignored = shutil.ignore_patterns("__pycache__", "harness/__pycache__")
     shutil.copytree(PROJECT / "src", target / "src", ignore=ignored)
+    shutil.copy(INIT, root / "init")
+    (root / "init").chmod(0o755)
     shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
     shutil.copytree(BUILD / "programs", target / "bin")
     shutil.copy(PROJECT / "pyproject.toml", target)

@@ -29,9 +29,12 @@ class GuestRun:
     def __init__(self, kernel: str, items: Sequence[pytest.Item], slots: threading.Semaphore) -> None:
         self.kernel = kernel
         self._items = [item.nodeid for item in items]
+        style = items[0].config.option.tbstyle
+        self._tb = "long" if style == "auto" else style
         self._slots = slots
         self._news = threading.Condition()
         self._reports: dict[str, list[dict[str, object]]] = defaultdict(list)
+        self._running = ""  # the item that the guest is at
         self._finished = False
         self._started: float | None = None
         self._trouble = ""
@@ -43,7 +46,7 @@ class GuestRun:
     def _run(self) -> None:
         with self._slots:
             try:
-                chosen = json.dumps({"kernel": self.kernel, "items": self._items}).encode()
+                chosen = json.dumps({"kernel": self.kernel, "items": self._items, "tb": self._tb}).encode()
                 self._machine = Machine(self.kernel, "test", {"chosen.json": chosen})
                 self._last_word = time.monotonic()
                 self._listen(self._machine)
@@ -59,6 +62,7 @@ class GuestRun:
         for message in machine.messages():
             with self._news:
                 self._last_word = time.monotonic()
+                self._running = message.get("start", self._running)
                 if "report" in message:
                     self._reports[message["report"]["nodeid"]].append(message["report"])
                 ended = ended or "end" in message
@@ -74,7 +78,7 @@ class GuestRun:
             with self._news:
                 while len(self._reports[nodeid]) == told:
                     if self._finished:
-                        raise RuntimeError(self._explain())
+                        raise RuntimeError(self._explain(nodeid))
                     self._news.wait(1)
                     self._check_silence()
                 report = self._reports[nodeid][told]
@@ -88,7 +92,9 @@ class GuestRun:
             self._trouble = f"the guest said nothing for {SILENCE} s"
             self._machine.close()
 
-    def _explain(self) -> str:
+    def _explain(self, nodeid: str) -> str:
+        if self._trouble and self._running not in ("", nodeid):
+            return f"not run: {self._trouble}, at {self._running}"
         tail = self._machine.console_tail() if self._machine else ""
         trouble = self._trouble or "the guest never ran this test"
         return f"{trouble}; its console ended with:\n{tail}"
@@ -136,7 +142,7 @@ class GuestRunner:
         try:
             for data in run.reports(item.nodeid):
                 report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
-                if report.skipped:
+                if report.skipped and not hasattr(report, "wasxfail"):
                     report.outcome, report.longrepr = (
                         "failed",
                         f"skipped in the guest: {report.longrepr}",

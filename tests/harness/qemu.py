@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.harness.archive import KERNELS, Archive
+from tests.harness.archive import KERNELS, Archive, locked_cache
 from tests.harness.image import BUILD, USERLANDS, base_image, project_overlay
 
 CPUS = 2
 MEMORY = "2G"
+QEMU = "qemu-system-x86_64"
 
 
 class Machine:
@@ -20,13 +22,19 @@ class Machine:
 
     def __init__(self, kernel: str, mode: str, files: dict[str, bytes] | None = None) -> None:
         """kernel: of KERNELS. mode: of the guest's init: test, run or shell. files: laid into the project there."""
+        if not shutil.which(QEMU):
+            raise FileNotFoundError(f"no {QEMU}: `python3 build.py compile` installs all that is missing")
         line = KERNELS[kernel]
         self.directory = BUILD / "guest" / kernel
         self.directory.mkdir(parents=True, exist_ok=True)
         self.console = self.directory / "console.log"
         self.console.unlink(missing_ok=True)
-        vmlinuz = Archive(line.suite).kernel(line)
-        command = self._command(vmlinuz, self._initramfs(line.suite, files or {}), mode)
+        with locked_cache():
+            vmlinuz = Archive(line.suite).kernel(line)
+            self.release = vmlinuz.parent.name
+            files = {**(files or {}), "release": self.release.encode()}
+            initramfs = self._initramfs(line.suite, files)
+        command = self._command(line.cpu, vmlinuz, initramfs, mode)
         pipe = None if mode == "shell" else subprocess.PIPE
         self.process = subprocess.Popen(
             # In a session of its own: Ctrl-C is for us to pass on.
@@ -39,24 +47,27 @@ class Machine:
     def _initramfs(self, suite: str, files: dict[str, bytes]) -> Path:
         """The kernel unpacks archives that follow one another."""
         overlay = self.directory / "overlay.cpio"
+        base = base_image(USERLANDS[suite])
         project_overlay(files, overlay)
         initramfs = self.directory / "initramfs"
         with initramfs.open("wb") as output:
-            for part in (base_image(USERLANDS[suite]), overlay):
+            for part in (base, overlay):
                 output.write(part.read_bytes())
         return initramfs
 
-    def _command(self, vmlinuz: Path, initramfs: Path, mode: str) -> list[str]:
+    def _command(self, cpu: str, vmlinuz: Path, initramfs: Path, mode: str) -> list[str]:
         serial = (
             ["-serial", "mon:stdio"] if mode == "shell" else ["-serial", f"file:{self.console}", "-serial", "stdio"]
         )
         return [
-            # QEMU 7.2 loses the flags when cmpxchg16b is interrupted: double faults in the guest's allocator.
-            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16"),
+            # Whatever ends us ends the guest.
+            *("setpriv", "--pdeathsig", "KILL", QEMU),
+            *("-accel", "tcg,thread=multi", "-cpu", cpu),
             *("-smp", str(CPUS), "-m", MEMORY, "-nodefaults", "-display", "none", "-no-reboot"),
             *serial,
             *("-kernel", str(vmlinuz), "-initrd", str(initramfs)),
-            *("-append", f"console=ttyS0 quiet panic=-1 netmon.mode={mode}"),
+            # The kernel's tests of its own ciphers take a second or two under emulation.
+            *("-append", f"console=ttyS0 quiet panic=-1 cryptomgr.notests netmon.mode={mode}"),
         ]
 
     def messages(self) -> Iterator[dict[str, Any]]:
@@ -85,3 +96,4 @@ class Machine:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        (self.directory / "initramfs").unlink(missing_ok=True)

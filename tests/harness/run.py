@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.harness.archive import KERNELS
 from tests.harness.qemu import Machine
@@ -16,12 +17,16 @@ DEFAULT_KERNEL = "6.12"
 
 def shell(kernel: str) -> int:
     """Give a shell in a guest; `exit` or Ctrl-A X ends it."""
-    return Machine(kernel, "shell").process.wait()
+    machine = Machine(kernel, "shell")
+    code = machine.process.wait()
+    machine.close()
+    return code
 
 
 def run(kernel: str, arguments: Sequence[str]) -> int:
     """Run netmon in a guest: its events to standard output, all else to standard error."""
-    machine = Machine(kernel, "run", {"arguments.json": json.dumps(list(arguments)).encode()})
+    arguments, files = with_config(arguments)
+    machine = Machine(kernel, "run", {"arguments.json": json.dumps(arguments).encode(), **files})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: machine.send("stop"))
     code = 1
@@ -39,6 +44,17 @@ def run(kernel: str, arguments: Sequence[str]) -> int:
     finally:
         machine.close()
     return code
+
+
+def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
+    """Return netmon's arguments with --config naming its copy in the guest, and that copy."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--config", type=Path)
+    options, rest = parser.parse_known_args(arguments)
+    if options.config is None or not options.config.is_file():
+        return list(arguments), {}
+    name = options.config.name
+    return [*rest, "--config", name], {name: options.config.read_bytes()}
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -23,6 +24,17 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def kernel_objects() -> set[tuple[str, int]]:
+    """Return the ids of every BPF program, map and link in the kernel."""
+    libbpf = ctypes.CDLL("libbpf.so.1")
+    found = set()
+    for kind in ("prog", "map", "link"):
+        number = ctypes.c_uint32(0)
+        while getattr(libbpf, f"bpf_{kind}_get_next_id")(number, ctypes.byref(number)) == 0:
+            found.add((kind, number.value))
+    return found
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_sums_up(number: int) -> None:
     with Netmon() as netmon:
@@ -34,14 +46,57 @@ def test_a_signal_drains_and_sums_up(number: int) -> None:
 
 
 def test_a_closed_standard_output_ends_it_quietly() -> None:
+    """Also when nothing more happens: both events of this one connection come at once."""
     command = f"{' '.join(NETMON)} run --any-kernel 2> /tmp/stderr | head -1; echo ${{PIPESTATUS[0]}}"
     shell = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: refused_connection() and shell.poll() is not None, "the end")
+    wait_until(lambda: Path("/tmp/stderr").exists() and Path("/tmp/stderr").read_text(), "netmon: ready")
+    refused_connection()
     out, _ = shell.communicate(timeout=DEADLINE)
     event, code = out.splitlines()
     assert json.loads(event)["type"] == "NetworkEvent"
     assert code == "0"
     assert Path("/tmp/stderr").read_text() == "netmon: ready\n"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("> /dev/full", 1, "netmon: standard output: No space left on device"),
+        (">&-", 1, "netmon: standard output is closed"),
+        ("> /dev/null 2>&-", 0, ""),
+    ],
+)
+def test_output_that_cannot_be_written(redirection: str, code: int, said: str) -> None:
+    command = f"exec {' '.join(NETMON)} run --any-kernel {redirection}"
+    netmon = subprocess.Popen(["bash", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert netmon.stderr is not None
+    if code == 0:
+        wait_until(lambda: len(kernel_objects()) > 10, "netmon")
+    for _ in range(600):
+        refused_connection()
+        if netmon.poll() is not None:
+            break
+        if code == 0:
+            netmon.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            netmon.wait(0.1)
+    assert netmon.wait(DEADLINE) == code
+    assert (netmon.stderr.read().splitlines() or [""])[-1] == said
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0, 1.5])
+def test_a_signal_while_it_starts(delay: float) -> None:
+    netmon = subprocess.Popen(
+        [*NETMON, "run", "--any-kernel"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        netmon.wait(delay)  # the delay is the case, not a wait for something
+    netmon.terminate()
+    out, err = netmon.communicate(timeout=DEADLINE)
+    assert out == ""
+    assert "Traceback" not in err
+    # Before Python runs netmon at all, the signal kills as usual.
+    assert netmon.returncode in (0, -signal.SIGTERM)
 
 
 def test_kernels_under_6_2_are_refused() -> None:
@@ -55,6 +110,7 @@ def test_kernels_under_6_2_are_refused() -> None:
         assert "--any-kernel" in refused.stderr
     assert run("check").returncode == (1 if old else 0)
     assert run("check", "--any-kernel").returncode == 0
+    assert run("check", NETMON_ANY_KERNEL="1").returncode == 0
 
 
 def test_the_environment_may_ask_for_any_kernel() -> None:
@@ -119,17 +175,6 @@ def test_filter_flags() -> None:
         subprocess.run(["bash", "-c", "echo > /dev/tcp/127.0.0.1/1"], stderr=subprocess.DEVNULL)
         ended = netmon.stop()
     assert [event["process"]["filename"] for event in ended.events] == ["bash", "bash"]
-
-
-def kernel_objects() -> set[tuple[str, int]]:
-    """Return the ids of every BPF program, map and link in the kernel."""
-    libbpf = ctypes.CDLL("libbpf.so.1")
-    found = set()
-    for kind in ("prog", "map", "link"):
-        number = ctypes.c_uint32(0)
-        while getattr(libbpf, f"bpf_{kind}_get_next_id")(number, ctypes.byref(number)) == 0:
-            found.add((kind, number.value))
-    return found
 
 
 def test_nothing_outlives_it() -> None:

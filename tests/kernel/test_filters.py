@@ -193,7 +193,7 @@ NAMES = ["curl", "curl2", "tail", "caf\u00e9"]
 
 
 @pytest.fixture(scope="module")
-def subjects() -> list[Subject]:
+def subjects() -> Iterator[list[Subject]]:
     """Copies of one program under many names, one of them setuid root."""
     made = []
     for i, directory in enumerate(map(Path, DIRECTORIES)):
@@ -204,7 +204,9 @@ def subjects() -> list[Subject]:
             if name == "tail":
                 path.chmod(0o4755)
             made.append(Subject(path, uid, 0 if name == "tail" else uid))
-    return made
+    yield made
+    for subject in made:  # some stand where other tests' programs are looked for
+        subject.path.unlink()
 
 
 paths = st.builds(lambda directory, name: f"{directory}/{name}", st.sampled_from(DIRECTORIES), st.sampled_from(NAMES))

@@ -43,10 +43,54 @@ def test_stop_from_another_thread_yields_what_was_reported() -> None:
 def test_a_lone_event_does_not_wait_long() -> None:
     with Monitor(any_kernel=True) as monitor:
         events = iter(monitor)
-        made = time.time()
+        delays = []
+        for _ in range(5):
+            made = time.monotonic()
+            refused_connection()
+            assert next(events).network_event.type == "TcpConnectionEstablish"
+            delays.append(time.monotonic() - made)
+            assert next(events).network_event.type == "TcpConnectionClose"
+    assert min(delays) < 0.2  # 0.05 s, and what emulation adds
+
+
+def test_an_iteration_broken_off_loses_nothing() -> None:
+    with Monitor(any_kernel=True) as monitor:
+        cookies = [refused_connection() for _ in range(50)]
+        seen = [next(iter(monitor)).network_event.cookie for _ in range(30)]
+        monitor.stop()
+        seen += [event.network_event.cookie for event in monitor]
+    assert seen == [cookie for cookie in cookies for _ in ("establish", "close")]
+
+
+def test_stopped_closed_and_started_again() -> None:
+    monitor = Monitor(any_kernel=True)
+    for _ in range(2):
+        with monitor:
+            refused_connection()
+            monitor.stop()
+            assert len(list(monitor)) == 2
+
+
+def test_closing_while_iterating_ends_it() -> None:
+    with Monitor(any_kernel=True) as monitor:
         refused_connection()
-        next(events)
-        assert time.time() - made < 1  # 0.1 s, and what emulation adds
+        for _ in monitor:
+            monitor.close()
+
+
+def test_more_files_than_select_can_count() -> None:
+    files = [open("/dev/null") for _ in range(1100)]
+    with Monitor(any_kernel=True) as monitor:
+        refused_connection()
+        assert len(list(monitor.events(timeout=1))) == 2
+    for file in files:
+        file.close()
+
+
+@pytest.mark.parametrize("size", [0, -4096, 1, 5000, 3 << 20, 1 << 31])
+def test_ring_sizes_that_cannot_be(size: int) -> None:
+    with pytest.raises(ValueError, match=str(size)):
+        Monitor(ring_size=size)
 
 
 def test_two_monitors_in_one_process() -> None:

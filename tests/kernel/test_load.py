@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from tests.kernel.support import PROGRAMS, Netmon
+from tests.kernel.support import PROGRAMS, Netmon, status_of
 
 CONNECTIONS = 50_000
 
@@ -16,8 +16,9 @@ def test_every_event_or_an_exact_count_of_the_lost() -> None:
         load = subprocess.run(
             [PROGRAMS / "connect_load", "-n", str(CONNECTIONS)], check=True, capture_output=True, text=True
         )
+        peak = " ".join(status_of(netmon.process.pid)["VmHWM"])
         ended = netmon.stop()
-    print(f"{CONNECTIONS} connections in {load.stdout.split()[1]} s: {ended.stderr.splitlines()[-1]}")
+    print(f"{CONNECTIONS} connections in {load.stdout.split()[1]} s, peak {peak}: {ended.stderr.splitlines()[-1]}")
     assert ended.returncode == 0
     summary = re.search(r"(\d+) events, (\d+) lost", ended.stderr)
     assert summary, ended.stderr

@@ -38,7 +38,7 @@ PROCESS = ProcessRecord(
 
 
 def process_record(
-    cgroup: bytes = b"", path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0", **changes: int
+    cgroup: bytes = b"", path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0", **changes: int | bytes
 ) -> bytes:
     """Return a process record; changes replace the fields of PROCESS."""
     lengths = {"cgroup_length": len(cgroup), "path_length": len(path), "args_length": len(argv)}
