@@ -91,9 +91,12 @@ def test_a_parent_that_dies(netmon: Netmon, port: str) -> None:
 import os, socket
 connect = lambda: socket.create_connection(('127.0.0.1', {port})).close()
 parent = os.getpid()
-if os.fork() == 0:
+read_end, write_end = os.pipe()
+if os.fork():
+    os.read(read_end, 1)
+else:
     connect()
-    os.close(1)  # the parent's wait
+    os.write(write_end, b'x')
     while os.getppid() == parent: pass
     connect()
     os.write(2, b'%d %d' % (os.getpid(), os.getppid()))
