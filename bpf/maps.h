@@ -109,15 +109,16 @@ struct {
 } binary_prefixes SEC(".maps");
 
 /*
- * Room to describe a process in, more than the stack has: for each hook on each CPU. A program may be preempted while
- * it does; only the hook's spare could then want the same room, and must do without.
+ * Room to describe a process in, more than the stack has: for each program on each CPU. A program may be preempted while
+ * it does, but the kernel never runs the same program twice at once on one CPU.
  */
 enum slot {
 	SLOT_TCP_V4_CONNECT,
 	SLOT_TCP_V6_CONNECT,
 	SLOT_INET_CSK_ACCEPT,
 	SLOT_TCP_CLOSE,
-	SLOTS,
+	SLOT_SPARES, /* the same again; user space makes no room for them where it loads none */
+	SLOTS = 2 * SLOT_SPARES,
 };
 
 /* The walk from the executable's dentry up to the process's root, in map memory: the verifier does not follow it. */
@@ -135,7 +136,6 @@ struct walk {
 enum { AUXV_SIZE = 32 };
 
 struct scratch {
-	__u64 taken;
 	struct process_record record;
 	__u8 strings[CGROUP_SIZE + PATH_SIZE + ARGS_SIZE]; /* follows the record, sent with it */
 	struct walk walk;

@@ -66,6 +66,11 @@ static __always_inline void send_event(union event *event, __u64 process_id)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 }
 
+static __always_inline __u32 slot_of(enum slot slot, enum program program)
+{
+	return program == PROGRAM_SPARE ? slot + SLOT_SPARES : slot;
+}
+
 static __always_inline int report_open(struct sock *sk, enum direction direction, enum record_type type,
 				       enum family family, enum slot slot, enum program program)
 {
@@ -81,7 +86,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		return 0;
 	}
 	read_ends(&event, sk, family);
-	process_id = passes_ip_filter(direction, &event) ? identify(slot, true, 0) : REJECTED;
+	process_id = passes_ip_filter(direction, &event) ? identify(slot_of(slot, program), true, 0) : REJECTED;
 	if (process_id == REJECTED) {
 		if (connection)
 			bpf_sk_storage_delete(&connections, sk);
@@ -141,7 +146,7 @@ static __always_inline bool is_deferred_close(const union event *event)
 	       event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
 
-static __always_inline int report_close(struct sock *sk)
+static __always_inline int report_close(struct sock *sk, enum program program)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	union event *event;
@@ -156,7 +161,8 @@ static __always_inline int report_close(struct sock *sk)
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(event)) {
 		exec_id = bpf_get_current_task_btf()->group_leader->self_exec_id;
-		process_id = identify(SLOT_TCP_CLOSE, false, exec_id == connection->opener_exec_id ? process_id : 0);
+		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), false,
+				      exec_id == connection->opener_exec_id ? process_id : 0);
 		event->head.tid = bpf_get_current_pid_tgid();
 	}
 	send_event(event, process_id);
@@ -221,11 +227,11 @@ int BPF_PROG(inet_csk_accept_v6_9_spare, struct sock *listener, int flags, int *
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_entry, struct sock *sk)
 {
-	return report_close(sk);
+	return report_close(sk, PROGRAM_MAIN);
 }
 
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_spare, struct sock *sk)
 {
-	return report_close(sk);
+	return report_close(sk, PROGRAM_SPARE);
 }

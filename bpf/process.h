@@ -106,16 +106,18 @@ static __always_inline bool passes_process_filter(struct scratch *scratch, struc
 	return match == (settings.process_filter.mode == FILTER_ALLOW);
 }
 
-/* Writes the current process's record to scratch, judges and sends it. Returns its new id, REJECTED or LOST. */
-static __always_inline __u64 describe_in(struct scratch *scratch, __u32 slot, struct process *process,
-					 __u64 known_id, struct task_struct *task,
-					 const struct credentials *credentials, bool judge, __u64 image_of)
+/* Describes the current process to user space, if it passes. Returns its new id, REJECTED or LOST. */
+static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
+				      const struct credentials *credentials, bool judge, __u64 image_of)
 {
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct task_struct *leader = task->group_leader;
 	struct mm_struct *mm = task->mm;
 	bool passes = true, wanted;
 	struct file *exe;
 
+	if (!scratch)
+		return LOST;
 	start_record(&scratch->record, task, leader, credentials);
 	exe = mm ? mm->exe_file : NULL;
 	if (exe) {
@@ -144,22 +146,9 @@ static __always_inline __u64 describe_in(struct scratch *scratch, __u32 slot, st
 	return wanted ? scratch->record.process_id : REJECTED;
 }
 
-static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
-				      const struct credentials *credentials, bool judge, __u64 image_of)
-{
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	__u64 process_id;
-
-	if (!scratch || __sync_lock_test_and_set(&scratch->taken, 1))
-		return LOST;
-	process_id = describe_in(scratch, slot, process, known_id, task, credentials, judge, image_of);
-	__sync_lock_test_and_set(&scratch->taken, 0);
-	return process_id;
-}
-
 /*
  * The current process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
- * no room for its record, or none to write it in.
+ * no room for its record.
  */
 static __always_inline __u64 identify(__u32 slot, bool judge, __u64 image_of)
 {

@@ -141,7 +141,7 @@ def _write(lines: list[str]) -> int:
 
 
 def _summary(count: int, losses: Losses) -> str:
-    reasons = ", ".join(f"{value} {name}" for name, value in losses.reasons() if value)
+    reasons = ", ".join(f"{'at most ' * (name == 'missed')}{value} {name}" for name, value in losses.reasons() if value)
     return f"{count} events, {losses.events} lost" + (f" ({reasons})" if reasons else "")
 
 

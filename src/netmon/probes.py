@@ -23,6 +23,8 @@ ACCEPT_UP_TO_6_9 = ("inet_csk_accept_v6_9_exit", "inet_csk_accept_v6_9_spare")
 CLOSE = ("tcp_close_entry", "tcp_close_spare")
 ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *ACCEPT_UP_TO_6_9, *CLOSE)
 
+SCRATCHES = 4  # maps.h: SLOT_SPARES
+
 FILTER_MAPS = (
     "ipv4_cidrs",
     "ipv6_cidrs",
@@ -35,7 +37,7 @@ FILTER_MAPS = (
 
 @dataclass(frozen=True)
 class Losses:
-    """What was lost, by reason. The first four are events."""
+    """What was lost, by reason."""
 
     ring_full: int = 0  # no room in the ring buffer
     no_storage: int = 0  # openings and closes of connections that the kernel had no memory to keep
@@ -46,8 +48,8 @@ class Losses:
 
     @property
     def events(self) -> int:
-        """How many events were lost; at most, since a skipped run of a probe may have had none."""
-        return self.ring_full + self.no_storage + self.missed + self.unknown_process
+        """How many events were lost for sure: without the missed ones, of which only the most is known."""
+        return self.ring_full + self.no_storage + self.unknown_process
 
     def reasons(self) -> list[tuple[str, int]]:
         """Return each reason, in words, with its count."""
@@ -96,7 +98,8 @@ class Probes:
         """
         self._object = BpfObject(read_object(), "netmon")
         self._links: list[Link] = []
-        self.hooks = [hook if may_preempt() else hook[:1] for hook in _hooks(filters)]
+        self._spares = may_preempt()
+        self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters)]
         self.programs = [program for hook in self.hooks for program in hook]
         try:
             self._load(filters, ring_size)
@@ -113,6 +116,7 @@ class Probes:
             bpf.set_autoload(program, program in self.programs)
         bpf.set_initial_value(".rodata.settings", filters.settings)
         bpf.set_max_entries("events", ring_size)
+        bpf.set_max_entries("scratches", SCRATCHES * (1 + self._spares))
         for name in FILTER_MAPS:
             bpf.set_max_entries(name, max(1, len(getattr(filters, name))))
         bpf.load()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -20,6 +21,8 @@ from tests.harness.qemu import Machine
 
 # Seconds that a guest may go without a word: booting, or within one test.
 SILENCE = 300
+# Emulated CPUs that patch each other's code sometimes fault while the kernel boots: nothing of netmon has run by then.
+BOOTS = 3
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "2"))
 
 
@@ -36,7 +39,8 @@ class GuestRun:
         self._reports: dict[str, list[dict[str, object]]] = defaultdict(list)
         self._running = ""  # the item that the guest is at
         self._finished = False
-        self._started: float | None = None
+        self._spoken = False
+        self._closed = False
         self._trouble = ""
         self._machine: Machine | None = None
         self._last_word = time.monotonic()
@@ -47,9 +51,15 @@ class GuestRun:
         with self._slots:
             try:
                 chosen = json.dumps({"kernel": self.kernel, "items": self._items, "tb": self._tb}).encode()
-                self._machine = Machine(self.kernel, "test", {"chosen.json": chosen})
-                self._last_word = time.monotonic()
-                self._listen(self._machine)
+                for boots_left in reversed(range(BOOTS)):
+                    self._machine = Machine(self.kernel, "test", {"chosen.json": chosen})
+                    self._last_word = time.monotonic()
+                    self._listen(self._machine)
+                    if self._spoken or self._closed or not boots_left:
+                        break
+                    tail = self._machine.console_tail(5)
+                    print(f"guest: {self.kernel} died while booting, trying again:\n{tail}", file=sys.stderr)
+                    self._trouble = ""
             except Exception as error:
                 self._trouble = f"the guest could not be run: {error!r}"
             finally:
@@ -62,6 +72,7 @@ class GuestRun:
         for message in machine.messages():
             with self._news:
                 self._last_word = time.monotonic()
+                self._spoken = True
                 self._running = message.get("start", self._running)
                 if "report" in message:
                     self._reports[message["report"]["nodeid"]].append(message["report"])
@@ -101,6 +112,7 @@ class GuestRun:
 
     def close(self) -> None:
         """End the guest."""
+        self._closed = True
         if self._machine:
             self._machine.close()
 

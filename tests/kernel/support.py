@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -133,6 +134,14 @@ class Netmon:
         if self.process.poll() is None:
             self.process.kill()
         self.stop()
+
+
+def counts_of(stderr: str) -> tuple[int, int, int]:
+    """Return what a summary counts: events, lost events, and at most so many missed ones."""
+    summary = re.search(r"(\d+) events, (\d+) lost", stderr)
+    assert summary, stderr
+    missed = re.search(r"at most (\d+) missed", stderr)
+    return int(summary[1]), int(summary[2]), int(missed[1]) if missed else 0
 
 
 def cookie_of(sock: socket.socket) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 
-from tests.kernel.support import PROGRAMS, Netmon, status_of
+from tests.kernel.support import PROGRAMS, Netmon, counts_of, status_of
 
 CONNECTIONS = 50_000
 
@@ -20,11 +19,9 @@ def test_every_event_or_an_exact_count_of_the_lost() -> None:
         ended = netmon.stop()
     print(f"{CONNECTIONS} connections in {load.stdout.split()[1]} s, peak {peak}: {ended.stderr.splitlines()[-1]}")
     assert ended.returncode == 0
-    summary = re.search(r"(\d+) events, (\d+) lost", ended.stderr)
-    assert summary, ended.stderr
-    events, lost = map(int, summary.groups())
+    events, lost, missed = counts_of(ended.stderr)
     assert events == ended.stdout.count(b"\n")
-    assert events + lost == 4 * CONNECTIONS
+    assert events + lost <= 4 * CONNECTIONS <= events + lost + missed
     counts = {kind: ended.stdout.count(b'"TcpConnection%s"' % kind) for kind in (b"Establish", b"Accept", b"Close")}
-    if not lost:
+    if events == 4 * CONNECTIONS:
         assert counts == {b"Establish": CONNECTIONS, b"Accept": CONNECTIONS, b"Close": 2 * CONNECTIONS}
