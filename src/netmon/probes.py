@@ -154,11 +154,16 @@ class Probes:
     def read_losses(self, unknown_process: int = 0) -> Losses:
         """Return the losses so far; unknown_process is what the reader counted."""
         kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
-        # An event is missed when neither of its hook's programs ran: at most as often as the one less often skipped.
-        missed = sum(
-            min(self._object.program_info(program).recursion_misses for program in hook) for hook in self.hooks
-        )
+        missed = sum(self._most_missed(hook) for hook in self.hooks)
         return Losses(**kernel._asdict(), missed=missed, unknown_process=unknown_process)
+
+    def _most_missed(self, hook: Hook) -> int:
+        """An event is missed when neither program ran: at most as often as the less often skipped one was.
+
+        A connection whose opening is missed is not known at its close.
+        """
+        skipped = min(self._object.program_info(program).recursion_misses for program in hook)
+        return skipped if hook[0] == CLOSE[0] else 2 * skipped
 
     def set_oldest_process_id(self, process_id: int) -> None:
         """Make the kernel describe again, when next seen, the processes whose id is below this one."""

@@ -121,8 +121,9 @@ def test_many_threads_connect_first_at_once() -> None:
         for thread in threads:
             thread.join()
         monitor.stop()
-        assert len(list(monitor)) == 16 * 20 * 2
+        events = list(monitor)
     assert monitor.losses.events == 0
+    assert len(events) <= 16 * 20 * 2 <= len(events) + monitor.losses.missed
 
 
 def test_monitors_that_do_not_run() -> None:
