@@ -73,14 +73,9 @@ def test_output_that_cannot_be_written(redirection: str, code: int, said: str) -
     assert netmon.stderr is not None
     if code == 0:
         wait_until(lambda: sum(kind == "link" for kind, _ in kernel_objects() - before) >= 4, "netmon attached")
-    for _ in range(600):
-        refused_connection()
-        if netmon.poll() is not None:
-            break
-        if code == 0:
-            netmon.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            netmon.wait(0.1)
+        netmon.terminate()
+    else:
+        wait_until(lambda: refused_connection() and netmon.poll() is not None, "netmon's end")
     assert netmon.wait(DEADLINE) == code
     assert (netmon.stderr.read().splitlines() or [""])[-1] == said
 
