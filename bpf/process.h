@@ -149,8 +149,9 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 /*
  * The current process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
  * no room for its record.
+ * Global: the verifier goes through it once a program, not once for each state that a program may call it in.
  */
-static __always_inline __u64 identify(__u32 slot, bool judge, __u64 image_of)
+__noinline __u64 identify(__u32 slot, bool judge, __u64 image_of)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *leader = task->group_leader;

@@ -8,9 +8,8 @@ import mmap
 import signal
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from netmon import libbpf
 from netmon.errors import ENOTSUPP, BpfError, NetmonError
@@ -61,8 +60,7 @@ class Link(Handle):
     """An attached program; closing detaches it. The kernel does, too, when this process ends."""
 
 
-@dataclass(frozen=True)
-class ProgramInfo:
+class ProgramInfo(NamedTuple):
     """What the kernel says of a loaded program. Times count while kernel.bpf_stats_enabled is on."""
 
     name: str

@@ -6,8 +6,8 @@ import errno
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from netmon import libbpf
 from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
@@ -25,8 +25,7 @@ CAP_SYS_ADMIN = 21
 NEEDED_CAPABILITIES = {"CAP_PERFMON": 38, "CAP_BPF": 39}
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(NamedTuple):
     """One thing netmon needs: whether it is there, what was found, and what to do when it is not."""
 
     name: str

@@ -8,7 +8,6 @@ start-up is felt.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import select
@@ -224,6 +223,8 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
+    import json
+
     from netmon.config import config_schema
     from netmon.events import event_schema
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netmon.cidr import split_cidr
 from netmon.layout import (
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 LIST_BITS = 32  # of an LPM key, before the address: the list's number
 
 
-@dataclass(frozen=True)
-class CompiledFilters:
+class CompiledFilters(NamedTuple):
     """Which directions are watched, the settings' bytes, and the keys that each filter map has, none twice."""
 
     ingress: bool

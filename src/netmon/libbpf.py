@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +23,6 @@ SONAME = "libbpf.so.1"
 MINIMUM_VERSION = (1, 1)
 
 LIBBPF_WARN = 0
-
-logger = logging.getLogger("netmon.libbpf")
 
 
 class bpf_object(ctypes.Structure):  # noqa: N801 - C's own names
@@ -225,11 +223,16 @@ def _print(level: int, template: bytes, arguments: int) -> int:
     # libbpf says hundreds of lines while it loads: those that nobody reads are not made up. An exception must not
     # leave a callback.
     try:
-        if level == LIBBPF_WARN or logger.isEnabledFor(logging.DEBUG):
+        # Nobody listens to a log in a process that has not imported logging, which is slow to import.
+        logging: Any = sys.modules.get("logging")
+        logger = logging and logging.getLogger("netmon.libbpf")
+        logged = logger and logger.isEnabledFor(logging.DEBUG)
+        if level == LIBBPF_WARN or logged:
             text = _format(template, arguments)
             if level == LIBBPF_WARN and _captured.lines is not None:
                 _captured.lines.append(text)
-            logger.debug("%s", text.rstrip())
+            if logged:
+                logger.debug("%s", text.rstrip())
     except Exception:
         return -errno.EINVAL
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from netmon import layout
 from netmon.bpf import BpfObject, Link, ProgramInfo, RingBuffer, update_map
@@ -11,6 +12,9 @@ from netmon.errors import KernelError, NetmonError
 from netmon.filters import CompiledFilters
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
+
+# struct btf_header, after magic, version and flags: its size; the offset and size of the types, and of the strings.
+BTF_HEADER = struct.Struct("4x5I")
 
 PREEMPTION = Path("/sys/kernel/debug/sched/preempt")
 
@@ -35,8 +39,7 @@ FILTER_MAPS = (
 )
 
 
-@dataclass(frozen=True)
-class Losses:
+class Losses(NamedTuple):
     """What was lost, by reason."""
 
     ring_full: int = 0  # no room in the ring buffer
@@ -53,7 +56,7 @@ class Losses:
 
     def reasons(self) -> list[tuple[str, int]]:
         """Return each reason, in words, with its count."""
-        return [(field.name.replace("_", " "), getattr(self, field.name)) for field in fields(self)]
+        return [(name.replace("_", " "), count) for name, count in self._asdict().items()]
 
 
 def read_object() -> bytes:
@@ -79,13 +82,23 @@ def hooks_of_kernel() -> tuple[list[Hook], Hook]:
     inet_csk_accept lost two arguments in 6.10; a kernel may be built without IPv6. Raises KernelError when the kernel
     has no BTF.
     """
+    names = _read_btf_names()
+    egress: list[Hook] = [V4_CONNECT, V6_CONNECT] if b"\0tcp_v6_connect\0" in names else [V4_CONNECT]
+    return egress, ACCEPT if b"\0proto_accept_arg\0" in names else ACCEPT_UP_TO_6_9
+
+
+def _read_btf_names() -> bytes:
+    """Return the string section of the kernel's BTF: names are found there without parsing types.
+
+    Only that section, since the kernel hands out the file a page at a time.
+    """
     try:
-        btf = KERNEL_BTF.read_bytes()
-    except OSError as error:
-        raise KernelError(f"{KERNEL_BTF} cannot be read ({error.strerror}): this kernel has no BTF") from None
-    # Names stand among the BTF's strings: quicker to find there than by parsing all types.
-    egress: list[Hook] = [V4_CONNECT, V6_CONNECT] if b"\0tcp_v6_connect\0" in btf else [V4_CONNECT]
-    return egress, ACCEPT if b"\0proto_accept_arg\0" in btf else ACCEPT_UP_TO_6_9
+        with KERNEL_BTF.open("rb") as file:
+            header_size, _, _, offset, size = BTF_HEADER.unpack(file.read(BTF_HEADER.size))
+            file.seek(header_size + offset)
+            return file.read(size)
+    except (OSError, struct.error) as error:
+        raise KernelError(f"{KERNEL_BTF} cannot be read ({error}): this kernel has no BTF") from None
 
 
 class Probes:

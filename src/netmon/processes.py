@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from netmon import procfs
 from netmon.clock import Clock
 from netmon.errors import DecodeError
@@ -32,6 +30,8 @@ class KnownProcess:
     __slots__ = ("_model", "comm", "fields", "json_head", "json_tail")
 
     def __init__(self, fields: dict[str, Any], comm: bytes) -> None:
+        import orjson  # slow to import: not before the probes are attached
+
         self.fields = fields
         self.comm = comm
         self._model: Process | None = None
