@@ -5,20 +5,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
-import signal
-import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from netmon import libbpf
 from netmon.errors import ENOTSUPP, BpfError, NetmonError
-
-# Those whose handlers may well raise: KeyboardInterrupt, SystemExit, a time limit's exception.
-RAISING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGHUP)
-
-# Returned by the ring buffer's callback to stop; libbpf's own codes are below 4096.
-ENOUGH = -100_000
 
 
 class Handle:
@@ -180,63 +172,3 @@ def update_map(fd: int, keys: Sequence[bytes], value: bytes) -> None:
             raise
         for key in keys:
             libbpf.call("fill map", "bpf_map_update_elem", fd, key, value, 0)
-
-
-class RingBuffer(Handle):
-    """Reads a ring-buffer map. For one thread at a time.
-
-    An exception that interrupts reading loses no record: those read already are returned the next time. Only in a
-    process of several threads, one that a signal handler raises can be dropped, with one record.
-    """
-
-    def __init__(self, map_fd: int) -> None:
-        self._records: list[bytes] = []
-        self._limit = 0
-        self._error: BaseException | None = None
-        # Kept: libbpf calls it for as long as the ring buffer lives.
-        self._callback = libbpf.sample_fn(self._take)
-        super().__init__(
-            libbpf.call("open ring buffer", "ring_buffer__new", map_fd, self._callback, None, None),
-            "ring_buffer__free",
-        )
-
-    def fileno(self) -> int:
-        """Return a file descriptor that is readable when records wait."""
-        return int(libbpf.call("wait for ring buffer", "ring_buffer__epoll_fd", self.pointer))
-
-    def consume(self, limit: int) -> list[bytes]:
-        """Return the records that wait, at most limit (1 or more) of them; the others wait on. Never blocks."""
-        self._limit = limit
-        if len(self._records) < limit:
-            self._read()
-        records, self._records = self._records[:limit], self._records[limit:]
-        return records
-
-    def _read(self) -> None:
-        consume, pointer = libbpf.library().ring_buffer__consume, self.pointer
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        try:
-            # Python runs signal handlers on entry to any function, so to the callback as well, before its try: what
-            # they raise there, ctypes drops, and the record with it. With more threads this would only move the signal
-            # to another one, from where it interrupts the callback all the same.
-            if threading.active_count() == 1:
-                signal.pthread_sigmask(signal.SIG_BLOCK, RAISING_SIGNALS)
-            result = consume(pointer)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        if result < 0 and result != ENOUGH:
-            raise libbpf.make_error(-result, "read ring buffer", "")
-
-    def _take(self, _context: int, data: int, size: int) -> int:
-        # An exception must not leave a callback: libbpf would take its trace for a count. A result below zero stops
-        # libbpf after this record, not before it: none is lost or told twice.
-        try:
-            records = self._records
-            records.append(ctypes.string_at(data, size))
-            return ENOUGH if len(records) >= self._limit else 0
-        except BaseException as error:
-            self._error = error
-            return ENOUGH

@@ -41,10 +41,6 @@ class bpf_link(ctypes.Structure):  # noqa: N801
     """Opaque."""
 
 
-class ring_buffer(ctypes.Structure):  # noqa: N801
-    """Opaque."""
-
-
 class bpf_object_open_opts(ctypes.Structure):  # noqa: N801
     """The beginning of libbpf's struct; sz tells it where ours ends."""
 
@@ -95,11 +91,10 @@ class bpf_prog_info(ctypes.Structure):  # noqa: N801
 
 
 object_p, program_p, map_p = POINTER(bpf_object), POINTER(bpf_program), POINTER(bpf_map)
-link_p, ring_p = POINTER(bpf_link), POINTER(ring_buffer)
+link_p = POINTER(bpf_link)
 
 # va_list as a pointer: so it is passed on x86_64 (an array) and on arm64 (a large struct).
 print_fn = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
-sample_fn = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
 
 # Name, result, arguments. A result that is a pointer or c_int or c_long fails as NULL or below zero.
 FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
@@ -119,10 +114,6 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_map_update_elem", c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     ("bpf_map_update_batch", c_int, (c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
     ("bpf_obj_get_info_by_fd", c_int, (c_int, c_void_p, POINTER(c_uint32))),
-    ("ring_buffer__new", ring_p, (c_int, sample_fn, c_void_p, c_void_p)),
-    ("ring_buffer__consume", c_int, (ring_p,)),
-    ("ring_buffer__epoll_fd", c_int, (ring_p,)),
-    ("ring_buffer__free", None, (ring_p,)),
 )
 
 

@@ -30,8 +30,8 @@ MAX_TIMEOUT = 1_000_000  # seconds: poll(2) counts milliseconds in an int
 
 # How long a first event waits for others to be read with it, unless the ring buffer fills too fast for that.
 BATCH_DELAY = 0.05
-# Records read at once: with the bound on each record's text, a bound on memory whatever the kernel's pace.
-BATCH_LIMIT = 4096
+# Bytes read at once: a bound on memory whatever the kernel's pace.
+BATCH_LIMIT = 256 << 10
 
 
 class Monitor:
@@ -64,7 +64,6 @@ class Monitor:
         self._ring_size = ring_size
         self._probes: Probes | None = None
         self._final_losses = Losses()
-        self._batch: Iterator[bytes] = iter(())  # read, not yet yielded
         self._more = False  # records wait for sure
         self._read_since_wait = 0  # bytes
         self._delay = BATCH_DELAY
@@ -155,14 +154,16 @@ class Monitor:
         An iteration that is broken off can be taken up again by another one: nothing is lost between them.
         """
         while True:
-            yield from self._decoder_of_running().events(self._batch)
+            batch = self._running().ring.batch
+            yield from self._decoder.events(batch)
             if not self._read_batch(timeout):
                 return
 
     def json_lines(self, timeout: float | None = None) -> Iterator[list[str]]:
         """Yield batches of events as lines of JSON: events(), for those who only pass them on."""
         while True:
-            yield from self._decoder_of_running().json_lines(self._batch)
+            batch = self._running().ring.batch
+            yield from self._decoder.json_lines(batch)
             if not self._read_batch(timeout):
                 return
 
@@ -171,13 +172,13 @@ class Monitor:
         """Whether stop() was called."""
         return self._stopped
 
-    def _decoder_of_running(self) -> Decoder:
+    def _running(self) -> Probes:
         if self._probes is None:
             raise NetmonError("this monitor is not running: use it in a with statement")
-        return self._decoder
+        return self._probes
 
     def _read_batch(self, timeout: float | None) -> bool:
-        """Read the next records into self._batch. False when there are none: timed out, or stopped and all read."""
+        """Read the next records. False when there are none: timed out, or stopped and all read."""
         probes = self._probes
         if probes is None or (self._stopped and not probes.attached and not self._more):
             return False
@@ -185,13 +186,11 @@ class Monitor:
             return False
         if self._stopped:
             probes.detach()
-        records = probes.ring.consume(BATCH_LIMIT)
-        self._more = len(records) == BATCH_LIMIT
-        size = sum(map(len, records))
+        self._more = probes.ring.fill(BATCH_LIMIT)
+        size = probes.ring.batch.size
         self._clock.refresh()
         self._processes.note_consumed(size)
         self._adapt_delay(size)
-        self._batch = iter(records)
         return True
 
     def _wait(self, timeout: float | None) -> bool:

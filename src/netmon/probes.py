@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netmon import layout
-from netmon.bpf import BpfObject, Link, ProgramInfo, RingBuffer, update_map
+from netmon.bpf import BpfObject, Link, ProgramInfo, update_map
 from netmon.errors import KernelError, NetmonError
 from netmon.filters import CompiledFilters
+from netmon.ring import RingBuffer
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
@@ -118,7 +119,7 @@ class Probes:
             self._load(filters, ring_size)
             self._losses = self._object.data(".data.losses")
             self._control = self._object.data(".data.control")
-            self.ring = RingBuffer(self._object.map_fd("events"))
+            self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
         except BaseException:
             self._object.close()
             raise

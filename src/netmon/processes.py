@@ -20,34 +20,45 @@ DELETED = " (deleted)"  # as /proc/PID/exe marks it
 DEFAULT_LIMIT = 8192
 SIZE_LIMIT = 16 << 20
 
+MAX_MODELS = 32  # of one process, by thread
+
 
 class KnownProcess:
-    """One process image: its fields, and the JSON of an event as far as the process decides it.
+    """One process image: its fields, and the JSON of an event as far as the process decides it."""
 
-    json_head and json_tail stand before and after the event's thread id.
-    """
-
-    __slots__ = ("_model", "comm", "fields", "json_head", "json_tail")
+    __slots__ = ("_head", "_json", "_models", "_tail", "_tid", "comm", "fields", "size")
 
     def __init__(self, fields: dict[str, Any], comm: bytes) -> None:
         import orjson  # slow to import: not before the probes are attached
 
         self.fields = fields
         self.comm = comm
-        self._model: Process | None = None
+        self._models: dict[int, Process] = {}
         # The thread id is the third of the keys.
         json = orjson.dumps({"type": "NetworkEvent", "process": fields}).decode()
         head, _, tail = json.partition('"tid":0,')
-        self.json_head = f'{head}"tid":'
-        self.json_tail = f',{tail[:-1]},"network_event":{{"type":"'
+        self._head = f'{head}"tid":'
+        self._tail = f',{tail[:-1]},"network_event":{{"type":"'
+        self._tid = -1
+        self._json = ""
+        self.size = len(json)
+
+    def json(self, tid: int) -> str:
+        """Return an event's JSON up to the event's own type, as thread tid of it is seen. The last one is kept."""
+        if tid != self._tid:
+            self._tid, self._json = tid, f"{self._head}{tid}{self._tail}"
+        return self._json
 
     def model(self, tid: int) -> Process:
-        """Return the process as thread tid of it is seen. The last one is kept."""
-        if self._model is None or self._model.tid != tid:
+        """Return the process as thread tid of it is seen. Some are kept: servers take turns of threads."""
+        model = self._models.get(tid)
+        if model is None:
             from netmon.events import Process  # pydantic: slow to import, and not needed for JSON lines
 
-            self._model = Process.model_validate({**self.fields, "tid": tid})
-        return self._model
+            if len(self._models) >= MAX_MODELS:
+                self._models.clear()
+            model = self._models[tid] = Process.model_validate({**self.fields, "tid": tid})
+        return model
 
 
 class ProcessTable:
@@ -91,7 +102,7 @@ class ProcessTable:
         process, cgroup, path, argv = split_record(record)
         known = KnownProcess(self._fields(process, cgroup, path, argv), process.comm)
         self._known[process.process_id] = known
-        self._size += len(known.json_tail)
+        self._size += known.size
         too_many = len(self._known) > self._limit or self._size > SIZE_LIMIT
         if too_many and self._consumed >= self._next_eviction:
             self._evict()
@@ -102,7 +113,7 @@ class ProcessTable:
 
     def _evict(self) -> None:
         for process_id in [known for known in self._known if known < self._oldest]:
-            self._size -= len(self._known.pop(process_id).json_tail)
+            self._size -= self._known.pop(process_id).size
         ids = sorted(self._known)
         self._oldest = ids[len(ids) // 2]
         # Twice: the batch in hand counts as consumed, but may hold what was written before the kernel was told.

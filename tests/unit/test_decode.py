@@ -13,6 +13,7 @@ from netmon.decode import Decoder
 from netmon.errors import DecodeError
 from netmon.layout import PROCESS_RECORD, ProcessFlag, RecordType
 from netmon.processes import ProcessTable
+from netmon.ring import Batch
 from tests.unit.records import ipv4_event, ipv6_event, process_record
 
 ID = "0123456789abcdef" * 4
@@ -42,13 +43,13 @@ def make_decoder(**options: object) -> Decoder:
 
 def only_process(record: bytes, **options: object) -> dict[str, object]:
     """Return the process of one event that follows a process record."""
-    (event,) = make_decoder(**options).events([record, ipv4_event()])
+    (event,) = make_decoder(**options).events(Batch.of([record, ipv4_event()]))
     return event.model_dump()["process"]  # type: ignore[no-any-return]
 
 
 def test_an_event_has_the_references_keys_and_types() -> None:
     record = process_record(path=b"/usr/bin/curl", argv=b"curl\0-s\0example.org\0")
-    (event,) = make_decoder().events([record, ipv4_event()])
+    (event,) = make_decoder().events(Batch.of([record, ipv4_event()]))
     assert json.loads(event.model_dump_json()) == {
         "type": "NetworkEvent",
         "process": {
@@ -82,7 +83,7 @@ def test_an_event_has_the_references_keys_and_types() -> None:
 
 
 def test_ipv6_accept() -> None:
-    (event,) = make_decoder().events([process_record(), ipv6_event()])
+    (event,) = make_decoder().events(Batch.of([process_record(), ipv6_event()]))
     connection = event.network_event
     assert connection.type == "TcpConnectionAccept"
     assert (connection.saddr, connection.daddr) == ("::1", "2001:db8::2")
@@ -119,15 +120,15 @@ def test_json_lines_are_the_models_own_json(
         ipv6_event(**common, saddr=saddr, daddr=daddr),
         ipv4_event(**common, saddr=saddr[:4], daddr=daddr[:4]),
     ]
-    models = [event.model_dump_json() + "\n" for event in make_decoder().events(records)]
-    assert [line for lines in make_decoder().json_lines(records) for line in lines] == models
+    models = [event.model_dump_json() + "\n" for event in make_decoder().events(Batch.of(records))]
+    assert [line for lines in make_decoder().json_lines(Batch.of(records)) for line in lines] == models
     assert len(models) == 2
 
 
 def test_strings_with_the_keys_text_in_them() -> None:
     """The JSON is cut at the thread id's key: no argument can pass for it."""
     records = [process_record(argv=b'x\0"tid":0,\0'), ipv4_event()]
-    ((line,),) = make_decoder().json_lines(records)
+    ((line,),) = make_decoder().json_lines(Batch.of(records))
     assert json.loads(line)["process"]["args"] == '"tid":0,'
     assert json.loads(line)["process"]["tid"] == 4243
 
@@ -167,7 +168,7 @@ def test_a_process_without_an_image_borrows_the_one_it_was_forked_from() -> None
     decoder = make_decoder()
     lender = process_record(argv=b"curl\0-s\0", process_id=7)
     borrower = process_record(path=b"", argv=b"", process_id=8, image_of=7, pid=5, flags=ProcessFlag.NO_IMAGE)
-    (event,) = decoder.events([lender, borrower, ipv4_event(process_id=8)])
+    (event,) = decoder.events(Batch.of([lender, borrower, ipv4_event(process_id=8)]))
     assert event.process.pid == 5
     assert (event.process.binary_path, event.process.args) == ("/usr/bin/curl", "-s")
 
@@ -175,7 +176,7 @@ def test_a_process_without_an_image_borrows_the_one_it_was_forked_from() -> None
 def test_no_image_is_borrowed_from_a_program_of_another_name() -> None:
     lender = process_record(process_id=7)
     borrower = process_record(path=b"", argv=b"", process_id=8, image_of=7, flags=ProcessFlag.NO_IMAGE, comm=b"cat\0")
-    (event,) = make_decoder().events([lender, borrower, ipv4_event(process_id=8)])
+    (event,) = make_decoder().events(Batch.of([lender, borrower, ipv4_event(process_id=8)]))
     assert (event.process.filename, event.process.binary_path) == ("cat", "")
 
 
@@ -186,7 +187,7 @@ def test_a_process_without_an_image_and_nobody_to_borrow_from() -> None:
 
 def test_an_event_of_an_unknown_process_is_counted() -> None:
     decoder = make_decoder()
-    assert list(decoder.events([ipv4_event()])) == []
+    assert list(decoder.events(Batch.of([ipv4_event()]))) == []
     assert decoder.unknown_process == 1
 
 
@@ -204,7 +205,7 @@ def test_an_event_of_an_unknown_process_is_counted() -> None:
 )
 def test_records_that_are_not_netmons(record: bytes) -> None:
     with pytest.raises(DecodeError, match="bytes"):
-        list(make_decoder().events([record]))
+        list(make_decoder().events(Batch.of([record])))
 
 
 def test_the_table_is_bounded_and_the_kernel_told_first() -> None:

@@ -20,12 +20,14 @@ from types import FrameType
 import pytest
 
 from netmon import libbpf
-from netmon.bpf import BpfObject, RingBuffer, update_map
+from netmon.bpf import BpfObject, update_map
 from netmon.errors import BpfError, LibbpfError, NetmonError, VerifierError
+from netmon.ring import RingBuffer
 
 HERE = Path(__file__).parent
 RING_SIZE = 1 << 20  # bytes
-RING_RECORDS = RING_SIZE // 72 - 1  # of 64 bytes, with a header of 8; never quite full
+RECORD_SIZE = 72  # with its header
+RING_RECORDS = RING_SIZE // RECORD_SIZE - 1  # never quite full
 
 
 class RunOptions(ctypes.Structure):
@@ -85,7 +87,7 @@ def loaded(opened: BpfObject) -> BpfObject:
 @pytest.fixture
 def ring(loaded: BpfObject) -> Iterator[RingBuffer]:
     """The loaded object's ring buffer."""
-    with RingBuffer(loaded.map_fd("records")) as ring:
+    with RingBuffer(loaded.map_fd("records"), RING_SIZE) as ring:
         yield ring
 
 
@@ -96,6 +98,12 @@ def other_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
     yield monkeypatch
     monkeypatch.undo()
     libbpf.library.cache_clear()
+
+
+def take(ring: RingBuffer, limit: int = RING_SIZE) -> list[bytes]:
+    """Return the records that wait, up to the one in which they come to limit bytes."""
+    ring.fill(limit)
+    return list(ring.batch)
 
 
 def numbers(records: list[bytes]) -> list[int]:
@@ -205,9 +213,9 @@ class TestObject:
     def test_starts_with_the_data_it_was_given(self, opened: BpfObject) -> None:
         opened.set_initial_value(".rodata.settings", struct.pack("=Q", 1000))
         opened.load()
-        with RingBuffer(opened.map_fd("records")) as ring:
+        with RingBuffer(opened.map_fd("records"), RING_SIZE) as ring:
             run(opened.program_fd("send_record"), 3)
-            assert numbers(ring.consume(10)) == [1000, 1001, 1002]
+            assert numbers(take(ring)) == [1000, 1001, 1002]
 
     def test_shares_its_data_with_the_kernel(self, loaded: BpfObject, ring: RingBuffer) -> None:
         state = loaded.data(".data.state")
@@ -215,7 +223,7 @@ class TestObject:
         assert struct.unpack("=Q", state) == (5,)
         state[:] = struct.pack("=Q", 70)
         run(loaded.program_fd("send_record"), 1)
-        assert numbers(ring.consume(10))[-1] == 70
+        assert numbers(take(ring))[-1] == 70
         loaded.close()
         assert struct.unpack("=Q", state) == (71,)
         state.release()
@@ -259,20 +267,39 @@ class TestUpdateMap:
 
 class TestRingBuffer:
     def test_returns_no_more_than_asked_for(self, loaded: BpfObject, ring: RingBuffer) -> None:
-        assert ring.consume(10) == []
+        assert take(ring) == []
         run(loaded.program_fd("send_record"), 25)
-        batches = [numbers(ring.consume(10)) for _ in range(4)]
+        batches = [numbers(take(ring, 10 * RECORD_SIZE)) for _ in range(4)]
         assert batches == [list(range(10)), list(range(10, 20)), list(range(20, 25)), []]
 
     def test_returns_all_that_a_full_one_holds(self, loaded: BpfObject, ring: RingBuffer) -> None:
         run(loaded.program_fd("send_record"), 2 * RING_RECORDS)
         (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
         assert sent >= RING_RECORDS
-        assert numbers(ring.consume(2 * RING_RECORDS)) == list(range(sent))
+        assert numbers(take(ring)) == list(range(sent))
+
+    def test_passes_over_what_was_discarded(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        for program in ("send_record", "discard_record", "send_record", "discard_record"):
+            run(loaded.program_fd(program), 1)
+        assert numbers(take(ring)) == [0, 1]
+        assert take(ring) == []
+
+    def test_reads_while_the_kernel_writes(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        """More than it holds, over its end again and again."""
+        writer = threading.Thread(target=lambda: run(loaded.program_fd("send_record"), 20 * RING_RECORDS))
+        writer.start()
+        seen: list[int] = []
+        while writer.is_alive():
+            seen += numbers(take(ring, 64 << 10))
+        writer.join()
+        seen += numbers(take(ring))
+        (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
+        assert sent > RING_RECORDS
+        assert seen == list(range(sent))
 
     def test_records_outlive_it(self, loaded: BpfObject, ring: RingBuffer) -> None:
         run(loaded.program_fd("send_record"), 2)
-        records = ring.consume(10)
+        records = take(ring)
         ring.close()
         loaded.close()
         assert numbers(records) == [0, 1]
@@ -282,19 +309,19 @@ class TestRingBuffer:
         with BpfObject(object_file, "other") as other:
             other.set_initial_value(".rodata.settings", struct.pack("=Q", 500))
             other.load()
-            with RingBuffer(other.map_fd("records")) as other_ring:
+            with RingBuffer(other.map_fd("records"), 4096) as other_ring:
                 run(loaded.program_fd("send_record"), 2)
                 run(other.program_fd("send_record"), 3)
-                assert numbers(ring.consume(10)) == [0, 1]
-                assert numbers(other_ring.consume(10)) == [500, 501, 502]
+                assert numbers(take(ring)) == [0, 1]
+                assert numbers(take(other_ring)) == [500, 501, 502]
         run(loaded.program_fd("send_record"), 1)
-        assert numbers(ring.consume(10)) == [2]
+        assert numbers(take(ring)) == [2]
 
     def test_is_not_used_after_its_end(self, ring: RingBuffer) -> None:
         ring.close()
         ring.close()
         with pytest.raises(NetmonError, match="RingBuffer is closed"):
-            ring.consume(1)
+            ring.fill(1)
         with pytest.raises(NetmonError, match="RingBuffer is closed"):
             ring.fileno()
 
@@ -321,7 +348,7 @@ class TestRingBuffer:
             signal.signal(signal.SIGALRM, before)
         sender.join()
         assert len(signals) >= 3
-        assert numbers(ring.consume(10)) == [0]
+        assert numbers(take(ring)) == [0]
 
     def test_an_exception_while_reading_loses_and_repeats_nothing(self, object_file: bytes, tmp_path: Path) -> None:
         """In a process of its own, since this one may have threads."""
@@ -338,14 +365,13 @@ def read_interrupted(object_file: str) -> None:
     with BpfObject(Path(object_file).read_bytes(), "bindings") as loaded:
         loaded.set_max_entries("records", RING_SIZE)
         loaded.load()
-        with RingBuffer(loaded.map_fd("records")) as ring:
+        with RingBuffer(loaded.map_fd("records"), RING_SIZE) as ring:
             seen: list[int] = []
             interruptions = 0
             for attempt in range(100):
                 run(loaded.program_fd("send_record"), RING_RECORDS)
-                records = consume_for(ring, seconds=0.0001 + 0.00005 * (attempt % 50))
-                interruptions += records is None
-                seen += numbers(records or []) + numbers(ring.consume(2 * RING_RECORDS))
+                interruptions += fill_for(ring, seconds=0.0001 + 0.00005 * (attempt % 50))
+                seen += numbers(list(ring.batch)) + numbers(take(ring))
             (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
             assert interruptions > 10
             assert seen == list(range(sent))
@@ -355,8 +381,8 @@ class TimeUpError(Exception):
     """Raised by a signal handler."""
 
 
-def consume_for(ring: RingBuffer, seconds: float) -> list[bytes] | None:
-    """Read, but have a signal handler raise in the midst; return None when it did."""
+def fill_for(ring: RingBuffer, seconds: float) -> bool:
+    """Read, but have a signal handler raise in the midst; return whether it did."""
     reading = True
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
@@ -366,10 +392,10 @@ def consume_for(ring: RingBuffer, seconds: float) -> list[bytes] | None:
     signal.signal(signal.SIGALRM, on_alarm)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        records = ring.consume(2 * RING_RECORDS)
+        ring.fill(RING_SIZE)
         reading = False
-        return records
+        return False
     except TimeUpError:
-        return None
+        return True
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,0 +1,139 @@
+"""The kernel's ring buffer, read in place: what waits there is one copy, whatever the number of records.
+
+The layout is that of kernel/bpf/ringbuf.c: a page with the consumer's position, one with the producer's, and the data,
+mapped twice in a row so that no record is ever split. libbpf would call back for each record, which costs Python
+more than to decode it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from types import TracebackType
+from typing import Any
+
+from netmon.errors import NetmonError
+
+# Before each record: its length, with two flags, and a word of the kernel's own.
+HEADER = Struct("=I4x")
+BUSY = 1 << 31
+DISCARDED = 1 << 30
+ALIGNMENT = 8
+
+_WORD = 4
+
+
+class Batch:
+    """Records in one piece. offsets: where each begins in data, with its HEADER; those not yet taken."""
+
+    __slots__ = ("data", "end", "offsets", "size")
+
+    def __init__(self, data: bytes, offsets: Iterable[int], end: int) -> None:
+        """end: the position in the ring buffer that follows."""
+        self.data = data
+        self.offsets: Iterator[int] = iter(offsets)
+        self.end = end
+        self.size = len(data)
+
+    @classmethod
+    def of(cls, records: Iterable[bytes]) -> Batch:
+        """Return these records as the kernel would have laid them."""
+        data, offsets = b"", []
+        for record in records:
+            offsets.append(len(data))
+            data += HEADER.pack(len(record)) + record + bytes(-len(record) % ALIGNMENT)
+        return cls(data, offsets, len(data))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the records that were not yet taken."""
+        for at in self.offsets:
+            start = at + HEADER.size
+            yield self.data[start : start + HEADER.unpack_from(self.data, at)[0]]
+
+
+def _barrier() -> None:
+    """Order what was read before it, and decided upon, against what is read and written after it.
+
+    x86 does so by itself, for what Python does; arm64 at the latest when it enters the kernel and comes back.
+    """
+    os.getppid()
+
+
+class RingBuffer:
+    """Reads a ring-buffer map: for one thread at a time.
+
+    An exception that interrupts reading, such as a signal handler's, loses no record and repeats none.
+    """
+
+    def __init__(self, map_fd: int, size: int) -> None:
+        """size: the map's, in bytes. The descriptor stays the caller's. Raises OSError when it cannot be mapped."""
+        self._fd = map_fd
+        self._mask = size - 1
+        page = mmap.PAGESIZE
+        self._consumer = memoryview(mmap.mmap(map_fd, page)).cast("L")
+        pages = memoryview(mmap.mmap(map_fd, page + 2 * size, prot=mmap.PROT_READ, offset=page))
+        self._producer = pages[:page].cast("L")
+        self._data = pages[page:]
+        self._words = self._data.cast("I")
+        self._views: tuple[memoryview[Any], ...] = (self._words, self._data, self._producer, pages, self._consumer)
+        self.batch = Batch(b"", (), self._consumer[0])
+
+    def fileno(self) -> int:
+        """Return a file descriptor that is readable when records wait. Raises NetmonError after close()."""
+        self._require_open()
+        return self._fd
+
+    def _require_open(self) -> None:
+        if not self._views:
+            raise NetmonError("RingBuffer is closed")
+
+    def fill(self, limit: int) -> bool:
+        """Take the records that wait, up to the one in which they come to limit bytes, into self.batch. Never blocks.
+
+        The batch before it, whose records are to have been taken, is dropped. Returns whether the limit was reached.
+        Raises NetmonError after close().
+        """
+        self._require_open()
+        # The last batch knows it for sure: storing the position may have been interrupted.
+        start = self.batch.end
+        waiting = self._producer[0] - start
+        _barrier()  # the producer's position before the headers below it
+        begin = start & self._mask
+        words = self._words
+        offsets: list[int] = []
+        append = offsets.append
+        at, end = 0, min(waiting, limit)
+        while at < end:
+            length = words[(begin + at) // _WORD]
+            if length >= DISCARDED:
+                if length & BUSY:
+                    break
+                length -= DISCARDED
+            else:
+                append(at)
+            at += HEADER.size + (length + ALIGNMENT - 1 & -ALIGNMENT)
+        _barrier()  # the headers before the records that they declare complete
+        data = self._data[begin : begin + at].tobytes()
+        _barrier()  # the copy before the kernel may write there again
+        self.batch = Batch(data, offsets, start + at)
+        self._consumer[0] = start + at
+        return at >= limit
+
+    def __enter__(self) -> RingBuffer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmap it; the batch stays. Twice is fine."""
+        views, self._views = self._views, ()
+        for view in views:
+            view.release()
