@@ -3,43 +3,45 @@
 #ifndef __FILTER_H__
 #define __FILTER_H__
 
+#include "address.h"
 #include "maps.h"
 
-static __always_inline bool is_ipv4_listed(__u8 list, const __u8 *address)
+static __always_inline bool is_ipv4_listed(__u8 list, __be32 address)
 {
 	struct ipv4_cidr_key key = {.prefixlen = 64, .list = {0, 0, 0, list}};
 
-	__builtin_memcpy(key.address, address, sizeof(key.address));
+	copy_ipv4(key.address, address);
 	return bpf_map_lookup_elem(&ipv4_cidrs, &key);
 }
 
-static __always_inline bool is_ipv6_listed(__u8 list, const __u8 *address)
+static __always_inline bool is_ipv6_listed(__u8 list, const struct in6_addr *address)
 {
 	struct ipv6_cidr_key key = {.prefixlen = 160, .list = {0, 0, 0, list}};
 
-	__builtin_memcpy(key.address, address, sizeof(key.address));
+	copy_ipv6(key.address, address);
 	return bpf_map_lookup_elem(&ipv6_cidrs, &key);
 }
 
 /* Constant indexes: the verifier reads the settings and drops what is off. */
-static __always_inline bool passes_ip_filter(enum direction direction, const union event *event)
+static __always_inline bool passes_ip_filter(enum direction direction, enum family family, struct sock *sk)
 {
 	const volatile struct ip_filter *filter;
 	const __u8 src = direction * 2 + END_SRC, dst = direction * 2 + END_DST;
+	struct sock_common *common = &sk->__sk_common;
 	bool match;
 
-	if (event->head.family == FAMILY_IPV4) {
+	if (family == FAMILY_IPV4) {
 		filter = &settings.ip_filters[direction][FAMILY_IPV4];
 		if (filter->mode == FILTER_OFF)
 			return true;
-		match = (filter->src && is_ipv4_listed(src, event->ipv4.saddr)) ||
-			(filter->dst && is_ipv4_listed(dst, event->ipv4.daddr));
+		match = (filter->src && is_ipv4_listed(src, common->skc_rcv_saddr)) ||
+			(filter->dst && is_ipv4_listed(dst, common->skc_daddr));
 	} else {
 		filter = &settings.ip_filters[direction][FAMILY_IPV6];
 		if (filter->mode == FILTER_OFF)
 			return true;
-		match = (filter->src && is_ipv6_listed(src, event->ipv6.saddr)) ||
-			(filter->dst && is_ipv6_listed(dst, event->ipv6.daddr));
+		match = (filter->src && is_ipv6_listed(src, &common->skc_v6_rcv_saddr)) ||
+			(filter->dst && is_ipv6_listed(dst, &common->skc_v6_daddr));
 	}
 	return match == (filter->mode == FILTER_ALLOW);
 }

@@ -49,7 +49,7 @@ struct {
 struct process {
 	__u64 id; /* 0 or LOST: the rest means nothing yet. The last to be written, the first and last to be read. */
 	__u64 exec_id;
-	__u64 cgroups; /* css_set */
+	__u64 cgroup_id;
 	struct credentials credentials;
 	__u32 ppid;
 	__u8 described; /* its record was sent */

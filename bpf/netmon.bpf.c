@@ -9,22 +9,6 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline bool is_mapped(const struct in6_addr *address)
-{
-	return !address->in6_u.u6_addr32[0] && !address->in6_u.u6_addr32[1] &&
-	       address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline void copy_ipv6(__u8 *to, const struct in6_addr *from)
-{
-	__be32 words[4];
-	int i;
-
-	for (i = 0; i < 4; i++)
-		words[i] = from->in6_u.u6_addr32[i];
-	__builtin_memcpy(to, words, sizeof(words));
-}
-
 /*
  * skc_num is 0 once a socket is unhashed, which a peer's reset does to an accepted socket before accept returns;
  * inet_sport stays.
@@ -46,19 +30,17 @@ static __always_inline void read_ends(union event *event, struct sock *sk, enum 
 	event->head.sport = local_port(sk);
 	event->head.dport = bpf_ntohs(common->skc_dport);
 	if (family == FAMILY_IPV4) {
-		__be32 saddr = common->skc_rcv_saddr, daddr = common->skc_daddr;
-
-		__builtin_memcpy(event->ipv4.saddr, &saddr, sizeof(saddr));
-		__builtin_memcpy(event->ipv4.daddr, &daddr, sizeof(daddr));
+		copy_ipv4(event->ipv4.saddr, common->skc_rcv_saddr);
+		copy_ipv4(event->ipv4.daddr, common->skc_daddr);
 	} else {
 		copy_ipv6(event->ipv6.saddr, &common->skc_v6_rcv_saddr);
 		copy_ipv6(event->ipv6.daddr, &common->skc_v6_daddr);
 	}
 }
 
-static __always_inline void send_event(union event *event, __u64 process_id)
+static __always_inline void send_event(union event *event, enum family family, __u64 process_id)
 {
-	__u64 size = event->head.family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
+	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
 
 	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
 	event->head.process_id = process_id;
@@ -75,7 +57,8 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 				       enum family family, enum slot slot, enum program program)
 {
 	struct connection *connection = NULL;
-	union event event = {};
+	struct task_struct *task;
+	union event *event;
 	__u64 process_id;
 
 	/* There may be one from before: connected, disconnected (AF_UNSPEC) and now connected elsewhere. */
@@ -85,27 +68,28 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
-	read_ends(&event, sk, family);
-	process_id = passes_ip_filter(direction, &event) ? identify(slot_of(slot, program), true, 0) : REJECTED;
+	process_id = passes_ip_filter(direction, family, sk) ? identify(slot_of(slot, program), true, 0, 0) : REJECTED;
 	if (process_id == REJECTED) {
 		if (connection)
 			bpf_sk_storage_delete(&connections, sk);
 		return 0;
 	}
-	event.head.type = type;
-	event.head.tid = bpf_get_current_pid_tgid();
-	event.head.cookie = bpf_get_socket_cookie(sk);
-	event.head.process_id = process_id;
-	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!connection)
+		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		__sync_fetch_and_add(&losses.no_storage, 2); /* its opening, or the spare would repeat it, and its close */
 		return 0;
 	}
-	/* An opening that is lost is counted; the close is reported all the same. */
-	connection->event = event;
-	connection->opener_exec_id = bpf_get_current_task_btf()->group_leader->self_exec_id;
+	task = bpf_get_current_task_btf();
+	event = &connection->event;
+	event->head.type = type;
+	event->head.tid = task->pid;
+	event->head.cookie = bpf_get_socket_cookie(sk);
+	read_ends(event, sk, family);
+	connection->opener_exec_id = task->group_leader->self_exec_id;
 	connection->reported_by = program;
-	send_event(&event, process_id);
+	/* An opening that is lost is counted; the close is reported all the same. */
+	send_event(event, family, process_id);
 	return 0;
 }
 
@@ -140,17 +124,18 @@ static __always_inline int report_accept(struct sock *sk, enum program program)
  * A kernel thread that closes a process's socket does so on its behalf (delayed fput, garbage collection): the close
  * stays with the process that opened it, while user space knows that one.
  */
-static __always_inline bool is_deferred_close(const union event *event)
+static __always_inline bool is_deferred_close(struct task_struct *task, const union event *event)
 {
-	return bpf_get_current_task_btf()->flags & PF_KTHREAD &&
-	       event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
+	return task->flags & PF_KTHREAD && event->head.process_id >= control.oldest_process_id &&
+	       event->head.process_id != LOST;
 }
 
 static __always_inline int report_close(struct sock *sk, enum program program)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	struct task_struct *task;
 	union event *event;
-	__u64 process_id, exec_id;
+	__u64 process_id;
 
 	if (!connection)
 		return 0;
@@ -159,13 +144,12 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 		return 0;
 	process_id = event->head.process_id;
 	event->head.type = RECORD_CLOSE;
-	if (!is_deferred_close(event)) {
-		exec_id = bpf_get_current_task_btf()->group_leader->self_exec_id;
-		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), false,
-				      exec_id == connection->opener_exec_id ? process_id : 0);
-		event->head.tid = bpf_get_current_pid_tgid();
+	task = bpf_get_current_task_btf();
+	if (!is_deferred_close(task, event)) {
+		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), false, process_id, connection->opener_exec_id);
+		event->head.tid = task->pid;
 	}
-	send_event(event, process_id);
+	send_event(event, event->head.family, process_id);
 	return 0;
 }
 

@@ -39,19 +39,49 @@ static __always_inline void read_credentials(struct credentials *credentials, st
 	credentials->cap_effective = CAPABILITIES(cred, cap_effective);
 }
 
-static __always_inline bool is_known(const struct process *process, __u64 id, struct task_struct *leader,
-				     const struct credentials *credentials)
+/* 0 when the process is still the one that was described. Not a bool: see read_known(). */
+static __always_inline __u64 difference(const struct process *process, struct task_struct *leader,
+					const struct credentials *credentials)
 {
 	const struct credentials *known = &process->credentials;
 
-	return id && id != LOST && id >= control.oldest_process_id && process->exec_id == leader->self_exec_id &&
-	       process->ppid == (__u32)leader->real_parent->tgid &&
-	       process->cgroups == (__u64)leader->cgroups && known->uid == credentials->uid &&
-	       known->euid == credentials->euid && known->gid == credentials->gid &&
-	       known->egid == credentials->egid && known->auid == credentials->auid &&
-	       known->cap_inheritable == credentials->cap_inheritable &&
-	       known->cap_permitted == credentials->cap_permitted &&
-	       known->cap_effective == credentials->cap_effective;
+	return (process->exec_id ^ leader->self_exec_id) | (process->cgroup_id ^ bpf_get_current_cgroup_id()) |
+	       (process->ppid ^ (__u32)leader->real_parent->tgid) | (known->uid ^ credentials->uid) |
+	       (known->euid ^ credentials->euid) | (known->gid ^ credentials->gid) |
+	       (known->egid ^ credentials->egid) | (known->auid ^ credentials->auid) |
+	       (known->cap_inheritable ^ credentials->cap_inheritable) |
+	       (known->cap_permitted ^ credentials->cap_permitted) |
+	       (known->cap_effective ^ credentials->cap_effective);
+}
+
+/*
+ * The pointer, not to be used before the value is known: BPF has no barriers, but a CPU (arm64) keeps the order of loads
+ * of which one's address depends on the other's value.
+ */
+#define AFTER(value, pointer)                                                                      \
+	({                                                                                         \
+		__u64 zero = (value);                                                              \
+		asm volatile("%0 &= 0" : "+r"(zero));                                              \
+		(typeof(pointer))((void *)(pointer) + zero);                                       \
+	})
+
+/*
+ * The id under which the process is known, with the process filter's verdict; 0 when it must be described (again). What
+ * is read between two readings of the same id belongs to it: a thread that describes writes LOST there before anything.
+ */
+static __always_inline __u64 read_known(const struct process *process, __u64 id, struct task_struct *leader,
+					const struct credentials *credentials, bool *passes, bool *described)
+{
+	__u64 differs;
+
+	if (!id || id == LOST || id < control.oldest_process_id)
+		return 0;
+	process = AFTER(id, process);
+	differs = difference(process, leader, credentials);
+	*passes = process->passes;
+	*described = process->described;
+	process = AFTER(differs | *passes | *described, process);
+	return differs || *(volatile __u64 *)&process->id != id ? 0 : id;
 }
 
 /* Sends scratch->record with its strings. False when the ring buffer is full. */
@@ -137,7 +167,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	if (process && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
 		process->exec_id = leader->self_exec_id;
 		process->ppid = scratch->record.ppid;
-		process->cgroups = (__u64)leader->cgroups;
+		process->cgroup_id = bpf_get_current_cgroup_id();
 		process->credentials = *credentials;
 		process->passes = passes;
 		process->described = wanted;
@@ -148,38 +178,37 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 
 /*
  * The current process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
- * no room for its record.
+ * no room for its record. lender: the process that may have been forked into this one, and its self_exec_id.
  * Global: the verifier goes through it once a program, not once for each state that a program may call it in.
  */
-__noinline __u64 identify(__u32 slot, bool judge, __u64 image_of)
+__noinline __u64 identify(__u32 slot, bool judge, __u64 lender, __u64 lender_exec_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *leader = task->group_leader;
 	struct credentials credentials;
 	struct process *process;
-	bool passes, described;
+	bool passes = true, described = false;
 	__u64 id = 0;
 
 	/* NULL when memory is short (or, on 6.1, storage is busy on this CPU): described again each time. */
 	process = bpf_task_storage_get(&processes, leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	read_credentials(&credentials, task);
 	if (process) {
-		/* What is read between two readings of the same id belongs to it. Atomic, since those are barriers. */
-		id = __sync_fetch_and_add(&process->id, 0);
-		if (is_known(process, id, leader, &credentials)) {
-			passes = process->passes;
-			described = process->described;
-			if (__sync_fetch_and_add(&process->id, 0) == id) {
-				if (judge && !passes)
-					return REJECTED;
-				if (described)
-					return id;
-			}
+		id = *(volatile __u64 *)&process->id;
+		if (read_known(process, id, leader, &credentials, &passes, &described)) {
+			if (judge && !passes)
+				return REJECTED;
+			if (described)
+				return id;
 		}
-		if (id && id != LOST)
-			image_of = process->exec_id == leader->self_exec_id ? id : 0;
+		if (id && id != LOST) {
+			lender = id;
+			lender_exec_id = process->exec_id;
+		}
 	}
-	return describe(slot, process, id, task, &credentials, judge, image_of);
+	if (lender_exec_id != leader->self_exec_id)
+		lender = 0;
+	return describe(slot, process, id, task, &credentials, judge, lender);
 }
 
 #endif

@@ -187,6 +187,7 @@ struct css_set {
 
 struct task_struct {
 	unsigned int flags;
+	int pid;
 	int tgid;
 	__u64 start_boottime;
 	__u64 self_exec_id;

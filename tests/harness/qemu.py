@@ -67,7 +67,7 @@ class Machine:
             *serial,
             *("-kernel", str(vmlinuz), "-initrd", str(initramfs)),
             # The kernel's tests of its own ciphers take a second or two under emulation.
-            *("-append", f"console=ttyS0 quiet panic=-1 cryptomgr.notests netmon.mode={mode}"),
+            *("-append", f"console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable netmon.mode={mode}"),
         ]
 
     def messages(self) -> Iterator[dict[str, Any]]:
