@@ -105,8 +105,8 @@ def install_python_packages() -> None:
         pip = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         run([*pip, "--retries", "5", "--editable", ".[dev]"], stdout=sys.stderr)
 
-    once(PYTHON, [sys.version], make)
-    once(VENV / "bin/netmon", [ROOT / "pyproject.toml", sys.version], install)
+    once(PYTHON, [str(ROOT), sys.version], make)
+    once(VENV / "bin/netmon", [ROOT / "pyproject.toml", str(ROOT), sys.version], install)
 
 
 def compile_bpf() -> None:

@@ -6,64 +6,90 @@
 #include "address.h"
 #include "maps.h"
 
-static __always_inline bool is_ipv4_listed(__u8 list, __be32 address)
+static __always_inline bool is_in(void *maps, __u32 set, const void *key)
+{
+	void *map = bpf_map_lookup_elem(maps, &set);
+
+	return map && bpf_map_lookup_elem(map, key);
+}
+
+static __always_inline bool is_ipv4_listed(__u32 set, __u8 list, __be32 address)
 {
 	struct ipv4_cidr_key key = {.prefixlen = 64, .list = {0, 0, 0, list}};
 
 	copy_ipv4(key.address, address);
-	return bpf_map_lookup_elem(&ipv4_cidrs, &key);
+	return is_in(&ipv4_cidrs, set, &key);
 }
 
-static __always_inline bool is_ipv6_listed(__u8 list, const struct in6_addr *address)
+static __always_inline bool is_ipv6_listed(__u32 set, __u8 list, const struct in6_addr *address)
 {
 	struct ipv6_cidr_key key = {.prefixlen = 160, .list = {0, 0, 0, list}};
 
 	copy_ipv6(key.address, address);
-	return bpf_map_lookup_elem(&ipv6_cidrs, &key);
+	return is_in(&ipv6_cidrs, set, &key);
 }
 
-/* Constant indexes: the verifier reads the settings and drops what is off. */
-static __always_inline bool passes_ip_filter(enum direction direction, enum family family, struct sock *sk)
+static __always_inline __u32 set_of(__u64 generation)
 {
-	const volatile struct ip_filter *filter;
-	const __u8 src = direction * 2 + END_SRC, dst = direction * 2 + END_DST;
-	struct sock_common *common = &sk->__sk_common;
-	bool match;
-
-	if (family == FAMILY_IPV4) {
-		filter = &settings.ip_filters[direction][FAMILY_IPV4];
-		if (filter->mode == FILTER_OFF)
-			return true;
-		match = (filter->src && is_ipv4_listed(src, common->skc_rcv_saddr)) ||
-			(filter->dst && is_ipv4_listed(dst, common->skc_daddr));
-	} else {
-		filter = &settings.ip_filters[direction][FAMILY_IPV6];
-		if (filter->mode == FILTER_OFF)
-			return true;
-		match = (filter->src && is_ipv6_listed(src, &common->skc_v6_rcv_saddr)) ||
-			(filter->dst && is_ipv6_listed(dst, &common->skc_v6_daddr));
-	}
-	return match == (filter->mode == FILTER_ALLOW);
+	return generation % FILTER_SETS;
 }
 
-static __always_inline bool has_id(enum id_kind kind, __u32 id)
+/* A list's number in the LPM keys: of the direction's lists for one end. */
+static __always_inline __u8 list_of(enum direction direction, enum end end)
+{
+	return direction * 2 + end;
+}
+
+static __always_inline bool passes_ipv4_filter(__u32 set, enum direction direction, __be32 saddr, __be32 daddr)
+{
+	const struct ip_filter *filter = &settings[set].ip_filters[direction][FAMILY_IPV4];
+
+	if (filter->mode == FILTER_OFF)
+		return true;
+	return ((filter->src && is_ipv4_listed(set, list_of(direction, END_SRC), saddr)) ||
+		(filter->dst && is_ipv4_listed(set, list_of(direction, END_DST), daddr))) ==
+	       (filter->mode == FILTER_ALLOW);
+}
+
+static __always_inline bool passes_ipv6_filter(__u32 set, enum direction direction, const struct in6_addr *saddr,
+					       const struct in6_addr *daddr)
+{
+	const struct ip_filter *filter = &settings[set].ip_filters[direction][FAMILY_IPV6];
+
+	if (filter->mode == FILTER_OFF)
+		return true;
+	return ((filter->src && is_ipv6_listed(set, list_of(direction, END_SRC), saddr)) ||
+		(filter->dst && is_ipv6_listed(set, list_of(direction, END_DST), daddr))) ==
+	       (filter->mode == FILTER_ALLOW);
+}
+
+static __always_inline bool passes_ip_filter(__u32 set, enum direction direction, enum family family, struct sock *sk)
+{
+	struct sock_common *common = &sk->__sk_common;
+
+	if (family == FAMILY_IPV4)
+		return passes_ipv4_filter(set, direction, common->skc_rcv_saddr, common->skc_daddr);
+	return passes_ipv6_filter(set, direction, &common->skc_v6_rcv_saddr, &common->skc_v6_daddr);
+}
+
+static __always_inline bool has_id(__u32 set, enum id_kind kind, __u32 id)
 {
 	struct id_key key = {.kind = kind, .id = id};
 
-	return bpf_map_lookup_elem(&process_ids, &key);
+	return is_in(&process_ids, set, &key);
 }
 
-static __always_inline bool matches_ids(const struct credentials *credentials)
+static __always_inline bool matches_ids(__u32 set, const struct credentials *credentials)
 {
-	const volatile struct process_filter *filter = &settings.process_filter;
+	const struct process_filter *filter = &settings[set].process_filter;
 
-	return (!filter->uid || has_id(ID_UID, credentials->uid)) &&
-	       (!filter->euid || has_id(ID_EUID, credentials->euid)) &&
-	       (!filter->auid || has_id(ID_AUID, credentials->auid));
+	return (!filter->uid || has_id(set, ID_UID, credentials->uid)) &&
+	       (!filter->euid || has_id(set, ID_EUID, credentials->euid)) &&
+	       (!filter->auid || has_id(set, ID_AUID, credentials->auid));
 }
 
 /* The executable's name: the last component of the path in scratch->walk. */
-static __always_inline bool matches_name(struct scratch *scratch)
+static __always_inline bool matches_name(__u32 set, struct scratch *scratch)
 {
 	__u32 length = scratch->walk.name_length;
 
@@ -72,10 +98,10 @@ static __always_inline bool matches_name(struct scratch *scratch)
 	__builtin_memset(scratch->name, 0, sizeof(scratch->name));
 	bpf_probe_read_kernel(scratch->name, length & (NAME_SIZE - 1),
 			      &scratch->walk.path[(PATH_SIZE - length) & (PATH_SIZE - 1)]);
-	return bpf_map_lookup_elem(&binary_names, scratch->name);
+	return is_in(&binary_names, set, scratch->name);
 }
 
-static __always_inline bool matches_path(struct scratch *scratch)
+static __always_inline bool matches_path(__u32 set, struct scratch *scratch)
 {
 	__u32 length = PATH_SIZE - scratch->walk.start;
 
@@ -84,10 +110,10 @@ static __always_inline bool matches_path(struct scratch *scratch)
 	__builtin_memset(scratch->binary_path, 0, sizeof(scratch->binary_path));
 	bpf_probe_read_kernel(scratch->binary_path, length & (BINARY_PATH_SIZE - 1),
 			      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
-	return bpf_map_lookup_elem(&binary_paths, scratch->binary_path);
+	return is_in(&binary_paths, set, scratch->binary_path);
 }
 
-static __always_inline bool matches_prefix(struct scratch *scratch)
+static __always_inline bool matches_prefix(__u32 set, struct scratch *scratch)
 {
 	struct binary_prefix_key *key = &scratch->binary_prefix;
 
@@ -97,22 +123,22 @@ static __always_inline bool matches_prefix(struct scratch *scratch)
 	/* Behind the path's end, at PATH_SIZE, the walk's buffer is never written: NULs, which no prefix holds. */
 	bpf_probe_read_kernel(key->prefix, sizeof(key->prefix),
 			      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
-	return bpf_map_lookup_elem(&binary_prefixes, key);
+	return is_in(&binary_prefixes, set, key);
 }
 
-static __always_inline bool filters_binary(void)
+static __always_inline bool filters_binary(__u32 set)
 {
-	const volatile struct process_filter *filter = &settings.process_filter;
+	const struct process_filter *filter = &settings[set].process_filter;
 
 	return filter->name || filter->prefix || filter->path;
 }
 
-static __always_inline bool matches_binary(struct scratch *scratch)
+static __always_inline bool matches_binary(__u32 set, struct scratch *scratch)
 {
-	const volatile struct process_filter *filter = &settings.process_filter;
+	const struct process_filter *filter = &settings[set].process_filter;
 
-	return (filter->name && matches_name(scratch)) || (filter->prefix && matches_prefix(scratch)) ||
-	       (filter->path && matches_path(scratch));
+	return (filter->name && matches_name(set, scratch)) || (filter->prefix && matches_prefix(set, scratch)) ||
+	       (filter->path && matches_path(set, scratch));
 }
 
 #endif

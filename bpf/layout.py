@@ -18,9 +18,12 @@ STRUCTS = (
     "ipv4_event",
     "ipv6_event",
     "process_record",
+    "options",
     "settings",
     "control",
     "losses",
+    "flow_key",
+    "flow",
     "id_key",
     "ipv4_cidr_key",
     "ipv6_cidr_key",
@@ -35,6 +38,7 @@ ENUMS = (
     "secureexec",
     "process_flag",
     "filter_mode",
+    "filter_set",
     "id_kind",
 )
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Every map and global. User space sets the sizes of events and of the filters before load. */
+/*
+ * Every map and global. User space sizes events before load, and makes the maps in maps: their definitions here are
+ * what they must be like, all but the size.
+ */
 #ifndef __MAPS_H__
 #define __MAPS_H__
 
@@ -7,10 +10,12 @@
 #include <bpf/bpf_helpers.h>
 #include "records.h"
 
-const volatile struct settings settings SEC(".rodata.settings");
+const volatile struct options options SEC(".rodata.options");
+struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");
 struct losses losses SEC(".data.losses");
 __u64 next_process_id = 1;
+__u64 flows_made SEC(".data.flows") = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -36,6 +41,7 @@ struct connection {
 	union event event;
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u8 reported_by;     /* enum program; 0 once the other program has seen it, too */
+	__u8 direction;	      /* enum direction */
 };
 
 struct {
@@ -50,6 +56,7 @@ struct process {
 	__u64 id; /* 0 or LOST: the rest means nothing yet. The last to be written, the first and last to be read. */
 	__u64 exec_id;
 	__u64 cgroup_id;
+	__u64 generation; /* of the filter that judged it */
 	struct credentials credentials;
 	__u32 ppid;
 	__u8 described; /* its record was sent */
@@ -63,50 +70,85 @@ struct {
 	__type(value, struct process);
 } processes SEC(".maps");
 
-struct {
+/*
+ * Sets of things to be found in: struct settings says which of them there are. Sizes, not types: clang leaves the types
+ * that only an inner map names out of BTF.
+ */
+struct ipv4_cidr_trie {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
-	__type(key, struct ipv4_cidr_key);
-	__type(value, __u8);
-} ipv4_cidrs SEC(".maps");
+	__uint(key_size, sizeof(struct ipv4_cidr_key));
+	__uint(value_size, sizeof(__u8));
+};
 
-struct {
+struct ipv6_cidr_trie {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
-	__type(key, struct ipv6_cidr_key);
-	__type(value, __u8);
-} ipv6_cidrs SEC(".maps");
+	__uint(key_size, sizeof(struct ipv6_cidr_key));
+	__uint(value_size, sizeof(__u8));
+};
 
-struct {
+struct id_hash {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__type(key, struct id_key);
-	__type(value, __u8);
-} process_ids SEC(".maps");
+	__uint(key_size, sizeof(struct id_key));
+	__uint(value_size, sizeof(__u8));
+};
 
-struct {
+struct name_hash {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__type(key, __u8[NAME_SIZE]);
-	__type(value, __u8);
-} binary_names SEC(".maps");
+	__uint(key_size, sizeof(__u8[NAME_SIZE]));
+	__uint(value_size, sizeof(__u8));
+};
 
-struct {
+struct path_hash {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__type(key, __u8[BINARY_PATH_SIZE]);
-	__type(value, __u8);
-} binary_paths SEC(".maps");
+	__uint(key_size, sizeof(__u8[BINARY_PATH_SIZE]));
+	__uint(value_size, sizeof(__u8));
+};
 
-struct {
+struct prefix_trie {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
-	__type(key, struct binary_prefix_key);
-	__type(value, __u8);
-} binary_prefixes SEC(".maps");
+	__uint(key_size, sizeof(struct binary_prefix_key));
+	__uint(value_size, sizeof(__u8));
+};
+
+#define FILTER_MAPS(name, inner)                                                                       \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
+		__uint(max_entries, FILTER_SETS);                                                  \
+		__type(key, __u32);                                                                \
+		__array(values, struct inner);                                                     \
+	} name SEC(".maps")
+
+FILTER_MAPS(ipv4_cidrs, ipv4_cidr_trie);
+FILTER_MAPS(ipv6_cidrs, ipv6_cidr_trie);
+FILTER_MAPS(process_ids, id_hash);
+FILTER_MAPS(binary_names, name_hash);
+FILTER_MAPS(binary_paths, path_hash);
+FILTER_MAPS(binary_prefixes, prefix_trie);
+
+struct flow_hash {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct flow_key));
+	__uint(value_size, sizeof(struct flow));
+};
+
+/* The sums of the current period: user space puts another map in its place, and reads it once no program uses it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct flow_hash);
+} flows SEC(".maps");
 
 /*
  * Room to describe a process in, more than the stack has: for each program on each CPU. A program may be preempted while

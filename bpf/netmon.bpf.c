@@ -3,7 +3,7 @@
  * netmon: each TCP connection's opening and close, with the process behind it.
  * Loads unchanged on Linux 6.2 (6.1 works) and newer, on x86_64 and arm64.
  */
-#include "process.h"
+#include "flow.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 
@@ -38,13 +38,17 @@ static __always_inline void read_ends(union event *event, struct sock *sk, enum 
 	}
 }
 
-static __always_inline void send_event(union event *event, enum family family, __u64 process_id)
+static __always_inline void stamp(union event *event, __u64 process_id)
+{
+	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	event->head.process_id = process_id;
+}
+
+static __always_inline void send_event(union event *event, enum family family)
 {
 	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
 
-	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
-	event->head.process_id = process_id;
-	if (process_id == LOST || bpf_ringbuf_output(&events, event, size, 0))
+	if (bpf_ringbuf_output(&events, event, size, 0))
 		__sync_fetch_and_add(&losses.ring_full, 1);
 }
 
@@ -57,9 +61,9 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 				       enum family family, enum slot slot, enum program program)
 {
 	struct connection *connection = NULL;
+	__u64 process_id, generation = control.generation;
 	struct task_struct *task;
 	union event *event;
-	__u64 process_id;
 
 	/* There may be one from before: connected, disconnected (AF_UNSPEC) and now connected elsewhere. */
 	if (sk->sk_bpf_storage)
@@ -68,7 +72,9 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
-	process_id = passes_ip_filter(direction, family, sk) ? identify(slot_of(slot, program), true, 0, 0) : REJECTED;
+	process_id = REJECTED;
+	if (passes_ip_filter(set_of(generation), direction, family, sk))
+		process_id = identify(slot_of(slot, program), generation, true, 0, 0);
 	if (process_id == REJECTED) {
 		if (connection)
 			bpf_sk_storage_delete(&connections, sk);
@@ -77,7 +83,9 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	if (!connection)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
-		__sync_fetch_and_add(&losses.no_storage, 2); /* its opening, or the spare would repeat it, and its close */
+		/* Its opening, or the spare would repeat it, and its close. The spare tries once more, as the last. */
+		if (program == PROGRAM_SPARE || !options.spares)
+			__sync_fetch_and_add(&losses.no_storage, 2);
 		return 0;
 	}
 	task = bpf_get_current_task_btf();
@@ -88,22 +96,77 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	read_ends(event, sk, family);
 	connection->opener_exec_id = task->group_leader->self_exec_id;
 	connection->reported_by = program;
+	connection->direction = direction;
 	/* An opening that is lost is counted; the close is reported all the same. */
-	send_event(event, family, process_id);
+	stamp(event, process_id);
+	if (process_id == LOST)
+		__sync_fetch_and_add(&losses.ring_full, 1);
+	else if (options.aggregate)
+		add_opening(connection, process_id);
+	else
+		send_event(event, family);
 	return 0;
 }
 
-static __always_inline int report_v4_connect(struct sock *sk, int ret, enum program program)
+/*
+ * Only sums count connects that fail at once, for which no event exists. The socket may have no peer: the address is what
+ * was asked for.
+ */
+static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *address, enum program program)
+{
+	__u64 generation = control.generation;
+	struct flow_key key = {};
+	struct sockaddr_in *asked = (void *)address;
+	__be32 daddr;
+
+	/* With no connection to mark, the spare would count it again. */
+	if (!options.aggregate || program == PROGRAM_SPARE)
+		return 0;
+	daddr = BPF_CORE_READ(asked, sin_addr.s_addr);
+	if (!passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, sk->__sk_common.skc_rcv_saddr, daddr))
+		return 0;
+	key.family = FAMILY_IPV4;
+	key.direction = DIRECTION_EGRESS;
+	copy_ipv4(key.peer, daddr);
+	key.port = bpf_ntohs(BPF_CORE_READ(asked, sin_port));
+	add_failure(&key, identify(SLOT_TCP_V4_CONNECT, generation, true, 0, 0));
+	return 0;
+}
+
+static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *address, enum program program)
+{
+	__u64 generation = control.generation;
+	struct flow_key key = {};
+	struct sockaddr_in6 *asked = (void *)address;
+	struct in6_addr daddr;
+
+	if (!options.aggregate || program == PROGRAM_SPARE)
+		return 0;
+	bpf_core_read(&daddr, sizeof(daddr), &asked->sin6_addr);
+	if (is_mapped(&daddr) ||
+	    !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS, &sk->__sk_common.skc_v6_rcv_saddr, &daddr))
+		return 0;
+	key.family = FAMILY_IPV6;
+	key.direction = DIRECTION_EGRESS;
+	copy_ipv6(key.peer, &daddr);
+	key.port = bpf_ntohs(BPF_CORE_READ(asked, sin6_port));
+	add_failure(&key, identify(SLOT_TCP_V6_CONNECT, generation, true, 0, 0));
+	return 0;
+}
+
+static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *address, int ret, enum program program)
 {
 	/* Runs for IPv4-mapped IPv6 sockets, too, inside tcp_v6_connect. */
 	if (ret)
-		return 0;
+		return report_v4_failure(sk, address, program);
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 }
 
-static __always_inline int report_v6_connect(struct sock *sk, int ret, enum program program)
+static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *address, int ret, enum program program)
 {
-	if (ret || is_mapped(&sk->__sk_common.skc_v6_daddr))
+	if (ret)
+		return report_v6_failure(sk, address, program);
+	if (is_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
 }
@@ -146,10 +209,18 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 	event->head.type = RECORD_CLOSE;
 	task = bpf_get_current_task_btf();
 	if (!is_deferred_close(task, event)) {
-		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), false, process_id, connection->opener_exec_id);
+		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), control.generation, false, process_id,
+				      connection->opener_exec_id);
 		event->head.tid = task->pid;
 	}
-	send_event(event, event->head.family, process_id);
+	if (process_id == LOST) {
+		__sync_fetch_and_add(&losses.ring_full, 1);
+	} else if (options.aggregate) {
+		add_closing(connection, sk, process_id);
+	} else {
+		stamp(event, process_id);
+		send_event(event, event->head.family);
+	}
 	return 0;
 }
 
@@ -161,25 +232,25 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 SEC("fexit/tcp_v4_connect")
 int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
 {
-	return report_v4_connect(sk, ret, PROGRAM_MAIN);
+	return report_v4_connect(sk, address, ret, PROGRAM_MAIN);
 }
 
 SEC("fexit/tcp_v4_connect")
 int BPF_PROG(tcp_v4_connect_spare, struct sock *sk, struct sockaddr *address, int address_length, int ret)
 {
-	return report_v4_connect(sk, ret, PROGRAM_SPARE);
+	return report_v4_connect(sk, address, ret, PROGRAM_SPARE);
 }
 
 SEC("fexit/tcp_v6_connect")
 int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
 {
-	return report_v6_connect(sk, ret, PROGRAM_MAIN);
+	return report_v6_connect(sk, address, ret, PROGRAM_MAIN);
 }
 
 SEC("fexit/tcp_v6_connect")
 int BPF_PROG(tcp_v6_connect_spare, struct sock *sk, struct sockaddr *address, int address_length, int ret)
 {
-	return report_v6_connect(sk, ret, PROGRAM_SPARE);
+	return report_v6_connect(sk, address, ret, PROGRAM_SPARE);
 }
 
 /* User space loads those of inet_csk_accept that fit the kernel. */

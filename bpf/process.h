@@ -41,11 +41,11 @@ static __always_inline void read_credentials(struct credentials *credentials, st
 
 /* 0 when the process is still the one that was described. Not a bool: see read_known(). */
 static __always_inline __u64 difference(const struct process *process, struct task_struct *leader,
-					const struct credentials *credentials)
+					const struct credentials *credentials, __u64 generation)
 {
 	const struct credentials *known = &process->credentials;
 
-	return (process->exec_id ^ leader->self_exec_id) | (process->cgroup_id ^ bpf_get_current_cgroup_id()) |
+	return (process->generation ^ generation) | (process->exec_id ^ leader->self_exec_id) | (process->cgroup_id ^ bpf_get_current_cgroup_id()) |
 	       (process->ppid ^ (__u32)leader->real_parent->tgid) | (known->uid ^ credentials->uid) |
 	       (known->euid ^ credentials->euid) | (known->gid ^ credentials->gid) |
 	       (known->egid ^ credentials->egid) | (known->auid ^ credentials->auid) |
@@ -70,14 +70,15 @@ static __always_inline __u64 difference(const struct process *process, struct ta
  * is read between two readings of the same id belongs to it: a thread that describes writes LOST there before anything.
  */
 static __always_inline __u64 read_known(const struct process *process, __u64 id, struct task_struct *leader,
-					const struct credentials *credentials, bool *passes, bool *described)
+					const struct credentials *credentials, __u64 generation, bool *passes,
+					bool *described)
 {
 	__u64 differs;
 
 	if (!id || id == LOST || id < control.oldest_process_id)
 		return 0;
 	process = AFTER(id, process);
-	differs = difference(process, leader, credentials);
+	differs = difference(process, leader, credentials, generation);
 	*passes = process->passes;
 	*described = process->described;
 	process = AFTER(differs | *passes | *described, process);
@@ -128,22 +129,27 @@ static __always_inline void start_record(struct process_record *record, struct t
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
 }
 
-static __always_inline bool passes_process_filter(struct scratch *scratch, struct mm_struct *mm)
+static __always_inline bool passes_process_filter(__u32 set, struct scratch *scratch, struct mm_struct *mm)
 {
-	bool match = matches_ids(&scratch->record.credentials) &&
-		     (!filters_binary() || (mm && matches_binary(scratch)));
+	__u8 mode = settings[set].process_filter.mode;
+	bool match;
 
-	return match == (settings.process_filter.mode == FILTER_ALLOW);
+	if (mode == FILTER_OFF)
+		return true;
+	match = matches_ids(set, &scratch->record.credentials) &&
+		(!filters_binary(set) || (mm && matches_binary(set, scratch)));
+	return match == (mode == FILTER_ALLOW);
 }
 
 /* Describes the current process to user space, if it passes. Returns its new id, REJECTED or LOST. */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
-				      const struct credentials *credentials, bool judge, __u64 image_of)
+				      const struct credentials *credentials, __u64 generation, bool judge,
+				      __u64 image_of)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct task_struct *leader = task->group_leader;
 	struct mm_struct *mm = task->mm;
-	bool passes = true, wanted;
+	bool passes, wanted;
 	struct file *exe;
 
 	if (!scratch)
@@ -158,13 +164,13 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		scratch->record.flags |= PROCESS_NO_IMAGE;
 		scratch->record.image_of = image_of;
 	}
-	if (settings.process_filter.mode != FILTER_OFF)
-		passes = passes_process_filter(scratch, mm);
+	passes = passes_process_filter(set_of(generation), scratch, mm);
 	wanted = passes || !judge;
 	if (wanted && !send_record(scratch, slot, task, mm))
 		return LOST;
 	/* Threads may come here at once: one of them writes. */
-	if (process && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
+	if (process && known_id != LOST && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
+		process->generation = generation;
 		process->exec_id = leader->self_exec_id;
 		process->ppid = scratch->record.ppid;
 		process->cgroup_id = bpf_get_current_cgroup_id();
@@ -181,7 +187,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
  * no room for its record. lender: the process that may have been forked into this one, and its self_exec_id.
  * Global: the verifier goes through it once a program, not once for each state that a program may call it in.
  */
-__noinline __u64 identify(__u32 slot, bool judge, __u64 lender, __u64 lender_exec_id)
+__noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender, __u64 lender_exec_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *leader = task->group_leader;
@@ -195,7 +201,7 @@ __noinline __u64 identify(__u32 slot, bool judge, __u64 lender, __u64 lender_exe
 	read_credentials(&credentials, task);
 	if (process) {
 		id = *(volatile __u64 *)&process->id;
-		if (read_known(process, id, leader, &credentials, &passes, &described)) {
+		if (read_known(process, id, leader, &credentials, generation, &passes, &described)) {
 			if (judge && !passes)
 				return REJECTED;
 			if (described)
@@ -208,7 +214,7 @@ __noinline __u64 identify(__u32 slot, bool judge, __u64 lender, __u64 lender_exe
 	}
 	if (lender_exec_id != leader->self_exec_id)
 		lender = 0;
-	return describe(slot, process, id, task, &credentials, judge, lender);
+	return describe(slot, process, id, task, &credentials, generation, judge, lender);
 }
 
 #endif

@@ -139,22 +139,57 @@ struct process_filter {
 };
 
 /* Set between open and load: frozen, so the verifier drops the branches not taken. */
+struct options {
+	__u8 aggregate; /* sum up in flows instead of sending events */
+	__u8 spares;	/* each hook has its spare program, too */
+};
+
+/* What the filter maps of one set are to be asked. */
 struct settings {
 	struct ip_filter ip_filters[2][2]; /* [enum direction][enum family] */
 	struct process_filter process_filter;
 };
 
-/* Shared with user space while running. */
+/* Of settings and of filter maps: one is in use, while user space fills the other. */
+enum filter_set {
+	FILTER_SETS = 2,
+};
+
+/* Shared with user space while running. Each field is written by itself, in one store. */
 struct control {
 	/* Processes described under an older id are described again: user space has let them go. */
 	__u64 oldest_process_id;
+	/* Of the filters: its parity says which set is in use. Processes judged by another generation are judged again. */
+	__u64 generation;
+	/* User space is woken when so many flows have been made, ever. */
+	__u64 flows_notice;
 };
 
 struct losses {
 	__u64 ring_full;       /* events that found no room in the ring buffer */
 	__u64 no_storage;      /* events of connections that found no socket storage */
+	__u64 flows_full;      /* events that found no room in flows */
 	__u64 path_incomplete; /* processes with part of their path */
 	__u64 args_incomplete; /* processes with part of their arguments */
+};
+
+/* What is summed up: a process's connections in one direction to one peer and port (of the end that was connected to). */
+struct flow_key {
+	__u64 process_id;
+	__u8 peer[16]; /* IPv4: the first four */
+	__u16 port;
+	__u8 family;
+	__u8 direction;
+	__u32 reserved;
+};
+
+struct flow {
+	__u64 opened;
+	__u64 closed;
+	__u64 failed; /* to be connected: at once, or never established when closed */
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u64 duration_ns; /* of those closed */
 };
 
 enum id_kind {
@@ -190,5 +225,6 @@ _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct process_record) == 112, "padding");
+_Static_assert(sizeof(struct flow_key) == 32, "padding");
 
 #endif

@@ -28,6 +28,7 @@ enum { false = 0, true = 1 };
 #define S_ISUID 04000
 #define S_ISGID 02000
 #define PF_KTHREAD 0x00200000
+#define SOCK_DONE 1 /* of enum sock_flags: the peer has sent its FIN */
 #define AT_NULL 0
 #define AT_UID 11
 #define AT_EUID 12
@@ -35,17 +36,27 @@ enum { false = 0, true = 1 };
 #define AT_EGID 14
 #define AT_SECURE 23
 
+enum { /* net/tcp_states.h */
+	TCP_FIN_WAIT1 = 4,
+	TCP_CLOSE = 7,
+	TCP_LAST_ACK = 9,
+	TCP_CLOSING = 11,
+};
+
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
 enum { BPF_F_NO_PREALLOC = 1 };
+enum { BPF_NOEXIST = 1 };
+enum { BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -65,6 +76,8 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -76,6 +89,35 @@ struct sock {
 
 struct inet_sock {
 	__be16 inet_sport;
+};
+
+struct tcp_sock {
+	__u32 write_seq;
+	__u32 snd_nxt;
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
+};
+
+struct sockaddr {
+	unsigned short sa_family;
+};
+
+struct in_addr {
+	__be32 s_addr;
+};
+
+struct sockaddr_in {
+	unsigned short sin_family;
+	__be16 sin_port;
+	struct in_addr sin_addr;
+};
+
+struct sockaddr_in6 {
+	unsigned short sin6_family;
+	__be16 sin6_port;
+	struct in6_addr sin6_addr;
 };
 
 struct proto_accept_arg; /* since 6.10, commit 92ef0fd55ac8 */

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
-    from netmon.events import NetworkEvent, Process, TcpConnection
+    from netmon.events import Flow, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
     from netmon.monitor import Monitor
     from netmon.probes import Losses
 
@@ -26,12 +26,15 @@ __all__ = [
     "Config",
     "ConfigError",
     "DecodeError",
+    "Flow",
     "KernelError",
     "LibbpfError",
     "Losses",
+    "LostEvents",
     "Monitor",
     "NetmonError",
     "NetworkEvent",
+    "NetworkSummary",
     "Process",
     "TcpConnection",
     "VerifierError",
@@ -41,9 +44,12 @@ __all__ = [
 # Imported when first asked for: pydantic, behind some of them, takes longer to import than all else together.
 _MODULES = {
     "Config": "config",
+    "Flow": "events",
     "Losses": "probes",
+    "LostEvents": "events",
     "Monitor": "monitor",
     "NetworkEvent": "events",
+    "NetworkSummary": "events",
     "Process": "events",
     "TcpConnection": "events",
 }

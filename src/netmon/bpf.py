@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -64,6 +65,78 @@ class ProgramInfo(NamedTuple):
     native_bytes: int
 
 
+class MapKind(NamedTuple):
+    """A map's definition, all but its size. type: of enum bpf_map_type."""
+
+    type: int
+    key_size: int
+    value_size: int
+    flags: int
+
+
+class Map:
+    """A map that is no object's: freed once it is closed, in no map of maps and used by no program."""
+
+    def __init__(self, kind: MapKind, name: str, max_entries: int) -> None:
+        """Make it in the kernel. name: at most 15 characters are kept. Raises BpfError."""
+        self.kind = kind
+        options = libbpf.bpf_map_create_opts(sz=ctypes.sizeof(libbpf.bpf_map_create_opts), map_flags=kind.flags)
+        self.fd: int = libbpf.call(
+            f"make map {name}",
+            "bpf_map_create",
+            kind.type,
+            name[:15].encode(),
+            kind.key_size,
+            kind.value_size,
+            max_entries,
+            ctypes.byref(options),
+        )
+
+    def items(self, batch: int = 8192) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the keys and values of a hash that nobody changes meanwhile. Raises BpfError.
+
+        batch: entries to read at once.
+        """
+        key_size, value_size = self.kind.key_size, self.kind.value_size
+        keys, values = (ctypes.create_string_buffer(batch * size) for size in (key_size, value_size))
+        position = ctypes.create_string_buffer(max(key_size, 4))  # of the kernel's own making
+        begun, more = False, True
+        while more:
+            count = ctypes.c_uint32(batch)
+            buffers = position if begun else None, position, keys, values
+            try:
+                libbpf.call("read map", "bpf_map_lookup_batch", self.fd, *buffers, ctypes.byref(count), None)
+            except BpfError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                more = False  # but count entries were read
+            begun = True
+            read = range(count.value)
+            yield from zip(_slices(keys, key_size, read), _slices(values, value_size, read), strict=True)
+
+    def close(self) -> None:
+        """Let it go. Twice is fine."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Map:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _slices(buffer: ctypes.Array[ctypes.c_char], size: int, indices: range) -> Iterator[bytes]:
+    data = buffer.raw[: size * len(indices)]
+    return (data[i * size : (i + 1) * size] for i in indices)
+
+
 class BpfObject(Handle):
     """A compiled BPF object: opened, configured, loaded, attached.
 
@@ -101,6 +174,13 @@ class BpfObject(Handle):
     def set_initial_value(self, section: str, value: bytes) -> None:
         """Set a whole data section, before load()."""
         libbpf.call(f"set {section}", "bpf_map__set_initial_value", self._map(section), value, len(value))
+
+    def inner_map_kind(self, map_name: str) -> MapKind:
+        """Return, before load(), what the maps in a map of maps must be like."""
+        operation = f"look into map {map_name}"
+        inner = libbpf.call(operation, "bpf_map__inner_map", self._map(map_name))
+        names = ("type", "key_size", "value_size", "map_flags")
+        return MapKind(*(libbpf.call(operation, f"bpf_map__{name}", inner) for name in names))
 
     def data(self, section: str) -> memoryview:
         """Return a writable data section's memory, shared with the kernel, after load().
@@ -172,3 +252,19 @@ def update_map(fd: int, keys: Sequence[bytes], value: bytes) -> None:
             raise
         for key in keys:
             libbpf.call("fill map", "bpf_map_update_elem", fd, key, value, 0)
+
+
+def put_map(outer_fd: int, index: int, inner: Map | None) -> None:
+    """Put a map into an array of maps, or with None none: when this returns, no program uses the one before any more.
+
+    Raises BpfError.
+    """
+    key = ctypes.byref(ctypes.c_uint32(index))
+    if inner is not None:
+        libbpf.call("put in map", "bpf_map_update_elem", outer_fd, key, ctypes.byref(ctypes.c_uint32(inner.fd)), 0)
+        return
+    try:
+        libbpf.call("clear map", "bpf_map_delete_elem", outer_fd, key)
+    except BpfError as error:
+        if error.errno != errno.ENOENT:
+            raise

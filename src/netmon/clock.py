@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 
 # Two readings of the clocks differ by far less; only a set clock differs by more.
 STEP_NS = 1_000_000
+MAX_STEPS = 1000
 
 
 def _measure_offset() -> int:
@@ -23,17 +25,24 @@ class Clock:
     """The offset from CLOCK_BOOTTIME, which suspend and clock steps leave alone, to UTC.
 
     Both clocks are disciplined alike, so the offset changes only when the clock is set. A process's start keeps the
-    offset of this clock's creation: it never jitters between events.
+    offset that was in force then: it never jitters between events.
     """
 
     def __init__(self) -> None:
-        self._start_offset = self._offset = _measure_offset()
+        self._offset = _measure_offset()
+        # Since when (CLOCK_BOOTTIME) an offset is in force: the first has always been.
+        self._since = [0]
+        self._offsets = [self._offset]
 
     def refresh(self) -> None:
         """Notice that the clock was set. Cheap: meant for each batch of records."""
         offset = _measure_offset()
         if abs(offset - self._offset) >= STEP_NS:
             self._offset = offset
+            self._since.append(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            self._offsets.append(offset)
+            # A clock that is set again and again must not fill the memory.
+            del self._since[1:-MAX_STEPS], self._offsets[1:-MAX_STEPS]
 
     def event_time(self, boot_ns: int) -> int:
         """Return nanoseconds since the epoch of something that has just happened."""
@@ -41,4 +50,4 @@ class Clock:
 
     def start_time(self, boot_ns: int) -> int:
         """Return nanoseconds since the epoch of a process's start."""
-        return boot_ns + self._start_offset
+        return boot_ns + self._offsets[bisect_right(self._since, boot_ns) - 1]

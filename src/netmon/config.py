@@ -19,6 +19,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -214,7 +215,7 @@ class Config(_Section):
 
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a configuration."""
-    return schema_of(Config)
+    return schema_of(TypeAdapter(Config))
 
 
 def _validate(document: Document) -> Config:

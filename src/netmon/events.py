@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 
 from netmon.schema import schema_of
 
@@ -72,8 +79,63 @@ class NetworkEvent(_Model):
     timestamp: str = Field(description="When it happened: UTC, in milliseconds.")
 
 
+class Losses(_Model):
+    """How many events were lost, by reason."""
+
+    count: int = Field(ge=0, description="All of them, without `missed`.")
+    ring_full: int = Field(ge=0, description="The reader, or who reads its output, was too slow.")
+    no_storage: int = Field(ge=0, description="The kernel had no memory to keep the connection.")
+    flows_full: int = Field(ge=0, description="There were too many flows to sum up in a period.")
+    unknown_process: int = Field(ge=0, description="The process was not known.")
+    missed: int = Field(ge=0, description="At most so many more: runs of a probe that the kernel skipped.")
+
+
+class LostEvents(_Model):
+    """Events were lost since the last time this was told, or since the start."""
+
+    type: Literal["LostEvents"] = Field(default="LostEvents", description="The kind of event.")
+    lost_events: Losses = Field(description="What was lost.")
+    timestamp: str = Field(description="When it was noticed: UTC, in milliseconds.")
+
+
+class Flow(_Model):
+    """What one process did in one direction with one peer and port in a period."""
+
+    direction: Literal["ingress", "egress"] = Field(description="Accepted connections, or ones asked for.")
+    peer: str = Field(description="The peer's address.")
+    port: int = Field(ge=0, le=65535, description="The port connected to: the peer's (egress), this host's (ingress).")
+    opened: int = Field(ge=0, description="Connections asked for or accepted.")
+    closed: int = Field(ge=0, description="Connections closed.")
+    failed: int = Field(ge=0, description="Requests that failed at once (not in `opened`) or by the close.")
+    bytes_sent: int = Field(ge=0, description="Payload sent by those closed.")
+    bytes_received: int = Field(ge=0, description="Payload received by those closed.")
+    duration_us: int = Field(ge=0, description="From opening to close, of those closed, in microseconds.")
+
+
+class NetworkSummary(_Model):
+    """A flow of one period, in aggregate mode."""
+
+    type: Literal["NetworkSummary"] = Field(default="NetworkSummary", description="The kind of event.")
+    process: Process = Field(description="Who did it; `tid` is the process id.")
+    flow: Flow = Field(description="What was summed up.")
+    period_start: str = Field(description="When the period began: UTC, in milliseconds.")
+    timestamp: str = Field(description="When the period ended: UTC, in milliseconds.")
+
+
+Event = NetworkEvent | LostEvents | NetworkSummary
+
+EVENT_MODELS: dict[str, type[Event]] = {
+    "NetworkEvent": NetworkEvent,
+    "LostEvents": LostEvents,
+    "NetworkSummary": NetworkSummary,
+}
+
+
 def event_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of an event."""
-    schema = schema_of(NetworkEvent)
-    # `type` may be left out in Python; in JSON it never is.
-    return {**schema, "required": list(schema["properties"])}
+    """Return the JSON Schema (draft 2020-12) of a line that netmon writes: an event of any type."""
+    schema = schema_of(TypeAdapter(Annotated[Event, Field(discriminator="type")]))
+    for name in EVENT_MODELS:
+        # `type` may be left out in Python; in JSON it never is.
+        part = schema["$defs"][name]
+        part["required"] = list(part["properties"])
+    return {**schema, "description": "A line of netmon's output."}

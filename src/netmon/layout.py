@@ -61,6 +61,10 @@ class FilterMode(IntEnum):
     DENY = 2
 
 
+class FilterSet(IntEnum):
+    SETS = 2
+
+
 class IdKind(IntEnum):
     UID = 0
     EUID = 1
@@ -125,6 +129,14 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
+OPTIONS = Struct("=BB")
+
+
+class Options(NamedTuple):
+    aggregate: int
+    spares: int
+
+
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")
 
 
@@ -150,21 +162,47 @@ class Settings(NamedTuple):
     process_filter_path: int
 
 
-CONTROL = Struct("=Q")
+CONTROL = Struct("=QQQ")
 
 
 class Control(NamedTuple):
     oldest_process_id: int
+    generation: int
+    flows_notice: int
 
 
-LOSSES = Struct("=QQQQ")
+LOSSES = Struct("=QQQQQ")
 
 
 class Losses(NamedTuple):
     ring_full: int
     no_storage: int
+    flows_full: int
     path_incomplete: int
     args_incomplete: int
+
+
+FLOW_KEY = Struct("=Q16sHBB4x")
+
+
+class FlowKey(NamedTuple):
+    process_id: int
+    peer: bytes
+    port: int
+    family: int
+    direction: int
+
+
+FLOW = Struct("=QQQQQQ")
+
+
+class Flow(NamedTuple):
+    opened: int
+    closed: int
+    failed: int
+    bytes_sent: int
+    bytes_received: int
+    duration_ns: int
 
 
 ID_KEY = Struct("=II")

@@ -47,6 +47,20 @@ class bpf_object_open_opts(ctypes.Structure):  # noqa: N801
     _fields_ = (("sz", c_size_t), ("object_name", c_char_p))
 
 
+class bpf_map_create_opts(ctypes.Structure):  # noqa: N801
+    """The beginning of libbpf's struct; sz tells it where ours ends."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("btf_fd", c_uint32),
+        ("btf_key_type_id", c_uint32),
+        ("btf_value_type_id", c_uint32),
+        ("btf_vmlinux_value_type_id", c_uint32),
+        ("inner_map_fd", c_uint32),
+        ("map_flags", c_uint32),
+    )
+
+
 class bpf_prog_info(ctypes.Structure):  # noqa: N801
     """include/uapi/linux/bpf.h, up to verified_insns (5.16). Pointers are not asked for."""
 
@@ -96,7 +110,7 @@ link_p = POINTER(bpf_link)
 # va_list as a pointer: so it is passed on x86_64 (an array) and on arm64 (a large struct).
 print_fn = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 
-# Name, result, arguments. A result that is a pointer or c_int or c_long fails as NULL or below zero.
+# Name, result, arguments. A result fails as a NULL pointer, or as a c_int or c_long below zero; a c_uint32 never does.
 FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_object__open_mem", object_p, (c_void_p, c_size_t, POINTER(bpf_object_open_opts))),
     ("bpf_object__load", c_int, (object_p,)),
@@ -110,7 +124,18 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_map__fd", c_int, (map_p,)),
     ("bpf_map__set_max_entries", c_int, (map_p, c_uint32)),
     ("bpf_map__set_initial_value", c_int, (map_p, c_void_p, c_size_t)),
+    ("bpf_map__inner_map", map_p, (map_p,)),
+    ("bpf_map__type", c_uint32, (map_p,)),
+    ("bpf_map__key_size", c_uint32, (map_p,)),
     ("bpf_map__value_size", c_uint32, (map_p,)),
+    ("bpf_map__map_flags", c_uint32, (map_p,)),
+    ("bpf_map_create", c_int, (c_uint32, c_char_p, c_uint32, c_uint32, c_uint32, POINTER(bpf_map_create_opts))),
+    ("bpf_map_delete_elem", c_int, (c_int, c_void_p)),
+    (
+        "bpf_map_lookup_batch",
+        c_int,
+        (c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
+    ),
     ("bpf_map_update_elem", c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     ("bpf_map_update_batch", c_int, (c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
     ("bpf_obj_get_info_by_fd", c_int, (c_int, c_void_p, POINTER(c_uint32))),
@@ -135,8 +160,8 @@ def call(operation: str, name: str, *arguments: Any) -> Any:
     with _capture() as log:
         result = function(*arguments)
         number = ctypes.get_errno() or errno.EINVAL
-    if function.restype is None:
-        return None
+    if function.restype in (None, c_uint32):
+        return result
     if function.restype in (c_int, c_long):
         if result >= 0:
             return result

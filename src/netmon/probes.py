@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netmon import layout
-from netmon.bpf import BpfObject, Link, ProgramInfo, update_map
+from netmon.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.errors import KernelError, NetmonError
 from netmon.filters import CompiledFilters
+from netmon.filtersets import FilterSets
 from netmon.ring import RingBuffer
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
@@ -30,14 +31,12 @@ ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *ACCEPT_UP_TO_6_9, *CLOSE)
 
 SCRATCHES = 4  # maps.h: SLOT_SPARES
 
-FILTER_MAPS = (
-    "ipv4_cidrs",
-    "ipv6_cidrs",
-    "process_ids",
-    "binary_names",
-    "binary_paths",
-    "binary_prefixes",
-)
+MAX_FLOWS = 1 << 16  # of a period
+# Above it user space ends the period early.
+MANY_FLOWS = MAX_FLOWS // 4 * 3
+
+OLDEST_PROCESS_ID = layout.Control._fields.index("oldest_process_id")
+FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
 
 
 class Losses(NamedTuple):
@@ -46,6 +45,7 @@ class Losses(NamedTuple):
     ring_full: int = 0  # no room in the ring buffer
     no_storage: int = 0  # openings and closes of connections that the kernel had no memory to keep
     missed: int = 0  # at most: runs of a probe that the kernel skipped
+    flows_full: int = 0  # events that found no room in the sums (aggregate mode)
     unknown_process: int = 0  # events whose process was not known
     path_incomplete: int = 0  # processes told with part of their path
     args_incomplete: int = 0  # processes whose arguments did not fit the record
@@ -53,7 +53,7 @@ class Losses(NamedTuple):
     @property
     def events(self) -> int:
         """How many events were lost for sure: without the missed ones, of which only the most is known."""
-        return self.ring_full + self.no_storage + self.unknown_process
+        return self.ring_full + self.no_storage + self.flows_full + self.unknown_process
 
     def reasons(self) -> list[tuple[str, int]]:
         """Return each reason, in words, with its count."""
@@ -105,37 +105,44 @@ def _read_btf_names() -> bytes:
 class Probes:
     """netmon's programs in the kernel, from construction to close(). Nothing outlives the process."""
 
-    def __init__(self, filters: CompiledFilters, ring_size: int) -> None:
+    def __init__(self, filters: CompiledFilters, ring_size: int, *, aggregate: bool = False) -> None:
         """Load the programs that the directions need, the filters in the kernel before any is attached.
 
-        Raises BpfError when the kernel refuses, KernelError without BTF, LibbpfError without libbpf.
+        aggregate: sum up in flows, for take_flows(), instead of sending events. Raises BpfError when the kernel
+        refuses, KernelError without BTF, LibbpfError without libbpf.
         """
         self._object = BpfObject(read_object(), "netmon")
         self._links: list[Link] = []
+        self._flows: Map | None = None
+        self._directions = filters.ingress, filters.egress
         self._spares = may_preempt()
         self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters)]
         self.programs = [program for hook in self.hooks for program in hook]
         try:
-            self._load(filters, ring_size)
+            self._filter_sets = FilterSets(self._object)
+            self._flow_kind = self._object.inner_map_kind("flows")
+            self._load(filters, ring_size, aggregate)
             self._losses = self._object.data(".data.losses")
-            self._control = self._object.data(".data.control")
+            self._settings = self._object.data(".data.settings")
+            self._control = self._object.data(".data.control").cast("Q")
+            self._flows_made = self._object.data(".data.flows").cast("Q")
             self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
+            self._filter_sets.fill(filters)
+            if aggregate:
+                self._replace_flows()
         except BaseException:
             self._object.close()
             raise
 
-    def _load(self, filters: CompiledFilters, ring_size: int) -> None:
+    def _load(self, filters: CompiledFilters, ring_size: int, aggregate: bool) -> None:
         bpf = self._object
         for program in ALL_PROGRAMS:
             bpf.set_autoload(program, program in self.programs)
-        bpf.set_initial_value(".rodata.settings", filters.settings)
+        bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(aggregate, self._spares))
+        bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
         bpf.set_max_entries("scratches", SCRATCHES * (1 + self._spares))
-        for name in FILTER_MAPS:
-            bpf.set_max_entries(name, max(1, len(getattr(filters, name))))
         bpf.load()
-        for name in FILTER_MAPS:
-            update_map(bpf.map_fd(name), getattr(filters, name), b"\1")
 
     def attach(self) -> None:
         """Attach the programs: the close first, so that no opening is reported without its close."""
@@ -156,10 +163,36 @@ class Probes:
         self.detach()
         if self._object.closed:
             return
-        self._losses.release()
-        self._control.release()
+        for memory in (self._losses, self._settings, self._control, self._flows_made):
+            memory.release()
+        if self._flows is not None:
+            self._flows.close()
         self.ring.close()
         self._object.close()
+
+    def swap_filters(self, filters: CompiledFilters) -> None:
+        """Judge by other filters from now on. Raises NetmonError for other directions, BpfError."""
+        if (filters.ingress, filters.egress) != self._directions:
+            raise NetmonError("ingress.enabled and egress.enabled cannot change while netmon runs: start it again")
+        self._filter_sets.swap(filters, self._settings, self._control)
+
+    @property
+    def flows_are_many(self) -> bool:
+        """Whether the flows may soon have no more room."""
+        return self._flows_made[0] > self._control[FLOWS_NOTICE]
+
+    def take_flows(self) -> list[tuple[bytes, bytes]]:
+        """Return the flows since the last time, struct flow_key and struct flow, complete; and begin anew."""
+        taken = self._replace_flows()
+        assert taken is not None, "not in aggregate mode"
+        with taken:
+            return list(taken.items())
+
+    def _replace_flows(self) -> Map | None:
+        taken, self._flows = self._flows, Map(self._flow_kind, "flows", MAX_FLOWS)
+        put_map(self._object.map_fd("flows"), 0, self._flows)
+        self._control[FLOWS_NOTICE] = self._flows_made[0] + MANY_FLOWS
+        return taken
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel says of each loaded program."""
@@ -181,7 +214,7 @@ class Probes:
 
     def set_oldest_process_id(self, process_id: int) -> None:
         """Make the kernel describe again, when next seen, the processes whose id is below this one."""
-        self._control[:] = layout.CONTROL.pack(process_id)
+        self._control[OLDEST_PROCESS_ID] = process_id
 
 
 def _hooks(filters: CompiledFilters) -> list[Hook]:

@@ -77,13 +77,16 @@ class ProcessTable:
         set_oldest: Callable[[int], None],
         read_cmdline: Callable[[int, int, str | None], bytes | None] = procfs.read_cmdline,
         limit: int = DEFAULT_LIMIT,
+        keep: bool = False,
     ) -> None:
+        """keep: let none go but when forget_old() is called."""
         self._clock = clock
         self._last_cap = last_cap
         self._ring_size = ring_size
         self._set_oldest = set_oldest
         self._read_cmdline = read_cmdline
         self._limit = limit
+        self._keep = keep
         self._known: dict[int, KnownProcess] = {}
         self._oldest = 0
         self._size = 0
@@ -103,17 +106,30 @@ class ProcessTable:
         known = KnownProcess(self._fields(process, cgroup, path, argv), process.comm)
         self._known[process.process_id] = known
         self._size += known.size
-        too_many = len(self._known) > self._limit or self._size > SIZE_LIMIT
-        if too_many and self._consumed >= self._next_eviction:
+        if not self._keep and self.crowded and self._consumed >= self._next_eviction:
+            self._evict()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are more than should be kept."""
+        return len(self._known) > self._limit or self._size > SIZE_LIMIT
+
+    def forget_old(self) -> None:
+        """Let go what was old at the last call, and name what is old now: for those who keep ids between calls only."""
+        self._drop_old()
+        if self.crowded:
             self._evict()
 
     def note_consumed(self, size: int) -> None:
         """Count size bytes as read from the ring buffer."""
         self._consumed += size
 
-    def _evict(self) -> None:
+    def _drop_old(self) -> None:
         for process_id in [known for known in self._known if known < self._oldest]:
             self._size -= self._known.pop(process_id).size
+
+    def _evict(self) -> None:
+        self._drop_old()
         ids = sorted(self._known)
         self._oldest = ids[len(ids) // 2]
         # Twice: the batch in hand counts as consumed, but may hold what was written before the kernel was told.

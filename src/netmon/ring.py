@@ -89,6 +89,11 @@ class RingBuffer:
         if not self._views:
             raise NetmonError("RingBuffer is closed")
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes of records wait, unfinished ones among them."""
+        return int(self._producer[0]) - self.batch.end
+
     def fill(self, limit: int) -> bool:
         """Take the records that wait, up to the one in which they come to limit bytes, into self.batch. Never blocks.
 

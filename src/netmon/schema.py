@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
@@ -26,7 +26,7 @@ class _AbsentNotNull(GenerateJsonSchema):
         return super().encode_default(dft)
 
 
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of what a model reads."""
-    schema = model.model_json_schema(mode="validation", schema_generator=_AbsentNotNull)
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    """Return the schema of what a type's adapter reads."""
+    schema = adapter.json_schema(mode="validation", schema_generator=_AbsentNotNull)
     return {"$schema": _AbsentNotNull.schema_dialect, **schema}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -158,6 +160,13 @@ def refused_connection() -> int:
         except ConnectionRefusedError:
             return cookie
     raise AssertionError("port 1 is in use")
+
+
+def disconnect(sock: socket.socket) -> None:
+    """connect() to AF_UNSPEC, which Python's socket cannot say."""
+    unspec = struct.pack("=H14x", socket.AF_UNSPEC)
+    if ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspec, len(unspec)):
+        raise OSError(ctypes.get_errno(), "connect(AF_UNSPEC)")
 
 
 def listen(address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET, port: int = 0) -> socket.socket:

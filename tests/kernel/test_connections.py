@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import struct
@@ -16,6 +15,7 @@ from tests.kernel.support import (
     Netmon,
     connect_pair,
     cookie_of,
+    disconnect,
     ends,
     listen,
     types_of,
@@ -26,13 +26,6 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 
 def of_cookie(events: list[Event], cookie: int) -> list[Event]:
     return [event for event in events if event["network_event"]["cookie"] == cookie]
-
-
-def disconnect(sock: socket.socket) -> None:
-    """connect() to AF_UNSPEC, which Python's socket cannot say."""
-    unspec = struct.pack("=H14x", socket.AF_UNSPEC)
-    if ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspec, len(unspec)):
-        raise OSError(ctypes.get_errno(), "connect(AF_UNSPEC)")
 
 
 def dual_stack_listener() -> socket.socket:

@@ -24,6 +24,19 @@ def test_start_times_do_not_move_when_the_clock_is_set(monkeypatch: pytest.Monke
     assert subject.start_time(0) == start
 
 
+def test_what_starts_after_the_clock_was_set_goes_by_the_set_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that boots with a wrong clock: its first process keeps the time it was told with."""
+    subject = Clock()
+    early = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    offset = subject.event_time(0)
+    for step in (3_600_000_000_000, 7_200_000_000_000):
+        monkeypatch.setattr(clock, "_measure_offset", lambda step=step: offset + step)
+        subject.refresh()
+        late = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        assert subject.start_time(late) == late + offset + step
+        assert subject.start_time(early) == early + offset
+
+
 def test_small_differences_between_readings_are_not_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

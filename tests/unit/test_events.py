@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema import ValidationError as SchemaError
 from pydantic import ValidationError
 
-from netmon.events import NetworkEvent, event_schema
+from netmon.events import EVENT_MODELS, NetworkEvent, event_schema
 
 ID = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
@@ -128,6 +128,8 @@ def test_the_schema_is_one_and_describes_each_key() -> None:
     schema = event_schema()
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    for part in (schema, *schema["$defs"].values()):
+    assert schema["description"]
+    assert len(schema["oneOf"]) == len(EVENT_MODELS)
+    for part in schema["$defs"].values():
         assert part["description"]
         assert [key for key, value in part["properties"].items() if "description" not in value] == []

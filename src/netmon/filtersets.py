@@ -1,0 +1,60 @@
+"""The filters in the kernel: two sets of maps and settings, one of which judges while the other can be filled."""
+
+from __future__ import annotations
+
+from netmon import layout
+from netmon.bpf import BpfObject, Map, put_map, update_map
+from netmon.filters import CompiledFilters
+
+# Maps of maps (maps.h), named as in CompiledFilters: each set has at most one map in each.
+FILTER_MAPS = (
+    "ipv4_cidrs",
+    "ipv6_cidrs",
+    "process_ids",
+    "binary_names",
+    "binary_paths",
+    "binary_prefixes",
+)
+GENERATION = layout.Control._fields.index("generation")
+SETS = int(layout.FilterSet.SETS)
+
+
+class FilterSets:
+    """Which of the two is in use goes by the parity of the generation: one store swaps all of it at once."""
+
+    def __init__(self, bpf: BpfObject) -> None:
+        """bpf: not loaded yet."""
+        self._bpf = bpf
+        self._kinds = {name: bpf.inner_map_kind(name) for name in FILTER_MAPS}
+
+    def initial_settings(self, filters: CompiledFilters) -> bytes:
+        """Return the section .data.settings to load with: so that the first set judges from the start."""
+        return filters.settings + bytes(layout.SETTINGS.size * (SETS - 1))
+
+    def fill(self, filters: CompiledFilters, generation: int = 0) -> None:
+        """Fill the maps of a generation's set. Raises BpfError."""
+        for name, kind in self._kinds.items():
+            keys = getattr(filters, name)
+            outer = self._bpf.map_fd(name)
+            if not keys:
+                put_map(outer, generation % SETS, None)
+                continue
+            with Map(kind, name, len(keys)) as inner:
+                update_map(inner.fd, keys, b"\1")
+                put_map(outer, generation % SETS, inner)
+
+    def swap(self, filters: CompiledFilters, settings: memoryview, control: memoryview) -> None:
+        """Fill the idle set, then have it judge; connections judged before keep their verdicts.
+
+        settings, control: the sections' memory, control in words. Raises BpfError, and then nothing has changed.
+        """
+        old = control[GENERATION]
+        new = old + 1
+        size = layout.SETTINGS.size
+        settings[new % SETS * size : (new % SETS + 1) * size] = filters.settings
+        # Its system calls are the barrier between the settings and the generation.
+        self.fill(filters, new)
+        control[GENERATION] = new
+        # Its memory is the kernel's again when no program uses it.
+        for name in FILTER_MAPS:
+            put_map(self._bpf.map_fd(name), old % SETS, None)

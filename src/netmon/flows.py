@@ -1,0 +1,53 @@
+"""Flows, as the kernel has summed them up, to what is reported of them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from netmon.decode import address_text
+from netmon.layout import FLOW, FLOW_KEY, Direction, Family, Flow, FlowKey
+from netmon.processes import KnownProcess
+
+NSEC_PER_USEC = 1000
+IPV4_LENGTH = 4
+
+DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
+
+
+def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:
+    """Return what struct flow_key and struct flow hold."""
+    return FlowKey._make(FLOW_KEY.unpack(key)), Flow._make(FLOW.unpack(value))
+
+
+def merge(flows: Iterable[tuple[FlowKey, Flow, KnownProcess]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:
+    """Yield the flows, added up where they differ only in the process's id: threads that described it at once."""
+    merged: dict[tuple[object, ...], tuple[FlowKey, Flow, KnownProcess]] = {}
+    for key, flow, process in flows:
+        place = (*key._replace(process_id=0), process.json(0))
+        if place in merged:
+            flow = Flow._make(map(operator.add, merged[place][1], flow))
+        merged[place] = key, flow, process
+    yield from merged.values()
+
+
+def summarize(key: FlowKey, flow: Flow, process: KnownProcess, period_start: str, period_end: str) -> dict[str, Any]:
+    """Return a flow as the data of a NetworkSummary."""
+    return {
+        "type": "NetworkSummary",
+        "process": {**process.fields, "tid": process.fields["pid"]},
+        "flow": {
+            "direction": DIRECTIONS[key.direction],
+            "peer": address_text(key.peer[:IPV4_LENGTH] if key.family == Family.IPV4 else key.peer),
+            "port": key.port,
+            "opened": flow.opened,
+            "closed": flow.closed,
+            "failed": flow.failed,
+            "bytes_sent": flow.bytes_sent,
+            "bytes_received": flow.bytes_received,
+            "duration_us": flow.duration_ns // NSEC_PER_USEC,
+        },
+        "period_start": period_start,
+        "timestamp": period_end,
+    }

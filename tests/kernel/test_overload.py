@@ -1,0 +1,76 @@
+"""More events than can be read: netmon lives, counts, and tells the truth again when the flood ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+from netmon import LostEvents, Monitor, NetworkEvent
+from tests.kernel.support import PROGRAMS, Event, Netmon, counts_of, refused_connection, status_of, wait_until
+
+CONNECTIONS = 3000
+RING = "64K"  # some 1,100 events
+
+
+def flood() -> None:
+    subprocess.run([PROGRAMS / "connect_load", "-n", str(CONNECTIONS)], check=True, capture_output=True)
+
+
+def lost_in(events: list[Event]) -> list[int]:
+    """Return what each LostEvents counts."""
+    return [event["lost_events"]["count"] for event in events if event["type"] == "LostEvents"]
+
+
+def test_a_flood_is_told_of_and_then_forgotten() -> None:
+    """netmon is stopped for the flood, as if it had no processor to run on."""
+    with Netmon("--ring-size", RING) as netmon:
+        netmon.process.send_signal(signal.SIGSTOP)
+        flood()
+        netmon.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: lost_in(netmon.events), "LostEvents")
+        before = len(netmon.events)
+        cookie = refused_connection()
+        wait_until(lambda: len(netmon.events) >= before + 2, "events after the flood")
+        after = netmon.events[before:]
+        assert [event["network_event"]["cookie"] for event in after] == [cookie] * 2
+        memory = int(status_of(netmon.process.pid)["VmHWM"][0])  # kB
+        ended = netmon.stop()
+    print(f"peak {memory} kB: {ended.stderr.splitlines()[-1]}")
+    events, lost, missed = counts_of(ended.stderr)
+    assert lost > 0
+    assert sum(lost_in(ended.events)) == lost
+    told = events - len(lost_in(ended.events)) + lost
+    assert told <= 4 * CONNECTIONS + 2 <= told + missed
+    assert memory < 64 << 10
+
+
+def test_losses_can_be_left_out() -> None:
+    with Netmon("--ring-size", RING, "--no-lost-events") as netmon:
+        netmon.process.send_signal(signal.SIGSTOP)
+        flood()
+        netmon.process.send_signal(signal.SIGCONT)
+        ended = netmon.stop()
+    _, lost, _ = counts_of(ended.stderr)
+    assert lost > 0
+    assert {event["type"] for event in ended.events} == {"NetworkEvent"}
+
+
+def test_losses_at_the_very_end_are_told() -> None:
+    with Monitor(any_kernel=True, ring_size=4096) as monitor:
+        for _ in range(200):
+            refused_connection()
+        monitor.stop()
+        events = list(monitor.all_events())
+        losses = monitor.losses
+    lost = [event.lost_events for event in events if isinstance(event, LostEvents)]
+    assert sum(told.count for told in lost) == sum(told.ring_full for told in lost) == losses.ring_full > 0
+    assert len(events) - len(lost) + losses.ring_full == 400
+
+
+def test_connection_events_alone() -> None:
+    """events() has only those, whatever is lost."""
+    with Monitor(any_kernel=True, ring_size=4096) as monitor:
+        for _ in range(200):
+            refused_connection()
+        assert {type(event) for event in monitor.events(timeout=1.5)} == {NetworkEvent}
+        assert monitor.losses.ring_full
