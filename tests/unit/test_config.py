@@ -238,6 +238,8 @@ def test_cidrs_that_are_refused(direction: str, family: int, end: str, cidr: Any
 OUT_OF_RANGE = "is out of range; ids go from 0 to 4294967295"
 NOT_A_NUMBER = "must be a whole number: decimal, without quotes"
 NOT_ABSOLUTE = "does not begin with '/'; give the full path, or put a file name in name"
+NO_PATH = "can match nothing: no executable's path has '//', '/./', '/../' or a '/' at its end"
+NO_NAME = "is no file's name; give the executable's"
 
 
 @pytest.mark.parametrize(
@@ -259,11 +261,26 @@ NOT_ABSOLUTE = "does not begin with '/'; give the full path, or put a file name 
         ("binary.path", "./curl", f"'./curl' {NOT_ABSOLUTE}"),
         ("binary.prefix", "usr/", f"'usr/' {NOT_ABSOLUTE}"),
         ("binary.prefix", "", "'' is empty; leave it out"),
+        ("binary.name", "..", f"'..' {NO_NAME}"),
+        ("binary.path", "/", f"'/' {NO_PATH}"),
+        ("binary.path", "/usr/bin/curl/", f"'/usr/bin/curl/' {NO_PATH}"),
+        ("binary.path", "/usr//bin/curl", f"'/usr//bin/curl' {NO_PATH}"),
+        ("binary.path", "/usr/bin/../bin/curl", f"'/usr/bin/../bin/curl' {NO_PATH}"),
+        ("binary.path", "/usr/./bin/curl", f"'/usr/./bin/curl' {NO_PATH}"),
+        ("binary.path", "/usr/bin/..", f"'/usr/bin/..' {NO_PATH}"),
+        ("binary.prefix", "//", f"'//' {NO_PATH}"),
+        ("binary.prefix", "/../usr", f"'/../usr' {NO_PATH}"),
+        ("binary.prefix", "/usr/./", f"'/usr/./' {NO_PATH}"),
     ],
 )
 def test_values_of_the_process_filter_that_are_refused(key: str, value: Any, problem: str) -> None:
     path = f"process_filter.{key}"
     assert problems_in(with_value(path, [value])) == [f"test: {path}[0]: {problem}"]
+
+
+def test_dots_that_names_begin_or_end_with() -> None:
+    binary = BinaryFilter(name=["..."], prefix=["/", "/x/.", "/x/.."], path=["/x/.local/a..", "/..."])
+    assert Config.from_dict(with_value("process_filter.binary", binary.model_dump()))
 
 
 @pytest.mark.parametrize(("key", "most"), [("name", 255), ("path", 511), ("prefix", 256)])
