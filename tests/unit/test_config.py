@@ -430,6 +430,7 @@ def test_nothing_enabled_is_told_with_the_other_problems() -> None:
         ("egress: !x {}\n", "netmon.yaml:1: egress: has the tag '!x', which is not taken; leave it out"),
         ("egress: {enabled: !!bool yes}\n", "netmon.yaml:1: egress.enabled: has the tag "),
         ("egress: {enabled: !!int x}\n", "netmon.yaml:1: egress.enabled: has the tag "),
+        ("process_filter: {uid: [!!int 010]}\n", "netmon.yaml:1: process_filter.uid[0]: has the tag "),
         ("egress: {enabled: true, <<: {}}\n", "netmon.yaml:1: egress['<<']: unknown key"),
         ("egress: {enabled: true}\negress: {}\n", "netmon.yaml:2: egress: stands twice, first on line 1; keep one"),
     ],
@@ -466,6 +467,11 @@ def test_yaml_11s_surprises_are_text(scalar: str) -> None:
         f"netmon.yaml:1: egress.enabled: '{scalar}' must be true or false, without quotes",
         f"netmon.yaml:2: process_filter.uid[0]: '{scalar}' {NOT_A_NUMBER}",
     ]
+
+
+def test_tags_that_say_what_a_value_is_anyway() -> None:
+    text = "egress: !!map {enabled: !!bool true, ipv4_filter: {dst_ip: !!seq [!!str 10.0.0.0/8]}}"
+    assert load(text) == load("egress: {enabled: true, ipv4_filter: {dst_ip: [10.0.0.0/8]}}")
 
 
 def test_addresses_that_yaml_11_takes_for_numbers() -> None:
