@@ -247,11 +247,11 @@ NO_NAME = "is no file's name; give the executable's"
     [
         ("uid", -1, f"-1 {OUT_OF_RANGE}"),
         ("euid", 2**32, f"4294967296 {OUT_OF_RANGE}"),
-        ("auid", True, f"True {NOT_A_NUMBER}"),
+        ("auid", True, f"true {NOT_A_NUMBER}"),
         ("uid", "0", f"'0' {NOT_A_NUMBER}"),
         ("uid", "root", f"'root' {NOT_A_NUMBER}"),
         ("uid", 1.0, f"1.0 {NOT_A_NUMBER}"),
-        ("uid", None, f"None {NOT_A_NUMBER}"),
+        ("uid", None, f"null {NOT_A_NUMBER}"),
         ("binary.name", "/bin/x", "'/bin/x' is a path, not a file name; put it in path, or prefix"),
         ("binary.name", "", "'' is empty; leave it out"),
         ("binary.name", "a\0b", r"'a\x00b' holds a NUL character, which no path can"),
@@ -316,7 +316,8 @@ NULL = "is empty; fill it or leave it out"
         ("egress.enabled", "yes", "'yes' must be true or false, without quotes"),
         ("egress.enabled", 1, "1 must be true or false, without quotes"),
         ("egress", None, NULL),
-        ("egress", True, "True must be a mapping of keys"),
+        ("egress", True, "true must be a mapping of keys"),
+        ("egress.enabled", None, "null must be true or false, without quotes"),
         (
             "process_filter",
             {},
