@@ -157,10 +157,12 @@ def load_yaml(path: Path) -> Document:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
+    except ValueError as error:  # a NUL in the path, which only Python can give
+        raise ConfigError([f"{str(path)!r}: cannot be read: {error}"]) from None
     try:
         root = yaml.compose(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError([_explain(path, error)]) from None
+        raise ConfigError([_explain(path, text, error)]) from None
     except RecursionError:  # without libyaml, which has a limit of its own
         raise ConfigError([f"{path}: is nested too deeply"]) from None
     if root is None:
@@ -169,9 +171,12 @@ def load_yaml(path: Path) -> Document:
     return Document(str(path), reader.read(root), tuple(reader.problems), root)
 
 
-def _explain(path: Path, error: yaml.YAMLError) -> str:
+def _explain(path: Path, text: str, error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         what = ": ".join(filter(None, [error.context, error.problem]))
+        lines = text.splitlines()
+        if mark.line < len(lines) and re.search(r"\[.*::", lines[mark.line]):
+            what += "; IPv6 addresses in [ ] go in quotes"
         return f"{path}:{mark.line + 1}:{mark.column + 1}: is not YAML: {what}"
     return f"{path}: is not YAML: {str(error).splitlines()[0]}"

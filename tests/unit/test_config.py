@@ -492,6 +492,23 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert caught.value.problems == [f"{path}: cannot be read: {reason}"]
 
 
+def test_a_file_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r"^'a\\x00b': cannot be read: "):
+        Config.from_yaml("a\0b")
+
+
+@pytest.mark.parametrize("address", ["::1", "fe80::"])
+def test_an_ipv6_address_in_brackets_without_quotes(address: str) -> None:
+    (problem,) = problems_of(f"egress:\n  enabled: true\n  ipv6_filter:\n    dst_ip: [{address}, 2000::/3]\n")
+    assert problem.startswith("netmon.yaml:4:")
+    assert problem.endswith("; IPv6 addresses in [ ] go in quotes")
+
+
+def test_a_very_long_prefix_length() -> None:
+    (problem,) = problems_in(with_value("egress.ipv4_filter.src_ip", ["10.0.0.0/" + "8" * 10_000]))
+    assert len(problem) < 300
+
+
 def test_a_config_error_survives_pickling() -> None:
     error = ConfigError(["one", "two"])
     assert pickle.loads(pickle.dumps(error)).problems == ["one", "two"]
