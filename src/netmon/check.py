@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import re
 from collections.abc import Callable
@@ -102,7 +103,7 @@ def _check_programs() -> Need:
     """Load and attach netmon's own programs, and let them go."""
     name = "tracing programs"
     try:
-        probes = Probes(compile_filters(None), ring_size=4096)
+        probes = Probes(compile_filters(None), ring_size=mmap.PAGESIZE)
         try:
             probes.attach()
         finally:
@@ -137,7 +138,7 @@ def explanation(error: BpfError, status: str, lockdown: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")  # /proc/self/status has the program's name as it is
     except OSError:
         return ""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
+
+_repr = reprlib.Repr()
 
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 
@@ -78,5 +81,5 @@ def _explain(text: str, family: socket.AddressFamily) -> str:
         # 10.0.0.0/255.0.0.0, which the standard library reads.
         network = ip_network(text, strict=False)
     except ValueError:
-        return f"has a bad prefix length {length!r}; it must be a number from 0 to {most}"
+        return f"has a bad prefix length {_repr.repr(length)}; it must be a number from 0 to {most}"
     return f"has a netmask for a prefix length; did you mean {network}?"

@@ -35,6 +35,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound="_Section")
 
 MAX_ID = 2**32 - 1
+NO_NAMES = frozenset(("", ".", ".."))  # which no file has
 
 
 def _refuse_none(value: Any) -> Any:
@@ -72,22 +73,28 @@ def _check_name(text: str) -> str:
     _check_bytes(text, Limit.NAME_SIZE - 1)
     if "/" in text:
         raise ValueError("is a path, not a file name; put it in path, or prefix")
+    if text in NO_NAMES:
+        raise ValueError("is no file's name; give the executable's")
     return text
 
 
 def _check_path(text: str) -> str:
     _check_bytes(text, Limit.BINARY_PATH_SIZE - 1)
-    return _check_absolute(text)
+    return _check_absolute(text, text.split("/")[1:])
 
 
 def _check_prefix(text: str) -> str:
     _check_bytes(text, Limit.BINARY_PREFIX_SIZE)
-    return _check_absolute(text)
+    # What follows the last slash may be the beginning of anything: /usr/. of /usr/.hidden.
+    return _check_absolute(text, text.split("/")[1:-1])
 
 
-def _check_absolute(text: str) -> str:
+def _check_absolute(text: str, parts: Sequence[str]) -> str:
+    """parts: those names in it that are whole."""
     if not text.startswith("/"):
         raise ValueError("does not begin with '/'; give the full path, or put a file name in name")
+    if not NO_NAMES.isdisjoint(parts):
+        raise ValueError("can match nothing: no executable's path has '//', '/./', '/../' or a '/' at its end")
     return text
 
 

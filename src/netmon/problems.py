@@ -16,6 +16,9 @@ from netmon.yamlfile import Document, Location, Problem
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 
+# Those of Python's words that a configuration has others for.
+_YAML = {"None": "null", "True": "true", "False": "false"}
+
 MUST_BE = {
     "bool_type": "must be true or false, without quotes",
     "int_type": "must be a whole number: decimal, without quotes",
@@ -64,7 +67,8 @@ def _describe(detail: ErrorDetails) -> str:
             return reason
     else:
         reason = MUST_BE.get(detail["type"], detail["msg"])
-    return f"{_repr.repr(given)} {reason}"
+    value = _repr.repr(given)
+    return f"{_YAML.get(value, value)} {reason}"
 
 
 def _unknown_key(model: type[BaseModel], location: Location) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from netmon.errors import NetmonError
+
+LAST_CAP = Path("/proc/sys/kernel/cap_last_cap")
+
 NSEC_PER_SEC = 1_000_000_000
 
 # A process may have megabytes of arguments, and they stand in each of its events.
@@ -12,8 +16,11 @@ MAX_CMDLINE = 128 << 10  # bytes
 
 
 def read_last_cap() -> int:
-    """Return the number of the kernel's last capability."""
-    return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    """Return the number of the kernel's last capability. Raises NetmonError without /proc."""
+    try:
+        return int(LAST_CAP.read_text())
+    except OSError as error:
+        raise NetmonError(f"{LAST_CAP} cannot be read ({error.strerror}): mount /proc") from None
 
 
 def read_cmdline(pid: int, start_time_ns: int, exe: str | None) -> bytes | None:

@@ -2,7 +2,8 @@
 
 Scalars are read as YAML 1.2 does, as far as configurations need them: true and false, decimal integers, null, and
 text. YAML 1.1's surprises (`yes`, 010 for 8, 1:30 for 90, dates) are text, which the checks then refuse or take.
-Aliases, merges and tags are refused: a few lines of them could stand for gigabytes.
+Aliases and merges are refused, a few lines of which could stand for gigabytes, and so are tags, but for those that say
+of a value what it is anyway.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class _Loader(SafeLoader):
 
 
 # No more digits than int() takes: what is longer stays text, and is refused as that.
-_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9][0-9]{0,99})\Z"), list("-+0123456789"))
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})\Z")
+_Loader.add_implicit_resolver(_INT, _INTEGER, list("-+0123456789"))
 _Loader.add_implicit_resolver(_BOOL, re.compile(r"([Tt]rue|TRUE|[Ff]alse|FALSE)\Z"), list("tTfF"))
 _Loader.add_implicit_resolver(_NULL, re.compile(r"(~|[Nn]ull|NULL|)\Z"), ["~", "n", "N", ""])
 
@@ -121,7 +123,7 @@ class _Reader:
             return None
         if node.tag == _BOOL and text.lower() in ("true", "false"):
             return bool(text.lower() == "true")
-        if node.tag == _INT and re.fullmatch("[-+]?[0-9]{1,100}", text):
+        if node.tag == _INT and _INTEGER.match(text):
             return int(text)
         self._refuse(location, _explain_tag(node))
         return None
@@ -155,10 +157,12 @@ def load_yaml(path: Path) -> Document:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
+    except ValueError as error:  # a NUL in the path, which only Python can give
+        raise ConfigError([f"{str(path)!r}: cannot be read: {error}"]) from None
     try:
         root = yaml.compose(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError([_explain(path, error)]) from None
+        raise ConfigError([_explain(path, text, error)]) from None
     except RecursionError:  # without libyaml, which has a limit of its own
         raise ConfigError([f"{path}: is nested too deeply"]) from None
     if root is None:
@@ -167,9 +171,12 @@ def load_yaml(path: Path) -> Document:
     return Document(str(path), reader.read(root), tuple(reader.problems), root)
 
 
-def _explain(path: Path, error: yaml.YAMLError) -> str:
+def _explain(path: Path, text: str, error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         what = ": ".join(filter(None, [error.context, error.problem]))
+        lines = text.splitlines()
+        if mark.line < len(lines) and re.search(r"\[.*::", lines[mark.line]):
+            what += "; IPv6 addresses in [ ] go in quotes"
         return f"{path}:{mark.line + 1}:{mark.column + 1}: is not YAML: {what}"
     return f"{path}: is not YAML: {str(error).splitlines()[0]}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import mmap
+import subprocess
+import sys
 
 import pytest
 
-from netmon import libbpf
+from netmon import check, libbpf
 from netmon.check import (
     Need,
     check_capabilities,
@@ -17,7 +20,7 @@ from netmon.check import (
     parse_release,
     require_kernel,
 )
-from netmon.errors import ENOTSUPP, BpfError, KernelError, VerifierError
+from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
 
 ROOT = "Name:\tnetmon\nCapInh:\t0000000000000000\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n"
 NOBODY = ROOT.replace("CapEff:\t000001ffffffffff", "CapEff:\t0000000000000000")
@@ -134,6 +137,29 @@ class TestHost:
         assert [need.name for need in needs] == NAMES
         assert all(need.detail for need in needs)
         assert all(need.ok or need.remedy for need in needs)
+
+    def test_a_program_whose_name_is_not_utf8(self) -> None:
+        """The kernel cuts names at 15 bytes, in the middle of a character, too."""
+        script = (
+            "import ctypes; from netmon.check import check_host\n"
+            "ctypes.CDLL(None).prctl(15, b'caf\\xe9')\n"
+            "print(len(check_host()))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+        assert int(done.stdout) == len(NAMES)
+
+    def test_the_trial_ring_buffer_fits_the_kernels_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """64 KiB on some arm64 kernels."""
+        sizes: list[int] = []
+
+        def probes(_filters: object, ring_size: int) -> None:
+            sizes.append(ring_size)
+            raise NetmonError("not tried")
+
+        monkeypatch.setattr(mmap, "PAGESIZE", 65536)
+        monkeypatch.setattr(check, "Probes", probes)
+        check_host()
+        assert sizes == [65536]
 
     def test_one_unmet_need_hides_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = check_host()

@@ -238,6 +238,8 @@ def test_cidrs_that_are_refused(direction: str, family: int, end: str, cidr: Any
 OUT_OF_RANGE = "is out of range; ids go from 0 to 4294967295"
 NOT_A_NUMBER = "must be a whole number: decimal, without quotes"
 NOT_ABSOLUTE = "does not begin with '/'; give the full path, or put a file name in name"
+NO_PATH = "can match nothing: no executable's path has '//', '/./', '/../' or a '/' at its end"
+NO_NAME = "is no file's name; give the executable's"
 
 
 @pytest.mark.parametrize(
@@ -245,11 +247,11 @@ NOT_ABSOLUTE = "does not begin with '/'; give the full path, or put a file name 
     [
         ("uid", -1, f"-1 {OUT_OF_RANGE}"),
         ("euid", 2**32, f"4294967296 {OUT_OF_RANGE}"),
-        ("auid", True, f"True {NOT_A_NUMBER}"),
+        ("auid", True, f"true {NOT_A_NUMBER}"),
         ("uid", "0", f"'0' {NOT_A_NUMBER}"),
         ("uid", "root", f"'root' {NOT_A_NUMBER}"),
         ("uid", 1.0, f"1.0 {NOT_A_NUMBER}"),
-        ("uid", None, f"None {NOT_A_NUMBER}"),
+        ("uid", None, f"null {NOT_A_NUMBER}"),
         ("binary.name", "/bin/x", "'/bin/x' is a path, not a file name; put it in path, or prefix"),
         ("binary.name", "", "'' is empty; leave it out"),
         ("binary.name", "a\0b", r"'a\x00b' holds a NUL character, which no path can"),
@@ -259,11 +261,26 @@ NOT_ABSOLUTE = "does not begin with '/'; give the full path, or put a file name 
         ("binary.path", "./curl", f"'./curl' {NOT_ABSOLUTE}"),
         ("binary.prefix", "usr/", f"'usr/' {NOT_ABSOLUTE}"),
         ("binary.prefix", "", "'' is empty; leave it out"),
+        ("binary.name", "..", f"'..' {NO_NAME}"),
+        ("binary.path", "/", f"'/' {NO_PATH}"),
+        ("binary.path", "/usr/bin/curl/", f"'/usr/bin/curl/' {NO_PATH}"),
+        ("binary.path", "/usr//bin/curl", f"'/usr//bin/curl' {NO_PATH}"),
+        ("binary.path", "/usr/bin/../bin/curl", f"'/usr/bin/../bin/curl' {NO_PATH}"),
+        ("binary.path", "/usr/./bin/curl", f"'/usr/./bin/curl' {NO_PATH}"),
+        ("binary.path", "/usr/bin/..", f"'/usr/bin/..' {NO_PATH}"),
+        ("binary.prefix", "//", f"'//' {NO_PATH}"),
+        ("binary.prefix", "/../usr", f"'/../usr' {NO_PATH}"),
+        ("binary.prefix", "/usr/./", f"'/usr/./' {NO_PATH}"),
     ],
 )
 def test_values_of_the_process_filter_that_are_refused(key: str, value: Any, problem: str) -> None:
     path = f"process_filter.{key}"
     assert problems_in(with_value(path, [value])) == [f"test: {path}[0]: {problem}"]
+
+
+def test_dots_that_names_begin_or_end_with() -> None:
+    binary = BinaryFilter(name=["..."], prefix=["/", "/x/.", "/x/.."], path=["/x/.local/a..", "/..."])
+    assert Config.from_dict(with_value("process_filter.binary", binary.model_dump()))
 
 
 @pytest.mark.parametrize(("key", "most"), [("name", 255), ("path", 511), ("prefix", 256)])
@@ -299,7 +316,8 @@ NULL = "is empty; fill it or leave it out"
         ("egress.enabled", "yes", "'yes' must be true or false, without quotes"),
         ("egress.enabled", 1, "1 must be true or false, without quotes"),
         ("egress", None, NULL),
-        ("egress", True, "True must be a mapping of keys"),
+        ("egress", True, "true must be a mapping of keys"),
+        ("egress.enabled", None, "null must be true or false, without quotes"),
         (
             "process_filter",
             {},
@@ -413,6 +431,7 @@ def test_nothing_enabled_is_told_with_the_other_problems() -> None:
         ("egress: !x {}\n", "netmon.yaml:1: egress: has the tag '!x', which is not taken; leave it out"),
         ("egress: {enabled: !!bool yes}\n", "netmon.yaml:1: egress.enabled: has the tag "),
         ("egress: {enabled: !!int x}\n", "netmon.yaml:1: egress.enabled: has the tag "),
+        ("process_filter: {uid: [!!int 010]}\n", "netmon.yaml:1: process_filter.uid[0]: has the tag "),
         ("egress: {enabled: true, <<: {}}\n", "netmon.yaml:1: egress['<<']: unknown key"),
         ("egress: {enabled: true}\negress: {}\n", "netmon.yaml:2: egress: stands twice, first on line 1; keep one"),
     ],
@@ -451,6 +470,11 @@ def test_yaml_11s_surprises_are_text(scalar: str) -> None:
     ]
 
 
+def test_tags_that_say_what_a_value_is_anyway() -> None:
+    text = "egress: !!map {enabled: !!bool true, ipv4_filter: {dst_ip: !!seq [!!str 10.0.0.0/8]}}"
+    assert load(text) == load("egress: {enabled: true, ipv4_filter: {dst_ip: [10.0.0.0/8]}}")
+
+
 def test_addresses_that_yaml_11_takes_for_numbers() -> None:
     text = "egress: {enabled: true, ipv6_filter: {dst_ip: [12:30:45:10:20:30:40:50]}}"
     assert load(text).egress.ipv6_filter == Ipv6Filter(dst_ip=["12:30:45:10:20:30:40:50"])
@@ -466,6 +490,23 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             Config.from_yaml(str(path))
         assert caught.value.problems == [f"{path}: cannot be read: {reason}"]
+
+
+def test_a_file_that_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r"^'a\\x00b': cannot be read: "):
+        Config.from_yaml("a\0b")
+
+
+@pytest.mark.parametrize("address", ["::1", "fe80::"])
+def test_an_ipv6_address_in_brackets_without_quotes(address: str) -> None:
+    (problem,) = problems_of(f"egress:\n  enabled: true\n  ipv6_filter:\n    dst_ip: [{address}, 2000::/3]\n")
+    assert problem.startswith("netmon.yaml:4:")
+    assert problem.endswith("; IPv6 addresses in [ ] go in quotes")
+
+
+def test_a_very_long_prefix_length() -> None:
+    (problem,) = problems_in(with_value("egress.ipv4_filter.src_ip", ["10.0.0.0/" + "8" * 10_000]))
+    assert len(problem) < 300
 
 
 def test_a_config_error_survives_pickling() -> None:
