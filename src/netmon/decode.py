@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from netmon.clock import Clock
 from netmon.errors import DecodeError
@@ -18,27 +20,96 @@ from netmon.texts import format_timestamp
 if TYPE_CHECKING:
     from netmon.events import NetworkEvent
 
+T = TypeVar("T")
+
+# Makes an event of its process, thread id, type, source and destination port, cookie, both addresses, timestamp.
+Make = Callable[[KnownProcess, int, int, int, int, int, bytes, str], T]
+
 # Plain ints: an enum's members are slow to reach on a hot path.
 EVENT_TYPES = {
     int(RecordType.ESTABLISH): "TcpConnectionEstablish",
     int(RecordType.ACCEPT): "TcpConnectionAccept",
     int(RecordType.CLOSE): "TcpConnectionClose",
 }
-CHUNK_SIZE = 1 << 20  # characters
+CHUNK_LINES = 100  # some 64 KiB: all that a pipe takes, and little enough to stay in the heap and the caches
+ADDRESSES_KEPT = 4096
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 
-# With the ring buffer's header, so that one call tells the length, too.
-_unpack_ipv4 = struct.Struct(HEADER.format + IPV4_EVENT.format[1:]).unpack_from
-_unpack_ipv6 = struct.Struct(HEADER.format + IPV6_EVENT.format[1:]).unpack_from
+
+def _unpacker(event: struct.Struct) -> Callable[[bytes, int], tuple[Any, ...]]:
+    """Return what unpacks a record: the ring buffer's length, the event's fields, both addresses in one piece."""
+    fields = re.sub(r"(\d+)s\1s$", lambda match: f"{2 * int(match[1])}s", event.format[1:])
+    return struct.Struct(HEADER.format + fields).unpack_from
 
 
-@lru_cache(maxsize=4096)
-def address_text(address: bytes) -> str:
-    """Return an IPv4 (4 bytes) or IPv6 (16 bytes) address as text."""
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+_unpack_ipv4 = _unpacker(IPV4_EVENT)
+_unpack_ipv6 = _unpacker(IPV6_EVENT)
+
+
+@lru_cache(maxsize=ADDRESSES_KEPT)
+def _addresses(packed: bytes) -> tuple[str, str]:
+    """Return source and destination as text."""
+    half = len(packed) // 2
+    family = socket.AF_INET if half == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, packed[:half]), socket.inet_ntop(family, packed[half:])
+
+
+@lru_cache(maxsize=ADDRESSES_KEPT)
+def _json_addresses(packed: bytes) -> str:
+    saddr, daddr = _addresses(packed)
+    return f'"saddr":"{saddr}","daddr":"{daddr}"'
+
+
+def _make_json(
+    process: KnownProcess, tid: int, kind: int, sport: int, dport: int, cookie: int, addresses: bytes, timestamp: str
+) -> str:
+    return (
+        f'{process.json_head}{tid}{process.json_tail}{EVENT_TYPES[kind]}",{_json_addresses(addresses)},'
+        f'"sport":{sport},"dport":{dport},"cookie":{cookie}}},"timestamp":"{timestamp}"}}\n'
+    )
+
+
+@lru_cache(maxsize=1)
+def _model_maker() -> Make[NetworkEvent]:
+    # pydantic is slow to import, and not needed for JSON lines.
+    from pydantic import TypeAdapter
+
+    from netmon.events import NetworkEvent
+
+    validate = TypeAdapter(NetworkEvent).validator.validate_python
+
+    def make_model(
+        process: KnownProcess,
+        tid: int,
+        kind: int,
+        sport: int,
+        dport: int,
+        cookie: int,
+        addresses: bytes,
+        timestamp: str,
+    ) -> NetworkEvent:
+        saddr, daddr = _addresses(addresses)
+        event: NetworkEvent = validate(
+            {
+                "type": "NetworkEvent",
+                "process": process.model(tid),
+                "network_event": {
+                    "type": EVENT_TYPES[kind],
+                    "saddr": saddr,
+                    "daddr": daddr,
+                    "sport": sport,
+                    "dport": dport,
+                    "cookie": cookie,
+                },
+                "timestamp": timestamp,
+            }
+        )
+        return event
+
+    return make_model
 
 
 class Decoder:
@@ -51,73 +122,44 @@ class Decoder:
 
     def events(self, batch: Batch) -> Iterator[NetworkEvent]:
         """Yield the batch's connection events. Raises DecodeError for a record that is none of netmon's."""
-        from netmon.events import NetworkEvent  # pydantic: slow to import, and not needed for JSON lines
-
-        make_event = NetworkEvent.model_validate
-        for process, fields, timestamp in self._connections(batch):
-            _, kind, _, sport, dport, tid, _, _, cookie, saddr, daddr = fields
-            yield make_event(
-                {
-                    "type": "NetworkEvent",
-                    "process": process.model(tid),
-                    "network_event": {
-                        "type": EVENT_TYPES[kind],
-                        "saddr": address_text(saddr),
-                        "daddr": address_text(daddr),
-                        "sport": sport,
-                        "dport": dport,
-                        "cookie": cookie,
-                    },
-                    "timestamp": timestamp,
-                }
-            )
+        return self._decode(batch, _model_maker())
 
     def json_lines(self, batch: Batch) -> Iterator[list[str]]:
-        """Yield the batch's connection events as lines of JSON, the same as the models' own, some 1 MiB at a time.
+        """Yield the batch's connection events as lines of JSON, the same as the models' own, some at a time.
 
         Raises DecodeError for a record that is none of netmon's.
         """
-        lines: list[str] = []
-        size = 0
-        for process, fields, timestamp in self._connections(batch):
-            _, kind, _, sport, dport, tid, _, _, cookie, saddr, daddr = fields
-            lines.append(
-                f'{process.json(tid)}{EVENT_TYPES[kind]}","saddr":"{address_text(saddr)}",'
-                f'"daddr":"{address_text(daddr)}","sport":{sport},"dport":{dport},"cookie":{cookie}}}'
-                f',"timestamp":"{timestamp}"}}\n'
-            )
-            size += process.size
-            if size >= CHUNK_SIZE:
-                yield lines
-                lines, size = [], 0
-        if lines:
-            yield lines
+        lines = self._decode(batch, _make_json)
+        while chunk := list(islice(lines, CHUNK_LINES)):
+            yield chunk
 
-    def _connections(self, batch: Batch) -> Iterator[tuple[KnownProcess, tuple[Any, ...], str]]:
-        """Yield each connection event's process, its fields (length, then as in Ipv4Event), and its time."""
+    def _decode(self, batch: Batch, make: Make[T]) -> Iterator[T]:
+        """Yield what make() makes of each connection event."""
         data, known, offset = batch.data, self._processes.get, self._clock.event_time(0)
-        millisecond, timestamp = -1, ""
+        begin = end = 0  # of the millisecond that timestamp tells: under load, many events share one
+        timestamp = ""
         for at in batch.offsets:
             try:
-                fields = _unpack_ipv4(data, at)
+                size, kind, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv4(data, at)
             except struct.error:
                 raise _foreign(data, at) from None
-            if fields[0] != _IPV4_SIZE or fields[1] not in EVENT_TYPES:
-                if fields[1] == _PROCESS:
+            if size != _IPV4_SIZE or kind not in EVENT_TYPES:
+                if kind == _PROCESS:
                     start = at + HEADER.size
-                    self._processes.add(data[start : start + fields[0]])
+                    self._processes.add(data[start : start + size])
                     continue
-                if fields[0] != _IPV6_SIZE or fields[1] not in EVENT_TYPES:
+                if size != _IPV6_SIZE or kind not in EVENT_TYPES:
                     raise _foreign(data, at)
-                fields = _unpack_ipv6(data, at)
-            process = known(fields[7])
+                size, kind, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
+            process = known(process_id)
             if process is None:
                 self.unknown_process += 1
                 continue
-            time = fields[6] + offset
-            if time // NSEC_PER_MSEC != millisecond:  # under load, many events share one
-                millisecond, timestamp = time // NSEC_PER_MSEC, format_timestamp(time)
-            yield process, fields, timestamp
+            if not begin <= time < end:
+                timestamp = format_timestamp(time + offset)
+                begin = time - (time + offset) % NSEC_PER_MSEC
+                end = begin + NSEC_PER_MSEC
+            yield make(process, tid, kind, sport, dport, cookie, addresses, timestamp)
 
 
 def _foreign(data: bytes, at: int) -> DecodeError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import operator
+import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from netmon.decode import address_text
 from netmon.layout import FLOW, FLOW_KEY, Direction, Family, Flow, FlowKey
 from netmon.processes import KnownProcess
 
@@ -21,11 +21,17 @@ def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:
     return FlowKey._make(FLOW_KEY.unpack(key)), Flow._make(FLOW.unpack(value))
 
 
+def _address_text(key: FlowKey) -> str:
+    if key.family == Family.IPV4:
+        return socket.inet_ntop(socket.AF_INET, key.peer[:IPV4_LENGTH])
+    return socket.inet_ntop(socket.AF_INET6, key.peer)
+
+
 def merge(flows: Iterable[tuple[FlowKey, Flow, KnownProcess]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:
     """Yield the flows, added up where they differ only in the process's id: threads that described it at once."""
     merged: dict[tuple[object, ...], tuple[FlowKey, Flow, KnownProcess]] = {}
     for key, flow, process in flows:
-        place = (*key._replace(process_id=0), process.json(0))
+        place = (*key._replace(process_id=0), process.json_head, process.json_tail)
         if place in merged:
             flow = Flow._make(map(operator.add, merged[place][1], flow))
         merged[place] = key, flow, process
@@ -39,7 +45,7 @@ def summarize(key: FlowKey, flow: Flow, process: KnownProcess, period_start: str
         "process": {**process.fields, "tid": process.fields["pid"]},
         "flow": {
             "direction": DIRECTIONS[key.direction],
-            "peer": address_text(key.peer[:IPV4_LENGTH] if key.family == Family.IPV4 else key.peer),
+            "peer": _address_text(key),
             "port": key.port,
             "opened": flow.opened,
             "closed": flow.closed,

@@ -128,7 +128,7 @@ class Monitor:
         self._processes = ProcessTable(
             self._clock,
             procfs.read_last_cap(),
-            ring_size=self._ring_size,
+            waiting=lambda: probes.ring.waiting,
             set_oldest=probes.set_oldest_process_id,
             keep=self._period is not None,
         )

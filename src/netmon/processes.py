@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from netmon import procfs
@@ -20,13 +21,15 @@ DELETED = " (deleted)"  # as /proc/PID/exe marks it
 DEFAULT_LIMIT = 8192
 SIZE_LIMIT = 16 << 20
 
+LATE_RECORDS = 64 << 10  # bytes
+
 MAX_MODELS = 32  # of one process, by thread
 
 
 class KnownProcess:
-    """One process image: its fields, and the JSON of an event as far as the process decides it."""
+    """One process image: its fields, and an event's JSON around its thread id, up to the event's own type."""
 
-    __slots__ = ("_head", "_json", "_models", "_tail", "_tid", "comm", "fields", "size")
+    __slots__ = ("_models", "comm", "fields", "json_head", "json_tail", "size")
 
     def __init__(self, fields: dict[str, Any], comm: bytes) -> None:
         import orjson  # slow to import: not before the probes are attached
@@ -36,18 +39,10 @@ class KnownProcess:
         self._models: dict[int, Process] = {}
         # The thread id is the third of the keys.
         json = orjson.dumps({"type": "NetworkEvent", "process": fields}).decode()
-        head, _, tail = json.partition('"tid":0,')
-        self._head = f'{head}"tid":'
-        self._tail = f',{tail[:-1]},"network_event":{{"type":"'
-        self._tid = -1
-        self._json = ""
+        head, key, tail = json.partition('"tid":')
+        self.json_head = head + key
+        self.json_tail = f'{tail[1:-1]},"network_event":{{"type":"'
         self.size = len(json)
-
-    def json(self, tid: int) -> str:
-        """Return an event's JSON up to the event's own type, as thread tid of it is seen. The last one is kept."""
-        if tid != self._tid:
-            self._tid, self._json = tid, f"{self._head}{tid}{self._tail}"
-        return self._json
 
     def model(self, tid: int) -> Process:
         """Return the process as thread tid of it is seen. Some are kept: servers take turns of threads."""
@@ -73,16 +68,16 @@ class ProcessTable:
         clock: Clock,
         last_cap: int,
         *,
-        ring_size: int,
+        waiting: Callable[[], int],
         set_oldest: Callable[[int], None],
         read_cmdline: Callable[[int, int, str | None], bytes | None] = procfs.read_cmdline,
         limit: int = DEFAULT_LIMIT,
         keep: bool = False,
     ) -> None:
-        """keep: let none go but when forget_old() is called."""
+        """waiting: how many bytes wait in the ring buffer. keep: let none go but when forget_old() is called."""
         self._clock = clock
         self._last_cap = last_cap
-        self._ring_size = ring_size
+        self._waiting = waiting
         self._set_oldest = set_oldest
         self._read_cmdline = read_cmdline
         self._limit = limit
@@ -132,9 +127,9 @@ class ProcessTable:
         self._drop_old()
         ids = sorted(self._known)
         self._oldest = ids[len(ids) // 2]
-        # Twice: the batch in hand counts as consumed, but may hold what was written before the kernel was told.
-        self._next_eviction = self._consumed + 2 * self._ring_size
         self._set_oldest(self._oldest)
+        # What was written before the kernel was told, and what a preempted program writes a little later.
+        self._next_eviction = self._consumed + self._waiting() + LATE_RECORDS
 
     def _fields(self, process: ProcessRecord, cgroup: bytes, path: bytes, argv: bytes) -> dict[str, Any]:
         image = self._image(process, path, argv)
@@ -153,7 +148,7 @@ class ProcessTable:
             "cap_effective": format_capabilities(process.cap_effective, self._last_cap),
             **image,
         }
-        container_id = container_id_of(cgroup_path(cgroup))
+        container_id = _container_id(cgroup)
         if container_id is not None:
             fields["container_id"] = container_id
         return fields
@@ -185,6 +180,8 @@ class ProcessTable:
         return {"secureexec": "", "filename": name, "binary_path": "", "args": ""}
 
     def _complete_args(self, process: ProcessRecord, binary_path: str, argv: bytes) -> bytes:
+        if self._size > SIZE_LIMIT:  # anyone may start processes, with as many arguments as these
+            return argv
         # Something else may have been exec'd since: the part that is known tells, or else the executable.
         cmdline = self._read_cmdline(process.pid, process.start_time_ns, None if argv else binary_path)
         return cmdline if cmdline is not None and cmdline.startswith(argv) else argv
@@ -209,6 +206,11 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
         record[path_at:args_at],
         record[args_at:end],
     )
+
+
+@lru_cache(maxsize=256)
+def _container_id(cgroup: bytes) -> str | None:
+    return container_id_of(cgroup_path(cgroup))
 
 
 def cgroup_path(names: bytes) -> str:

@@ -32,6 +32,7 @@ def format_timestamp(ns: int) -> str:
     return f"{_format_seconds(seconds)}{milliseconds:03d}Z"
 
 
+@lru_cache(maxsize=256)
 def format_capabilities(mask: int, last_cap: int) -> str:
     """Return a capability set's names, or ALL_CAPS when it has each up to last_cap, the kernel's last one."""
     everything = (1 << (last_cap + 1)) - 1
@@ -41,6 +42,7 @@ def format_capabilities(mask: int, last_cap: int) -> str:
     return " | ".join(f"CAP_{CAPABILITIES[number] if number < len(CAPABILITIES) else number}" for number in numbers)
 
 
+@lru_cache(maxsize=16)
 def format_secureexec(flags: int) -> str:
     """Return the names of a process record's secureexec flags."""
     return " | ".join(flag.name for flag in Secureexec if flags & flag)

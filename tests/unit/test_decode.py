@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,19 @@ from hypothesis import strategies as st
 from netmon.clock import Clock
 from netmon.decode import Decoder
 from netmon.errors import DecodeError
-from netmon.layout import PROCESS_RECORD, ProcessFlag, RecordType
+from netmon.events import NetworkEvent
+from netmon.layout import (
+    IPV4_EVENT,
+    IPV6_EVENT,
+    PROCESS_RECORD,
+    Ipv4Event,
+    Ipv6Event,
+    ProcessFlag,
+    RecordType,
+)
 from netmon.processes import ProcessTable
 from netmon.ring import Batch
+from netmon.texts import format_timestamp
 from tests.unit.records import ipv4_event, ipv6_event, process_record
 
 ID = "0123456789abcdef" * 4
@@ -30,7 +41,7 @@ class FixedClock(Clock):
 
 def make_table(**options: object) -> ProcessTable:
     defaults = {
-        "ring_size": 4096,
+        "waiting": lambda: 0,
         "set_oldest": lambda oldest: None,
         "read_cmdline": lambda pid, start, exe: None,
     }
@@ -90,39 +101,83 @@ def test_ipv6_accept() -> None:
 
 
 texts = st.binary(max_size=40)
+kinds = st.sampled_from([RecordType.ESTABLISH, RecordType.ACCEPT, RecordType.CLOSE])
+packed_addresses = st.binary(min_size=16, max_size=16) | st.sampled_from(
+    [bytes(16), bytes(10) + b"\xff\xff\x0a\0\0\1", bytes(12) + b"\x0a\0\0\1", b"\xfe\x80" + bytes(14)]
+)
+
+
+@st.composite
+def process_records(draw: st.DrawFn, process_id: int) -> bytes:
+    """A process: what its program and its container may be named."""
+    return process_record(
+        process_id=process_id,
+        cgroup=f"docker-{ID}.scope/".encode() if draw(st.booleans()) else b"",
+        path=b"/" + draw(texts).replace(b"\0", b""),
+        argv=b"\0".join([b"argv0", *draw(st.lists(texts))]) + b"\0",
+        pid=draw(st.integers(0, 2**32 - 1)),
+        cap_permitted=draw(st.integers(0, 2**64 - 1)),
+        secureexec=draw(st.integers(0, 15)),
+    )
+
+
+@st.composite
+def event_records(draw: st.DrawFn) -> bytes:
+    """An event of one of processes 1 to 3."""
+    make, size = draw(st.sampled_from([(ipv4_event, 4), (ipv6_event, 16)]))
+    ports = st.integers(0, 2**16 - 1)
+    return make(
+        type=draw(kinds),
+        process_id=draw(st.integers(1, 3)),
+        tid=draw(st.integers(0, 2**32 - 1)),
+        sport=draw(ports),
+        dport=draw(ports),
+        cookie=draw(st.integers(0, 2**64 - 1)),
+        timestamp_ns=draw(st.integers(0, 2**60) | st.integers(2_000_000_000, 2_002_000_000)),
+        saddr=draw(packed_addresses)[:size],
+        daddr=draw(packed_addresses)[:size],
+    )
 
 
 @given(
-    path=texts.map(lambda text: b"/" + text.replace(b"\0", b"")),
-    argv=st.lists(texts).map(lambda words: b"\0".join([b"argv0", *words]) + b"\0"),
-    container=st.booleans(),
-    tid=st.integers(0, 2**32 - 1),
-    kind=st.sampled_from([RecordType.ESTABLISH, RecordType.ACCEPT, RecordType.CLOSE]),
-    addresses=st.tuples(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16)),
-    cookie=st.integers(0, 2**64 - 1),
-    timestamp_ns=st.integers(0, 2**60),
+    processes=st.tuples(*map(process_records, (1, 2, 3))),
+    events=st.lists(event_records(), min_size=1, max_size=12),
 )
-def test_json_lines_are_the_models_own_json(
-    path: bytes,
-    argv: bytes,
-    container: bool,
-    tid: int,
-    kind: int,
-    addresses: tuple[bytes, bytes],
-    cookie: int,
-    timestamp_ns: int,
-) -> None:
-    cgroup = f"docker-{ID}.scope/".encode() if container else b""
-    common = {"type": kind, "tid": tid, "cookie": cookie, "timestamp_ns": timestamp_ns}
-    saddr, daddr = addresses
-    records = [
-        process_record(cgroup=cgroup, path=path, argv=argv),
-        ipv6_event(**common, saddr=saddr, daddr=daddr),
-        ipv4_event(**common, saddr=saddr[:4], daddr=daddr[:4]),
-    ]
-    models = [event.model_dump_json() + "\n" for event in make_decoder().events(Batch.of(records))]
-    assert [line for lines in make_decoder().json_lines(Batch.of(records)) for line in lines] == models
-    assert len(models) == 2
+def test_json_lines_are_the_models_own_json(processes: tuple[bytes, ...], events: list[bytes]) -> None:
+    records = [*processes, *events]
+    models = list(make_decoder().events(Batch.of(records)))
+    lines = [line for lines in make_decoder().json_lines(Batch.of(records)) for line in lines]
+    assert lines == [model.model_dump_json() + "\n" for model in models]
+    assert [NetworkEvent.model_validate_json(line) for line in lines] == models
+    assert len(models) == len(events)
+
+
+@given(st.lists(event_records(), min_size=1, max_size=12))
+def test_events_tell_what_the_records_hold(events: list[bytes]) -> None:
+    records = [*(process_record(process_id=number, pid=number) for number in (1, 2, 3)), *events]
+    for record, event in zip(events, make_decoder().events(Batch.of(records)), strict=True):
+        layout, fields = (IPV4_EVENT, Ipv4Event) if len(record) == IPV4_EVENT.size else (IPV6_EVENT, Ipv6Event)
+        told = fields._make(layout.unpack(record))
+        connection = event.network_event
+        assert connection.type == f"TcpConnection{RecordType(told.type).name.title()}"
+        assert ip_address(connection.saddr) == ip_address(told.saddr)
+        assert ip_address(connection.daddr) == ip_address(told.daddr)
+        assert (connection.sport, connection.dport, connection.cookie) == (told.sport, told.dport, told.cookie)
+        assert (event.process.pid, event.process.tid) == (told.process_id, told.tid)
+        assert event.timestamp == format_timestamp(FixedClock().event_time(told.timestamp_ns))
+
+
+def test_a_batch_is_taken_up_again_where_it_was_left() -> None:
+    records = [process_record(), *(ipv4_event(cookie=number) for number in range(1000))]
+    decoder, batch = make_decoder(), Batch.of(records)
+    events = decoder.events(batch)
+    seen = [next(events).network_event.cookie for _ in range(10)]
+    events.close()  # type: ignore[attr-defined]
+    lines = decoder.json_lines(batch)
+    seen += [json.loads(line)["network_event"]["cookie"] for line in next(lines)]
+    lines.close()  # type: ignore[attr-defined]
+    seen += [event.network_event.cookie for event in decoder.events(batch)]
+    assert seen == list(range(1000))
 
 
 def test_strings_with_the_keys_text_in_them() -> None:
@@ -210,13 +265,13 @@ def test_records_that_are_not_netmons(record: bytes) -> None:
 
 def test_the_table_is_bounded_and_the_kernel_told_first() -> None:
     told: list[int] = []
-    table = make_table(limit=100, ring_size=10_000, set_oldest=told.append)
-    for process_id in range(1, 1001):
+    table = make_table(limit=100, waiting=lambda: 10_000, set_oldest=told.append)
+    for process_id in range(1, 3001):
         table.add(process_record(process_id=process_id))
         table.note_consumed(200)
-        # What the kernel may still name is still known, as is everything in a ring's length of records.
+        # What the kernel may still name is still known, as is everything in what waits of records.
         assert table.get(max(told, default=1)) is not None
         assert table.get(max(1, process_id - 49)) is not None
-        assert len(table) <= 300
+        assert len(table) <= 800  # twice what 10,000 and LATE_RECORDS bytes hold
     assert told == sorted(told)
     assert len(told) > 5

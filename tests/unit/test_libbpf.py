@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from pathlib import Path
 from types import FrameType
 
@@ -23,36 +21,12 @@ from netmon import libbpf
 from netmon.bpf import BpfObject, update_map
 from netmon.errors import BpfError, LibbpfError, NetmonError, VerifierError
 from netmon.ring import RingBuffer
+from tests.unit.socket_filter import compile_bpf, run
 
 HERE = Path(__file__).parent
 RING_SIZE = 1 << 20  # bytes
 RECORD_SIZE = 72  # with its header
 RING_RECORDS = RING_SIZE // RECORD_SIZE - 1  # never quite full
-
-
-class RunOptions(ctypes.Structure):
-    """libbpf's struct bpf_test_run_opts, up to repeat."""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("data_in", c_char_p),
-        ("data_out", c_void_p),
-        ("data_size_in", c_uint32),
-        ("data_size_out", c_uint32),
-        ("ctx_in", c_void_p),
-        ("ctx_out", c_void_p),
-        ("ctx_size_in", c_uint32),
-        ("ctx_size_out", c_uint32),
-        ("retval", c_uint32),
-        ("repeat", c_int),
-    )
-
-
-def run(fd: int, times: int) -> None:
-    """Have the kernel run a socket filter so many times."""
-    packet = bytes(64)
-    options = RunOptions(sz=ctypes.sizeof(RunOptions), data_in=packet, data_size_in=len(packet), repeat=times)
-    assert libbpf.library().bpf_prog_test_run_opts(fd, ctypes.byref(options)) == 0
 
 
 def compile_c(source: Path, output: Path, *options: str) -> Path:
@@ -64,9 +38,7 @@ def compile_c(source: Path, output: Path, *options: str) -> Path:
 @pytest.fixture(scope="module")
 def object_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The compiled bindings.bpf.c."""
-    output = tmp_path_factory.mktemp("bpf") / "bindings.bpf.o"
-    include = f"-I{HERE.parents[1] / 'bpf'}"
-    return compile_c(HERE / "bindings.bpf.c", output, "-O2", "-g", "-target", "bpf", include, "-c").read_bytes()
+    return compile_bpf(HERE / "bindings.bpf.c", tmp_path_factory.mktemp("bpf") / "bindings.bpf.o")
 
 
 @pytest.fixture
@@ -370,7 +342,7 @@ def read_interrupted(object_file: str) -> None:
             interruptions = 0
             for attempt in range(100):
                 run(loaded.program_fd("send_record"), RING_RECORDS)
-                interruptions += fill_for(ring, seconds=0.0001 + 0.00005 * (attempt % 50))
+                interruptions += fill_for(ring, seconds=0.00001 * (1 + attempt % 50))
                 seen += numbers(list(ring.batch)) + numbers(take(ring))
             (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
             assert interruptions > 10

@@ -1,0 +1,233 @@
+"""What the user half costs, natively: real records in a real ring buffer, read by the real Monitor.
+
+    python3 -m bench.native     writes bench/results/native.md and native.json
+
+As root. A socket filter stands in for the probes, which a kernel may refuse. Costs are the CPU time of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.filler import Filler, object_file, watching
+from bench.mixes import MIXES, Mix
+from netmon.monitor import BATCH_LIMIT, DEFAULT_RING_SIZE, Monitor
+from netmon.ring import HEADER
+
+RESULTS = Path(__file__).parent / "results"
+
+CORES = sorted(os.sched_getaffinity(0))
+TICK = 0.001  # seconds in which a producer sends its share at once
+TRIAL = 2.0  # seconds for which it keeps up a rate
+MIN_RATE = 1000.0  # events a second
+STEP = 1.05  # from one rate to the next
+
+
+class Cost(NamedTuple):
+    """CPU microseconds an event, of some rounds."""
+
+    median: float
+    least: float
+
+
+class Rate(NamedTuple):
+    """The most events a second of which none was lost; is_bound: the producer could send no more."""
+
+    events: int
+    is_bound: bool
+
+
+# The ways to read. Each reads what waits, until nothing has come for timeout seconds, and counts it.
+
+
+def read_raw(monitor: Monitor, timeout: float) -> int:
+    """Take the records' bytes and no more."""
+    ring = monitor._running().ring
+    count = 0
+    while ring.waiting or (timeout and monitor._wait(time.monotonic() + timeout)):
+        more = True
+        while more:
+            more = ring.fill(BATCH_LIMIT)
+            for _record in ring.batch:
+                count += 1
+    return count
+
+
+def read_models(monitor: Monitor, timeout: float) -> int:
+    """As a user of the library does."""
+    count = 0
+    for _event in monitor.events(timeout):
+        count += 1
+    return count
+
+
+def read_json(monitor: Monitor, timeout: float) -> int:
+    """As the command does, to /dev/null."""
+    count = 0
+    with open(os.devnull, "wb") as output:
+        for lines in monitor.json_lines(timeout):
+            output.write("".join(lines).encode())
+            output.flush()
+            count += len(lines)
+    return count
+
+
+READERS: dict[str, Callable[[Monitor, float], int]] = {
+    "raw": read_raw,
+    "pydantic": read_models,
+    "JSON": read_json,
+}
+
+
+def measure_cost(mix_name: str, reader: str, rounds: int) -> Cost:
+    """Return what an event costs: each round reads a ring buffer that is nearly full."""
+    os.sched_setaffinity(0, CORES[:1])
+    mix = MIXES[mix_name]
+    records = int(DEFAULT_RING_SIZE * 0.9 / average_room(mix)) - len(mix.first)
+    spent = []
+    with watching(mix) as (monitor, filler):
+        # The first round, which describes what is then known and warms up, does not count.
+        for _ in range(1 + rounds):
+            before = filler.events
+            filler.send(records)
+            begin = time.process_time_ns()
+            seen = READERS[reader](monitor, 0)
+            nanoseconds = time.process_time_ns() - begin
+            events = filler.events - before
+            if filler.lost or seen < events:
+                raise RuntimeError(f"{mix_name}, {reader}: {seen} of {events} events seen, {filler.lost} lost")
+            spent.append(nanoseconds / 1000 / events)
+    return Cost(statistics.median(spent[1:]), min(spent[1:]))
+
+
+def average_room(mix: Mix) -> float:
+    """Return the bytes that a record takes in the ring buffer."""
+    return statistics.mean(HEADER.size + -(-len(record) // 8) * 8 for _, record in mix.again)
+
+
+def measure_rate(mix_name: str, reader: str, first: float) -> Rate:
+    """Return the most events a second without loss: from the first rate (or less, if that loses) up until one loses."""
+    rate, best = first, 0
+    while True:
+        events, lost = try_rate(MIXES[mix_name], READERS[reader], rate)
+        if lost and not best and rate > MIN_RATE:
+            rate *= 0.7
+            continue
+        if lost:
+            return Rate(best, is_bound=False)
+        best = int(max(best, events / TRIAL))
+        if events < 0.95 * rate * TRIAL:
+            return Rate(best, is_bound=True)
+        rate *= STEP
+
+
+def try_rate(mix: Mix, read: Callable[[Monitor, float], int], rate: float) -> tuple[int, int]:
+    """Have another process, on another core, send at a rate. Return how many events it sent, and the losses."""
+    with watching(mix) as (monitor, filler):
+        producer = os.fork()
+        if not producer:
+            try:
+                os.sched_setaffinity(0, CORES[-1:])
+                produce(filler, rate)
+            finally:
+                os._exit(0)
+        os.sched_setaffinity(0, CORES[:1])
+        while os.waitpid(producer, os.WNOHANG) == (0, 0):
+            read(monitor, TICK)
+        read(monitor, 0)
+        return filler.events, filler.lost
+
+
+def produce(filler: Filler, rate: float) -> None:
+    """Send at a rate for the time of a trial."""
+    begin = now = time.perf_counter()
+    sent = 0
+    while now < begin + TRIAL:
+        due = int((now - begin) * rate) - sent
+        if due:
+            filler.send(due)
+            sent += due
+        time.sleep(TICK)
+        now = time.perf_counter()
+
+
+def host() -> str:
+    """Return what the figures were obtained on."""
+    models = [line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    return (
+        f"{models[0] if models else platform.machine()}, {len(CORES)} cores; Linux {platform.release()}; "
+        f"Python {platform.python_version()}, pydantic {version('pydantic')}"
+    )
+
+
+def report(costs: dict[str, dict[str, Cost]], rates: dict[str, Rate], rate_mix: str) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        "# The user half, natively",
+        "",
+        f"{host()}. By `python3 -m bench.native`.",
+        "",
+        "CPU microseconds an event on one core: median of the rounds (least).",
+        "",
+        f"| mix | {' | '.join(READERS)} |",
+        f"|---|{'---|' * len(READERS)}",
+    ]
+    for mix_name, row in costs.items():
+        cells = [f"{cost.median:.2f} ({cost.least:.2f})" for cost in row.values()]
+        lines.append(f"| {mix_name} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"The most events a second without loss, in {TRIAL:g} s, by one core while another one sends "
+        f"(ring buffer of {DEFAULT_RING_SIZE >> 20} MiB, mix: {rate_mix}).",
+        "",
+        "| way | events a second |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {'at least ' * rate.is_bound}{rate.events:,} |" for name, rate in rates.items()]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, each figure in a process of its own: a heap that others have worn in shows other figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--mix", default="", help="only mixes with this in their name; writes no results")
+    options = parser.parse_args()
+    object_file()  # compiled once, before the others come for it
+    chosen = [name for name in MIXES if options.mix in name]
+    costs: dict[str, dict[str, Cost]] = {name: {} for name in chosen}
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for name in chosen:
+            for reader in READERS:
+                cost = costs[name][reader] = pool.apply(measure_cost, (name, reader, options.rounds))
+                print(f"{name}: {reader}: {cost.median:.2f} us ({cost.least:.2f})", flush=True)
+        if options.mix:
+            return
+        rate_mix = "1,000 processes, IPv4 and IPv6"
+        rates = {
+            reader: pool.apply(measure_rate, (rate_mix, reader, 0.7e6 / costs[rate_mix][reader].median))
+            for reader in READERS
+        }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "native.md").write_text(report(costs, rates, rate_mix))
+    results = {
+        "host": host(),
+        "microseconds_per_event": {name: {way: c._asdict() for way, c in row.items()} for name, row in costs.items()},
+        "most_events_per_second": {"mix": rate_mix, **{way: rate._asdict() for way, rate in rates.items()}},
+    }
+    (RESULTS / "native.json").write_text(json.dumps(results, indent=2) + "\n")
+    print(report(costs, rates, rate_mix))
+
+
+if __name__ == "__main__":
+    main()
