@@ -4,6 +4,7 @@
     python3 build.py run [NETMON RUN OPTIONS]   run netmon: here if this kernel allows it, else in a guest
     python3 build.py test [PYTEST OPTIONS]      every check and test; try -k NAME --kernel 6.12
     python3 build.py shell [--kernel KERNEL]    a shell in a guest
+    python3 build.py bench [OPTIONS]            netmon beside its peers; try --quick, --native, --help
     python3 build.py compile                    the BPF object and the layout generated from it
     python3 build.py check                      types, lint, format
     python3 build.py clean                      remove what was built in the tree
@@ -132,7 +133,7 @@ def generate_layout() -> None:
 
 
 def compile_programs() -> None:
-    """Compile the tests' own programs, for guests of any userland."""
+    """Compile the programs of tests and benchmarks, for guests of any userland."""
     for source in sorted((ROOT / "tests/programs").glob("*.c")):
         program = BUILD / "programs" / source.stem
 
@@ -195,6 +196,12 @@ def command_shell(arguments: Sequence[str]) -> None:
     os.execv(PYTHON, [str(PYTHON), "-m", "tests.harness.run", "shell", *arguments])
 
 
+def command_bench(arguments: Sequence[str]) -> None:
+    set_up()
+    os.chdir(ROOT)
+    os.execv(PYTHON, [str(PYTHON), "-m", "bench", *arguments])
+
+
 def command_clean(_arguments: Sequence[str]) -> None:
     for directory in (BUILD, VENV):
         shutil.rmtree(directory, ignore_errors=True)
@@ -205,6 +212,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": command_run,
     "test": command_test,
     "shell": command_shell,
+    "bench": command_bench,
     "compile": command_compile,
     "check": command_check,
     "clean": command_clean,

@@ -1,0 +1,1 @@
+"""Benchmarks: netmon beside its peers, in a guest."""

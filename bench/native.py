@@ -1,6 +1,6 @@
 """What the user half costs, natively: real records in a real ring buffer, read by the real Monitor.
 
-    python3 -m bench.native     writes bench/results/native.md and native.json
+    python3 build.py bench --native     writes bench/results/native.md and native.json
 
 As root. A socket filter stands in for the probes, which a kernel may refuse. Costs are the CPU time of one core.
 """
@@ -14,7 +14,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -175,7 +175,7 @@ def report(costs: dict[str, dict[str, Cost]], rates: dict[str, Rate], rate_mix: 
     lines = [
         "# The user half, natively",
         "",
-        f"{host()}. By `python3 -m bench.native`.",
+        f"{host()}. By `python3 build.py bench --native`.",
         "",
         "CPU microseconds an event on one core: median of the rounds (least).",
         "",
@@ -197,12 +197,14 @@ def report(costs: dict[str, dict[str, Cost]], rates: dict[str, Rate], rate_mix: 
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure, each figure in a process of its own: a heap that others have worn in shows other figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="build.py bench --native", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--mix", default="", help="only mixes with this in their name; writes no results")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     object_file()  # compiled once, before the others come for it
     chosen = [name for name in MIXES if options.mix in name]
     costs: dict[str, dict[str, Cost]] = {name: {} for name in chosen}
@@ -227,7 +229,3 @@ def main() -> None:
     }
     (RESULTS / "native.json").write_text(json.dumps(results, indent=2) + "\n")
     print(report(costs, rates, rate_mix))
-
-
-if __name__ == "__main__":
-    main()

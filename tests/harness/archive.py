@@ -117,11 +117,11 @@ class Archive:
         text = "".join(f'{key} "{value}";\n' for key, value in options.items())
         self._config.write_text(_host_network_options() + text)
 
-    def _apt(self, command: str, *arguments: str) -> str:
+    def _apt(self, command: str, *arguments: str, cwd: Path | None = None) -> str:
         done = subprocess.run(
             [command, *arguments],
             env={**os.environ, "APT_CONFIG": str(self._config), "LC_ALL": "C"},
-            cwd=self.directory,
+            cwd=cwd or self.directory,
             capture_output=True,
             text=True,
         )
@@ -158,17 +158,24 @@ class Archive:
 
     def _planned(self, packages: Sequence[str]) -> list[Path]:
         """Return the files that apt would install; asked anew only after an update, since it takes seconds."""
-        plan = self.directory / "plan.json"
-        wanted = [self._stamp.stat().st_mtime, list(packages)]
-        if plan.exists():
-            made_for, names = json.loads(plan.read_text())
-            if made_for == wanted:
-                return [self.directory / "cache/archives" / name for name in names]
-        planned = self._apt("apt-get", "install", "--simulate", "-q", *packages)
-        chosen = re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", planned, re.MULTILINE)
-        names = [f"{name}_{version.replace(':', '%3a')}_{machine}.deb" for name, version, machine in chosen]
-        plan.write_text(json.dumps([wanted, names]))
-        return [self.directory / "cache/archives" / name for name in names]
+        file = self.directory / "plan.json"
+        updated = self._stamp.stat().st_mtime
+        made, plans = json.loads(file.read_text()) if file.exists() else (updated, {})
+        if made != updated:
+            plans = {}
+        wanted = " ".join(packages)
+        if wanted not in plans:
+            planned = self._apt("apt-get", "install", "--simulate", "-q", *packages)
+            chosen = re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", planned, re.MULTILINE)
+            plans[wanted] = [f"{name}_{version.replace(':', '%3a')}_{machine}.deb" for name, version, machine in chosen]
+            file.write_text(json.dumps([updated, plans]))
+        return [self.directory / "cache/archives" / name for name in plans[wanted]]
+
+    def download_alone(self, packages: Sequence[str], directory: Path) -> list[Path]:
+        """Download packages, without what they depend on, into a directory; return their files."""
+        self._update()
+        self._apt("apt-get", "download", "-q", *packages, cwd=directory)
+        return list(directory.glob("*.deb"))
 
     def kernel(self, line: KernelLine) -> Path:
         """Return the kernel image (vmlinuz) of a line's newest revision, or of a cached one when that is out of reach.
@@ -221,8 +228,14 @@ class Archive:
 
     def _forget_old(self, files: Sequence[Path]) -> None:
         """Drop cached packages that a newer revision has replaced."""
+        names = {_package_name(path) for path in files}
         for path in set((self.directory / "cache/archives").glob("*.deb")) - set(files):
-            path.unlink()
+            if _package_name(path) in names:
+                path.unlink()
+
+
+def _package_name(deb: Path) -> str:
+    return deb.name.partition("_")[0]
 
 
 def _version_key(version: str) -> list[int]:

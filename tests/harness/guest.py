@@ -1,4 +1,7 @@
-"""What the guest's init runs: the tests, or netmon with sample traffic; tells the host by JSON lines on ttyS1."""
+"""What the guest's init runs: the tests, a benchmark, or netmon with sample traffic.
+
+It tells the host by JSON lines on ttyS1.
+"""
 
 from __future__ import annotations
 
@@ -148,12 +151,19 @@ def make_traffic(netmon: subprocess.Popen[bytes], ready: threading.Event) -> Non
     netmon.terminate()
 
 
+def run_benchmark(channel: Channel) -> int:
+    """Run what the host has planned."""
+    from bench.guest import run
+
+    return run(channel)
+
+
 def main() -> None:
     """Do what the mode says, and tell the host how it ended."""
     channel = Channel()
     code = 1
     try:
-        code = {"test": run_tests, "run": run_netmon}[sys.argv[1]](channel)
+        code = {"test": run_tests, "run": run_netmon, "bench": run_benchmark}[sys.argv[1]](channel)
     finally:
         channel.send(end=code)
         termios.tcdrain(channel.fd)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +60,6 @@ LEFT_OUT = (
 UNNEEDED_PACKAGES = ("perl", "libperl", "systemd", "udev", "dpkg", "apt", "debconf")
 
 ALIASES = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
-# What the packages' own scripts would have set up.
 LINKS = {"usr/bin/nc": "nc.openbsd", "usr/bin/telnet": "inetutils-telnet", "usr/bin/sh": "bash"}
 FILES = {
     "etc/passwd": "root:x:0:0::/root:/bin/bash\nwww-data:x:33:33::/:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n"
@@ -67,6 +68,19 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/nsswitch.conf": "hosts: files\n",
 }
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a guest has beside the project, and the memory to hold it."""
+
+    name: str
+    packages: tuple[str, ...]
+    memory: str
+    kernel_headers: bool = False
+
+
+FOR_TESTS = Contents("test", PACKAGES, "2G")
 
 
 @dataclass(frozen=True)
@@ -83,22 +97,43 @@ USERLANDS = {
 }
 
 
-def base_image(userland: Userland) -> Path:
+def base_image(userland: Userland, contents: Contents = FOR_TESTS) -> Path:
     """Return the initramfs with Debian's and Python's packages, built when it is not cached."""
-    debs = [deb for deb in Archive(userland.suite).download(PACKAGES) if not deb.name.startswith(UNNEEDED_PACKAGES)]
+    downloaded = Archive(userland.suite).download(contents.packages)
+    debs = [deb for deb in downloaded if not deb.name.startswith(UNNEEDED_PACKAGES)]
     recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions()]
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
-    image = CACHE / "images" / f"{userland.suite}-{digest}.cpio"
+    name = f"{userland.suite}-{contents.name}"
+    image = CACHE / "images" / f"{name}-{digest}.cpio"
     if image.exists():
         return image
-    root = CACHE / "roots" / f"{userland.suite}-{os.getpid()}"
+    root = CACHE / "roots" / f"{name}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
     _unpack(debs, root)
+    _set_up(root)
     _install_python_packages(userland, root)
     _compile_python(userland, root)
     image.parent.mkdir(parents=True, exist_ok=True)
-    for old in image.parent.glob(f"{userland.suite}-*.cpio"):
+    for old in image.parent.glob(f"{name}-*.cpio"):
         old.unlink()
+    write_cpio(root, image)
+    shutil.rmtree(root)
+    return image
+
+
+def headers_image(suite: str, release: str) -> Path:
+    """Return the initramfs with the headers of a kernel, for what compiles against them."""
+    image = CACHE / "images" / f"headers-{release}.cpio"
+    if image.exists():
+        return image
+    root = CACHE / "roots" / f"headers-{os.getpid()}"
+    shutil.rmtree(root, ignore_errors=True)
+    common = re.sub(r"-\w+-amd64$", "-common", release)
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        # Alone: they depend on a compiler, which bcc brings itself.
+        packages = [f"linux-headers-{release}", f"linux-headers-{common}"]
+        _unpack(Archive(suite).download_alone(packages, Path(directory)), root)
+    image.parent.mkdir(parents=True, exist_ok=True)
     write_cpio(root, image)
     shutil.rmtree(root)
     return image
@@ -119,6 +154,10 @@ def _unpack(debs: Sequence[Path], root: Path) -> None:
                 stdin=tar.stdout,
                 check=True,
             )
+
+
+def _set_up(root: Path) -> None:
+    """Do what the packages' own scripts and an installer would."""
     for directory in ("proc", "sys", "dev", "tmp", "run", "root", "etc", "var/log/nginx"):
         (root / directory).mkdir(parents=True, exist_ok=True)
     for name, target in LINKS.items():
@@ -179,6 +218,7 @@ def project_overlay(files: dict[str, bytes], image: Path) -> None:
     shutil.copy(INIT, root / "init")
     (root / "init").chmod(0o755)
     shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
+    shutil.copytree(PROJECT / "bench", target / "bench", ignore=shutil.ignore_patterns("__pycache__", "results"))
     shutil.copytree(BUILD / "programs", target / "bin")
     shutil.copy(PROJECT / "pyproject.toml", target)
     for name, data in files.items():

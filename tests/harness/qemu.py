@@ -10,21 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.archive import KERNELS, Archive, locked_cache
-from tests.harness.image import BUILD, USERLANDS, base_image, project_overlay
+from tests.harness.image import (
+    BUILD,
+    FOR_TESTS,
+    USERLANDS,
+    Contents,
+    base_image,
+    headers_image,
+    project_overlay,
+)
 
 CPUS = 2
-MEMORY = "2G"
 QEMU = "qemu-system-x86_64"
 
 
 class Machine:
     """A guest with the project in it, running from construction until it ends or close()."""
 
-    def __init__(self, kernel: str, mode: str, files: dict[str, bytes] | None = None) -> None:
-        """kernel: of KERNELS. mode: of the guest's init: test, run or shell. files: laid into the project there."""
+    def __init__(
+        self,
+        kernel: str,
+        mode: str,
+        files: dict[str, bytes] | None = None,
+        contents: Contents = FOR_TESTS,
+    ) -> None:
+        """Start it.
+
+        kernel: of KERNELS. mode: of the guest's init: test, run, bench or shell. files: laid into the project there.
+        """
         if not shutil.which(QEMU):
             raise FileNotFoundError(f"no {QEMU}: `python3 build.py compile` installs all that is missing")
         line = KERNELS[kernel]
+        self._memory = contents.memory
         self.directory = BUILD / "guest" / kernel
         self.directory.mkdir(parents=True, exist_ok=True)
         self.console = self.directory / "console.log"
@@ -33,7 +50,7 @@ class Machine:
             vmlinuz = Archive(line.suite).kernel(line)
             self.release = vmlinuz.parent.name
             files = {**(files or {}), "release": self.release.encode()}
-            initramfs = self._initramfs(line.suite, files)
+            initramfs = self._initramfs(line.suite, contents, files)
         command = self._command(line.cpu, vmlinuz, initramfs, mode)
         pipe = None if mode == "shell" else subprocess.PIPE
         self.process = subprocess.Popen(
@@ -44,15 +61,18 @@ class Machine:
             start_new_session=mode != "shell",
         )
 
-    def _initramfs(self, suite: str, files: dict[str, bytes]) -> Path:
+    def _initramfs(self, suite: str, contents: Contents, files: dict[str, bytes]) -> Path:
         """The kernel unpacks archives that follow one another."""
-        overlay = self.directory / "overlay.cpio"
-        base = base_image(USERLANDS[suite])
-        project_overlay(files, overlay)
+        parts = [base_image(USERLANDS[suite], contents)]
+        if contents.kernel_headers:
+            parts.append(headers_image(suite, self.release))
+        parts.append(self.directory / "overlay.cpio")
+        project_overlay(files, parts[-1])
         initramfs = self.directory / "initramfs"
         with initramfs.open("wb") as output:
-            for part in (base, overlay):
-                output.write(part.read_bytes())
+            for part in parts:
+                with part.open("rb") as archive:
+                    shutil.copyfileobj(archive, output, 1 << 20)
         return initramfs
 
     def _command(self, cpu: str, vmlinuz: Path, initramfs: Path, mode: str) -> list[str]:
@@ -63,7 +83,7 @@ class Machine:
             # Whatever ends us ends the guest.
             *("setpriv", "--pdeathsig", "KILL", QEMU),
             *("-accel", "tcg,thread=multi", "-cpu", cpu),
-            *("-smp", str(CPUS), "-m", MEMORY, "-nodefaults", "-display", "none", "-no-reboot"),
+            *("-smp", str(CPUS), "-m", self._memory, "-nodefaults", "-display", "none", "-no-reboot"),
             *serial,
             *("-kernel", str(vmlinuz), "-initrd", str(initramfs)),
             # The kernel's tests of its own ciphers take a second or two under emulation.

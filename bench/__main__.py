@@ -1,0 +1,86 @@
+"""Netmon beside its peers, in a guest; writes tables, a plot and all that was measured."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import native, plot, report
+from bench.host import GuestDiedError, Result, run_in_guest
+from bench.monitors import names_for
+from bench.plan import DEFAULT, LONG, QUICK, Plan
+from tests.harness.archive import KERNELS
+from tests.harness.image import BUILD, PROJECT
+
+RESULTS = PROJECT / "bench/results"
+UNFINISHED = BUILD / "bench"
+SIZES = ("rounds", "connections", "processes", "idle", "flood")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="build.py bench", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--native", action="store_true", help="what follows is for the user half's benchmark instead")
+    parser.add_argument("--kernel", choices=tuple(KERNELS), default="6.12")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help="one round of small loads")
+    kind.add_argument("--long", action="store_true", help="netmon only: a flood, then many connections and processes")
+    parser.add_argument("--only", metavar="NAMES", help="monitors, separated by commas; and CIDRs only if given")
+    for name in SIZES:
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default {getattr(DEFAULT, name):,}")
+    parser.add_argument("--cidrs", metavar="N,N...", help="sizes of netmon's filters; empty: none")
+    parser.add_argument("--output", type=Path, help="directory (default: bench/results; of a run in part, build/bench)")
+    return parser.parse_args(arguments)
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """Return what the options ask for. Raises ValueError on names that are none."""
+    plan = LONG if options.long else QUICK if options.quick else DEFAULT
+    known = names_for(options.kernel)
+    monitors = tuple(options.only.split(",")) if options.only else known
+    if unknown := set(monitors) - set(known):
+        raise ValueError(f"not on {options.kernel}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    changes = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
+    if options.cidrs is not None:
+        changes["cidrs"] = tuple(map(int, filter(None, options.cidrs.split(","))))
+    elif options.only:
+        changes["cidrs"] = ()
+    return dataclasses.replace(plan, kernel=options.kernel, monitors=monitors, **changes)
+
+
+def write(result: Result, directory: Path) -> None:
+    """Write a run's results, and its table to standard output."""
+    directory.mkdir(parents=True, exist_ok=True)
+    is_long = bool(result["plan"]["flood"])
+    name = f"{'long' if is_long else 'guest'}-{result['kernel']}"
+    text = report.long_run(result) if is_long else report.comparison(result)
+    (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (directory / f"{name}.md").write_text(text)
+    if not is_long:
+        (directory / f"{name}.svg").write_text(plot.svg(result))
+    print(text)
+    print(f"bench: written to {directory}/{name}.*", file=sys.stderr)
+
+
+def main() -> int:
+    """Run what the arguments ask for."""
+    if sys.argv[1:2] == ["--native"]:
+        native.main(sys.argv[2:])
+        return 0
+    options = parse(sys.argv[1:])
+    try:
+        plan = plan_of(options)
+        result = run_in_guest(plan)
+    except (GuestDiedError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    whole = not (options.quick or options.only)
+    write(result, options.output or (RESULTS if whole else UNFINISHED))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

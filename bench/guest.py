@@ -1,0 +1,153 @@
+"""The guest's half: puts each load on each monitor, and sends the host what it measures."""
+
+from __future__ import annotations
+
+import compileall
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import proc
+from bench.loads import IDLE, LOADS, Load, open_connections
+from bench.monitors import MONITORS, NETMON, Monitor
+from bench.plan import Plan, cidrs
+from bench.running import START_DEADLINE, Running, wait_until
+from bench.start import seconds_to_ready
+
+if TYPE_CHECKING:
+    from tests.harness.guest import Channel
+
+WARM_UP = "warmup"
+WARM_UP_CONNECTIONS = 100  # events enough to fill a program's output buffer
+CIDR_FILE = Path("/tmp/cidrs.yaml")
+
+
+class Samples:
+    """Sends measurements to the host, and says what is being done."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._start = time.monotonic()
+
+    def send(self, round_: int, monitor: str, load: str, **figures: float) -> None:
+        self._channel.send(sample={"round": round_, "monitor": monitor, "load": load, "figures": figures})
+
+    def say(self, text: str) -> None:
+        self._channel.send(stderr=f"bench: {time.monotonic() - self._start:6.1f} s: {text}\n")
+
+
+def run(channel: Channel) -> int:
+    """Do what the host has planned."""
+    plan = Plan.from_json(Path("plan.json").read_text())
+    samples = Samples(channel)
+    # As if netmon were installed.
+    compileall.compile_dir("src", quiet=1)
+    if plan.flood:
+        from bench.longrun import run_long
+
+        run_long(plan, samples)
+        return 0
+    for round_, names in enumerate(plan.orders()):
+        for name in names:
+            if round_ == 0 or not MONITORS[name].compiles:
+                samples.say(f"round {round_ + 1} of {plan.rounds}: {name}")
+                Session(plan, samples, round_, MONITORS[name]).measure()
+    for count in plan.cidrs:
+        samples.say(f"a filter of {count:,} CIDRs")
+        measure_cidrs(plan, samples, count)
+    return 0
+
+
+class Session:
+    """One monitor's part of a round."""
+
+    def __init__(self, plan: Plan, samples: Samples, round_: int, monitor: Monitor) -> None:
+        self._plan = plan
+        self._samples = samples
+        self._round = round_
+        self._monitor = monitor
+
+    def _send(self, load: str, **figures: float) -> None:
+        self._samples.send(self._round, self._monitor.name, load, **figures)
+
+    def measure(self) -> None:
+        """Start it twice: for the time that it takes, and to put the loads on it."""
+        if self._monitor.command[0] != "sleep":
+            self._send("start", **seconds_to_ready(self._monitor))
+        with Running(self._monitor) as running:
+            warm_up(running)
+            for load in LOADS.values():
+                connections = load.connections(self._plan)
+                self._send(load.name, **measure_load(running, load, connections))
+                self._send(load.name, **count_runs(running, load, connections // 2))
+            self._send("end", **vars(running.memory))
+            self._send(IDLE, **self._idle(running))
+            running.stop()
+            for load in LOADS.values():
+                events = running.count(load.name) / load.connections(self._plan)
+                self._send(load.name, events=events)
+            self._send("end", lost=running.lost)
+
+    def _idle(self, running: Running) -> dict[str, float]:
+        proc.count_runs(on=True)
+        before = running.runs
+        with open_connections(self._plan.idle):
+            running.settle()
+            held = running.memory
+        running.settle()
+        runs = running.runs - before
+        proc.count_runs(on=False)
+        return {**per_connection(runs, self._plan.idle), **vars(held)}
+
+
+def warm_up(running: Running) -> None:
+    """Make connections until the monitor has shown one; it is then at work."""
+    if running.monitor.is_netmon:
+        running.wait_until_ready()
+
+    def shown() -> bool:
+        running.check()
+        LOADS["pairs1"].run(WARM_UP_CONNECTIONS, WARM_UP)
+        return running.monitor.silent or running.count(WARM_UP) > 0
+
+    wait_until(shown, f"the first event of {running.monitor.name}", START_DEADLINE, pause=0.2)
+    running.settle()
+
+
+def measure_load(running: Running, load: Load, connections: int) -> dict[str, float]:
+    """Return the rate of connections, and the monitor's processor time, which includes what it reads afterwards."""
+    before = running.cpu_seconds
+    rate = load.run(connections)
+    running.settle()
+    return {"rate": rate, "cpu_us": (running.cpu_seconds - before) / connections * 1e6}
+
+
+def count_runs(running: Running, load: Load, connections: int) -> dict[str, float]:
+    """Return what the monitor's probes do, counted apart from the rate: counting costs."""
+    proc.count_runs(on=True)
+    before = running.runs
+    load.run(connections, f"counted-{load.name}")
+    running.settle()
+    runs = running.runs - before
+    proc.count_runs(on=False)
+    return per_connection(runs, connections)
+
+
+def per_connection(runs: proc.Runs, connections: int) -> dict[str, float]:
+    return {"probe_us": runs.nanoseconds / connections / 1000, "probe_runs": runs.count / connections}
+
+
+def measure_cidrs(plan: Plan, samples: Samples, count: int) -> None:
+    """Run netmon with a filter of so many CIDRs, the loads' addresses among them, on outgoing connections."""
+    with CIDR_FILE.open("w") as file:
+        file.write("egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n")
+        file.writelines(f"    - {cidr}\n" for cidr in cidrs(count))
+    monitor = Monitor("cidrs", (*NETMON, "--config", str(CIDR_FILE)), mark=MONITORS["netmon"].mark)
+    load, name = LOADS["pairs1"], f"cidrs:{count}"
+    with Running(monitor) as running:
+        samples.send(0, "netmon", name, said_ready_s=running.wait_until_ready())
+        warm_up(running)
+        for round_ in range(plan.rounds):
+            samples.send(round_, "netmon", name, **measure_load(running, load, plan.connections))
+            samples.send(round_, "netmon", name, **count_runs(running, load, plan.connections // 2))
+        samples.send(0, "netmon", name, **vars(running.memory))

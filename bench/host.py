@@ -1,0 +1,90 @@
+"""The host's half: runs the guest and gathers what it measures."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import threading
+from datetime import datetime, timezone
+from typing import Any
+
+from bench.monitors import MONITORS
+from bench.plan import Plan
+from tests.harness.image import FOR_TESTS, PACKAGES, PROJECT, Contents
+from tests.harness.qemu import CPUS, Machine
+
+WITH_PEERS = Contents("bench", (*PACKAGES, "bpfcc-tools", "bpftrace", "libbpf-tools", "python3-bpfcc"), "6G")
+# Seconds that a guest may go without a word: bcc takes a minute to start, a million CIDRs longer.
+SILENCE = 900
+# Emulated CPUs that patch each other's code sometimes fault while the kernel boots.
+BOOTS = 3
+
+Result = dict[str, Any]
+
+
+class GuestDiedError(Exception):
+    """The guest ended before it was done."""
+
+
+def run_in_guest(plan: Plan) -> Result:
+    """Return what was measured, where and when: what reports are made of."""
+    for _ in range(BOOTS):
+        machine = Machine(plan.kernel, "bench", {"plan.json": plan.to_json()}, contents_for(plan))
+        try:
+            samples, code = _listen(machine)
+        finally:
+            machine.close()
+        if code == 0:
+            return {**_circumstances(plan, machine.release), "samples": samples}
+        if samples or code is not None:
+            break
+        print("bench: the guest died while booting, trying again", file=sys.stderr)
+    raise GuestDiedError(f"the guest did not end its run; its console ended with:\n{machine.console_tail()}")
+
+
+def contents_for(plan: Plan) -> Contents:
+    """Return what the guest must hold: compilers only where somebody compiles."""
+    if plan.flood:
+        return FOR_TESTS
+    # bcc's tools compile against the kernel's headers.
+    return dataclasses.replace(WITH_PEERS, kernel_headers=any(MONITORS[name].compiles for name in plan.monitors))
+
+
+def _listen(machine: Machine) -> tuple[list[Result], int | None]:
+    """Return the samples, and the exit code that the guest tells, if it does."""
+    samples: list[Result] = []
+    code = None
+    timer = _start_timer(machine)
+    for message in machine.messages():
+        timer.cancel()
+        timer = _start_timer(machine)
+        if "sample" in message:
+            samples.append(message["sample"])
+        elif "stderr" in message:
+            print(message["stderr"], end="", file=sys.stderr, flush=True)
+        elif "end" in message:
+            code = message["end"]
+    timer.cancel()
+    return samples, code
+
+
+def _start_timer(machine: Machine) -> threading.Timer:
+    timer = threading.Timer(SILENCE, machine.process.kill)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _circumstances(plan: Plan, release: str) -> Result:
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=PROJECT, capture_output=True, text=True
+    )
+    return {
+        "kernel": plan.kernel,
+        "release": release,
+        "cpus": CPUS,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "commit": described.stdout.strip(),
+        "plan": dataclasses.asdict(plan),
+    }

@@ -1,0 +1,79 @@
+"""The monitors that are compared: how each is started, and how its reports are told."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+NETMON = (sys.executable, "-m", "netmon", "run", "--any-kernel")
+
+# What the tracers print, from the functions that netmon watches: type, process, command, addresses, ports.
+BPFTRACE_EVENT = """
+    $family = $sk->__sk_common.skc_family;
+    $port = $sk->__sk_common.skc_dport;
+    $peer_port = ($port >> 8) | (($port & 0xff) << 8);
+    if ($family == 2) {
+        printf("%s %d %s %s %s %d %d\\n", "TYPE", pid, comm, ntop($sk->__sk_common.skc_rcv_saddr),
+               ntop($sk->__sk_common.skc_daddr), $sk->__sk_common.skc_num, $peer_port);
+    } else {
+        printf("%s %d %s %s %s %d %d\\n", "TYPE", pid, comm,
+               ntop($sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8),
+               ntop($sk->__sk_common.skc_v6_daddr.in6_u.u6_addr8), $sk->__sk_common.skc_num, $peer_port);
+    }
+"""
+BPFTRACE_PROBES = (
+    ("connect", "kretfunc:tcp_v4_connect", "retval == 0", "args->sk"),
+    ("connect", "kretfunc:tcp_v6_connect", "retval == 0", "args->sk"),
+    ("accept", "kretfunc:inet_csk_accept", "retval != 0", "(struct sock *)retval"),
+    ("close", "kfunc:tcp_close", "args->sk->__sk_common.skc_dport != 0", "args->sk"),
+)
+BPFTRACE_SCRIPT = "".join(
+    f"{probe} /{condition}/ {{ $sk = {sock}; {BPFTRACE_EVENT.replace('TYPE', kind)} }}\n"
+    for kind, probe, condition, sock in BPFTRACE_PROBES
+)
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """One of them."""
+
+    name: str
+    command: tuple[str, ...]
+    # What stands in each event of a program, once; {} is the program's name.
+    mark: str = " {} "
+    # Reports nothing of these loads.
+    silent: bool = False
+    # What of the four events of a connection it reports at most.
+    reports: int = 4
+    # The kernels on which it works; none: all.
+    kernels: tuple[str, ...] = ()
+    # Compiles itself as it starts, for a minute: takes part in the first round only.
+    compiles: bool = False
+
+    @property
+    def is_netmon(self) -> bool:
+        return self.command[: len(NETMON)] == NETMON
+
+
+BASE_LINE = "nothing"
+REFERENCE = "tcptracer"
+IN_JSON = '"filename":"{}"'
+
+MONITORS = {
+    monitor.name: monitor
+    for monitor in (
+        Monitor(BASE_LINE, ("sleep", "infinity"), silent=True, reports=0),
+        Monitor("netmon", NETMON, mark=IN_JSON),
+        Monitor("netmon-reject", (*NETMON, "--dst-ip", "192.0.2.1"), mark=IN_JSON, silent=True, reports=0),
+        Monitor(REFERENCE, ("tcptracer",)),
+        Monitor("tcplife", ("tcplife",), reports=2),
+        Monitor("tcpconnect", ("tcpconnect",), reports=1),
+        Monitor("bpftrace", ("bpftrace", "-e", BPFTRACE_SCRIPT)),
+        Monitor("bcc-tcptracer", ("tcptracer-bpfcc",), kernels=("6.1",), compiles=True),
+    )
+}
+
+
+def names_for(kernel: str) -> tuple[str, ...]:
+    """Return those that work on a kernel."""
+    return tuple(name for name, monitor in MONITORS.items() if not monitor.kernels or kernel in monitor.kernels)

@@ -1,0 +1,57 @@
+"""The comparison as a picture: a chart of bars for each figure."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.sax.saxutils import escape
+
+from bench.figures import Figures
+from bench.monitors import BASE_LINE
+
+# (title, load, figure, digits, of the base line, too)
+CHARTS = (
+    ("connections/s, one pair of threads (more is better)", "pairs1", "rate", 0, True),
+    ("connections/s, short processes (more is better)", "short", "rate", 0, True),
+    ("events seen of 4 (more is better)", "pairs1", "events", 2, False),
+    ("probes: us a connection", "pairs1", "probe_us", 1, False),
+    ("the monitor's CPU: us a connection", "pairs1", "cpu_us", 1, False),
+    ("seconds to the first event", "start", "ready_s", 2, False),
+    ("PSS, MB", "end", "pss", 1, False),
+)
+WIDTH, LABEL, BAR, ROW, TITLE, GAP, MARGIN = 760, 130, 520, 18, 26, 12, 16
+OURS, OTHERS = "#2a6fbb", "#9aa5b1"
+
+
+def svg(result: dict[str, Any]) -> str:
+    """Return the picture."""
+    figures = Figures(result["samples"])
+    top = MARGIN
+    parts = []
+    for title, load, figure, digits, with_base_line in CHARTS:
+        bars = [
+            (name, value)
+            for name in result["plan"]["monitors"]
+            if (value := figures.median(name, load, figure)) is not None and (with_base_line or name != BASE_LINE)
+        ]
+        if bars:
+            parts += _chart(title, bars, digits, top)
+            top += TITLE + ROW * len(bars) + GAP
+    background = f'<rect width="{WIDTH}" height="{top}" fill="white"/>'
+    size = f'width="{WIDTH}" height="{top}" viewBox="0 0 {WIDTH} {top}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
+    return "\n".join([head, background, *parts, "</svg>"]) + "\n"
+
+
+def _chart(title: str, bars: list[tuple[str, float]], digits: int, top: int) -> list[str]:
+    most = max(value for _, value in bars) or 1
+    lines = [f'<text x="{MARGIN}" y="{top + 14}" font-weight="bold">{escape(title)}</text>']
+    for index, (name, value) in enumerate(bars):
+        y = top + TITLE + ROW * index
+        width = BAR * value / most
+        colour = OURS if name.startswith("netmon") else OTHERS
+        lines += [
+            f'<text x="{LABEL - 6}" y="{y + 11}" text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 5}" fill="{colour}"/>',
+            f'<text x="{LABEL + width + 5:.1f}" y="{y + 11}">{value:,.{digits}f}</text>',
+        ]
+    return lines

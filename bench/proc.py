@@ -1,0 +1,101 @@
+"""What the kernel tells of a monitor: its processor time, its memory, and its BPF programs' runs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+STATISTICS = PROC / "sys/kernel/bpf_stats_enabled"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def _stat(directory: Path) -> list[str]:
+    """Return the fields of /proc/PID/stat that follow the command: state is the first."""
+    return (directory / "stat").read_text().rpartition(")")[2].split()
+
+
+def session_of(leader: int) -> list[Path]:
+    """Return the /proc directories of the processes of a session."""
+    found = []
+    for directory in PROC.glob("[0-9]*"):
+        try:
+            if _stat(directory)[3] == str(leader):
+                found.append(directory)
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def cpu_seconds(leader: int) -> float:
+    """Return the processor time of a session, that of its processes' ended children included."""
+    return sum(sum(map(int, _stat(directory)[11:15])) for directory in session_of(leader)) / TICKS
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A session's memory, in MB."""
+
+    pss: float
+    rss: float
+    peak: float
+
+
+def memory(leader: int) -> Memory:
+    """Return what a session holds, and the most that it has held."""
+    totals = dict.fromkeys(("Pss", "Rss", "VmHWM"), 0)
+    for directory in session_of(leader):
+        text = (directory / "smaps_rollup").read_text() + (directory / "status").read_text()
+        for key in totals:
+            match = re.search(rf"^{key}:\s+(\d+) kB", text, re.MULTILINE)
+            totals[key] += int(match[1]) if match else 0
+    return Memory(*(total / 1024 for total in totals.values()))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What BPF programs have done while the statistics were on."""
+
+    nanoseconds: int
+    count: int
+
+    def __sub__(self, other: Runs) -> Runs:
+        return Runs(self.nanoseconds - other.nanoseconds, self.count - other.count)
+
+
+def count_runs(on: bool) -> None:
+    """Turn the statistics of BPF programs' runs on or off; they slow the programs down."""
+    STATISTICS.write_text(f"{on:d}")
+
+
+libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+
+
+def program_ids() -> set[int]:
+    """Return the ids of all BPF programs."""
+    ids = set()
+    current = ctypes.c_uint32(0)
+    while libbpf.bpf_prog_get_next_id(current, ctypes.byref(current)) == 0:
+        ids.add(current.value)
+    return ids
+
+
+def runs_of(programs: Iterable[int]) -> Runs:
+    """Return the sum over programs; those that are gone count nothing."""
+    total = Runs(0, 0)
+    for program in programs:
+        fd = libbpf.bpf_prog_get_fd_by_id(program)
+        if fd < 0:
+            continue
+        text = (PROC / f"self/fdinfo/{fd}").read_text()
+        os.close(fd)
+        nanoseconds, count = (int(re.findall(rf"^{key}:\s+(\d+)", text, re.MULTILINE)[0]) for key in KEYS)
+        total = Runs(total.nanoseconds + nanoseconds, total.count + count)
+    return total
+
+
+KEYS = ("run_time_ns", "run_cnt")

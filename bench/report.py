@@ -1,0 +1,175 @@
+"""The results as tables, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.figures import Figures, ratio
+from bench.loads import IDLE, LOADS, Load
+from bench.monitors import BASE_LINE, MONITORS, REFERENCE
+
+Row = Sequence[str]
+MISSING = ""
+
+
+def comparison(result: dict[str, Any]) -> str:
+    """Return the report of a comparison."""
+    plan = result["plan"]
+    figures = Figures(result["samples"])
+    sections = [
+        f"# netmon and its peers on Linux {result['kernel']}",
+        _circumstances(result),
+        *(_load_section(figures, plan, load) for load in LOADS.values() if plan["monitors"]),
+        *([_resources_section(figures, plan)] if plan["monitors"] else []),
+        *([_cidrs_section(figures)] if plan["cidrs"] else []),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _circumstances(result: dict[str, Any]) -> str:
+    plan = result["plan"]
+    return (
+        f"Linux {result['release']} in a guest with {result['cpus']} emulated CPUs, {result['date']}, netmon at "
+        f"`{result['commit']}`. One boot; medians of {plan['rounds']} rounds (bcc: one); everything is on loopback, so "
+        "that 4 events happen of each connection: its establish, its accept and two closes. "
+        f"x: as a multiple of {REFERENCE} (libbpf-tools, C). Probes are counted in runs of their own, since "
+        "counting slows them down. Rates compare within one table only."
+    )
+
+
+def _load_section(figures: Figures, plan: dict[str, Any], load: Load) -> str:
+    connections = plan["processes"] if load.program == "process_load" else plan["connections"]
+    header = (
+        *("monitor", "connections/s", "slow-down", "events of 4", "its CPU us", "x"),
+        *("its probes us", "x", "probe runs"),
+    )
+
+    def row(name: str) -> Row:
+        def get(figure: str, of: str = name) -> float | None:
+            return figures.median(of, load.name, figure)
+
+        watches = name != BASE_LINE
+        return (
+            name,
+            number(get("rate"), 0),
+            number(ratio(get("rate", BASE_LINE), get("rate")), 2),
+            *(_events(name, get("events")), number(get("cpu_us") if watches else None, 1)),
+            number(ratio(get("cpu_us"), get("cpu_us", REFERENCE)) if watches else None, 2),
+            number(get("probe_us") if watches else None, 1),
+            number(ratio(get("probe_us"), get("probe_us", REFERENCE)) if watches else None, 2),
+            number(get("probe_runs") if watches else None, 1),
+        )
+
+    title = f"## Load: {load.title}, {connections:,} connections\n\nThe columns in us are of one connection.\n\n"
+    return title + table(header, map_rows(row, plan["monitors"]))
+
+
+def _events(name: str, seen: float | None) -> str:
+    most = MONITORS[name].reports
+    if not most:
+        return MISSING
+    return number(seen, 2) + (f" (reports {most})" if most < 4 else "")
+
+
+def _resources_section(figures: Figures, plan: dict[str, Any]) -> str:
+    header = (
+        *("monitor", "first event after s", "x", "says ready after s", "PSS MB", "x"),
+        *(f"PSS MB, {plan['idle']:,} open", "peak RSS MB", "probes us of one that stays open", "lost, it says"),
+    )
+
+    def row(name: str) -> Row:
+        def get(load: str, figure: str, of: str = name) -> float | None:
+            return figures.median(of, load, figure)
+
+        return (
+            name,
+            number(get("start", "ready_s"), 2),
+            number(ratio(get("start", "ready_s"), get("start", "ready_s", REFERENCE)), 2),
+            number(get("start", "said_ready_s"), 2),
+            number(get("end", "pss"), 1),
+            number(ratio(get("end", "pss"), get("end", "pss", REFERENCE)), 1),
+            number(get(IDLE, "pss"), 1),
+            number(get("end", "peak"), 1),
+            number(get(IDLE, "probe_us"), 1),
+            number(get("end", "lost"), 0),
+        )
+
+    rows = map_rows(row, [name for name in plan["monitors"] if name != BASE_LINE])
+    return f"## Start, memory, {plan['idle']:,} connections that stay open for a while\n\n" + table(header, rows)
+
+
+def _cidrs_section(figures: Figures) -> str:
+    header = ("CIDRs", "ready after s", "connections/s", "its CPU us", "its probes us", "x", "PSS MB", "peak RSS MB")
+    loads = figures.loads("cidrs:")
+
+    def row(load: str) -> Row:
+        def get(figure: str, of: str = load) -> float | None:
+            return figures.median("netmon", of, figure)
+
+        return (
+            f"{int(load.partition(':')[2]):,}",
+            number(get("said_ready_s"), 2),
+            number(get("rate"), 0),
+            number(get("cpu_us"), 1),
+            number(get("probe_us"), 2),
+            number(ratio(get("probe_us"), get("probe_us", loads[0])), 2),
+            number(get("pss"), 1),
+            number(get("peak"), 1),
+        )
+
+    text = (
+        "## netmon with a filter of many CIDRs\n\n"
+        "Outgoing connections only (2 events of each), to an address in one of the CIDRs of "
+        "`egress.ipv4_filter.dst_ip`; the others are from all over the address space. x: as a multiple of the first "
+        "row.\n\n"
+    )
+    return text + table(header, map_rows(row, loads))
+
+
+def long_run(result: dict[str, Any]) -> str:
+    """Return the report of a long run."""
+    figures = Figures(result["samples"])
+
+    def row(load: str, what: str) -> Row:
+        values = [figures.values("netmon", load, figure) for figure in ("made", "rate", "pss")]
+        made, rates, pss = values
+        return (
+            what,
+            number(max(made), 0),
+            number(figures.median("netmon", load, "rate"), 0) if rates else MISSING,
+            *(number(value, 1) for value in (pss[0], min(pss), max(pss), pss[-1])),
+        )
+
+    def account(load: str, what: str) -> Row:
+        names = ("happened", "written", "lost", "missed", "rate", "pss")
+        return (what, *(number(figures.median("netmon", load, name), 0) for name in names))
+
+    memory_header = ("load", "connections", "connections/s", "PSS MB first", "least", "most", "last")
+    memory = [row(load.name, load.title) for load in (LOADS["pairs1"], LOADS["short"])]
+    account_header = ("run", "events that happened", "written", "lost", "missed at most", "connections/s", "PSS MB")
+    accounts = [
+        account("flood", f"{result['plan']['flood']:,} connections, two pairs of threads, full speed"),
+        account("long", "all of the above"),
+    ]
+    return (
+        f"# netmon running for long on Linux {result['kernel']}\n\n"
+        f"Linux {result['release']} in a guest with {result['cpus']} emulated CPUs, {result['date']}, netmon at "
+        f"`{result['commit']}`, default settings. PSS after each of {len(figures.values('netmon', 'pairs1', 'pss'))} "
+        f"equal parts of a load.\n\n{table(memory_header, memory)}\n\n{table(account_header, accounts)}\n"
+    )
+
+
+def map_rows(row: Callable[[str], Row], names: Sequence[str]) -> list[Row]:
+    return [row(name) for name in names]
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a figure as text; nothing when there is none."""
+    return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def table(header: Row, rows: Sequence[Row]) -> str:
+    """Return a Markdown table, its first column of text, the others of numbers."""
+    lines = [header, ("---", *("---:",) * (len(header) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
