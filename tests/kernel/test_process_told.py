@@ -75,7 +75,7 @@ def test_a_descriptor_passed_to_another_process(netmon: Netmon, listener: socket
     child = os.fork()
     if child == 0:
         _, fds, _, _ = socket.recv_fds(theirs, 1, 1)
-        ours.send(b"x")
+        theirs.send(b"x")
         theirs.recv(1)
         os.close(fds[0])
         os._exit(0)
@@ -83,7 +83,7 @@ def test_a_descriptor_passed_to_another_process(netmon: Netmon, listener: socket
         connection = socket.create_connection(listener.getsockname())
         cookie = cookie_of(connection)
         socket.send_fds(ours, [b"x"], [connection.fileno()])
-        theirs.recv(1)
+        ours.recv(1)
         connection.close()
         ours.send(b"x")
         os.waitpid(child, 0)
