@@ -180,6 +180,8 @@ def project_overlay(files: dict[str, bytes], image: Path) -> None:
     (root / "init").chmod(0o755)
     shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
     shutil.copytree(BUILD / "programs", target / "bin")
+    if (wheel := BUILD / "wheel").exists():  # only tests need it
+        shutil.copytree(wheel, target / "wheel")
     shutil.copy(PROJECT / "pyproject.toml", target)
     for name, data in files.items():
         (target / name).write_bytes(data)
