@@ -66,11 +66,12 @@ class LossReporter:
             return []
         self._idle = True
         self._next = now + LOSS_INTERVAL
-        before, self._told = self._told, self._probes.read_losses(self._count_unknown())
-        # What was thought to be missed may turn out not to be: another program of the hook did run.
-        lost = {name: max(0, getattr(self._told, name) - getattr(before, name)) for name in LOST_REASONS}
-        if not any(lost.values()):
+        losses = self._probes.read_losses(self._count_unknown())
+        if losses.events <= self._told.events:  # what may have been missed alone mostly was not
             return []
+        # What was thought to be missed may turn out not to be: another program of the hook did run.
+        lost = {name: max(0, getattr(losses, name) - getattr(self._told, name)) for name in LOST_REASONS}
+        self._told = losses
         counts = {"count": sum(lost.values()) - lost["missed"], **lost}
         timestamp = format_timestamp(self._clock.event_time(_now()))
         return [{"type": "LostEvents", "lost_events": counts, "timestamp": timestamp}]
