@@ -7,6 +7,7 @@
     python3 build.py bench [OPTIONS]            netmon beside its peers; try --quick, --native, --help
     python3 build.py compile                    the BPF object and the layout generated from it
     python3 build.py check                      types, lint, format
+    python3 build.py wheel [--target TARGET]    wheels and the sdist, into dist/
     python3 build.py clean                      remove what was built in the tree
 
 On Debian the system's packages are installed by apt (as root), Python's go into .venv; downloads are kept in
@@ -144,6 +145,19 @@ def compile_programs() -> None:
         once(program, [source, *CLANG], work)
 
 
+def unpack_wheel() -> None:
+    """Lay out this platform's wheel as pip would, for the tests in guests."""
+    wheel = BUILD / "wheel"
+    sources = [path for name in ("pack", "src/netmon") for path in sorted((ROOT / name).rglob("*")) if path.is_file()]
+
+    def work() -> None:
+        command = f"from pack import wheel; wheel.unpack({str(wheel)!r})"
+        run([PYTHON, "-c", command])
+
+    inputs = [path for path in sources if path.suffix != ".pyc"]
+    once(wheel, [*inputs, ROOT / "pyproject.toml"], work)
+
+
 def set_up() -> None:
     """Do all that is needed before anything of netmon runs."""
     install_system_packages()
@@ -172,6 +186,7 @@ def command_check(_arguments: Sequence[str]) -> None:
 def command_test(arguments: Sequence[str]) -> None:
     set_up()
     check()
+    unpack_wheel()
     os.chdir(ROOT)
     os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
 
@@ -202,8 +217,14 @@ def command_bench(arguments: Sequence[str]) -> None:
     os.execv(PYTHON, [str(PYTHON), "-m", "bench", *arguments])
 
 
+def command_wheel(arguments: Sequence[str]) -> None:
+    set_up()
+    os.chdir(ROOT)
+    os.execv(PYTHON, [str(PYTHON), "-m", "pack.wheel", *arguments])
+
+
 def command_clean(_arguments: Sequence[str]) -> None:
-    for directory in (BUILD, VENV):
+    for directory in (BUILD, VENV, ROOT / "dist", ROOT / "third_party"):
         shutil.rmtree(directory, ignore_errors=True)
     BPF_OBJECT.unlink(missing_ok=True)
 
@@ -215,6 +236,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "bench": command_bench,
     "compile": command_compile,
     "check": command_check,
+    "wheel": command_wheel,
     "clean": command_clean,
 }
 

@@ -94,7 +94,7 @@ def _check_btf() -> Need:
 
 def _check_libbpf() -> Need:
     try:
-        return Need("libbpf", True, f"version {libbpf.version()}")
+        return Need("libbpf", True, libbpf.description())
     except NetmonError as error:
         return Need("libbpf", False, "not usable", str(error))
 

@@ -1,6 +1,6 @@
 """libbpf's C functions, declared by hand: the only place that names them, or C's types.
 
-Loaded when first needed: from the path in NETMON_LIBBPF, or as the system's libbpf.so.1.
+Loaded when first needed: the one that NETMON_LIBBPF names, the one that came with netmon, or the system's.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from netmon.errors import BpfError, LibbpfError, VerifierError
 
 SONAME = "libbpf.so.1"
+SYSTEM = "system"  # in NETMON_LIBBPF: not the one that came with netmon
+BUNDLED = Path(__file__).with_name("libbpf-netmon.so")
 MINIMUM_VERSION = (1, 1)
 
 LIBBPF_WARN = 0
@@ -206,10 +209,21 @@ def _capture() -> Iterator[list[str]]:
         _captured.lines = outer
 
 
+def chosen() -> tuple[str, str]:
+    """Return what to load, and in words whose it is."""
+    path = os.environ.get("NETMON_LIBBPF")
+    if path and path != SYSTEM:
+        return path, f"{path}, as NETMON_LIBBPF says"
+    # Only the wheels made for a platform bring one.
+    if not path and BUNDLED.exists():
+        return str(BUNDLED), "bundled with netmon"
+    return SONAME, f"the system's {SONAME}"
+
+
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
     """Return libbpf, its functions declared. Raises LibbpfError when it is missing or too old."""
-    path = os.environ.get("NETMON_LIBBPF", SONAME)
+    path, _ = chosen()
     try:
         dll = ctypes.CDLL(path, use_errno=True)
         if _version(dll) < MINIMUM_VERSION:
@@ -233,6 +247,11 @@ def _version(dll: ctypes.CDLL) -> tuple[int, int]:
 def version() -> str:
     """Return libbpf's version, such as "1.1"."""
     return ".".join(map(str, _version(library())))
+
+
+def description() -> str:
+    """Return libbpf's version, and whose it is."""
+    return f"version {version()}, {chosen()[1]}"
 
 
 def _print(level: int, template: bytes, arguments: int) -> int:

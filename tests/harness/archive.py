@@ -77,11 +77,12 @@ def _host_network_options() -> str:
 
 
 class Archive:
-    """One Debian suite with its backports. To be used with the cache locked."""
+    """One Debian suite, with its backports; or its sources alone. To be used with the cache locked."""
 
-    def __init__(self, suite: str) -> None:
+    def __init__(self, suite: str, *, sources: bool = False) -> None:
         self.suite = suite
-        self.directory = CACHE / "apt" / suite
+        self.directory = CACHE / "apt" / (f"{suite}-sources" if sources else suite)
+        self._lines = [("deb-src", suite)] if sources else [("deb", suite), ("deb", f"{suite}-backports")]
         self._stamp = self.directory / "updated"
         self._config = self.directory / "apt.conf"
 
@@ -90,10 +91,7 @@ class Archive:
             (self.directory / part).mkdir(parents=True, exist_ok=True)
         sources = self.directory / "sources.list"
         sources.write_text(
-            "".join(
-                f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n"
-                for suite in (self.suite, f"{self.suite}-backports")
-            )
+            "".join(f"{kind} [signed-by={KEYRING}] {mirror()} {suite} main\n" for kind, suite in self._lines)
         )
         options = {
             "Dir::State": self.directory / "state",
@@ -176,6 +174,17 @@ class Archive:
         self._update()
         self._apt("apt-get", "download", "-q", *packages, cwd=directory)
         return list(directory.glob("*.deb"))
+
+    def source_file(self, package: str, name: str) -> Path:
+        """Return a file of a source package, downloaded anew. Who uses it checks what it holds."""
+        self._update()
+        try:
+            self._apt("apt-get", "source", "--download-only", "-q", package)
+        except ArchiveError:
+            # The revision's other files may be gone; a release's own archive stays the same over its revisions.
+            if not (self.directory / name).exists():
+                raise
+        return self.directory / name
 
     def kernel(self, line: KernelLine) -> Path:
         """Return the kernel image (vmlinuz) of a line's newest revision, or of a cached one when that is out of reach.

@@ -220,6 +220,8 @@ def project_overlay(files: dict[str, bytes], image: Path) -> None:
     shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
     shutil.copytree(PROJECT / "bench", target / "bench", ignore=shutil.ignore_patterns("__pycache__", "results"))
     shutil.copytree(BUILD / "programs", target / "bin")
+    if (wheel := BUILD / "wheel").exists():  # only tests need it
+        shutil.copytree(wheel, target / "wheel")
     shutil.copy(PROJECT / "pyproject.toml", target)
     for name, data in files.items():
         (target / name).write_bytes(data)
