@@ -85,16 +85,26 @@ static __always_inline __u64 read_known(const struct process *process, __u64 id,
 	return differs || *(volatile __u64 *)&process->id != id ? 0 : id;
 }
 
-/* Sends scratch->record with its strings. False when the ring buffer is full. */
-static __always_inline bool send_record(struct scratch *scratch, __u32 slot, struct task_struct *task,
-					struct mm_struct *mm)
+/*
+ * What describes a process is global functions of scalars: the verifier goes through each once, not once for each state
+ * that a caller may be in. They find the record in the scratch slot.
+ */
+
+/* Sends the record with its strings. 0 when the ring buffer is full. */
+__noinline int send_record(__u32 slot, bool has_image)
 {
-	struct process_record *record = &scratch->record;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mm_struct *mm = task->mm;
+	struct process_record *record;
 	__u32 cgroup, path = 0, args = 0;
 	__u64 size;
 
+	if (!scratch)
+		return 0;
+	record = &scratch->record;
 	cgroup = read_cgroup(scratch, slot, task);
-	if (mm) {
+	if (has_image && mm) {
 		path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
 		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
 				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
@@ -109,7 +119,7 @@ static __always_inline bool send_record(struct scratch *scratch, __u32 slot, str
 		__sync_fetch_and_add(&losses.args_incomplete, 1);
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
-		return false;
+		return 0;
 	return !bpf_ringbuf_output(&events, record, size, 0);
 }
 
@@ -129,15 +139,34 @@ static __always_inline void start_record(struct process_record *record, struct t
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
 }
 
-static __always_inline bool passes_process_filter(__u32 set, struct scratch *scratch, struct mm_struct *mm)
+/* Reads the executable's path and what its exec was like. 0 when the process has given up its image. */
+__noinline int read_image(__u32 slot)
 {
-	__u8 mode = settings[set].process_filter.mode;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mm_struct *mm = task->mm;
+	struct file *exe;
+
+	exe = mm ? mm->exe_file : NULL;
+	if (!scratch || !mm || !exe)
+		return 0;
+	read_path(scratch, slot, task, exe);
+	read_secureexec(scratch, slot, task, mm, exe);
+	return 1;
+}
+
+__noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	__u8 mode;
 	bool match;
 
-	if (mode == FILTER_OFF)
-		return true;
+	set &= FILTER_SETS - 1;
+	mode = settings[set].process_filter.mode;
+	if (!scratch || mode == FILTER_OFF)
+		return 1;
 	match = matches_ids(set, &scratch->record.credentials) &&
-		(!filters_binary(set) || (mm && matches_binary(set, scratch)));
+		(!filters_binary(set) || (has_image && matches_binary(set, scratch)));
 	return match == (mode == FILTER_ALLOW);
 }
 
@@ -148,25 +177,19 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct task_struct *leader = task->group_leader;
-	struct mm_struct *mm = task->mm;
-	bool passes, wanted;
-	struct file *exe;
+	bool has_image, passes, wanted;
 
 	if (!scratch)
 		return LOST;
 	start_record(&scratch->record, task, leader, credentials);
-	exe = mm ? mm->exe_file : NULL;
-	if (exe) {
-		read_path(scratch, slot, task, exe);
-		read_secureexec(scratch, slot, task, mm, exe);
-	} else {
-		mm = NULL;
+	has_image = read_image(slot);
+	if (!has_image) {
 		scratch->record.flags |= PROCESS_NO_IMAGE;
 		scratch->record.image_of = image_of;
 	}
-	passes = passes_process_filter(set_of(generation), scratch, mm);
+	passes = passes_process_filter(slot, set_of(generation), has_image);
 	wanted = passes || !judge;
-	if (wanted && !send_record(scratch, slot, task, mm))
+	if (wanted && !send_record(slot, has_image))
 		return LOST;
 	/* Threads may come here at once: one of them writes. */
 	if (process && known_id != LOST && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
