@@ -45,7 +45,8 @@ static __always_inline __u64 difference(const struct process *process, struct ta
 {
 	const struct credentials *known = &process->credentials;
 
-	return (process->generation ^ generation) | (process->exec_id ^ leader->self_exec_id) | (process->cgroup_id ^ bpf_get_current_cgroup_id()) |
+	return (process->generation ^ generation) | (process->exec_id ^ leader->self_exec_id) |
+	       (process->cgroup_id ^ bpf_get_current_cgroup_id()) |
 	       (process->ppid ^ (__u32)leader->real_parent->tgid) | (known->uid ^ credentials->uid) |
 	       (known->euid ^ credentials->euid) | (known->gid ^ credentials->gid) |
 	       (known->egid ^ credentials->egid) | (known->auid ^ credentials->auid) |

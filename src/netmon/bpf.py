@@ -120,17 +120,6 @@ class Map:
         if fd >= 0:
             os.close(fd)
 
-    def __enter__(self) -> Map:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def _slices(buffer: ctypes.Array[ctypes.c_char], size: int, indices: range) -> Iterator[bytes]:
     data = buffer.raw[: size * len(indices)]

@@ -10,12 +10,17 @@ STEP_NS = 1_000_000
 MAX_STEPS = 1000
 
 
+def boot_time_ns() -> int:
+    """Return CLOCK_BOOTTIME, the clock of the kernel's records, in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def _measure_offset() -> int:
     """Return CLOCK_REALTIME - CLOCK_BOOTTIME in nanoseconds, from the quickest of three readings."""
     readings = []
     for _ in range(3):
         before = time.clock_gettime_ns(time.CLOCK_REALTIME)
-        boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        boot = boot_time_ns()
         after = time.clock_gettime_ns(time.CLOCK_REALTIME)
         readings.append((after - before, (before + after) // 2 - boot))
     return min(readings)[1]
@@ -39,7 +44,7 @@ class Clock:
         offset = _measure_offset()
         if abs(offset - self._offset) >= STEP_NS:
             self._offset = offset
-            self._since.append(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            self._since.append(boot_time_ns())
             self._offsets.append(offset)
             # A clock that is set again and again must not fill the memory.
             del self._since[1:-MAX_STEPS], self._offsets[1:-MAX_STEPS]

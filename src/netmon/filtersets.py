@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from netmon import layout
 from netmon.bpf import BpfObject, Map, put_map, update_map
 from netmon.filters import CompiledFilters
@@ -32,16 +34,17 @@ class FilterSets:
         return filters.settings + bytes(layout.SETTINGS.size * (SETS - 1))
 
     def fill(self, filters: CompiledFilters, generation: int = 0) -> None:
-        """Fill the maps of a generation's set. Raises BpfError."""
+        """Fill the maps of a generation's set, which is empty. Raises BpfError."""
         for name, kind in self._kinds.items():
-            keys = getattr(filters, name)
-            outer = self._bpf.map_fd(name)
-            if not keys:
-                put_map(outer, generation % SETS, None)
-                continue
-            with Map(kind, name, len(keys)) as inner:
-                update_map(inner.fd, keys, b"\1")
-                put_map(outer, generation % SETS, inner)
+            if keys := getattr(filters, name):
+                with closing(Map(kind, name, len(keys))) as inner:
+                    update_map(inner.fd, keys, b"\1")
+                    put_map(self._bpf.map_fd(name), generation % SETS, inner)
+
+    def _empty(self, generation: int) -> None:
+        """Take out the maps of a generation's set: their memory is the kernel's again when no program uses them."""
+        for name in FILTER_MAPS:
+            put_map(self._bpf.map_fd(name), generation % SETS, None)
 
     def swap(self, filters: CompiledFilters, settings: memoryview, control: memoryview) -> None:
         """Fill the idle set, then have it judge; connections judged before keep their verdicts.
@@ -52,9 +55,8 @@ class FilterSets:
         new = old + 1
         size = layout.SETTINGS.size
         settings[new % SETS * size : (new % SETS + 1) * size] = filters.settings
-        # Its system calls are the barrier between the settings and the generation.
+        # Of what a swap that failed has left. The system calls are the barrier between the settings and the generation.
+        self._empty(new)
         self.fill(filters, new)
         control[GENERATION] = new
-        # Its memory is the kernel's again when no program uses it.
-        for name in FILTER_MAPS:
-            put_map(self._bpf.map_fd(name), old % SETS, None)
+        self._empty(old)

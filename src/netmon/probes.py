@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,7 +186,7 @@ class Probes:
         """Return the flows since the last time, struct flow_key and struct flow, complete; and begin anew."""
         taken = self._replace_flows()
         assert taken is not None, "not in aggregate mode"
-        with taken:
+        with closing(taken):
             return list(taken.items())
 
     def _replace_flows(self) -> Map | None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from netmon.clock import Clock
+from netmon.clock import Clock, boot_time_ns
 from netmon.flows import merge, summarize, unpack_flow
 from netmon.layout import Flow, FlowKey
 from netmon.probes import Losses, Probes
@@ -37,10 +37,6 @@ class Reporter(Protocol):
 
     def collect(self, drained: bool, ending: bool) -> list[Report]:
         """Return what is to be reported now. drained: all records written before prepare() were decoded."""
-
-
-def _now() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class LossReporter:
@@ -73,7 +69,7 @@ class LossReporter:
         lost = {name: max(0, getattr(losses, name) - getattr(self._told, name)) for name in LOST_REASONS}
         self._told = losses
         counts = {"count": sum(lost.values()) - lost["missed"], **lost}
-        timestamp = format_timestamp(self._clock.event_time(_now()))
+        timestamp = format_timestamp(self._clock.event_time(boot_time_ns()))
         return [{"type": "LostEvents", "lost_events": counts, "timestamp": timestamp}]
 
 
@@ -91,7 +87,7 @@ class FlowReporter:
         self.unknown_process = 0  # events in flows whose process was never described
 
     def _begin(self) -> None:
-        self._started_ns = _now()
+        self._started_ns = boot_time_ns()
         self._started = time.monotonic()
 
     def seconds_left(self) -> float | None:
@@ -100,7 +96,7 @@ class FlowReporter:
     def prepare(self, ending: bool) -> None:
         """Take the flows before the ring buffer is read: it has the records of all their processes."""
         if self._taken is None and (ending or self._is_over()):
-            self._start_ns, self._end_ns = self._started_ns, _now()
+            self._start_ns, self._end_ns = self._started_ns, boot_time_ns()
             self._taken = self._probes.take_flows()
             self._begin()
 
