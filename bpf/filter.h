@@ -65,11 +65,9 @@ static __always_inline bool passes_ipv6_filter(__u32 set, enum direction directi
 
 static __always_inline bool passes_ip_filter(__u32 set, enum direction direction, enum family family, struct sock *sk)
 {
-	struct sock_common *common = &sk->__sk_common;
-
 	if (family == FAMILY_IPV4)
-		return passes_ipv4_filter(set, direction, common->skc_rcv_saddr, common->skc_daddr);
-	return passes_ipv6_filter(set, direction, &common->skc_v6_rcv_saddr, &common->skc_v6_daddr);
+		return passes_ipv4_filter(set, direction, sk->__sk_common.skc_rcv_saddr, sk->__sk_common.skc_daddr);
+	return passes_ipv6_filter(set, direction, &sk->__sk_common.skc_v6_rcv_saddr, &sk->__sk_common.skc_v6_daddr);
 }
 
 static __always_inline bool has_id(__u32 set, enum id_kind kind, __u32 id)

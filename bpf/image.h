@@ -141,7 +141,7 @@ static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot,
 					    struct mm_struct *mm, struct file *exe)
 {
 	__u16 mode = BPF_CORE_READ(exe, f_inode, i_mode);
-	const struct cred *cred = task->cred;
+	const struct cred *cred = BPF_CORE_READ(task, cred);
 	__u64 ambient = 0;
 	__u32 how = 0;
 
@@ -204,7 +204,7 @@ static __always_inline __u32 read_cgroup(struct scratch *scratch, __u32 slot, st
 /* Appends argv, as it stands in the process's memory, at offset in strings. Returns its length. */
 static __always_inline __u32 read_args(struct scratch *scratch, __u32 offset, struct mm_struct *mm)
 {
-	__u64 start = mm->arg_start, length = mm->arg_end - start;
+	__u64 start = BPF_CORE_READ(mm, arg_start), length = BPF_CORE_READ(mm, arg_end) - start;
 
 	if (length > ARGS_SIZE) {
 		length = ARGS_SIZE;

@@ -24,17 +24,15 @@ static __always_inline __u16 local_port(struct sock *sk)
 
 static __always_inline void read_ends(union event *event, struct sock *sk, enum family family)
 {
-	struct sock_common *common = &sk->__sk_common;
-
 	event->head.family = family;
 	event->head.sport = local_port(sk);
-	event->head.dport = bpf_ntohs(common->skc_dport);
+	event->head.dport = bpf_ntohs(sk->__sk_common.skc_dport);
 	if (family == FAMILY_IPV4) {
-		copy_ipv4(event->ipv4.saddr, common->skc_rcv_saddr);
-		copy_ipv4(event->ipv4.daddr, common->skc_daddr);
+		copy_ipv4(event->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
+		copy_ipv4(event->ipv4.daddr, sk->__sk_common.skc_daddr);
 	} else {
-		copy_ipv6(event->ipv6.saddr, &common->skc_v6_rcv_saddr);
-		copy_ipv6(event->ipv6.daddr, &common->skc_v6_daddr);
+		copy_ipv6(event->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
+		copy_ipv6(event->ipv6.daddr, &sk->__sk_common.skc_v6_daddr);
 	}
 }
 
@@ -94,7 +92,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	event->head.tid = task->pid;
 	event->head.cookie = bpf_get_socket_cookie(sk);
 	read_ends(event, sk, family);
-	connection->opener_exec_id = task->group_leader->self_exec_id;
+	connection->opener_exec_id = task->self_exec_id;
 	connection->reported_by = program;
 	connection->direction = direction;
 	/* An opening that is lost is counted; the close is reported all the same. */
@@ -117,18 +115,19 @@ static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *a
 	__u64 generation = control.generation;
 	struct flow_key key = {};
 	struct sockaddr_in *asked = (void *)address;
-	__be32 daddr;
+	struct in_addr *daddr = (void *)key.peer;
+	__be16 port;
 
 	/* With no connection to mark, the spare would count it again. */
 	if (!options.aggregate || program == PROGRAM_SPARE)
 		return 0;
-	daddr = BPF_CORE_READ(asked, sin_addr.s_addr);
-	if (!passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, sk->__sk_common.skc_rcv_saddr, daddr))
+	bpf_probe_read_kernel(daddr, sizeof(*daddr), &asked->sin_addr);
+	if (!passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, sk->__sk_common.skc_rcv_saddr, daddr->s_addr))
 		return 0;
 	key.family = FAMILY_IPV4;
 	key.direction = DIRECTION_EGRESS;
-	copy_ipv4(key.peer, daddr);
-	key.port = bpf_ntohs(BPF_CORE_READ(asked, sin_port));
+	bpf_probe_read_kernel(&port, sizeof(port), &asked->sin_port);
+	key.port = bpf_ntohs(port);
 	add_failure(&key, identify(SLOT_TCP_V4_CONNECT, generation, true, 0, 0));
 	return 0;
 }
@@ -138,18 +137,19 @@ static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *a
 	__u64 generation = control.generation;
 	struct flow_key key = {};
 	struct sockaddr_in6 *asked = (void *)address;
-	struct in6_addr daddr;
+	struct in6_addr *daddr = (void *)key.peer;
+	__be16 port;
 
 	if (!options.aggregate || program == PROGRAM_SPARE)
 		return 0;
-	bpf_core_read(&daddr, sizeof(daddr), &asked->sin6_addr);
-	if (is_mapped(&daddr) ||
-	    !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS, &sk->__sk_common.skc_v6_rcv_saddr, &daddr))
+	bpf_probe_read_kernel(daddr, sizeof(*daddr), &asked->sin6_addr);
+	if (is_mapped(daddr) ||
+	    !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS, &sk->__sk_common.skc_v6_rcv_saddr, daddr))
 		return 0;
 	key.family = FAMILY_IPV6;
 	key.direction = DIRECTION_EGRESS;
-	copy_ipv6(key.peer, &daddr);
-	key.port = bpf_ntohs(BPF_CORE_READ(asked, sin6_port));
+	bpf_probe_read_kernel(&port, sizeof(port), &asked->sin6_port);
+	key.port = bpf_ntohs(port);
 	add_failure(&key, identify(SLOT_TCP_V6_CONNECT, generation, true, 0, 0));
 	return 0;
 }
@@ -169,6 +169,22 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 	if (is_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
+}
+
+/* In assembler, or clang would make one load of two with an address that depends, which the verifier refuses. */
+#define WORD_OF(ctx, index)                                                                        \
+	({                                                                                         \
+		void *word;                                                                        \
+		asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(word) : "r"(ctx), "i"((index) * 8));  \
+		word;                                                                              \
+	})
+
+/* What inet_csk_accept returned stands behind its arguments. The verifier passes over what the options rule out. */
+static __always_inline struct sock *accepted_socket(__u64 *ctx)
+{
+	if (options.accept_arguments == 2)
+		return WORD_OF(ctx, 2);
+	return WORD_OF(ctx, 4);
 }
 
 static __always_inline int report_accept(struct sock *sk, enum program program)
@@ -253,30 +269,16 @@ int BPF_PROG(tcp_v6_connect_spare, struct sock *sk, struct sockaddr *address, in
 	return report_v6_connect(sk, address, ret, PROGRAM_SPARE);
 }
 
-/* User space loads those of inet_csk_accept that fit the kernel. */
 SEC("fexit/inet_csk_accept")
-int BPF_PROG(inet_csk_accept_exit, struct sock *listener, struct proto_accept_arg *arg, struct sock *sk)
+int inet_csk_accept_exit(__u64 *ctx)
 {
-	return report_accept(sk, PROGRAM_MAIN);
+	return report_accept(accepted_socket(ctx), PROGRAM_MAIN);
 }
 
 SEC("fexit/inet_csk_accept")
-int BPF_PROG(inet_csk_accept_spare, struct sock *listener, struct proto_accept_arg *arg, struct sock *sk)
+int inet_csk_accept_spare(__u64 *ctx)
 {
-	return report_accept(sk, PROGRAM_SPARE);
-}
-
-/* Up to 6.9; changed by commit 92ef0fd55ac8. */
-SEC("fexit/inet_csk_accept")
-int BPF_PROG(inet_csk_accept_v6_9_exit, struct sock *listener, int flags, int *err, bool kern, struct sock *sk)
-{
-	return report_accept(sk, PROGRAM_MAIN);
-}
-
-SEC("fexit/inet_csk_accept")
-int BPF_PROG(inet_csk_accept_v6_9_spare, struct sock *listener, int flags, int *err, bool kern, struct sock *sk)
-{
-	return report_accept(sk, PROGRAM_SPARE);
+	return report_accept(accepted_socket(ctx), PROGRAM_SPARE);
 }
 
 SEC("fentry/tcp_close")

@@ -14,45 +14,47 @@ enum {
 #define REJECTED 0ULL
 #define LOST (~0ULL)
 
-#define CAPABILITIES(cred, set)                                                                    \
-	(bpf_core_field_exists((cred)->set.val) ?                                                  \
-		 (cred)->set.val :                                                                 \
-		 (__u64)((const struct cred___v6_1 *)(cred))->set.cap[1] << 32 |                   \
-			 ((const struct cred___v6_1 *)(cred))->set.cap[0])
+#define CAPABILITIES(set) (*(const __u64 *)&(set))
 
-/*
- * Compared by value: the address of a freed cred may come back with other credentials in it.
- * The current thread's own, which glibc keeps alike in all threads, but the kernel does not.
- */
-static __always_inline void read_credentials(struct credentials *credentials, struct task_struct *task)
+static __always_inline __u32 auid_of(struct task_struct *task)
 {
-	const struct cred *cred = task->cred;
-
-	credentials->uid = cred->uid.val;
-	credentials->euid = cred->euid.val;
-	credentials->gid = cred->gid.val;
-	credentials->egid = cred->egid.val;
-	credentials->auid = bpf_core_field_exists(task->loginuid) ? task->loginuid.val : NO_AUID;
-	credentials->reserved_credentials = 0;
-	credentials->cap_inheritable = CAPABILITIES(cred, cap_inheritable);
-	credentials->cap_permitted = CAPABILITIES(cred, cap_permitted);
-	credentials->cap_effective = CAPABILITIES(cred, cap_effective);
+	return bpf_core_field_exists(task->loginuid) ? task->loginuid.val : NO_AUID;
 }
 
-/* 0 when the process is still the one that was described. Not a bool: see read_known(). */
-static __always_inline __u64 difference(const struct process *process, struct task_struct *leader,
-					const struct credentials *credentials, __u64 generation)
+static __always_inline void copy_credentials(struct credentials *to, const struct cred *cred, __u32 auid)
 {
-	const struct credentials *known = &process->credentials;
+	to->uid = cred->uid.val;
+	to->euid = cred->euid.val;
+	to->gid = cred->gid.val;
+	to->egid = cred->egid.val;
+	to->auid = auid;
+	to->reserved_credentials = 0;
+	to->cap_inheritable = CAPABILITIES(cred->cap_inheritable);
+	to->cap_permitted = CAPABILITIES(cred->cap_permitted);
+	to->cap_effective = CAPABILITIES(cred->cap_effective);
+}
 
-	return (process->generation ^ generation) | (process->exec_id ^ leader->self_exec_id) |
+/* Compared by value: the address of a freed cred may come back with other credentials in it. */
+static __always_inline __u64 credentials_differ(const struct credentials *known, const struct cred *cred, __u32 auid)
+{
+	return (known->uid ^ cred->uid.val) | (known->euid ^ cred->euid.val) | (known->gid ^ cred->gid.val) |
+	       (known->egid ^ cred->egid.val) | (known->auid ^ auid) |
+	       (known->cap_inheritable ^ CAPABILITIES(cred->cap_inheritable)) |
+	       (known->cap_permitted ^ CAPABILITIES(cred->cap_permitted)) |
+	       (known->cap_effective ^ CAPABILITIES(cred->cap_effective));
+}
+
+/*
+ * 0 when the process is still the one that was described. Not a bool: see read_known(). What all threads of a process
+ * have alike is the current thread's; so are the credentials, which glibc keeps alike, but the kernel does not.
+ */
+static __always_inline __u64 difference(const struct process *process, struct task_struct *task,
+					const struct cred *cred, __u64 generation)
+{
+	return (process->generation ^ generation) | (process->exec_id ^ task->self_exec_id) |
 	       (process->cgroup_id ^ bpf_get_current_cgroup_id()) |
-	       (process->ppid ^ (__u32)leader->real_parent->tgid) | (known->uid ^ credentials->uid) |
-	       (known->euid ^ credentials->euid) | (known->gid ^ credentials->gid) |
-	       (known->egid ^ credentials->egid) | (known->auid ^ credentials->auid) |
-	       (known->cap_inheritable ^ credentials->cap_inheritable) |
-	       (known->cap_permitted ^ credentials->cap_permitted) |
-	       (known->cap_effective ^ credentials->cap_effective);
+	       (process->ppid ^ (__u32)task->real_parent->tgid) |
+	       credentials_differ(&process->credentials, cred, auid_of(task));
 }
 
 /*
@@ -70,16 +72,15 @@ static __always_inline __u64 difference(const struct process *process, struct ta
  * The id under which the process is known, with the process filter's verdict; 0 when it must be described (again). What
  * is read between two readings of the same id belongs to it: a thread that describes writes LOST there before anything.
  */
-static __always_inline __u64 read_known(const struct process *process, __u64 id, struct task_struct *leader,
-					const struct credentials *credentials, __u64 generation, bool *passes,
-					bool *described)
+static __always_inline __u64 read_known(const struct process *process, __u64 id, struct task_struct *task,
+					const struct cred *cred, __u64 generation, bool *passes, bool *described)
 {
 	__u64 differs;
 
 	if (!id || id == LOST || id < control.oldest_process_id)
 		return 0;
 	process = AFTER(id, process);
-	differs = difference(process, leader, credentials, generation);
+	differs = difference(process, task, cred, generation);
 	*passes = process->passes;
 	*described = process->described;
 	process = AFTER(differs | *passes | *described, process);
@@ -96,7 +97,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct mm_struct *mm = task->mm;
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct process_record *record;
 	__u32 cgroup, path = 0, args = 0;
 	__u64 size;
@@ -125,16 +126,18 @@ __noinline int send_record(__u32 slot, bool has_image)
 }
 
 static __always_inline void start_record(struct process_record *record, struct task_struct *task,
-					 struct task_struct *leader, const struct credentials *credentials)
+					 const struct cred *cred)
 {
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
 	record->type = RECORD_PROCESS;
 	record->flags = 0;
 	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
 	record->image_of = 0;
-	record->start_time_ns = leader->start_boottime;
-	record->credentials = *credentials;
-	record->pid = leader->tgid;
-	record->ppid = leader->real_parent->tgid;
+	record->start_time_ns = BPF_CORE_READ(leader, start_boottime);
+	copy_credentials(&record->credentials, cred, auid_of(task));
+	record->pid = task->tgid;
+	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	record->secureexec = 0;
 	record->reserved = 0;
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
@@ -145,11 +148,10 @@ __noinline int read_image(__u32 slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct mm_struct *mm = task->mm;
-	struct file *exe;
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct file *exe = BPF_CORE_READ(mm, exe_file);
 
-	exe = mm ? mm->exe_file : NULL;
-	if (!scratch || !mm || !exe)
+	if (!scratch || !exe)
 		return 0;
 	read_path(scratch, slot, task, exe);
 	read_secureexec(scratch, slot, task, mm, exe);
@@ -173,16 +175,14 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 
 /* Describes the current process to user space, if it passes. Returns its new id, REJECTED or LOST. */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
-				      const struct credentials *credentials, __u64 generation, bool judge,
-				      __u64 image_of)
+				      const struct cred *cred, __u64 generation, bool judge, __u64 image_of)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct task_struct *leader = task->group_leader;
 	bool has_image, passes, wanted;
 
 	if (!scratch)
 		return LOST;
-	start_record(&scratch->record, task, leader, credentials);
+	start_record(&scratch->record, task, cred);
 	has_image = read_image(slot);
 	if (!has_image) {
 		scratch->record.flags |= PROCESS_NO_IMAGE;
@@ -195,10 +195,10 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	/* Threads may come here at once: one of them writes. */
 	if (process && known_id != LOST && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
 		process->generation = generation;
-		process->exec_id = leader->self_exec_id;
+		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;
 		process->cgroup_id = bpf_get_current_cgroup_id();
-		process->credentials = *credentials;
+		process->credentials = scratch->record.credentials;
 		process->passes = passes;
 		process->described = wanted;
 		__sync_lock_test_and_set(&process->id, scratch->record.process_id);
@@ -214,18 +214,16 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 __noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender, __u64 lender_exec_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct task_struct *leader = task->group_leader;
-	struct credentials credentials;
+	const struct cred *cred = task->cred;
 	struct process *process;
 	bool passes = true, described = false;
 	__u64 id = 0;
 
 	/* NULL when memory is short (or, on 6.1, storage is busy on this CPU): described again each time. */
-	process = bpf_task_storage_get(&processes, leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	read_credentials(&credentials, task);
+	process = bpf_task_storage_get(&processes, task->group_leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (process) {
 		id = *(volatile __u64 *)&process->id;
-		if (read_known(process, id, leader, &credentials, generation, &passes, &described)) {
+		if (read_known(process, id, task, cred, generation, &passes, &described)) {
 			if (judge && !passes)
 				return REJECTED;
 			if (described)
@@ -236,9 +234,9 @@ __noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender
 			lender_exec_id = process->exec_id;
 		}
 	}
-	if (lender_exec_id != leader->self_exec_id)
+	if (lender_exec_id != task->self_exec_id)
 		lender = 0;
-	return describe(slot, process, id, task, &credentials, generation, judge, lender);
+	return describe(slot, process, id, task, cred, generation, judge, lender);
 }
 
 #endif

@@ -142,6 +142,7 @@ struct process_filter {
 struct options {
 	__u8 aggregate; /* sum up in flows instead of sending events */
 	__u8 spares;	/* each hook has its spare program, too */
+	__u8 accept_arguments; /* of inet_csk_accept: 4 up to 6.9, 2 since then (commit 92ef0fd55ac8) */
 };
 
 /* What the filter maps of one set are to be asked. */

@@ -59,9 +59,11 @@ enum { BPF_NOEXIST = 1 };
 enum { BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+/* The interface to programs: it does not change, so there is nothing to relocate. */
 
-/* Sockets. */
+struct in_addr {
+	__be32 s_addr;
+};
 
 struct in6_addr {
 	union {
@@ -69,6 +71,27 @@ struct in6_addr {
 		__be32 u6_addr32[4];
 	} in6_u;
 };
+
+struct sockaddr {
+	unsigned short sa_family;
+};
+
+struct sockaddr_in {
+	unsigned short sin_family;
+	__be16 sin_port;
+	struct in_addr sin_addr;
+};
+
+struct sockaddr_in6 {
+	unsigned short sin6_family;
+	__be16 sin6_port;
+	__be32 sin6_flowinfo;
+	struct in6_addr sin6_addr;
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Sockets. */
 
 struct sock_common {
 	__be32 skc_daddr;
@@ -100,28 +123,6 @@ struct tcp_sock {
 	__u64 bytes_retrans;
 };
 
-struct sockaddr {
-	unsigned short sa_family;
-};
-
-struct in_addr {
-	__be32 s_addr;
-};
-
-struct sockaddr_in {
-	unsigned short sin_family;
-	__be16 sin_port;
-	struct in_addr sin_addr;
-};
-
-struct sockaddr_in6 {
-	unsigned short sin6_family;
-	__be16 sin6_port;
-	struct in6_addr sin6_addr;
-};
-
-struct proto_accept_arg; /* since 6.10, commit 92ef0fd55ac8 */
-
 /* Processes. */
 
 typedef struct {
@@ -132,14 +133,9 @@ typedef struct {
 	__u32 val;
 } kgid_t;
 
-typedef struct {
+typedef struct { /* up to 6.2 two words, the low one first: the same bytes, to be read without asking for val */
 	__u64 val;
 } kernel_cap_t;
-
-/* Up to 6.2; replaced by commit f122a08b197d. */
-typedef struct {
-	__u32 cap[2];
-} kernel_cap_t___v6_1;
 
 struct cred {
 	kuid_t uid;
@@ -150,12 +146,6 @@ struct cred {
 	kernel_cap_t cap_permitted;
 	kernel_cap_t cap_effective;
 	kernel_cap_t cap_ambient;
-};
-
-struct cred___v6_1 {
-	kernel_cap_t___v6_1 cap_inheritable;
-	kernel_cap_t___v6_1 cap_permitted;
-	kernel_cap_t___v6_1 cap_effective;
 };
 
 struct qstr {

@@ -129,12 +129,13 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BB")
+OPTIONS = Struct("=BBB")
 
 
 class Options(NamedTuple):
     aggregate: int
     spares: int
+    accept_arguments: int
 
 
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")

@@ -26,9 +26,8 @@ Hook = tuple[str, ...]  # a program, and its spare
 V4_CONNECT = ("tcp_v4_connect_exit", "tcp_v4_connect_spare")
 V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_spare")
 ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_spare")
-ACCEPT_UP_TO_6_9 = ("inet_csk_accept_v6_9_exit", "inet_csk_accept_v6_9_spare")
 CLOSE = ("tcp_close_entry", "tcp_close_spare")
-ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *ACCEPT_UP_TO_6_9, *CLOSE)
+ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE)
 
 SCRATCHES = 4  # maps.h: SLOT_SPARES
 
@@ -78,15 +77,17 @@ def may_preempt() -> bool:
     return "(none)" not in mode and "(voluntary)" not in mode
 
 
-def hooks_of_kernel() -> tuple[list[Hook], Hook]:
-    """Return the hooks for egress and for ingress that this kernel has.
+class KernelTraits(NamedTuple):
+    """What differs from kernel to kernel and CO-RE does not settle, by the names in its BTF."""
 
-    inet_csk_accept lost two arguments in 6.10; a kernel may be built without IPv6. Raises KernelError when the kernel
-    has no BTF.
-    """
+    has_ipv6: bool
+    accept_arguments: int  # of inet_csk_accept, which lost two in 6.10
+
+
+def read_traits() -> KernelTraits:
+    """Look at this kernel. Raises KernelError when it has no BTF."""
     names = _read_btf_names()
-    egress: list[Hook] = [V4_CONNECT, V6_CONNECT] if b"\0tcp_v6_connect\0" in names else [V4_CONNECT]
-    return egress, ACCEPT if b"\0proto_accept_arg\0" in names else ACCEPT_UP_TO_6_9
+    return KernelTraits(b"\0tcp_v6_connect\0" in names, 2 if b"\0proto_accept_arg\0" in names else 4)
 
 
 def _read_btf_names() -> bytes:
@@ -117,7 +118,8 @@ class Probes:
         self._flows: Map | None = None
         self._directions = filters.ingress, filters.egress
         self._spares = may_preempt()
-        self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters)]
+        self._traits = read_traits()
+        self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters, self._traits)]
         self.programs = [program for hook in self.hooks for program in hook]
         try:
             self._filter_sets = FilterSets(self._object)
@@ -139,7 +141,8 @@ class Probes:
         bpf = self._object
         for program in ALL_PROGRAMS:
             bpf.set_autoload(program, program in self.programs)
-        bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(aggregate, self._spares))
+        options = layout.OPTIONS.pack(aggregate, self._spares, self._traits.accept_arguments)
+        bpf.set_initial_value(".rodata.options", options)
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
         bpf.set_max_entries("scratches", SCRATCHES * (1 + self._spares))
@@ -218,6 +221,6 @@ class Probes:
         self._control[OLDEST_PROCESS_ID] = process_id
 
 
-def _hooks(filters: CompiledFilters) -> list[Hook]:
-    egress, ingress = hooks_of_kernel()
-    return [*(egress if filters.egress else ()), *([ingress] if filters.ingress else ()), CLOSE]
+def _hooks(filters: CompiledFilters, traits: KernelTraits) -> list[Hook]:
+    egress = (V4_CONNECT, V6_CONNECT) if traits.has_ipv6 else (V4_CONNECT,)
+    return [*(egress if filters.egress else ()), *([ACCEPT] if filters.ingress else ()), CLOSE]
