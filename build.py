@@ -37,10 +37,17 @@ SYSTEM_PACKAGES = {
     "libc6-dev": "/usr/include/stdio.h",
     "cpio": "/usr/bin/cpio",
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
+    "qemu-system-arm": "/usr/bin/qemu-system-aarch64",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 
-CLANG = ("clang", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
+FLAGS = ("-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
+CLANG = ("clang", *FLAGS)
+# The other's C library comes with the compiler from PyPI.
+PROGRAM_COMPILERS = {
+    "x86_64": CLANG,
+    "aarch64": (str(PYTHON), "-m", "ziglang", "cc", "-target", "aarch64-linux-musl", *FLAGS),
+}
 BPF_OBJECT = ROOT / "src/netmon/netmon.bpf.o"
 BPF_OBJECT_WITH_DEBUG = BUILD / "netmon.bpf.o"
 LAYOUT = ROOT / "src/netmon/layout.py"
@@ -69,7 +76,7 @@ def fingerprint(parts: Iterable[Path | str]) -> str:
 
 def once(output: Path, inputs: Iterable[Path | str], work: Callable[[], None]) -> None:
     """Do work, which makes output, unless it was done with the same inputs."""
-    stamp = BUILD / "stamps" / output.name
+    stamp = BUILD / "stamps" / "-".join(output.relative_to(ROOT).parts)
     wanted = fingerprint(inputs)
     if output.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
@@ -133,25 +140,26 @@ def generate_layout() -> None:
     LAYOUT.write_bytes(generated)
 
 
-def compile_programs() -> None:
+def compile_programs(architecture: str) -> None:
     """Compile the programs of tests and benchmarks, for guests of any userland."""
+    compiler = PROGRAM_COMPILERS[architecture]
     for source in sorted((ROOT / "tests/programs").glob("*.c")):
-        program = BUILD / "programs" / source.stem
+        program = BUILD / "programs" / architecture / source.stem
 
         def work(source: Path = source, program: Path = program) -> None:
             program.parent.mkdir(parents=True, exist_ok=True)
-            run([*CLANG, "-static", "-pthread", source, "-o", program])
+            run([*compiler, "-static", "-pthread", source, "-o", program])
 
-        once(program, [source, *CLANG], work)
+        once(program, [source, *compiler], work)
 
 
-def unpack_wheel() -> None:
-    """Lay out this platform's wheel as pip would, for the tests in guests."""
-    wheel = BUILD / "wheel"
+def unpack_wheel(architecture: str) -> None:
+    """Lay out a platform's wheel as pip would, for the tests in guests."""
+    wheel = BUILD / "wheel" / architecture
     sources = [path for name in ("pack", "src/netmon") for path in sorted((ROOT / name).rglob("*")) if path.is_file()]
 
     def work() -> None:
-        command = f"from pack import wheel; wheel.unpack({str(wheel)!r})"
+        command = f"from pack import wheel; wheel.unpack('{architecture}-manylinux', {str(wheel)!r})"
         run([PYTHON, "-c", command])
 
     inputs = [path for path in sources if path.suffix != ".pyc"]
@@ -163,7 +171,7 @@ def set_up() -> None:
     install_system_packages()
     install_python_packages()
     compile_bpf()
-    compile_programs()
+    compile_programs("x86_64")
 
 
 def check() -> None:
@@ -186,7 +194,9 @@ def command_check(_arguments: Sequence[str]) -> None:
 def command_test(arguments: Sequence[str]) -> None:
     set_up()
     check()
-    unpack_wheel()
+    for architecture in PROGRAM_COMPILERS:
+        compile_programs(architecture)
+        unpack_wheel(architecture)
     os.chdir(ROOT)
     os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
 

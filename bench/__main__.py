@@ -13,6 +13,7 @@ from bench import native, plot, report
 from bench.host import GuestDiedError, Result, run_in_guest
 from bench.monitors import names_for
 from bench.plan import DEFAULT, LONG, QUICK, Plan
+from tests.harness.architecture import X86_64
 from tests.harness.archive import KERNELS
 from tests.harness.image import BUILD, PROJECT
 
@@ -24,7 +25,8 @@ SIZES = ("rounds", "connections", "processes", "idle", "flood")
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build.py bench", description=__doc__, allow_abbrev=False)
     parser.add_argument("--native", action="store_true", help="what follows is for the user half's benchmark instead")
-    parser.add_argument("--kernel", choices=tuple(KERNELS), default="6.12")
+    kernels = tuple(name for name, line in KERNELS.items() if line.architecture == X86_64)
+    parser.add_argument("--kernel", choices=kernels, default="6.12")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", action="store_true", help="one round of small loads")
     kind.add_argument("--long", action="store_true", help="netmon only: a flood, then many connections and processes")

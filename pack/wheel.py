@@ -35,11 +35,11 @@ def build(name: str, directory: Path) -> Path:
     return directory / f"netmon_bpf-{__version__}{suffix}"
 
 
-def unpack(directory: str) -> None:
-    """Unpack this machine's wheel into directory, in place of what is there."""
+def unpack(target: str, directory: str) -> None:
+    """Unpack a target's wheel into directory, in place of what is there."""
     shutil.rmtree(directory, ignore_errors=True)
     with tempfile.TemporaryDirectory() as temporary:
-        zipfile.ZipFile(build(f"{os.uname().machine}-manylinux", Path(temporary))).extractall(directory)
+        zipfile.ZipFile(build(target, Path(temporary))).extractall(directory)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

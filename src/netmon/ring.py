@@ -8,9 +8,9 @@ more than to decode it.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterable, Iterator
 from struct import Struct
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -55,11 +55,15 @@ class Batch:
 
 
 def _barrier() -> None:
-    """Order what was read before it, and decided upon, against what is read and written after it.
+    """Order what was read before it against what is read and written after it.
 
-    x86 does so by itself, for what Python does; arm64 at the latest when it enters the kernel and comes back.
+    x86 does so by itself, for what Python does. arm64 orders all that precedes a release, the release before a later
+    acquire, and that before all that follows. A system call would not do: entering the kernel is no barrier there.
     """
-    os.getppid()
+    lock = Lock()
+    lock.acquire()
+    lock.release()
+    lock.acquire()
 
 
 def _count_first(words: memoryview[Any], value: int) -> int:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.harness.architecture import AARCH64, NATIVE, X86_64, Architecture
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "netmon"
 KERNEL_IMAGES = CACHE / "kernels"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -31,12 +33,18 @@ class KernelLine:
     name: str
     suite: str
     pattern: str  # of the version in the package's name
+    architecture: Architecture = X86_64
     # Under QEMU 7.2 an interrupted cmpxchg16b loses the flags: the allocator's fast path, up to 6.x, double-faults.
     # Newer kernels do without it there, and cannot allocate socket storage (kmalloc_nolock) without the instruction.
     cpu: str = "max,-cx16"
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def releases(self) -> str:
+        """The pattern of the line's releases, as uname -r prints them."""
+        return rf"{self.pattern}\d.*-cloud-{self.architecture.debian}"
 
 
 # 6.1 stands in for 6.2 to 6.9, which Debian does not have. The older userland has libbpf 1.1, the newer one 1.5.
@@ -47,6 +55,8 @@ KERNELS = {
         KernelLine("6.12", "bookworm", r"6\.12\."),
         KernelLine("6.18", "trixie", r"6\.18\."),
         KernelLine("newest", "trixie", r"", cpu="max"),
+        # The signing of pointers is slow to emulate.
+        KernelLine("6.12-arm64", "bookworm", r"6\.12\.", AARCH64, cpu="max,pauth=off"),
     )
 }
 
@@ -79,9 +89,10 @@ def _host_network_options() -> str:
 class Archive:
     """One Debian suite, with its backports; or its sources alone. To be used with the cache locked."""
 
-    def __init__(self, suite: str, *, sources: bool = False) -> None:
+    def __init__(self, suite: str, architecture: Architecture = NATIVE, *, sources: bool = False) -> None:
         self.suite = suite
-        self.directory = CACHE / "apt" / (f"{suite}-sources" if sources else suite)
+        self.architecture = architecture
+        self.directory = CACHE / "apt" / f"{suite}-{'sources' if sources else architecture.debian}"
         self._lines = [("deb-src", suite)] if sources else [("deb", suite), ("deb", f"{suite}-backports")]
         self._stamp = self.directory / "updated"
         self._config = self.directory / "apt.conf"
@@ -105,7 +116,9 @@ class Archive:
             "Dir::Etc::parts": "/dev/null",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
-            "APT::Architecture": "amd64",
+            "APT::Architecture": self.architecture.debian,
+            # Not also what this machine's dpkg has been told to install.
+            "APT::Architectures": self.architecture.debian,
             "APT::Install-Recommends": "false",
             "APT::Sandbox::User": "root",
             # The lock would be dpkg's, which only root may take; locked_cache() is ours.
@@ -200,7 +213,7 @@ class Archive:
         try:
             return self._unpack_kernel(*self._newest_kernel(line))
         except ArchiveError as error:
-            cached = [path for path in KERNEL_IMAGES.glob("*/vmlinuz") if re.match(line.pattern, path.parent.name)]
+            cached = [path for path in KERNEL_IMAGES.glob("*/vmlinuz") if re.fullmatch(line.releases, path.parent.name)]
             if not cached:
                 raise
             image = max(cached, key=lambda path: _version_key(path.parent.name))
@@ -211,7 +224,7 @@ class Archive:
         """Return its package and its release."""
         names = self._apt("apt-cache", "pkgnames", "linux-").split()
         # From 6.19 on the image is in linux-binary-*; linux-image-* has it before that.
-        pattern = re.compile(rf"linux-(binary|image)-({line.pattern}\d.*-cloud-amd64)")
+        pattern = re.compile(rf"linux-(binary|image)-({line.releases})")
         matches = [match for name in names if (match := pattern.fullmatch(name))]
         if not matches:
             raise ArchiveError(f"{self.suite} has no kernel of the line {line}")

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.archive import CACHE, Archive
+from tests.harness.architecture import NATIVE, Architecture
+from tests.harness.archive import CACHE, Archive, KernelLine
 
 PROJECT = Path(__file__).resolve().parents[2]
 BUILD = PROJECT / "build"
@@ -49,10 +50,10 @@ LEFT_OUT = (
     "./usr/lib/python3*/lib2to3",
     "./usr/lib/python3*/pydoc_data",
     "./usr/lib/python3*/turtledemo",
-    "./usr/lib/x86_64-linux-gnu/libmvec*",
-    "./usr/lib/x86_64-linux-gnu/perl*",
-    "./usr/lib/x86_64-linux-gnu/gconv",
-    "./usr/lib/x86_64-linux-gnu/systemd",
+    "./usr/lib/*-linux-gnu/libmvec*",
+    "./usr/lib/*-linux-gnu/perl*",
+    "./usr/lib/*-linux-gnu/gconv",
+    "./usr/lib/*-linux-gnu/systemd",
     "./usr/lib/systemd",
     "./usr/lib/udev",
     "./var/lib/dpkg",
@@ -97,13 +98,14 @@ USERLANDS = {
 }
 
 
-def base_image(userland: Userland, contents: Contents = FOR_TESTS) -> Path:
+def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     """Return the initramfs with Debian's and Python's packages, built when it is not cached."""
-    downloaded = Archive(userland.suite).download(contents.packages)
+    userland, architecture = USERLANDS[line.suite], line.architecture
+    downloaded = Archive(line.suite, architecture).download(contents.packages)
     debs = [deb for deb in downloaded if not deb.name.startswith(UNNEEDED_PACKAGES)]
     recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions()]
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
-    name = f"{userland.suite}-{contents.name}"
+    name = f"{line.suite}-{architecture.debian}-{contents.name}"
     image = CACHE / "images" / f"{name}-{digest}.cpio"
     if image.exists():
         return image
@@ -111,8 +113,8 @@ def base_image(userland: Userland, contents: Contents = FOR_TESTS) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     _unpack(debs, root)
     _set_up(root)
-    _install_python_packages(userland, root)
-    _compile_python(userland, root)
+    _install_python_packages(userland, architecture, root)
+    _compile_python(userland, architecture, root)
     image.parent.mkdir(parents=True, exist_ok=True)
     for old in image.parent.glob(f"{name}-*.cpio"):
         old.unlink()
@@ -121,18 +123,18 @@ def base_image(userland: Userland, contents: Contents = FOR_TESTS) -> Path:
     return image
 
 
-def headers_image(suite: str, release: str) -> Path:
+def headers_image(line: KernelLine, release: str) -> Path:
     """Return the initramfs with the headers of a kernel, for what compiles against them."""
     image = CACHE / "images" / f"headers-{release}.cpio"
     if image.exists():
         return image
     root = CACHE / "roots" / f"headers-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
-    common = re.sub(r"-\w+-amd64$", "-common", release)
+    common = re.sub(r"-\w+-\w+$", "-common", release)
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         # Alone: they depend on a compiler, which bcc brings itself.
         packages = [f"linux-headers-{release}", f"linux-headers-{common}"]
-        _unpack(Archive(suite).download_alone(packages, Path(directory)), root)
+        _unpack(Archive(line.suite, line.architecture).download_alone(packages, Path(directory)), root)
     image.parent.mkdir(parents=True, exist_ok=True)
     write_cpio(root, image)
     shutil.rmtree(root)
@@ -174,41 +176,46 @@ def _python_versions() -> list[str]:
     return [f"{package}=={version(package)}" for package in PYTHON_PACKAGES]
 
 
-def _install_python_packages(userland: Userland, root: Path) -> None:
-    platforms = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64")
+def _install_python_packages(userland: Userland, architecture: Architecture, root: Path) -> None:
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "-qq", "--target", _dist_packages(root)),
             *("--python-version", userland.python, "--implementation", "cp"),
             *("--only-binary=:all:", "--no-compile", "--disable-pip-version-check"),
-            *(f"--platform={platform}" for platform in platforms),
+            *(f"--platform={platform}" for platform in architecture.wheel_platforms),
             *_python_versions(),
         ],
         check=True,
     )
 
 
-def _compile_python(userland: Userland, root: Path) -> None:
-    """Compile all of Python's modules by the guest's own Python, which this machine can run: in the guest it is slow.
+def _compile_python(userland: Userland, architecture: Architecture, root: Path) -> None:
+    """Compile all of Python's modules: in the guest it is slow.
 
-    The compiled files are trusted unseen, since the guest's files may not keep their times.
+    The compiled files are trusted unseen, since the guest's files may not keep their times. They are the same on every
+    architecture, so the suite's Python for this machine can make them.
     """
-    libraries = root / "usr/lib/x86_64-linux-gnu"
-    lib = root / f"usr/lib/python{userland.python}"
-    command: list[str | Path] = [
-        *(libraries / "ld-linux-x86-64.so.2", "--library-path", libraries),
-        *(root / f"usr/bin/python{userland.python}", "-B", "-m", "compileall", "-q"),
-        *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/"),
-        *(lib, _dist_packages(root)),
-    ]
-    subprocess.run(command, check=True, env={"PYTHONHOME": str(root / "usr")})
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        native = root
+        if architecture != NATIVE:
+            native = Path(directory)
+            _unpack(Archive(userland.suite).download(("python3",)), native)
+        libraries = native / "usr/lib" / NATIVE.multiarch
+        (loader,) = libraries.glob("ld-linux-*.so.*")
+        command: list[str | Path] = [
+            *(loader, "--library-path", libraries),
+            *(native / f"usr/bin/python{userland.python}", "-B", "-m", "compileall", "-q"),
+            *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/"),
+            *(root / f"usr/lib/python{userland.python}", _dist_packages(root)),
+        ]
+        subprocess.run(command, check=True, env={"PYTHONHOME": str(native / "usr")})
 
 
 def _dist_packages(root: Path) -> Path:
     return root / "usr/lib/python3/dist-packages"
 
 
-def project_overlay(files: dict[str, bytes], image: Path) -> None:
+def project_overlay(files: dict[str, bytes], architecture: Architecture, image: Path) -> None:
     """Write the initramfs that lays the project, and further files under it, over a base image."""
     root = image.with_suffix(".root")
     shutil.rmtree(root, ignore_errors=True)
@@ -219,9 +226,9 @@ def project_overlay(files: dict[str, bytes], image: Path) -> None:
     (root / "init").chmod(0o755)
     shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
     shutil.copytree(PROJECT / "bench", target / "bench", ignore=shutil.ignore_patterns("__pycache__", "results"))
-    shutil.copytree(BUILD / "programs", target / "bin")
-    if (wheel := BUILD / "wheel").exists():  # only tests need it
-        shutil.copytree(wheel, target / "wheel")
+    for name, place in (("programs", "bin"), ("wheel", "wheel")):
+        if (built := BUILD / name / architecture.name).exists():  # what tests alone need may not be there
+            shutil.copytree(built, target / place)
     shutil.copy(PROJECT / "pyproject.toml", target)
     for name, data in files.items():
         (target / name).write_bytes(data)

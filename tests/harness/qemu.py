@@ -9,19 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.harness.archive import KERNELS, Archive, locked_cache
-from tests.harness.image import (
-    BUILD,
-    FOR_TESTS,
-    USERLANDS,
-    Contents,
-    base_image,
-    headers_image,
-    project_overlay,
-)
+from tests.harness.archive import KERNELS, Archive, KernelLine, locked_cache
+from tests.harness.image import BUILD, FOR_TESTS, Contents, base_image, headers_image, project_overlay
 
 CPUS = 2
-QEMU = "qemu-system-x86_64"
 
 
 class Machine:
@@ -38,20 +29,22 @@ class Machine:
 
         kernel: of KERNELS. mode: of the guest's init: test, run, bench or shell. files: laid into the project there.
         """
-        if not shutil.which(QEMU):
-            raise FileNotFoundError(f"no {QEMU}: `python3 build.py compile` installs all that is missing")
         line = KERNELS[kernel]
+        if not shutil.which(line.architecture.qemu):
+            raise FileNotFoundError(
+                f"no {line.architecture.qemu}: `python3 build.py compile` installs all that is missing"
+            )
         self._memory = contents.memory
         self.directory = BUILD / "guest" / kernel
         self.directory.mkdir(parents=True, exist_ok=True)
         self.console = self.directory / "console.log"
         self.console.unlink(missing_ok=True)
         with locked_cache():
-            vmlinuz = Archive(line.suite).kernel(line)
+            vmlinuz = Archive(line.suite, line.architecture).kernel(line)
             self.release = vmlinuz.parent.name
             files = {**(files or {}), "release": self.release.encode()}
-            initramfs = self._initramfs(line.suite, contents, files)
-        command = self._command(line.cpu, vmlinuz, initramfs, mode)
+            initramfs = self._initramfs(line, contents, files)
+        command = self._command(line, vmlinuz, initramfs, mode)
         pipe = None if mode == "shell" else subprocess.PIPE
         self.process = subprocess.Popen(
             # In a session of its own: Ctrl-C is for us to pass on.
@@ -61,13 +54,13 @@ class Machine:
             start_new_session=mode != "shell",
         )
 
-    def _initramfs(self, suite: str, contents: Contents, files: dict[str, bytes]) -> Path:
+    def _initramfs(self, line: KernelLine, contents: Contents, files: dict[str, bytes]) -> Path:
         """The kernel unpacks archives that follow one another."""
-        parts = [base_image(USERLANDS[suite], contents)]
+        parts = [base_image(line, contents)]
         if contents.kernel_headers:
-            parts.append(headers_image(suite, self.release))
+            parts.append(headers_image(line, self.release))
         parts.append(self.directory / "overlay.cpio")
-        project_overlay(files, parts[-1])
+        project_overlay(files, line.architecture, parts[-1])
         initramfs = self.directory / "initramfs"
         with initramfs.open("wb") as output:
             for part in parts:
@@ -75,20 +68,29 @@ class Machine:
                     shutil.copyfileobj(archive, output, 1 << 20)
         return initramfs
 
-    def _command(self, cpu: str, vmlinuz: Path, initramfs: Path, mode: str) -> list[str]:
-        serial = (
-            ["-serial", "mon:stdio"] if mode == "shell" else ["-serial", f"file:{self.console}", "-serial", "stdio"]
-        )
+    def _command(self, line: KernelLine, vmlinuz: Path, initramfs: Path, mode: str) -> list[str]:
+        architecture = line.architecture
+        # The kernel's tests of its own ciphers take a second or two under emulation.
+        options = ["console=ttyS0", "quiet", "panic=-1", "cryptomgr.notests", *architecture.boot_options]
         return [
             # Whatever ends us ends the guest.
-            *("setpriv", "--pdeathsig", "KILL", QEMU),
-            *("-accel", "tcg,thread=multi", "-cpu", cpu),
+            *("setpriv", "--pdeathsig", "KILL", architecture.qemu, *architecture.machine),
+            *("-accel", "tcg,thread=multi", "-cpu", line.cpu),
             *("-smp", str(CPUS), "-m", self._memory, "-nodefaults", "-display", "none", "-no-reboot"),
-            *serial,
+            *self._serial_ports(architecture.serial_port, mode),
             *("-kernel", str(vmlinuz), "-initrd", str(initramfs)),
-            # The kernel's tests of its own ciphers take a second or two under emulation.
-            *("-append", f"console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable netmon.mode={mode}"),
+            *("-append", " ".join([*options, f"netmon.mode={mode}"])),
         ]
+
+    def _serial_ports(self, device: str, mode: str) -> Iterator[str]:
+        """The console and, where that is not the terminal, the channel."""
+        if mode == "shell":
+            ends = ["stdio,mux=on"]
+            yield from ("-mon", "chardev=port0")
+        else:
+            ends = [f"file,path={self.console}", "stdio"]
+        for number, end in enumerate(ends):
+            yield from ("-chardev", f"{end},id=port{number}", "-device", f"{device},chardev=port{number}")
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the guest sends, until it ends."""
