@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import native, plot, report
+from bench import cidrs, native, plot, report
 from bench.host import GuestDiedError, Result, run_in_guest
 from bench.monitors import names_for
 from bench.plan import DEFAULT, LONG, QUICK, Plan
@@ -18,12 +18,14 @@ from tests.harness.image import BUILD, PROJECT
 
 RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"
+ALONE = {"--native": native.main, "--cidrs-native": cidrs.main}
 SIZES = ("rounds", "connections", "processes", "idle", "flood")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build.py bench", description=__doc__, allow_abbrev=False)
     parser.add_argument("--native", action="store_true", help="what follows is for the user half's benchmark instead")
+    parser.add_argument("--cidrs-native", action="store_true", help="likewise, for that of long lists of CIDRs")
     parser.add_argument("--kernel", choices=tuple(KERNELS), default="6.12")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", action="store_true", help="one round of small loads")
@@ -67,8 +69,8 @@ def write(result: Result, directory: Path) -> None:
 
 def main() -> int:
     """Run what the arguments ask for."""
-    if sys.argv[1:2] == ["--native"]:
-        native.main(sys.argv[2:])
+    if sys.argv[1:2] and (alone := ALONE.get(sys.argv[1])):
+        alone(sys.argv[2:])
         return 0
     options = parse(sys.argv[1:])
     try:
