@@ -35,7 +35,7 @@ IPV4_LENGTHS, IPV6_LENGTHS = (32, 32, 32, 24, 20), (128, 128, 64, 48, 32)
 
 
 class Load(NamedTuple):
-    """CPU seconds of each step, and what this process (the kernel's tries, too) then holds, in MB."""
+    """CPU seconds of each step, and MB: of this process, and of the kernel's trie."""
 
     read: float  # and check
     compile: float
@@ -87,7 +87,7 @@ def load(path: Path) -> tuple[float, float, float, float]:
 
 
 def kernel_memory(trie: Map) -> float:
-    """Return the MB that a map takes, as far as the kernel knows (all of it from 6.4 on)."""
+    """Return the MB of a map's entries, as the kernel counts them: not what its allocator rounds up."""
     fields = (line.split() for line in Path(f"/proc/self/fdinfo/{trie.fd}").read_text().splitlines())
     return next(int(field[1]) / 1e6 for field in fields if field[0] == "memlock:")
 
@@ -115,7 +115,8 @@ def report(results: dict[str, dict[int, list[Load]]]) -> str:
         f"{host()}. By `python3 build.py bench --cidrs-native`.",
         "",
         "CPU seconds to read and check a YAML file, to compile its filters, and to fill a trie of the kernel's; MB of "
-        "the process at most (peak) and afterwards, and of the trie. Each in a process of its own, twice (again).",
+        "the process at most (peak) and afterwards, and of the trie's entries. Each in a process of its own, twice "
+        "(again).",
         "",
         "| CIDRs | read, check | compile | fill | sum | peak | afterwards | trie | again: sum | peak | afterwards |",
         f"|---|{'---:|' * 10}",
@@ -123,9 +124,9 @@ def report(results: dict[str, dict[int, list[Load]]]) -> str:
     for family, row in results.items():
         for count, (first, again) in row.items():
             cells = [
-                *(f"{seconds:.2f}" for seconds in (*first[:3], sum(first[:3]))),
+                *(f"{seconds:.3f}" for seconds in (*first[:3], sum(first[:3]))),
                 *(f"{megabytes:.0f}" for megabytes in first[3:]),
-                *(f"{sum(again[:3]):.2f}", f"{again.peak:.0f}", f"{again.afterwards:.0f}"),
+                *(f"{sum(again[:3]):.3f}", f"{again.peak:.0f}", f"{again.afterwards:.0f}"),
             ]
             lines.append(f"| {count:,} {family} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
