@@ -18,6 +18,7 @@ from tests.harness.image import BUILD, PROJECT
 
 RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"
+# Benchmarks that take no guest, and options of their own.
 ALONE = {"--native": native.main, "--cidrs-native": cidrs.main}
 SIZES = ("rounds", "connections", "processes", "idle", "flood")
 

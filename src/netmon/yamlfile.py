@@ -198,7 +198,7 @@ class _Reader:
         while not isinstance(event := self._next(), SequenceEndEvent):
             line = _line(event)
             lines.append(line)
-            if isinstance(event, ScalarEvent) and event.tag is None:
+            if isinstance(event, ScalarEvent) and event.tag is None:  # nearly all: the short way
                 data.append(_read_untagged(event))
             else:
                 data.append(self._read_node(event, (*location, len(data)), line))

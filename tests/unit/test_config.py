@@ -455,6 +455,19 @@ def test_aliases_are_refused_and_what_they_stand_for_left_alone(text: str, probl
     assert problems_of(text) == [f"netmon.yaml:{problem} is an alias (*), which is not taken; write it out"]
 
 
+def test_an_alias_for_a_key() -> None:
+    assert problems_of("&x egress: {enabled: true}\n*x : {}\n") == [
+        "netmon.yaml:2: has an alias (*) for a key, which is not taken; write it out"
+    ]
+
+
+def test_an_alias_in_a_list_is_told_on_its_own_line() -> None:
+    text = "egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n      - &x 10.0.0.0/8\n      - *x\n"
+    assert problems_of(text) == [
+        "netmon.yaml:6: egress.ipv4_filter.dst_ip[1]: is an alias (*), which is not taken; write it out"
+    ]
+
+
 def test_aliases_that_stand_for_very_much() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]" for i in range(20)]
