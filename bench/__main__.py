@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import native, plot, report
+from bench import cidrs, native, plot, report
 from bench.host import GuestDiedError, Result, run_in_guest
 from bench.monitors import names_for
 from bench.plan import DEFAULT, LONG, QUICK, Plan
@@ -19,12 +19,15 @@ from tests.harness.image import BUILD, PROJECT
 
 RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"
+# Benchmarks that take no guest, and options of their own.
+ALONE = {"--native": native.main, "--cidrs-native": cidrs.main}
 SIZES = ("rounds", "connections", "processes", "idle", "flood")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build.py bench", description=__doc__, allow_abbrev=False)
     parser.add_argument("--native", action="store_true", help="what follows is for the user half's benchmark instead")
+    parser.add_argument("--cidrs-native", action="store_true", help="likewise, for that of long lists of CIDRs")
     kernels = tuple(name for name, line in KERNELS.items() if line.architecture == X86_64)
     parser.add_argument("--kernel", choices=kernels, default="6.12")
     kind = parser.add_mutually_exclusive_group()
@@ -69,8 +72,8 @@ def write(result: Result, directory: Path) -> None:
 
 def main() -> int:
     """Run what the arguments ask for."""
-    if sys.argv[1:2] == ["--native"]:
-        native.main(sys.argv[2:])
+    if sys.argv[1:2] and (alone := ALONE.get(sys.argv[1])):
+        alone(sys.argv[2:])
         return 0
     options = parse(sys.argv[1:])
     try:

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -220,27 +220,27 @@ class BpfObject(Handle):
         )
 
 
-def update_map(fd: int, keys: Sequence[bytes], value: bytes) -> None:
-    """Give each key, all of one size, the same value: in one call where the kernel can. Raises BpfError."""
-    if not keys:
-        return
-    count = ctypes.c_uint32(len(keys))
+def update_map(fd: int, keys: bytes, key_size: int, value: bytes, batch: int = 1 << 16) -> None:
+    """Give each key the same value: many at once where the kernel can. Raises BpfError.
+
+    keys: one after the other; batch: how many at once, since the values take room.
+    """
+    step = batch * key_size
+    for start in range(0, len(keys), step):
+        _update_batch(fd, keys[start : start + step], key_size, value)
+
+
+def _update_batch(fd: int, keys: bytes, key_size: int, value: bytes) -> None:
+    count = len(keys) // key_size
+    done = ctypes.c_uint32(count)
     try:
-        libbpf.call(
-            "fill map",
-            "bpf_map_update_batch",
-            fd,
-            b"".join(keys),
-            value * len(keys),
-            ctypes.byref(count),
-            None,
-        )
+        libbpf.call("fill map", "bpf_map_update_batch", fd, keys, value * count, ctypes.byref(done), None)
     except BpfError as error:
         # Not every map type of every kernel has it.
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
             raise
-        for key in keys:
-            libbpf.call("fill map", "bpf_map_update_elem", fd, key, value, 0)
+        for start in range(0, len(keys), key_size):
+            libbpf.call("fill map", "bpf_map_update_elem", fd, keys[start : start + key_size], value, 0)
 
 
 def put_map(outer_fd: int, index: int, inner: Map | None) -> None:

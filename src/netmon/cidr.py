@@ -39,21 +39,24 @@ def check_ipv6(value: Any) -> str:
 
 
 def _check(value: Any, family: socket.AddressFamily) -> str:
-    if isinstance(value, IPv4Address | IPv4Network | IPv6Address | IPv6Network):
-        value = str(value)
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, IPv4Address | IPv4Network | IPv6Address | IPv6Network):
+        text = str(value)
+    else:
         raise ValueError(_not_a_cidr(family))
     try:
-        packed, length = split_cidr(value, family)
+        packed, length = split_cidr(text, family)
     except (ValueError, OSError):
-        raise ValueError(_explain(value, family)) from None
+        raise ValueError(_explain(text, family)) from None
     if length >= 96 and packed.startswith(MAPPED_PREFIX):
         network = ip_network((packed[12:], length - 96), strict=False)
         raise ValueError(f"is IPv4-mapped, which the IPv4 filter judges; put {network} in ipv4_filter")
-    if int.from_bytes(packed, "big") & ((1 << (8 * len(packed) - length)) - 1):
+    host_bits = 8 * len(packed) - length
+    if host_bits and int.from_bytes(packed, "big") & ((1 << host_bits) - 1):
         network = ip_network((packed, length), strict=False)
         raise ValueError(f"has host bits set; did you mean {network}?")
-    return value
+    return text
 
 
 def _not_a_cidr(family: socket.AddressFamily) -> str:

@@ -30,32 +30,35 @@ LIST_BITS = 32  # of an LPM key, before the address: the list's number
 
 
 class CompiledFilters(NamedTuple):
-    """Which directions are watched, the settings' bytes, and the keys that each filter map has, none twice."""
+    """Which directions are watched, the settings' bytes, and the keys that each filter map has.
+
+    A map's keys, all of one size, follow each other in one bytes: a million objects would take many times their room.
+    For the same reason a CIDR that is listed twice comes twice; the trie keeps one. Other keys do not.
+    """
 
     ingress: bool
     egress: bool
     settings: bytes
-    ipv4_cidrs: list[bytes]
-    ipv6_cidrs: list[bytes]
-    process_ids: list[bytes]
-    binary_names: list[bytes]
-    binary_paths: list[bytes]
-    binary_prefixes: list[bytes]
+    ipv4_cidrs: bytes = b""
+    ipv6_cidrs: bytes = b""
+    process_ids: bytes = b""
+    binary_names: bytes = b""
+    binary_paths: bytes = b""
+    binary_prefixes: bytes = b""
 
 
 def compile_filters(config: Config | None) -> CompiledFilters:
     """Return what makes the kernel judge as config says: None is everything. What is not enabled takes no room."""
     settings = dict.fromkeys(Settings._fields, 0)
     if config is None:
-        return CompiledFilters(True, True, SETTINGS.pack(*settings.values()), [], [], [], [], [], [])
-    ipv4: dict[bytes, None] = {}
-    ipv6: dict[bytes, None] = {}
+        return CompiledFilters(True, True, SETTINGS.pack(*settings.values()))
+    ipv4 = ipv6 = b""
     for direction, part in ((Direction.INGRESS, config.ingress), (Direction.EGRESS, config.egress)):
         if not part.enabled:
             continue
         settings |= _ip_settings(direction, part)
-        ipv4 |= dict.fromkeys(_cidr_keys(direction, part.ipv4_filter, socket.AF_INET))
-        ipv6 |= dict.fromkeys(_cidr_keys(direction, part.ipv6_filter, socket.AF_INET6))
+        ipv4 += _cidr_keys(direction, part.ipv4_filter, socket.AF_INET)
+        ipv6 += _cidr_keys(direction, part.ipv6_filter, socket.AF_INET6)
     process = config.process_filter
     binary = process.binary if process else None
     settings |= _process_settings(process)
@@ -63,8 +66,8 @@ def compile_filters(config: Config | None) -> CompiledFilters:
         ingress=config.ingress.enabled,
         egress=config.egress.enabled,
         settings=SETTINGS.pack(*Settings(**settings)),
-        ipv4_cidrs=list(ipv4),
-        ipv6_cidrs=list(ipv6),
+        ipv4_cidrs=ipv4,
+        ipv6_cidrs=ipv6,
         process_ids=_unique(_id_keys(process) if process else ()),
         binary_names=_padded(binary.name if binary else None, Limit.NAME_SIZE),
         binary_paths=_padded(binary.path if binary else None, Limit.BINARY_PATH_SIZE),
@@ -72,8 +75,8 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     )
 
 
-def _unique(keys: Iterable[bytes]) -> list[bytes]:
-    return list(dict.fromkeys(keys))
+def _unique(keys: Iterable[bytes]) -> bytes:
+    return b"".join(dict.fromkeys(keys))
 
 
 def _mode(filter_: Ipv4Filter | Ipv6Filter | ProcessFilter) -> FilterMode:
@@ -107,22 +110,18 @@ def _process_settings(process: ProcessFilter | None) -> dict[str, int]:
     return {"process_filter_mode": _mode(process), **flags}
 
 
-def _cidr_keys(
-    direction: Direction, filter_: Ipv4Filter | Ipv6Filter | None, family: socket.AddressFamily
-) -> Iterable[bytes]:
+def _cidr_keys(direction: Direction, filter_: Ipv4Filter | Ipv6Filter | None, family: socket.AddressFamily) -> bytes:
+    """Return the LPM keys of a filter's lists."""
     if filter_ is None:
-        return
+        return b""
+    pack = (IPV4_CIDR_KEY if family == socket.AF_INET else IPV6_CIDR_KEY).pack
+    keys = bytearray()
     for end, cidrs in ((End.SRC, filter_.src_ip), (End.DST, filter_.dst_ip)):
         number = (direction * 2 + end).to_bytes(4, "big")
         for cidr in cidrs or ():
-            yield cidr_key(number, cidr, family)
-
-
-def cidr_key(number: bytes, cidr: str, family: socket.AddressFamily) -> bytes:
-    """Return the LPM key of a CIDR in the list of that number."""
-    layout = IPV4_CIDR_KEY if family == socket.AF_INET else IPV6_CIDR_KEY
-    address, length = split_cidr(cidr, family)
-    return layout.pack(LIST_BITS + length, number, address)
+            address, length = split_cidr(cidr, family)
+            keys += pack(LIST_BITS + length, number, address)
+    return bytes(keys)
 
 
 def _id_keys(process: ProcessFilter) -> Iterable[bytes]:
@@ -132,7 +131,7 @@ def _id_keys(process: ProcessFilter) -> Iterable[bytes]:
             yield ID_KEY.pack(kind, number)
 
 
-def _padded(texts: Sequence[str] | None, size: int) -> list[bytes]:
+def _padded(texts: Sequence[str] | None, size: int) -> bytes:
     return _unique(text.encode().ljust(size, b"\0") for text in texts or ())
 
 

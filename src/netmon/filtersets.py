@@ -37,8 +37,8 @@ class FilterSets:
         """Fill the maps of a generation's set, which is empty. Raises BpfError."""
         for name, kind in self._kinds.items():
             if keys := getattr(filters, name):
-                with closing(Map(kind, name, len(keys))) as inner:
-                    update_map(inner.fd, keys, b"\1")
+                with closing(Map(kind, name, len(keys) // kind.key_size)) as inner:
+                    update_map(inner.fd, keys, kind.key_size, b"\1")
                     put_map(self._bpf.map_fd(name), generation % SETS, inner)
 
     def _empty(self, generation: int) -> None:

@@ -9,11 +9,24 @@ of a value what it is anyway.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
 
 from netmon.errors import ConfigError
 
@@ -24,22 +37,22 @@ except ImportError:  # PyYAML built without libyaml
 
 Location = tuple[int | str, ...]  # keys, and indexes in lists
 
+MAX_SIZE = 256 << 20  # bytes of a file: five million CIDRs of the longest
 MAX_DEPTH = 20  # of mappings and lists in each other: a configuration needs 4
 
 _TEXT, _INT, _BOOL, _NULL, _SEQUENCE, _MAPPING = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "null", "seq", "map")
 )
+_UNTAGGED = (None, "!")
 
-
-class _Loader(SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  none of YAML 1.1's
-
-
+# What stands for itself without quotes; all else is text.
+_WORDS = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("null", "Null", "NULL", "~", "")),
+}
 # No more digits than int() takes: what is longer stays text, and is refused as that.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})\Z")
-_Loader.add_implicit_resolver(_INT, _INTEGER, list("-+0123456789"))
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"([Tt]rue|TRUE|[Ff]alse|FALSE)\Z"), list("tTfF"))
-_Loader.add_implicit_resolver(_NULL, re.compile(r"(~|[Nn]ull|NULL|)\Z"), ["~", "n", "N", ""])
 
 
 class Problem(NamedTuple):
@@ -51,131 +64,226 @@ class Problem(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Lines:
+    """The lines, from 1, on which a file's keys and its lists' items stand. Of a key that stands twice, the last's."""
+
+    keys: dict[Location, int] = field(default_factory=dict)
+    items: dict[Location, array[int]] = field(default_factory=dict)  # by the list's location
+
+    def find(self, location: Location) -> int | None:
+        """Return the line of a location, or of what is nearest around it."""
+        for end in range(len(location), 0, -1):
+            *outer, part = location[:end]
+            lines = self.items.get(tuple(outer))
+            if isinstance(part, int) and lines is not None and part < len(lines):
+                return lines[part]
+            if line := self.keys.get(location[:end]):
+                return line
+        return None
+
+
+@dataclass(frozen=True)
 class Document:
     """Data and where it came from.
 
-    problems: what is wrong with it as YAML; root: the YAML's syntax tree, None when it came from no file.
+    problems: what is wrong with it as YAML; lines: of the file that it came from, if it did.
     """
 
     source: str
     data: Any
     problems: tuple[Problem, ...] = ()
-    root: yaml.Node | None = None
+    lines: Lines = field(default_factory=Lines)
 
     def line_of(self, location: Location) -> int | None:
         """Return the number of the line on which a location stands; None for the whole, and without a file."""
-        if self.root is None or not location:
-            return None
-        node, line = self.root, _line(self.root)
-        for part in location:
-            child = _child(node, part)
-            if child is None:
-                break
-            node, line = child
-        return line
+        return self.lines.find(location)
 
 
-def _line(node: yaml.Node) -> int:
-    return node.start_mark.line + 1
+def _line(event: Any) -> int:
+    return event.start_mark.line + 1  # type: ignore[no-any-return]
 
 
-def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, int] | None:
-    """Return what stands under a key or index, and its line: the key's, where there is one."""
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-        return node.value[part], _line(node.value[part])
-    if isinstance(node, yaml.MappingNode):
-        # From the end: of a key that stands twice, the last one counts.
-        for key, value in reversed(node.value):
-            if key.value == part:
-                return value, _line(key)
-    return None
+def _error(what: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=event.start_mark)
 
 
 class _Reader:
-    """Makes plain data of a syntax tree, and collects what must not stand in it (None in its place)."""
+    """Makes plain data of YAML's events as they come, and collects what must not stand in it (None in its place).
 
-    def __init__(self) -> None:
+    A syntax tree of the events would take many times their data's memory.
+    """
+
+    def __init__(self, content: bytes) -> None:
         self.problems: list[Problem] = []
-        self._seen: set[int] = set()  # ids of nodes: one that comes again is an alias
+        self.lines = Lines()
+        self._get_event = SafeLoader(content).get_event
+        self._anchors: set[str] = set()
 
-    def read(self, node: yaml.Node, location: Location = ()) -> Any:
-        if id(node) in self._seen:
-            return self._refuse(location, "is an alias (*), which is not taken; write it out")
-        self._seen.add(id(node))
-        if isinstance(node, yaml.ScalarNode):
-            return self._read_scalar(node, location)
-        if len(location) >= MAX_DEPTH:
-            return self._refuse(location, "is nested too deeply")
-        if isinstance(node, yaml.MappingNode) and node.tag == _MAPPING:
-            return self._read_mapping(node, location)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
-            return [self.read(item, (*location, i)) for i, item in enumerate(node.value)]
-        return self._refuse(location, _explain_tag(node))
-
-    def _refuse(self, location: Location, text: str, line: int | None = None) -> None:
-        self.problems.append(Problem(location, text, line))
-
-    def _read_scalar(self, node: yaml.Node, location: Location) -> str | int | bool | None:
-        text = node.value
-        if node.tag == _TEXT:
-            return str(text)
-        if node.tag == _NULL:
-            return None
-        if node.tag == _BOOL and text.lower() in ("true", "false"):
-            return bool(text.lower() == "true")
-        if node.tag == _INT and _INTEGER.match(text):
-            return int(text)
-        self._refuse(location, _explain_tag(node))
-        return None
-
-    def _read_mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
-        data: dict[str, Any] = {}
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            line = _line(key)
-            if key.tag != _TEXT:
-                name = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-                self._refuse(location, f"{name!r} is a key, but not text; put it in quotes", line)
-                continue
-            inside = (*location, key.value)
-            if key.value in data:
-                self._refuse(inside, f"stands twice, first on line {lines[key.value]}; keep one", line)
-            lines.setdefault(key.value, line)
-            data[key.value] = self.read(value, inside)
+    def read(self) -> Any:
+        """Return the only document. Raises EOFError when there is none, yaml.YAMLError."""
+        self._next()  # the stream's start
+        start: Any = self._next()
+        if isinstance(start, StreamEndEvent):
+            raise EOFError
+        data = self._read_node(self._next(), (), None)
+        self._next()  # the document's end
+        another: Any = self._next()
+        if not isinstance(another, StreamEndEvent):
+            raise _error("expected a single document in the stream: but found another document", another)
         return data
 
+    def _next(self) -> Any:
+        event = self._get_event()
+        if isinstance(event, NodeEvent) and event.anchor is not None:
+            self._check_anchor(event)
+        return event
 
-def _explain_tag(node: yaml.Node) -> str:
-    return f"has the tag {node.tag!r}, which is not taken; leave it out"
+    def _check_anchor(self, event: Any) -> None:
+        if isinstance(event, AliasEvent):
+            if event.anchor not in self._anchors:
+                raise _error("found undefined alias", event)
+        elif event.anchor in self._anchors:
+            raise _error("found duplicate anchor", event)
+        else:
+            self._anchors.add(event.anchor)
+
+    def _refuse(self, location: Location, text: str, line: int | None) -> None:
+        self.problems.append(Problem(location, text, line))
+
+    def _read_node(self, event: Any, location: Location, line: int | None) -> Any:
+        """Return what begins with an event. line: of what it is the value of."""
+        if isinstance(event, ScalarEvent):
+            return self._read_scalar(event, location, line)
+        if isinstance(event, AliasEvent):
+            self._refuse(location, "is an alias (*), which is not taken; write it out", line)
+            return None
+        if len(location) >= MAX_DEPTH:
+            self._refuse(location, "is nested too deeply", line)
+        elif isinstance(event, MappingStartEvent) and event.tag in (*_UNTAGGED, _MAPPING):
+            return self._read_mapping(location)
+        elif isinstance(event, SequenceStartEvent) and event.tag in (*_UNTAGGED, _SEQUENCE):
+            return self._read_list(location)
+        else:
+            self._refuse(location, _explain_tag(event), line)
+        return self._skip(event)
+
+    def _skip(self, event: Any) -> None:
+        """Pass over the rest of what begins with an event."""
+        depth = 0
+        while True:
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if not depth:
+                return
+            event = self._next()
+
+    def _read_scalar(self, event: ScalarEvent, location: Location, line: int | None) -> str | int | bool | None:
+        text: str = event.value
+        tag = event.tag
+        if tag in _UNTAGGED:
+            return _read_untagged(event)
+        if tag == _TEXT:
+            return text
+        if tag == _NULL:
+            return None
+        if tag == _BOOL and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if tag == _INT and _INTEGER.match(text):
+            return int(text)
+        self._refuse(location, _explain_tag(event), line)
+        return None
+
+    def _read_list(self, location: Location) -> list[Any]:
+        data: list[Any] = []
+        lines = self.lines.items[location] = array("I")
+        while not isinstance(event := self._next(), SequenceEndEvent):
+            line = _line(event)
+            lines.append(line)
+            if isinstance(event, ScalarEvent) and event.tag is None:  # nearly all: the short way
+                data.append(_read_untagged(event))
+            else:
+                data.append(self._read_node(event, (*location, len(data)), line))
+        return data
+
+    def _read_mapping(self, location: Location) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        first: dict[str, int] = {}
+        while not isinstance(event := self._next(), MappingEndEvent):
+            line = _line(event)
+            key = self._read_key(event, location, line)
+            if key is None:
+                self._skip(self._next())
+                continue
+            inside = (*location, key)
+            if key in data:
+                self._refuse(inside, f"stands twice, first on line {first[key]}; keep one", line)
+            first.setdefault(key, line)
+            self.lines.keys[inside] = line
+            data[key] = self._read_node(self._next(), inside, line)
+        return data
+
+    def _read_key(self, event: Any, location: Location, line: int) -> str | None:
+        """Return a key's text, None when it is refused."""
+        if isinstance(event, ScalarEvent):
+            is_text = event.tag == _TEXT or (event.tag in _UNTAGGED and isinstance(_read_untagged(event), str))
+            if is_text:
+                return str(event.value)
+            self._refuse(location, f"{event.value!r} is a key, but not text; put it in quotes", line)
+        elif isinstance(event, AliasEvent):
+            self._refuse(location, "has an alias (*) for a key, which is not taken; write it out", line)
+        else:
+            self._skip(event)
+            self._refuse(location, "'a list or mapping' is a key, but not text; put it in quotes", line)
+        return None
+
+
+def _read_untagged(event: ScalarEvent) -> str | int | bool | None:
+    text: str = event.value
+    if not event.implicit[0]:  # in quotes, or a block
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    return int(text) if _INTEGER.match(text) else text
+
+
+def _explain_tag(event: Any) -> str:
+    return f"has the tag {event.tag!r}, which is not taken; leave it out"
 
 
 def load_yaml(path: Path) -> Document:
     """Read a YAML file. Raises ConfigError when it cannot be read or has no data; its other problems are in it."""
+    content = _read_file(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        reader = _Reader(content)
+        data = reader.read()
+    except yaml.YAMLError as error:
+        raise ConfigError([_explain(path, content, error)]) from None
+    except EOFError:
+        raise ConfigError([f"{path}: is empty; enable ingress, egress or both"]) from None
+    return Document(str(path), data, tuple(reader.problems), reader.lines)
+
+
+def _read_file(path: Path) -> bytes:
+    """Return what is UTF-8, no longer than MAX_SIZE: the file may be a pipe, or a device without an end."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SIZE + 1)
+        if len(content) > MAX_SIZE:
+            raise ConfigError([f"{path}: is larger than {MAX_SIZE >> 20} MiB, which no configuration needs"])
+        content.decode()
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
     except ValueError as error:  # a NUL in the path, which only Python can give
         raise ConfigError([f"{str(path)!r}: cannot be read: {error}"]) from None
-    try:
-        root = yaml.compose(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError([_explain(path, text, error)]) from None
-    except RecursionError:  # without libyaml, which has a limit of its own
-        raise ConfigError([f"{path}: is nested too deeply"]) from None
-    if root is None:
-        raise ConfigError([f"{path}: is empty; enable ingress, egress or both"])
-    reader = _Reader()
-    return Document(str(path), reader.read(root), tuple(reader.problems), root)
+    return content
 
 
-def _explain(path: Path, text: str, error: yaml.YAMLError) -> str:
+def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         what = ": ".join(filter(None, [error.context, error.problem]))
-        lines = text.splitlines()
+        lines = content.decode().splitlines()
         if mark.line < len(lines) and re.search(r"\[.*::", lines[mark.line]):
             what += "; IPv6 addresses in [ ] go in quotes"
         return f"{path}:{mark.line + 1}:{mark.column + 1}: is not YAML: {what}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
@@ -24,6 +26,7 @@ from netmon.config import (
     config_schema,
 )
 from netmon.errors import ConfigError
+from netmon.yamlfile import load_yaml
 from tests.unit import cases
 
 ON = {"enabled": True}
@@ -452,6 +455,19 @@ def test_aliases_are_refused_and_what_they_stand_for_left_alone(text: str, probl
     assert problems_of(text) == [f"netmon.yaml:{problem} is an alias (*), which is not taken; write it out"]
 
 
+def test_an_alias_for_a_key() -> None:
+    assert problems_of("&x egress: {enabled: true}\n*x : {}\n") == [
+        "netmon.yaml:2: has an alias (*) for a key, which is not taken; write it out"
+    ]
+
+
+def test_an_alias_in_a_list_is_told_on_its_own_line() -> None:
+    text = "egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n      - &x 10.0.0.0/8\n      - *x\n"
+    assert problems_of(text) == [
+        "netmon.yaml:6: egress.ipv4_filter.dst_ip[1]: is an alias (*), which is not taken; write it out"
+    ]
+
+
 def test_aliases_that_stand_for_very_much() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]" for i in range(20)]
@@ -520,6 +536,54 @@ def test_a_hundred_thousand_cidrs() -> None:
     config = load(f"egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n{lines}")
     assert config.egress.ipv4_filter is not None
     assert config.egress.ipv4_filter.dst_ip == tuple(cidrs)
+
+
+def test_a_file_without_an_end() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_yaml("/dev/zero")
+    assert caught.value.problems == ["/dev/zero: is larger than 256 MiB, which no configuration needs"]
+
+
+def test_a_pipe() -> None:
+    """As `netmon validate <(...)` gives it."""
+    reader, writer = os.pipe()
+    os.write(writer, REFERENCE_CLUSTER.encode())
+    os.close(writer)
+    assert Config.from_yaml(f"/dev/fd/{reader}") == load(REFERENCE_CLUSTER)
+    os.close(reader)
+
+
+NO_TAG = "which is not taken; leave it out"
+
+# Items of a list: how they are written, what they are read as, and what is wrong with them.
+ITEMS: list[tuple[str, Any, str | None]] = [
+    *((text, text, None) for text in ("10.0.0.0/8", "::1", "007", "yes", "tRue", "+", "9" * 101)),
+    *((text, int(text.split()[0]), None) for text in ("7", "-1", "+0", "9" * 100, "7 # or eight")),
+    *((text, True, None) for text in ("true", "True", "TRUE", "!!bool tRue")),
+    *((text, None, None) for text in ("", "~", "null", "Null", "!!null 7", "# nothing")),
+    *((text, "7", None) for text in ("'7'", '"7"', "!!str 7", "|-\n    7", ">-\n    7")),
+    *((text, "a b", None) for text in ("a b", "a\n    b", "'a\n    b'")),
+    *((text, {"a": [7, []]}, None) for text in ("{a: [7, []]}", "a:\n    - 7\n    - []", "!!map\n    a: [7, []]")),
+    ("!x 7", None, f"has the tag '!x', {NO_TAG}"),
+    ("!x [7, {a: [7]}]", None, f"has the tag '!x', {NO_TAG}"),
+    ("!!int x", None, f"has the tag 'tag:yaml.org,2002:int', {NO_TAG}"),
+]
+
+
+@given(st.lists(st.sampled_from(ITEMS), min_size=1))
+def test_items_and_their_lines(items: list[tuple[str, Any, str | None]]) -> None:
+    text, lines, problems = "list:\n", [], []
+    for i, (item, _, problem) in enumerate(items):
+        line = text.count("\n") + 1
+        lines.append(line)
+        text += f"  - {item}\n"
+        if problem:
+            problems.append((("list", i), problem, line))
+    Path("netmon.yaml").write_text(text)
+    document = load_yaml(Path("netmon.yaml"))
+    assert document.data == {"list": [value for _, value, _ in items]}
+    assert [document.line_of(("list", i)) for i in range(len(items))] == lines
+    assert list(document.problems) == problems
 
 
 def test_twenty_thousand_problems() -> None:

@@ -21,6 +21,15 @@ INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
 ON = {"enabled": True}
 CURL = Program(uid=1000, euid=1000, auid=1000, path=b"/usr/bin/curl")
 
+KEY_SIZES = {
+    "ipv4_cidrs": 12,
+    "ipv6_cidrs": 24,
+    "process_ids": 8,
+    "binary_names": 256,
+    "binary_paths": 512,
+    "binary_prefixes": 260,
+}
+
 
 class Kernel:
     """Judges by settings and maps as bpf/filter.h does, the maps' lookups written in Python."""
@@ -46,9 +55,9 @@ class Kernel:
 
     def _is_listed(self, family: Family, number: int, address: str) -> bool:
         if family == Family.IPV4:
-            keys, packed = self.filters.ipv4_cidrs, socket.inet_pton(socket.AF_INET, address)
+            keys, packed = keys_of(self.filters, "ipv4_cidrs"), socket.inet_pton(socket.AF_INET, address)
         else:
-            keys, packed = self.filters.ipv6_cidrs, socket.inet_pton(socket.AF_INET6, address)
+            keys, packed = keys_of(self.filters, "ipv6_cidrs"), socket.inet_pton(socket.AF_INET6, address)
         return is_in_trie(keys, struct.pack(">I", number) + packed)
 
     def _passes_process(self, program: Program) -> bool:
@@ -61,7 +70,7 @@ class Kernel:
     def _matches_ids(self, program: Program) -> bool:
         return all(
             not self.settings[f"process_filter_{kind.name.lower()}"]
-            or struct.pack("=II", kind, getattr(program, kind.name.lower())) in self.filters.process_ids
+            or struct.pack("=II", kind, getattr(program, kind.name.lower())) in keys_of(self.filters, "process_ids")
             for kind in IdKind
         )
 
@@ -69,10 +78,17 @@ class Kernel:
         has = {key: self.settings[f"process_filter_{key}"] for key in ("name", "prefix", "path")}
         name, path = program.name.ljust(256, b"\0"), program.path.ljust(512, b"\0")
         return not any(has.values()) or bool(
-            (has["name"] and name in self.filters.binary_names)
-            or (has["path"] and len(program.path) < 512 and path in self.filters.binary_paths)
-            or (has["prefix"] and is_in_trie(self.filters.binary_prefixes, path[:256]))
+            (has["name"] and name in keys_of(self.filters, "binary_names"))
+            or (has["path"] and len(program.path) < 512 and path in keys_of(self.filters, "binary_paths"))
+            or (has["prefix"] and is_in_trie(keys_of(self.filters, "binary_prefixes"), path[:256]))
         )
+
+
+def keys_of(filters: CompiledFilters, name: str) -> list[bytes]:
+    keys: bytes = getattr(filters, name)
+    size = KEY_SIZES[name]
+    assert len(keys) % size == 0
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 def is_in_trie(keys: Iterable[bytes], data: bytes) -> bool:
@@ -259,7 +275,7 @@ def egress(family: str, cidrs: list[str]) -> Config:
 )
 def test_an_ipv4_cidrs_key(cidr: str, bits: int, address: bytes) -> None:
     """Prefix length in host order, list number 3 (egress, dst) in network order, address."""
-    (key,) = compile_filters(egress("ipv4_filter", [cidr])).ipv4_cidrs
+    key = compile_filters(egress("ipv4_filter", [cidr])).ipv4_cidrs
     assert key == struct.pack("=I", bits) + b"\0\0\0\3" + address
 
 
@@ -268,7 +284,7 @@ def test_an_ipv4_cidrs_key(cidr: str, bits: int, address: bytes) -> None:
     [("2000::/3", 35, b"\x20" + bytes(15)), ("::1", 160, bytes(15) + b"\1"), ("::/0", 32, bytes(16))],
 )
 def test_an_ipv6_cidrs_key(cidr: str, bits: int, address: bytes) -> None:
-    (key,) = compile_filters(egress("ipv6_filter", [cidr])).ipv6_cidrs
+    key = compile_filters(egress("ipv6_filter", [cidr])).ipv6_cidrs
     assert key == struct.pack("=I", bits) + b"\0\0\0\3" + address
 
 
@@ -284,10 +300,10 @@ def test_the_process_filters_keys() -> None:
         }
     )
     filters = compile_filters(config)
-    assert filters.process_ids == [struct.pack("=II", 0, 7), struct.pack("=II", 2, 2**32 - 1)]
-    assert filters.binary_names == [b"caf\xc3\xa9" + bytes(251)]
-    assert filters.binary_paths == [b"/b" + bytes(510)]
-    assert filters.binary_prefixes == [struct.pack("=I", 24) + b"/\xc3\xa9" + bytes(253)]
+    assert filters.process_ids == struct.pack("=4I", 0, 7, 2, 2**32 - 1)
+    assert filters.binary_names == b"caf\xc3\xa9" + bytes(251)
+    assert filters.binary_paths == b"/b" + bytes(510)
+    assert filters.binary_prefixes == struct.pack("=I", 24) + b"/\xc3\xa9" + bytes(253)
 
 
 @pytest.mark.parametrize(
@@ -323,16 +339,21 @@ def test_the_settings_say_what_the_kernel_may_leave_out(
 
 
 def test_without_filters_nothing_is_set() -> None:
-    filters = CompiledFilters(True, True, bytes(SETTINGS.size), [], [], [], [], [], [])
+    filters = CompiledFilters(True, True, bytes(SETTINGS.size))
     assert compile_filters(Config.everything()) == compile_filters(None) == filters
 
 
-def test_no_key_comes_twice() -> None:
-    same = ["::1", "::1/128", "0:0:0:0:0:0:0:1"]
-    assert len(compile_filters(egress("ipv6_filter", same)).ipv6_cidrs) == 1
+def test_no_key_of_a_hash_comes_twice() -> None:
+    """It would take room of its own; in a trie it does not."""
+    config = Config.from_dict({"egress": ON, "process_filter": {"uid": [7, 7], "binary": {"name": ["x", "x"]}}})
+    filters = compile_filters(config)
+    assert len(keys_of(filters, "process_ids")) == len(keys_of(filters, "binary_names")) == 1
+
+
+def test_ends_have_keys_of_their_own() -> None:
     both_ends: dict[str, Any] = {"src_ip": ["::1"], "dst_ip": ["::1"]}
     config = Config.from_dict({"egress": {"enabled": True, "ipv6_filter": both_ends}})
-    assert len(compile_filters(config).ipv6_cidrs) == 2
+    assert len(set(keys_of(compile_filters(config), "ipv6_cidrs"))) == 2
 
 
 def test_a_direction_that_is_off_takes_no_room() -> None:
