@@ -25,6 +25,9 @@ UPDATE_EVERY = 24 * 3600  # seconds
 class ArchiveError(Exception):
     """The archive does not have what is needed, or cannot be reached."""
 
+# Emulated, string instructions go byte by byte: a kernel that takes them for fast would clear its pages so.
+X86_64_CPU = "max,-erms,-fsrm"
+
 
 @dataclass(frozen=True)
 class KernelLine:
@@ -36,7 +39,7 @@ class KernelLine:
     architecture: Architecture = X86_64
     # Under QEMU 7.2 an interrupted cmpxchg16b loses the flags: the allocator's fast path, up to 6.x, double-faults.
     # Newer kernels do without it there, and cannot allocate socket storage (kmalloc_nolock) without the instruction.
-    cpu: str = "max,-cx16"
+    cpu: str = f"{X86_64_CPU},-cx16"
 
     def __str__(self) -> str:
         return self.name
@@ -54,7 +57,7 @@ KERNELS = {
         KernelLine("6.1", "bookworm", r"6\.1\.0-"),
         KernelLine("6.12", "bookworm", r"6\.12\."),
         KernelLine("6.18", "trixie", r"6\.18\."),
-        KernelLine("newest", "trixie", r"", cpu="max"),
+        KernelLine("newest", "trixie", r"", cpu=X86_64_CPU),
         # The signing of pointers is slow to emulate.
         KernelLine("6.12-arm64", "bookworm", r"6\.12\.", AARCH64, cpu="max,pauth=off"),
     )
