@@ -25,6 +25,7 @@ UPDATE_EVERY = 24 * 3600  # seconds
 class ArchiveError(Exception):
     """The archive does not have what is needed, or cannot be reached."""
 
+
 # Emulated, string instructions go byte by byte: a kernel that takes them for fast would clear its pages so.
 X86_64_CPU = "max,-erms,-fsrm"
 
