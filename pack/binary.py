@@ -38,6 +38,9 @@ LAUNCHER = (
     *("-Wall", "-Wextra", "-Werror", "-Wno-deprecated-non-prototype"),
 )
 
+# Of the archive's end record and its comment, as in launcher.c.
+END_SIZE, COMMENT_SIZE = 22, 8
+
 # Files of the host's that the dynamic linker would read whatever it is told: libraries made for the host's C library.
 HOST_FILES = (b"/etc/ld.so.preload\0", b"/etc/ld.so.cache\0")
 
@@ -60,7 +63,7 @@ def build(architecture: str, directory: Path) -> Path:
     }
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"netmon-{__version__}-{architecture}"
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(_assemble(_compile_launcher(architecture, work), members))
     partial.chmod(0o755)
     partial.replace(path)
@@ -76,10 +79,10 @@ def _assemble(launcher: bytes, members: dict[str, bytes]) -> bytes:
             information = zipfile.ZipInfo(name)  # of 1980
             information.create_system, information.external_attr = 3, 0o100644 << 16
             archive.writestr(information, members[name], zipfile.ZIP_DEFLATED, 9)
-        archive.comment = b"00000000"
-    end = len(file.getvalue()) - 22 - len(archive.comment)
-    checksum = zlib.crc32(file.getvalue()[:end])
-    return file.getvalue()[: -len(archive.comment)] + b"%08x" % checksum
+        archive.comment = b"0" * COMMENT_SIZE
+    data = file.getvalue()
+    checksum = zlib.crc32(data[: -END_SIZE - COMMENT_SIZE])
+    return data[:-COMMENT_SIZE] + b"%08x" % checksum
 
 
 def _compile_launcher(architecture: str, work: Path) -> bytes:
@@ -185,7 +188,7 @@ def _licences(work: Path, debian: Iterable[str]) -> dict[str, bytes]:
 
 def _materials(debian: Sequence[Package], wheels: Sequence[Package]) -> bytes:
     licence = importlib.metadata.metadata("netmon-bpf")["License-Expression"]
-    return sbom.make_sbom(__version__, licence, [*debian, *wheels]).encode()
+    return sbom.make_sbom(__version__, licence, [*debian, *wheels, runtime.MUSL]).encode()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from pack.bundle import ZIGLANG
 from pack.sources import DEBIAN_SUITE, ROOT
 from tests.harness.archive import CACHE, Archive, locked_cache
 
@@ -59,6 +60,10 @@ class Package(NamedTuple):
     archive: str
     sha256: str
     licence: str | None  # SPDX, where the package says it; its texts are in LICENSES
+
+
+# The launcher's C library comes with the compiler.
+MUSL = Package("musl", "1.2.5", "pkg:generic/musl@1.2.5", ZIGLANG, "", "MIT")
 
 
 def unpack_debian(machine: Machine, root: Path) -> list[Package]:

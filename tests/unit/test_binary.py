@@ -6,7 +6,9 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,8 @@ from tests.harness.bare import run_bare_guest
 HOST = os.uname().machine
 LARGEST = 15_000_000  # bytes
 DEADLINE = 60  # seconds
+# struct vfs_cap_data, version 2: permitted and effective.
+CAP_BPF_AND_PERFMON = struct.pack("<5I", 0x02000001, 0, 0, 1 << 38 - 32 | 1 << 39 - 32, 0)
 VALID = "egress:\n  enabled: true\n"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot and mount")
@@ -214,6 +218,26 @@ def test_takes_no_code_from_its_environment(netmon: Path, tmp_path: Path) -> Non
         timeout=DEADLINE,
     )
     assert (done.returncode, done.stderr) == (0, "netmon: valid.yaml is valid\n")
+
+
+@needs_root
+def test_takes_nothing_from_its_environment_with_capabilities_of_its_own(netmon: Path) -> None:
+    """Its caller has not those, and could have it load what it names."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        program = Path(shutil.copy(netmon, directory))
+        os.setxattr(program, "security.capability", CAP_BPF_AND_PERFMON)
+        done = subprocess.run(
+            [program, "check"],
+            env={"NETMON_LIBBPF": "/nowhere", "LD_PRELOAD": "/nowhere"},
+            user=65534,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+        )
+    assert "ok   capabilities" in done.stdout
+    assert "ok   libbpf: version 1.5, bundled" in done.stdout
+    assert not done.stderr
 
 
 def test_libbpf_can_still_be_chosen(netmon: Path) -> None:
