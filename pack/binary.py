@@ -25,11 +25,11 @@ from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
 from pack import bundle, runtime, sbom, sources
-from pack.runtime import MACHINES, Machine, Package
+from pack.runtime import ARCHITECTURES, LINKERS, Package
 from pack.sources import ROOT, ZLIB
+from tests.harness.architecture import NATIVE, Architecture
 
 ONE_FILE = ROOT / "pack/onefile"
-ARCHITECTURES = tuple(MACHINES)
 PACKAGE = ROOT / "src/netmon"
 
 INFLATE_MODULES = ("adler32", "crc32", "inflate", "inffast", "inftrees", "zutil")
@@ -45,15 +45,15 @@ END_SIZE, COMMENT_SIZE = 22, 8
 HOST_FILES = (b"/etc/ld.so.preload\0", b"/etc/ld.so.cache\0")
 
 
-def build(architecture: str, directory: Path) -> Path:
+def build(name: str, directory: Path) -> Path:
     """Build one architecture's file; return it. The same parts make the same bytes."""
     sources.unpack_all()
-    work = ROOT / "build/onefile" / architecture
-    machine = MACHINES[architecture]
-    debian = runtime.unpack_debian(machine, work / "debian")
+    work = ROOT / "build/onefile" / name
+    architecture = ARCHITECTURES[name]
+    debian = runtime.unpack_debian(architecture, work / "debian")
     wheels = runtime.unpack_wheels(architecture, work / "packages")
     modules = _modules(architecture, work)
-    start = _start(work / "debian", machine, modules)
+    start = _start(work / "debian", architecture, modules)
     licences = _licences(work, [package.name for package in debian])
     members = {
         **modules,
@@ -62,7 +62,7 @@ def build(architecture: str, directory: Path) -> Path:
         "netmon.cdx.json": _materials(debian, wheels),
     }
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"netmon-{__version__}-{architecture}"
+    path = directory / f"netmon-{__version__}-{name}"
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(_assemble(_compile_launcher(architecture, work), members))
     partial.chmod(0o755)
@@ -85,12 +85,12 @@ def _assemble(launcher: bytes, members: dict[str, bytes]) -> bytes:
     return data[:-COMMENT_SIZE] + b"%08x" % checksum
 
 
-def _compile_launcher(architecture: str, work: Path) -> bytes:
+def _compile_launcher(architecture: Architecture, work: Path) -> bytes:
     """Relative paths: none of this machine's gets into the program."""
     output = work / "launcher"
     c_files = [ONE_FILE / "launcher.c", *(ZLIB.directory / f"{module}.c" for module in INFLATE_MODULES)]
     command = [
-        *(sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-musl", *LAUNCHER),
+        *(sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture.name}-linux-musl", *LAUNCHER),
         f"-I{ZLIB.directory.relative_to(ROOT)}",
         *(str(path.relative_to(ROOT)) for path in c_files),
         *("-o", str(output)),
@@ -100,7 +100,7 @@ def _compile_launcher(architecture: str, work: Path) -> bytes:
     return output.read_bytes()
 
 
-def _modules(architecture: str, work: Path) -> dict[str, bytes]:
+def _modules(architecture: Architecture, work: Path) -> dict[str, bytes]:
     """Return netmon and all modules that it may import, compiled, with the native ones and libbpf."""
     packages, output = work / "packages", work / "modules"
     shutil.copytree(PACKAGE, packages / "netmon", ignore=shutil.ignore_patterns("__pycache__"))
@@ -110,34 +110,32 @@ def _modules(architecture: str, work: Path) -> dict[str, bytes]:
     native = {path: path.with_name(f"{path.name.partition('.')[0]}.so") for path in packages.rglob("*.so")}
     for path, short in native.items():
         path.rename(short)
-    root, machine = _python_for_this_machine(architecture, work)
-    program = ONE_FILE / "modules.py"
-    names = runtime.run_python(root, machine, program, packages, root / runtime.STDLIB, output).split()
+    root = _python_for_this_machine(architecture, work)
+    names = runtime.run_python(root, ONE_FILE / "modules.py", packages, root / runtime.STDLIB, output).split()
     for short in native.values():
         shutil.copy(short, output / short.relative_to(packages))
     for name in names:
         (path,) = (work / "debian" / runtime.STDLIB / "lib-dynload").glob(f"{name}.*")
         shutil.copy(path, output / f"{name}.so")
     library = output / "netmon/libbpf-netmon.so"
-    bundle.compile_libbpf(bundle.TARGETS[f"{architecture}-manylinux"], library)
+    bundle.compile_libbpf(bundle.TARGETS[f"{architecture.name}-manylinux"], library)
     shutil.copy(PACKAGE / "netmon.bpf.o", output / "netmon")
     for path in output.rglob("*.so"):
         subprocess.run(["llvm-strip", path], check=True)
     return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}
 
 
-def _python_for_this_machine(architecture: str, work: Path) -> tuple[Path, Machine]:
-    own = os.uname().machine
-    root = work / "debian"
-    if architecture != own:
-        root = work / "own"
-        runtime.unpack_debian(MACHINES[own], root)
-    return root, MACHINES[own]
+def _python_for_this_machine(architecture: Architecture, work: Path) -> Path:
+    """Return where it was unpacked."""
+    if architecture == NATIVE:
+        return work / "debian"
+    runtime.unpack_debian(NATIVE, work / "native")
+    return work / "native"
 
 
-def _start(root: Path, machine: Machine, modules: dict[str, bytes]) -> dict[str, bytes]:
+def _start(root: Path, architecture: Architecture, modules: dict[str, bytes]) -> dict[str, bytes]:
     """Return what the launcher loads. Takes native modules for which there is no library out of modules."""
-    directory = root / machine.libraries
+    directory = runtime.libraries(architecture, root)
     python = (root / f"usr/bin/python{runtime.PYTHON}").read_bytes()
     libraries: dict[str, bytes] = {}
     _add_needed(python, directory, libraries)
@@ -146,7 +144,7 @@ def _start(root: Path, machine: Machine, modules: dict[str, bytes]) -> dict[str,
             _add_needed(modules[name], directory, libraries)
         except FileNotFoundError:
             del modules[name]
-    linker = libraries.pop(machine.linker)
+    linker = libraries.pop(LINKERS[architecture.name])
     for file in HOST_FILES:
         assert linker.count(file) == 1
         linker = linker.replace(file, b"\0" * len(file))

@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 from pack.bundle import ZIGLANG
 from pack.sources import DEBIAN_SUITE, ROOT
+from tests.harness.architecture import AARCH64, NATIVE, X86_64, Architecture
 from tests.harness.archive import CACHE, Archive, locked_cache
 
 REQUIREMENTS = ROOT / "pack/onefile/requirements.txt"
@@ -37,18 +38,8 @@ DEBIAN_PACKAGES = (
 )
 
 
-class Machine(NamedTuple):
-    """A kind of machine, as Debian knows it."""
-
-    architecture: str
-    libraries: str
-    linker: str  # the dynamic linker
-
-
-MACHINES = {
-    "x86_64": Machine("amd64", "usr/lib/x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
-    "aarch64": Machine("arm64", "usr/lib/aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
-}
+ARCHITECTURES = {architecture.name: architecture for architecture in (X86_64, AARCH64)}
+LINKERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}  # dynamic ones
 
 
 class Package(NamedTuple):
@@ -66,12 +57,12 @@ class Package(NamedTuple):
 MUSL = Package("musl", "1.2.5", "pkg:generic/musl@1.2.5", ZIGLANG, "", "MIT")
 
 
-def unpack_debian(machine: Machine, root: Path) -> list[Package]:
+def unpack_debian(architecture: Architecture, root: Path) -> list[Package]:
     """Unpack Python and what it needs into a new directory, root."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     with locked_cache():
-        downloaded = Archive(DEBIAN_SUITE, architecture=machine.architecture).download(DEBIAN_PACKAGES)
+        downloaded = Archive(DEBIAN_SUITE, architecture).download(DEBIAN_PACKAGES)
         debs = sorted(deb for deb in downloaded if deb.name.partition("_")[0] in DEBIAN_PACKAGES)
         for deb in debs:
             subprocess.run(["dpkg-deb", "--extract", deb, root], check=True)
@@ -85,11 +76,11 @@ def _debian_package(deb: Path) -> Package:
     return Package(name, version, purl, unquote(deb.name), _sha256(deb), None)
 
 
-def unpack_wheels(machine: str, root: Path) -> list[Package]:
+def unpack_wheels(architecture: Architecture, root: Path) -> list[Package]:
     """Unpack the pinned Python packages into a new directory, root."""
     shutil.rmtree(root, ignore_errors=True)
     packages = []
-    for wheel in _download_wheels(machine):
+    for wheel in _download_wheels(architecture):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(root)
             (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
@@ -101,31 +92,36 @@ def unpack_wheels(machine: str, root: Path) -> list[Package]:
     return packages
 
 
-def _download_wheels(machine: str) -> list[Path]:
+def _download_wheels(architecture: Architecture) -> list[Path]:
     """Return the wheels' files, from the cache or from PyPI."""
-    directory = CACHE / "wheels" / f"{machine}-{_sha256(REQUIREMENTS)[:16]}"
+    directory = CACHE / "wheels" / f"{architecture.name}-{_sha256(REQUIREMENTS)[:16]}"
     with locked_cache():
         if not directory.exists():
             partial = directory.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            platforms = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
             command: list[str | Path] = [
                 *(sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--retries", "5"),
                 *("--require-hashes", "--no-deps", "--only-binary=:all:", "-r", REQUIREMENTS, "-d", partial),
                 *("--implementation", "cp", "--python-version", PYTHON),
-                *(f"--platform={platform}_{machine}" for platform in platforms),
+                *(f"--platform={platform}" for platform in architecture.wheel_platforms),
             ]
             subprocess.run(command, check=True)
-            for old in set(directory.parent.glob(f"{machine}-*")) - {partial}:
+            for old in set(directory.parent.glob(f"{architecture.name}-*")) - {partial}:
                 shutil.rmtree(old)
             partial.rename(directory)
         return sorted(directory.glob("*.whl"))
 
 
-def run_python(root: Path, machine: Machine, *arguments: object) -> str:
+def libraries(architecture: Architecture, root: Path) -> Path:
+    """Return where the libraries are in what was unpacked into root."""
+    return root / "usr/lib" / architecture.multiarch
+
+
+def run_python(root: Path, *arguments: object) -> str:
     """Run the Python that was unpacked into root, one for this machine; return what it prints."""
-    libraries = root / machine.libraries
-    command = [libraries / machine.linker, "--library-path", libraries, root / f"usr/bin/python{PYTHON}", "-S", "-B"]
+    directory = libraries(NATIVE, root)
+    linker = directory / LINKERS[NATIVE.name]
+    command = [linker, "--library-path", directory, root / f"usr/bin/python{PYTHON}", "-S", "-B"]
     done = subprocess.run(
         [*map(str, (*command, *arguments))],
         check=True,

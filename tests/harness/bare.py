@@ -19,19 +19,22 @@ def run_bare_guest(kernel: str, programs: Path, files: dict[str, Path], director
     kernel: of KERNELS. programs: where INIT was compiled to. files: laid into its root.
     """
     line = KERNELS[kernel]
+    architecture = line.architecture
     with locked_cache():
-        vmlinuz = Archive(line.suite).kernel(line)
+        vmlinuz = Archive(line.suite, architecture).kernel(line)
     root = directory / "root"
     root.mkdir()
-    for name, path in {"init": programs / INIT, **files}.items():
+    for name, path in {"init": programs / architecture.name / INIT, **files}.items():
         shutil.copy(path, root / name)
     initramfs = directory / "initramfs"
     write_cpio(root, initramfs)
+    options = ["console=ttyS0", "quiet", "panic=-1", "cryptomgr.notests", *architecture.boot_options]
     command = [
-        *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", line.cpu),
-        *("-smp", "2", "-m", "512M", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"),
-        *("-kernel", vmlinuz, "-initrd", initramfs),
-        *("-append", "console=ttyS0 quiet panic=-1 cryptomgr.notests tsc=reliable"),
+        *("setpriv", "--pdeathsig", "KILL", architecture.qemu, *architecture.machine),
+        *("-accel", "tcg,thread=multi", "-cpu", line.cpu, "-smp", "2", "-m", "512M"),
+        *("-nodefaults", "-display", "none", "-no-reboot"),
+        *("-chardev", "stdio,id=port0", "-device", f"{architecture.serial_port},chardev=port0"),
+        *("-kernel", vmlinuz, "-initrd", initramfs, "-append", " ".join(options)),
     ]
     done = subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIME_LIMIT)
     return done.stdout.decode(errors="replace")

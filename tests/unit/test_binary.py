@@ -10,7 +10,8 @@ import struct
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
 from pack import binary
-from pack.runtime import DEBIAN_PACKAGES, MACHINES
+from pack.runtime import ARCHITECTURES, DEBIAN_PACKAGES
 from pack.sources import ROOT, SOURCES
 from tests.harness.bare import run_bare_guest
 
 HOST = os.uname().machine
+BARE_KERNELS = {"x86_64": "6.12", "aarch64": "6.12-arm64"}
 LARGEST = 15_000_000  # bytes
 DEADLINE = 60  # seconds
 # struct vfs_cap_data, version 2: permitted and effective.
@@ -33,9 +35,16 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot 
 
 
 @pytest.fixture(scope="module")
-def netmon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns an architecture's, built when it is first asked for."""
+    directory = tmp_path_factory.mktemp("dist")
+    return cache(lambda architecture: binary.build(architecture, directory))
+
+
+@pytest.fixture(scope="module")
+def netmon(build: Callable[[str], Path]) -> Path:
     """This machine's."""
-    return binary.build(HOST, tmp_path_factory.mktemp("dist"))
+    return build(HOST)
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -83,9 +92,9 @@ def waiting(netmon: Path, tmp_path: Path) -> Iterator[Waiting]:
     running.process.communicate()
 
 
-@pytest.mark.parametrize("architecture", MACHINES)
-def test_is_one_static_program(architecture: str, netmon: Path, tmp_path: Path) -> None:
-    path = netmon if architecture == HOST else binary.build(architecture, tmp_path)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_is_one_static_program(architecture: str, build: Callable[[str], Path]) -> None:
+    path = build(architecture)
     assert path.name == f"netmon-{__version__}-{architecture}"
     assert path.stat().st_size < LARGEST
     with path.open("rb") as file:
@@ -249,9 +258,15 @@ def test_standard_streams_may_be_closed(netmon: Path, closed: str, code: int) ->
     assert run("sh", "-c", f'exec "$0" --version {closed}', netmon).returncode == code
 
 
-def test_events_come_out_of_a_guest_with_nothing_else(netmon: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_events_come_out_of_a_guest_with_nothing_else(
+    architecture: str, build: Callable[[str], Path], tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     """And of two at once, with a read-only root."""
-    said = run_bare_guest("6.12", ROOT / "build/programs", {"netmon": netmon}, tmp_path)
+    kernel = BARE_KERNELS[architecture]
+    if kernel not in pytestconfig.getoption("--kernel"):
+        pytest.skip("another kernel was chosen")
+    said = run_bare_guest(kernel, ROOT / "build/programs", {"netmon": build(architecture)}, tmp_path)
     assert "ok   tracing programs" in said, said
     assert said.count("netmon: ready") == 2
     assert said.count("exit code 0") == 3
