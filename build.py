@@ -8,6 +8,7 @@
     python3 build.py compile                    the BPF object and the layout generated from it
     python3 build.py check                      types, lint, format
     python3 build.py wheel [--target TARGET]    wheels and the sdist, into dist/
+    python3 build.py binary [--target TARGET]   one file for any Linux, into dist/
     python3 build.py clean                      remove what was built in the tree
 
 On Debian the system's packages are installed by apt (as root), Python's go into .venv; downloads are kept in
@@ -233,6 +234,12 @@ def command_wheel(arguments: Sequence[str]) -> None:
     os.execv(PYTHON, [str(PYTHON), "-m", "pack.wheel", *arguments])
 
 
+def command_binary(arguments: Sequence[str]) -> None:
+    set_up()
+    os.chdir(ROOT)
+    os.execv(PYTHON, [str(PYTHON), "-m", "pack.binary", *arguments])
+
+
 def command_clean(_arguments: Sequence[str]) -> None:
     for directory in (BUILD, VENV, ROOT / "dist", ROOT / "third_party"):
         shutil.rmtree(directory, ignore_errors=True)
@@ -247,6 +254,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "compile": command_compile,
     "check": command_check,
     "wheel": command_wheel,
+    "binary": command_binary,
     "clean": command_clean,
 }
 

@@ -1,14 +1,34 @@
-"""The wheel's bill of materials (CycloneDX, PEP 770): what was compiled into the library that it bundles."""
+"""Bills of materials (CycloneDX, PEP 770): what was compiled into the bundled libbpf, and what else is inside."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Protocol
 
-from pack.sources import SOURCES, Source
+from pack.sources import SOURCES
 
 
-def make_sbom(version: str, licence: str) -> str:
-    """version, licence: netmon's own."""
+class Component(Protocol):
+    """A part that is told of."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def purl(self) -> str: ...
+    @property
+    def archive(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def licence(self) -> str | None: ...
+
+
+def make_sbom(version: str, licence: str, others: Sequence[Component] = ()) -> str:
+    """version, licence: netmon's own. others: what is inside besides the sources of libbpf."""
+    components: tuple[Component, ...] = (*SOURCES, *others)
     purl = f"pkg:pypi/netmon-bpf@{version}"
     netmon = {
         "type": "library",
@@ -23,22 +43,23 @@ def make_sbom(version: str, licence: str) -> str:
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": netmon},
-        "components": [_component(source) for source in SOURCES],
-        "dependencies": [{"ref": purl, "dependsOn": [source.purl for source in SOURCES]}],
+        "components": [_component(component) for component in components],
+        "dependencies": [{"ref": purl, "dependsOn": [component.purl for component in components]}],
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def _component(source: Source) -> dict[str, object]:
+def _component(component: Component) -> dict[str, object]:
+    licences = {"licenses": [{"expression": component.licence}]} if component.licence else {}
     return {
         "type": "library",
-        "bom-ref": source.purl,
-        "name": source.name,
-        "version": source.version,
-        "licenses": [{"expression": source.licence}],
-        "purl": source.purl,
+        "bom-ref": component.purl,
+        "name": component.name,
+        "version": component.version,
+        **licences,
+        "purl": component.purl,
         "properties": [
-            {"name": "netmon:source:archive", "value": source.archive},
-            {"name": "netmon:source:sha256", "value": source.sha256},
+            {"name": "netmon:source:archive", "value": component.archive},
+            {"name": "netmon:source:sha256", "value": component.sha256},
         ],
     }

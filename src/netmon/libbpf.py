@@ -22,7 +22,7 @@ from netmon.errors import BpfError, LibbpfError, VerifierError
 
 SONAME = "libbpf.so.1"
 SYSTEM = "system"  # in NETMON_LIBBPF: not the one that came with netmon
-BUNDLED = Path(__file__).with_name("libbpf-netmon.so")
+BUNDLED = Path(__file__).with_name("libbpf-netmon.so")  # in the wheels made for a platform, and in the one file
 MINIMUM_VERSION = (1, 1)
 
 LIBBPF_WARN = 0
@@ -214,9 +214,12 @@ def chosen() -> tuple[str, str]:
     path = os.environ.get("NETMON_LIBBPF")
     if path and path != SYSTEM:
         return path, f"{path}, as NETMON_LIBBPF says"
-    # Only the wheels made for a platform bring one.
     if not path and BUNDLED.exists():
         return str(BUNDLED), "bundled with netmon"
+    # The one file's importer (pack/onefile/start.py) unpacks it into memory.
+    native = getattr(__spec__.loader, "native", None)
+    if not path and native:
+        return native(str(BUNDLED)), "bundled with netmon, as one file"
     return SONAME, f"the system's {SONAME}"
 
 

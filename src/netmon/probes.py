@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netmon import layout
 from netmon.bpf import BpfObject, Link, Map, ProgramInfo, put_map
@@ -63,8 +63,10 @@ class Losses(NamedTuple):
 def read_object() -> bytes:
     """Return the BPF object file that netmon ships. Raises NetmonError when it was not built."""
     try:
-        return Path(__file__).with_name("netmon.bpf.o").read_bytes()
-    except FileNotFoundError:
+        # By the importer: netmon may be a directory, or one file.
+        loader: Any = __spec__.loader
+        return bytes(loader.get_data(str(Path(__file__).with_name("netmon.bpf.o"))))
+    except OSError:
         raise NetmonError("netmon.bpf.o is missing from the package: run build.py compile") from None
 
 
