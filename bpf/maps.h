@@ -42,6 +42,7 @@ struct connection {
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u8 reported_by;     /* enum program; 0 once the other program has seen it, too */
 	__u8 direction;	      /* enum direction */
+	__u8 ended_by;	      /* enum ending: of a connection that ended before its socket is closed */
 };
 
 struct {

@@ -3,6 +3,7 @@
  * netmon: each TCP connection's opening and close, with the process behind it.
  * Loads unchanged on Linux 6.2 (6.1 works) and newer, on x86_64 and arm64.
  */
+#include "details.h"
 #include "flow.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
@@ -95,6 +96,8 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	connection->opener_exec_id = task->self_exec_id;
 	connection->reported_by = program;
 	connection->direction = direction;
+	if (options.statistics)
+		connection->ended_by = ending_so_far(sk);
 	/* An opening that is lost is counted; the close is reported all the same. */
 	stamp(event, process_id);
 	if (process_id == LOST)
@@ -233,6 +236,8 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	} else if (options.aggregate) {
 		add_closing(connection, sk, process_id);
+	} else if (options.statistics) {
+		send_close_with_statistics(connection, sk, process_id);
 	} else {
 		stamp(event, process_id);
 		send_event(event, event->head.family);
@@ -291,4 +296,19 @@ SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_spare, struct sock *sk)
 {
 	return report_close(sk, PROGRAM_SPARE);
+}
+
+/*
+ * For statistics alone. Interrupts bring connections' ends, too, in the midst of another's: the spare is always loaded.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state_enter, struct sock *sk, int old_state, int new_state)
+{
+	return note_ending(sk, old_state, new_state);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state_spare, struct sock *sk, int old_state, int new_state)
+{
+	return note_ending(sk, old_state, new_state);
 }

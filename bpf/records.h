@@ -66,6 +66,33 @@ struct ipv6_event {
 	__u8 daddr[16];
 };
 
+/* What ended a connection. */
+enum ending {
+	ENDING_NONE = 0, /* nothing has */
+	ENDING_LOCAL = 1, /* this end closed it first */
+	ENDING_PEER = 2,
+	ENDING_RESET = 3,
+	ENDING_TIMEOUT = 4,
+};
+
+struct statistics {
+	__u64 duration_ns; /* from the opening */
+	__u64 bytes_sent; /* what waits to be sent counts: the kernel goes on after the close */
+	__u64 bytes_received;
+	__u32 segments_retransmitted;
+	__u32 rtt_us; /* smoothed */
+	__u8 closed_by; /* enum ending */
+	__u8 reserved_statistics[7];
+};
+
+/* A close with statistics. IPv4 addresses are the first four bytes. */
+struct detailed_event {
+	struct event_head head;
+	__u8 saddr[16];
+	__u8 daddr[16];
+	struct statistics statistics;
+};
+
 enum secureexec {
 	SECUREEXEC_SETUID = 1,
 	SECUREEXEC_SETGID = 2,
@@ -143,6 +170,7 @@ struct options {
 	__u8 aggregate; /* sum up in flows instead of sending events */
 	__u8 spares;	/* each hook has its spare program, too */
 	__u8 accept_arguments; /* of inet_csk_accept: 4 up to 6.9, 2 since then (commit 92ef0fd55ac8) */
+	__u8 statistics; /* closes tell them */
 };
 
 /* What the filter maps of one set are to be asked. */
@@ -225,6 +253,7 @@ struct binary_prefix_key {
 _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
+_Static_assert(sizeof(struct detailed_event) == 112, "padding");
 _Static_assert(sizeof(struct process_record) == 112, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 

@@ -36,9 +36,17 @@ enum { false = 0, true = 1 };
 #define AT_EGID 14
 #define AT_SECURE 23
 
+enum { /* errno.h */
+	EPIPE = 32,
+	ECONNABORTED = 103,
+	ECONNRESET = 104,
+	ECONNREFUSED = 111,
+};
+
 enum { /* net/tcp_states.h */
 	TCP_FIN_WAIT1 = 4,
 	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,
 	TCP_CLOSING = 11,
 };
@@ -107,6 +115,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	int sk_err;
 	struct bpf_local_storage *sk_bpf_storage;
 };
 
@@ -121,6 +130,8 @@ struct tcp_sock {
 	__u64 bytes_received;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
+	__u32 total_retrans;
+	__u32 srtt_us; /* eighths of microseconds */
 };
 
 /* Processes. */

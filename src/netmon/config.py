@@ -193,6 +193,9 @@ class Config(_Section):
         default=Direction(), description="Connections that processes here ask for."
     )
     process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
+    statistics: StrictBool = Field(
+        default=False, description="Closes tell how long the connection was, how much it carried and what ended it."
+    )
 
     @model_validator(mode="after")
     def _refuse_nothing_enabled(self) -> Config:

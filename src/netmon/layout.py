@@ -36,6 +36,14 @@ class Direction(IntEnum):
     EGRESS = 1
 
 
+class Ending(IntEnum):
+    NONE = 0
+    LOCAL = 1
+    PEER = 2
+    RESET = 3
+    TIMEOUT = 4
+
+
 class End(IntEnum):
     SRC = 0
     DST = 1
@@ -103,6 +111,28 @@ class Ipv6Event(NamedTuple):
     daddr: bytes
 
 
+DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQIIB7x")
+
+
+class DetailedEvent(NamedTuple):
+    type: int
+    family: int
+    sport: int
+    dport: int
+    tid: int
+    timestamp_ns: int
+    process_id: int
+    cookie: int
+    saddr: bytes
+    daddr: bytes
+    duration_ns: int
+    bytes_sent: int
+    bytes_received: int
+    segments_retransmitted: int
+    rtt_us: int
+    closed_by: int
+
+
 PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16s")
 
 
@@ -129,13 +159,14 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBB")
+OPTIONS = Struct("=BBBB")
 
 
 class Options(NamedTuple):
     aggregate: int
     spares: int
     accept_arguments: int
+    statistics: int
 
 
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")

@@ -169,6 +169,30 @@ def disconnect(sock: socket.socket) -> None:
         raise OSError(ctypes.get_errno(), "connect(AF_UNSPEC)")
 
 
+def reset(sock: socket.socket) -> None:
+    """Close a connection by a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def receive_all(sock: socket.socket) -> int:
+    """Receive to the end; return how many bytes."""
+    return sum(map(len, iter(lambda: sock.recv(1 << 16), b"")))
+
+
+# Instructions of classic BPF: code, jump if true, jump if false, operand.
+LOAD_RANDOM = (0x20, 0, 0, 0xFFFFF000 + 56)
+RETURN_NOTHING, RETURN_ALL = (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
+
+
+def drop(sock: socket.socket, part: float = 1.0) -> None:
+    """Lose so large a part of the segments that reach a socket: its kernel never sees them (SO_ATTACH_FILTER)."""
+    skip_if_less = (0x35, 0, 1, int(part * 2**32))
+    program = [LOAD_RANDOM, skip_if_less, RETURN_ALL, RETURN_NOTHING] if part < 1 else [RETURN_NOTHING]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in program))
+    sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", len(program), ctypes.addressof(code)))
+
+
 def listen(address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET, port: int = 0) -> socket.socket:
     """Return a listening socket on a free port."""
     sock = socket.socket(family)
