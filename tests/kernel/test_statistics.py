@@ -253,3 +253,9 @@ def test_what_is_not_asked_for_is_not_loaded() -> None:
         "inet_sock_set_state_enter",
         "inet_sock_set_state_spare",
     ]
+
+
+def test_sums_have_none() -> None:
+    config = Config.from_dict({"egress": {"enabled": True}, "statistics": True})
+    with pytest.raises(ValueError, match="aggregate: sums have no statistics"):
+        Monitor(config, aggregate=10)
