@@ -57,7 +57,7 @@ from typing import NamedTuple
 '''
 
 # Members whose own fields stand for them, under their own names.
-INLINED = ("head", "credentials", "statistics")
+INLINED = ("head", "credentials", "outcome", "statistics")
 
 INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 

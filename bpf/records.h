@@ -23,6 +23,7 @@ enum record_type {
 	RECORD_ESTABLISH = 2,
 	RECORD_ACCEPT = 3,
 	RECORD_CLOSE = 4,
+	RECORD_FAIL = 5,
 };
 
 enum family {
@@ -85,11 +86,23 @@ struct statistics {
 	__u8 reserved_statistics[7];
 };
 
-/* A close with statistics. IPv4 addresses are the first four bytes. */
+/* Of a request for a connection. */
+struct outcome {
+	__u64 handshake_ns; /* of an establish */
+	__u32 error; /* of a failure: errno, 0 when the process gave up before there was any */
+	__u8 killed; /* it gave up by being killed */
+	__u8 reserved_outcome[3];
+};
+
+/*
+ * An event that tells more: an establish or a failure its outcome, a close its statistics. IPv4 addresses are the first
+ * four bytes.
+ */
 struct detailed_event {
 	struct event_head head;
 	__u8 saddr[16];
 	__u8 daddr[16];
+	struct outcome outcome;
 	struct statistics statistics;
 };
 
@@ -171,6 +184,7 @@ struct options {
 	__u8 spares;	/* each hook has its spare program, too */
 	__u8 accept_arguments; /* of inet_csk_accept: 4 up to 6.9, 2 since then (commit 92ef0fd55ac8) */
 	__u8 statistics; /* closes tell them */
+	__u8 outcome; /* requests are reported when they have succeeded or failed */
 };
 
 /* What the filter maps of one set are to be asked. */
@@ -253,7 +267,7 @@ struct binary_prefix_key {
 _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
-_Static_assert(sizeof(struct detailed_event) == 112, "padding");
+_Static_assert(sizeof(struct detailed_event) == 128, "padding");
 _Static_assert(sizeof(struct process_record) == 112, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 

@@ -34,6 +34,7 @@ EVENT_TYPES = {
     int(RecordType.ESTABLISH): "TcpConnectionEstablish",
     int(RecordType.ACCEPT): "TcpConnectionAccept",
     int(RecordType.CLOSE): "TcpConnectionClose",
+    int(RecordType.FAIL): "TcpConnectionFail",
 }
 CHUNK_LINES = 100  # some 64 KiB: all that a pipe takes, and little enough to stay in the heap and the caches
 ADDRESSES_KEPT = 4096

@@ -62,17 +62,27 @@ class Process(_LeavesOut):
 class TcpConnection(_LeavesOut):
     """What happened to a connection. saddr and sport are this host's end, daddr and dport the peer's.
 
-    What is asked for (`statistics`) is left out of the other events.
+    Each event leaves out what it cannot tell, and what was not asked for (`outcome`, `statistics`).
     """
 
-    type: Literal["TcpConnectionEstablish", "TcpConnectionAccept", "TcpConnectionClose"] = Field(
-        description="A connection was asked for, accepted, or closed."
+    type: Literal["TcpConnectionEstablish", "TcpConnectionAccept", "TcpConnectionClose", "TcpConnectionFail"] = Field(
+        description="A connection was asked for (with `outcome`: and established), accepted, or closed; or it failed."
     )
     saddr: str = Field(description="This host's address.")
     daddr: str = Field(description="The peer's address.")
     sport: int = Field(ge=0, le=65535, description="This host's port.")
     dport: int = Field(ge=0, le=65535, description="The peer's port.")
     cookie: int = Field(ge=0, description="The kernel's id of the socket: pairs an opening with its close.")
+    handshake_us: int | None = Field(
+        default=None, ge=0, description="From the request to the connection, in microseconds."
+    )
+    errno: str | None = Field(
+        default=None, description="The failure's name, like ECONNREFUSED, if the process saw one."
+    )
+    reason: (
+        Literal["refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"]
+        | None
+    ) = Field(default=None, description="Why it failed.")
     duration_us: int | None = Field(default=None, ge=0, description="From opening to close, in microseconds.")
     bytes_sent: int | None = Field(default=None, ge=0, description="Payload sent.")
     bytes_received: int | None = Field(default=None, ge=0, description="Payload received.")

@@ -35,14 +35,12 @@ class Watched(NamedTuple):
     ingress: bool = True
     egress: bool = True
     statistics: bool = False
+    outcome: bool = False  # of egress
 
     def differences(self, other: Watched) -> list[str]:
         """Return the configuration's keys in which the two differ."""
-        return [
-            f"{name}.enabled" if name in ("ingress", "egress") else name
-            for name, mine, others in zip(self._fields, self, other, strict=True)
-            if mine != others
-        ]
+        keys = ("ingress.enabled", "egress.enabled", "statistics", "egress.outcome")
+        return [key for key, mine, others in zip(keys, self, other, strict=True) if mine != others]
 
 
 class CompiledFilters(NamedTuple):
@@ -78,7 +76,12 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     binary = process.binary if process else None
     settings |= _process_settings(process)
     return CompiledFilters(
-        watched=Watched(config.ingress.enabled, config.egress.enabled, config.statistics),
+        watched=Watched(
+            ingress=config.ingress.enabled,
+            egress=config.egress.enabled,
+            statistics=config.statistics,
+            outcome=config.egress.enabled and config.egress.outcome,
+        ),
         settings=SETTINGS.pack(*Settings(**settings)),
         ipv4_cidrs=ipv4,
         ipv6_cidrs=ipv6,

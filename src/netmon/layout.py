@@ -24,6 +24,7 @@ class RecordType(IntEnum):
     ESTABLISH = 2
     ACCEPT = 3
     CLOSE = 4
+    FAIL = 5
 
 
 class Family(IntEnum):
@@ -111,7 +112,7 @@ class Ipv6Event(NamedTuple):
     daddr: bytes
 
 
-DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQIIB7x")
+DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIB3xQQQIIB7x")
 
 
 class DetailedEvent(NamedTuple):
@@ -125,6 +126,9 @@ class DetailedEvent(NamedTuple):
     cookie: int
     saddr: bytes
     daddr: bytes
+    handshake_ns: int
+    error: int
+    killed: int
     duration_ns: int
     bytes_sent: int
     bytes_received: int
@@ -159,7 +163,7 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBBB")
+OPTIONS = Struct("=BBBBB")
 
 
 class Options(NamedTuple):
@@ -167,6 +171,7 @@ class Options(NamedTuple):
     spares: int
     accept_arguments: int
     statistics: int
+    outcome: int
 
 
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")

@@ -77,8 +77,8 @@ class Monitor:
         if aggregate is not None and not MIN_PERIOD <= aggregate <= MAX_PERIOD:
             raise ValueError(f"aggregate {aggregate}: not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
         self._filters = compile_filters(config)
-        if aggregate is not None and self._filters.watched.statistics:
-            raise ValueError("aggregate: sums have no statistics of a connection; leave out one of the two")
+        if aggregate is not None and (self._filters.watched.statistics or self._filters.watched.outcome):
+            raise ValueError("aggregate: sums have neither statistics nor outcome of a connection; leave them out")
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay

@@ -121,7 +121,7 @@ class Probes:
         self._spares = may_preempt()
         self._traits = read_traits()
         self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters.watched, self._traits)]
-        if filters.watched.statistics:
+        if filters.watched.statistics or filters.watched.outcome:
             self.hooks.append(SET_STATE)
         self.programs = [program for hook in self.hooks for program in hook]
         try:
@@ -149,6 +149,7 @@ class Probes:
             spares=self._spares,
             accept_arguments=self._traits.accept_arguments,
             statistics=filters.watched.statistics,
+            outcome=filters.watched.outcome,
         )
         bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*options))
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
@@ -222,7 +223,7 @@ class Probes:
         A connection whose opening is missed is not known at its close.
         """
         skipped = min(self._object.program_info(program).recursion_misses for program in hook)
-        if hook == SET_STATE:  # no event is missing, but part of what it tells may be wrong
+        if hook == SET_STATE and not self._watched.outcome:  # no event, only what ended a connection
             return 0
         return skipped if hook[0] == CLOSE[0] else 2 * skipped
 

@@ -59,6 +59,7 @@ class Netmon:
         # Files: a reader here would compete with netmon, and slow it down.
         self._stdout = tempfile.TemporaryFile()
         self._stderr = tempfile.TemporaryFile()
+        self._refused = ["Fail"] if "--outcome" in arguments else ["Establish", "Close"]
         self._events: list[Event] = []
         self._offset = 0
         started = time.monotonic()
@@ -109,8 +110,8 @@ class Netmon:
         cookie = refused_connection()
         wait_until(
             lambda: (
-                [event["network_event"]["type"] for event in self.events if event["network_event"]["cookie"] == cookie]
-                == ["TcpConnectionEstablish", "TcpConnectionClose"]
+                types_of([event for event in self.events if event["network_event"]["cookie"] == cookie])
+                == self._refused
             ),
             "the marking connection's events",
         )

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from netmon.config import (
     BinaryFilter,
     Config,
-    Direction,
+    Egress,
     Ipv4Filter,
     Ipv6Filter,
     ProcessFilter,
@@ -122,7 +122,7 @@ def test_in_python() -> None:
     """Lists, tuples and ipaddress's objects are taken; the models cannot be changed."""
     network, address = IPv4Network("10.0.0.0/8"), IPv4Address("192.0.2.1")
     filter_ = Ipv4Filter(dst_ip=[network, address])  # type: ignore[list-item]
-    config = Config(egress=Direction(enabled=True, ipv4_filter=filter_))
+    config = Config(egress=Egress(enabled=True, ipv4_filter=filter_))
     assert config == Config.from_dict(
         {"egress": {"enabled": True, "ipv4_filter": {"dst_ip": ("10.0.0.0/8", "192.0.2.1")}}}
     )

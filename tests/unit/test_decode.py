@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from ipaddress import ip_address
 
@@ -121,6 +122,24 @@ def test_a_close_with_statistics() -> None:
     assert (event.process.tid, event.timestamp) == (4243, "2025-11-23T00:00:02.000Z")
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "details"),
+    [
+        (RecordType.ESTABLISH, {"handshake_ns": 1_234_567}, {"handshake_us": 1234}),
+        (RecordType.FAIL, {"error": errno.ECONNREFUSED}, {"errno": "ECONNREFUSED", "reason": "refused"}),
+        (RecordType.FAIL, {"error": errno.EHOSTUNREACH}, {"errno": "EHOSTUNREACH", "reason": "unreachable"}),
+        (RecordType.FAIL, {"error": errno.EMFILE}, {"errno": "EMFILE", "reason": "other"}),
+        (RecordType.FAIL, {"error": 524}, {"errno": "524", "reason": "other"}),
+        (RecordType.FAIL, {}, {"reason": "closed"}),
+        (RecordType.FAIL, {"killed": 1}, {"reason": "killed"}),
+    ],
+)
+def test_outcomes(kind: RecordType, fields: dict[str, int], details: dict[str, object]) -> None:
+    (event,) = make_decoder().events(Batch.of([process_record(), detailed_event(type=kind, **fields)]))
+    connection = event.network_event.model_dump()
+    assert {key: connection[key] for key in list(connection)[6:]} == details
+
+
 def test_details_are_only_their_own_events() -> None:
     records = [process_record(), detailed_event(family=Family.IPV6, daddr=bytes(15) + b"\1"), ipv4_event()]
     detailed, plain = make_decoder().events(Batch.of(records))
@@ -170,9 +189,13 @@ def event_records(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def detailed_records(draw: st.DrawFn) -> bytes:
-    """A close with statistics of one of processes 1 to 3."""
+    """An event with details of one of processes 1 to 3."""
     counts = st.integers(0, 2**64 - 1)
     return detailed_event(
+        type=draw(st.sampled_from([RecordType.ESTABLISH, RecordType.FAIL, RecordType.CLOSE])),
+        handshake_ns=draw(counts),
+        error=draw(st.integers(0, 600)),
+        killed=draw(st.integers(0, 1)),
         process_id=draw(st.integers(1, 3)),
         family=draw(st.sampled_from(Family)),
         saddr=draw(packed_addresses),

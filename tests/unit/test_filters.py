@@ -366,7 +366,11 @@ def test_a_direction_that_is_off_takes_no_room() -> None:
 def test_what_cannot_change_is_told_by_its_keys() -> None:
     watched = [
         compile_filters(Config.from_dict(config)).watched
-        for config in ({"egress": {"enabled": True}}, {"ingress": {"enabled": True}, "statistics": True})
+        for config in (
+            {"egress": {"enabled": True, "outcome": True}},
+            {"ingress": {"enabled": True}, "egress": {"outcome": True}, "statistics": True},
+        )
     ]
-    assert watched[0].differences(watched[1]) == ["ingress.enabled", "egress.enabled", "statistics"]
+    keys = ["ingress.enabled", "egress.enabled", "statistics", "egress.outcome"]
+    assert watched[0].differences(watched[1]) == keys
     assert watched[0].differences(watched[0]) == []

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* What events tell beyond the plain ones, on request. */
-#ifndef __DETAILS_H__
-#define __DETAILS_H__
+/* Closes with statistics. */
+#ifndef __STATISTICS_H__
+#define __STATISTICS_H__
 
-#include "address.h"
+#include "event.h"
 #include "flow.h"
-#include "maps.h"
 
 /* state: the connection's last one before it ended, or its present one. */
 static __always_inline enum ending ending_of(__u8 state, int error)
@@ -24,18 +23,13 @@ static __always_inline enum ending ending_of(__u8 state, int error)
 }
 
 /*
- * What ended the connection, as long as the socket knows: a program that reads its error clears it, and of the
+ * What ended the connection, noted as long as its socket knows: a program that reads its error clears it, and of the
  * connection's last state nothing is left.
  */
-static __always_inline int note_ending(struct sock *sk, int old_state, int new_state)
+static __always_inline void note_ending(struct connection *connection, struct sock *sk, int last_state)
 {
-	struct connection *connection = NULL;
-
-	if (new_state == TCP_CLOSE && sk->sk_bpf_storage)
-		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
-	if (connection && !connection->ended_by)
-		connection->ended_by = ending_of(old_state, sk->sk_err);
-	return 0;
+	if (!connection->ended_by)
+		connection->ended_by = ending_of(last_state, sk->sk_err);
 }
 
 /* Of a connection that was reset before it was accepted, say. */
@@ -58,32 +52,15 @@ static __always_inline void read_statistics(struct statistics *statistics, struc
 	statistics->closed_by = connection->ended_by ?: ending_so_far(sk) ?: ending_of(sk->__sk_common.skc_state, 0);
 }
 
-/* Copies the event, and its addresses into the room that IPv6 takes. */
-static __always_inline void widen(struct detailed_event *detailed, const union event *event)
-{
-	__builtin_memset(detailed, 0, sizeof(*detailed));
-	detailed->head = event->head;
-	if (event->head.family == FAMILY_IPV4) {
-		__builtin_memcpy(detailed->saddr, event->ipv4.saddr, sizeof(event->ipv4.saddr));
-		__builtin_memcpy(detailed->daddr, event->ipv4.daddr, sizeof(event->ipv4.daddr));
-	} else {
-		__builtin_memcpy(detailed->saddr, event->ipv6.saddr, sizeof(event->ipv6.saddr));
-		__builtin_memcpy(detailed->daddr, event->ipv6.daddr, sizeof(event->ipv6.daddr));
-	}
-}
-
 /* To be called with the opening's time still in the event. */
 static __always_inline void send_close_with_statistics(const struct connection *connection, struct sock *sk,
 						       __u64 process_id)
 {
-	struct detailed_event *detailed = bpf_ringbuf_reserve(&events, sizeof(*detailed), 0);
 	__u64 now = bpf_ktime_get_boot_ns();
+	struct detailed_event *detailed = begin_detailed(&connection->event);
 
-	if (!detailed) {
-		__sync_fetch_and_add(&losses.ring_full, 1);
+	if (!detailed)
 		return;
-	}
-	widen(detailed, &connection->event);
 	read_statistics(&detailed->statistics, sk, connection);
 	detailed->statistics.duration_ns = now - connection->event.head.timestamp_ns;
 	detailed->head.timestamp_ns = now;
