@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 STRUCTS = (
     "ipv4_event",
     "ipv6_event",
+    "detailed_event",
     "process_record",
     "options",
     "settings",
@@ -34,6 +35,7 @@ ENUMS = (
     "record_type",
     "family",
     "direction",
+    "ending",
     "end",
     "secureexec",
     "process_flag",
@@ -55,7 +57,7 @@ from typing import NamedTuple
 '''
 
 # Members whose own fields stand for them, under their own names.
-INLINED = ("head", "credentials")
+INLINED = ("head", "credentials", "outcome", "statistics")
 
 INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 

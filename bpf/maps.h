@@ -34,6 +34,11 @@ enum program {
 	PROGRAM_SPARE = 2,
 };
 
+enum phase {
+	PHASE_PENDING = 1, /* neither succeeded nor failed: the event's time is that of the request */
+	PHASE_CLOSING = 2, /* its socket is being closed */
+};
+
 /* A connection that was reported, as long as its socket lives. */
 struct connection {
 	/* As it was opened: to be sent again at its close, when the socket may have lost its ends (a refused connect
@@ -42,6 +47,10 @@ struct connection {
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u8 reported_by;     /* enum program; 0 once the other program has seen it, too */
 	__u8 direction;	      /* enum direction */
+	__u8 ended_by;	      /* enum ending: of a connection that ended before its socket is closed */
+	__u32 phase;	      /* enum phase, of a request whose outcome is to be reported */
+	__u32 closer_tid;     /* PHASE_CLOSING: who closes the socket */
+	__u64 closer_id;
 };
 
 struct {

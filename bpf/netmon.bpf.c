@@ -3,52 +3,14 @@
  * netmon: each TCP connection's opening and close, with the process behind it.
  * Loads unchanged on Linux 6.2 (6.1 works) and newer, on x86_64 and arm64.
  */
+#include "event.h"
 #include "flow.h"
+#include "outcome.h"
+#include "statistics.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/*
- * skc_num is 0 once a socket is unhashed, which a peer's reset does to an accepted socket before accept returns;
- * inet_sport stays.
- */
-static __always_inline __u16 local_port(struct sock *sk)
-{
-	__u16 port = sk->__sk_common.skc_num;
-
-	if (!port)
-		port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	return port;
-}
-
-static __always_inline void read_ends(union event *event, struct sock *sk, enum family family)
-{
-	event->head.family = family;
-	event->head.sport = local_port(sk);
-	event->head.dport = bpf_ntohs(sk->__sk_common.skc_dport);
-	if (family == FAMILY_IPV4) {
-		copy_ipv4(event->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
-		copy_ipv4(event->ipv4.daddr, sk->__sk_common.skc_daddr);
-	} else {
-		copy_ipv6(event->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
-		copy_ipv6(event->ipv6.daddr, &sk->__sk_common.skc_v6_daddr);
-	}
-}
-
-static __always_inline void stamp(union event *event, __u64 process_id)
-{
-	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
-	event->head.process_id = process_id;
-}
-
-static __always_inline void send_event(union event *event, enum family family)
-{
-	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
-
-	if (bpf_ringbuf_output(&events, event, size, 0))
-		__sync_fetch_and_add(&losses.ring_full, 1);
-}
 
 static __always_inline __u32 slot_of(enum slot slot, enum program program)
 {
@@ -95,6 +57,15 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	connection->opener_exec_id = task->self_exec_id;
 	connection->reported_by = program;
 	connection->direction = direction;
+	if (options.statistics)
+		connection->ended_by = ending_so_far(sk);
+	if (options.outcome && direction == DIRECTION_EGRESS) {
+		begin_request(connection, sk, process_id);
+		/* A socket that is being restored (TCP_REPAIR) shakes no hands. */
+		if (sk->__sk_common.skc_state == TCP_ESTABLISHED)
+			report_success(connection, sk);
+		return 0;
+	}
 	/* An opening that is lost is counted; the close is reported all the same. */
 	stamp(event, process_id);
 	if (process_id == LOST)
@@ -106,66 +77,114 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	return 0;
 }
 
-/*
- * Only sums count connects that fail at once, for which no event exists. The socket may have no peer: the address is what
- * was asked for.
- */
-static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *address, enum program program)
+/* The socket may have no peer: ends has what was asked for. */
+static __always_inline int report_failure_at_once(struct sock *sk, const union event *ends, int error, enum slot slot,
+						  enum program program)
 {
-	__u64 generation = control.generation;
-	struct flow_key key = {};
-	struct sockaddr_in *asked = (void *)address;
-	struct in_addr *daddr = (void *)key.peer;
-	__be16 port;
+	__u64 process_id = identify(slot_of(slot, program), control.generation, true, 0, 0);
+	struct connection *connection;
 
-	/* With no connection to mark, the spare would count it again. */
-	if (!options.aggregate || program == PROGRAM_SPARE)
+	if (process_id == REJECTED)
 		return 0;
-	bpf_probe_read_kernel(daddr, sizeof(*daddr), &asked->sin_addr);
-	if (!passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, sk->__sk_common.skc_rcv_saddr, daddr->s_addr))
+	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!connection) {
+		if (program == PROGRAM_SPARE || !options.spares)
+			__sync_fetch_and_add(&losses.no_storage, 1);
 		return 0;
-	key.family = FAMILY_IPV4;
-	key.direction = DIRECTION_EGRESS;
-	bpf_probe_read_kernel(&port, sizeof(port), &asked->sin_port);
-	key.port = bpf_ntohs(port);
-	add_failure(&key, identify(SLOT_TCP_V4_CONNECT, generation, true, 0, 0));
+	}
+	if (connection->reported_by && connection->reported_by != program) {
+		connection->reported_by = 0; /* the other program was here */
+		return 0;
+	}
+	connection->event = *ends;
+	connection->event.head.sport = local_port(sk);
+	connection->event.head.tid = bpf_get_current_task_btf()->pid;
+	connection->event.head.cookie = bpf_get_socket_cookie(sk);
+	connection->event.head.process_id = process_id;
+	connection->reported_by = program;
+	report_failure(connection, error, false);
 	return 0;
 }
 
-static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *address, enum program program)
+/* Of requests that fail at once. To count them, there is no connection to mark: the spare would do so again. */
+static __always_inline bool wants_failures(enum program program)
+{
+	return options.outcome || (options.aggregate && program != PROGRAM_SPARE);
+}
+
+/* The socket may have no peer: the address is what was asked for, if it is an address at all. */
+static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *address, int length, int error,
+					     enum program program)
 {
 	__u64 generation = control.generation;
-	struct flow_key key = {};
-	struct sockaddr_in6 *asked = (void *)address;
-	struct in6_addr *daddr = (void *)key.peer;
-	__be16 port;
+	__be32 saddr = sk->__sk_common.skc_rcv_saddr;
+	struct sockaddr_in asked;
 
-	if (!options.aggregate || program == PROGRAM_SPARE)
+	if (!wants_failures(program) || length < (int)sizeof(asked))
 		return 0;
-	bpf_probe_read_kernel(daddr, sizeof(*daddr), &asked->sin6_addr);
-	if (is_mapped(daddr) ||
-	    !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS, &sk->__sk_common.skc_v6_rcv_saddr, daddr))
+	if (bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.sin_family != AF_INET)
 		return 0;
-	key.family = FAMILY_IPV6;
-	key.direction = DIRECTION_EGRESS;
-	bpf_probe_read_kernel(&port, sizeof(port), &asked->sin6_port);
-	key.port = bpf_ntohs(port);
-	add_failure(&key, identify(SLOT_TCP_V6_CONNECT, generation, true, 0, 0));
+	if (!passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, saddr, asked.sin_addr.s_addr))
+		return 0;
+	if (options.outcome) {
+		union event ends = {.ipv4.head = {.family = FAMILY_IPV4, .dport = bpf_ntohs(asked.sin_port)}};
+
+		copy_ipv4(ends.ipv4.saddr, saddr);
+		copy_ipv4(ends.ipv4.daddr, asked.sin_addr.s_addr);
+		report_failure_at_once(sk, &ends, error, SLOT_TCP_V4_CONNECT, program);
+	} else {
+		struct flow_key key = {.family = FAMILY_IPV4, .direction = DIRECTION_EGRESS};
+
+		key.port = bpf_ntohs(asked.sin_port);
+		copy_ipv4(key.peer, asked.sin_addr.s_addr);
+		add_failure(&key, identify(SLOT_TCP_V4_CONNECT, generation, true, 0, 0));
+	}
 	return 0;
 }
 
-static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *address, int ret, enum program program)
+static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *address, int length, int error,
+					     enum program program)
+{
+	__u64 generation = control.generation;
+	struct sockaddr_in6 asked;
+
+	if (!wants_failures(program) || length < (int)sizeof(asked))
+		return 0;
+	if (bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.sin6_family != AF_INET6)
+		return 0;
+	if (is_mapped(&asked.sin6_addr) || !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS,
+							       &sk->__sk_common.skc_v6_rcv_saddr, &asked.sin6_addr))
+		return 0;
+	if (options.outcome) {
+		union event ends = {.ipv6.head = {.family = FAMILY_IPV6, .dport = bpf_ntohs(asked.sin6_port)}};
+
+		copy_ipv6(ends.ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
+		copy_ipv6(ends.ipv6.daddr, &asked.sin6_addr);
+		report_failure_at_once(sk, &ends, error, SLOT_TCP_V6_CONNECT, program);
+	} else {
+		struct flow_key key = {.family = FAMILY_IPV6, .direction = DIRECTION_EGRESS};
+
+		key.port = bpf_ntohs(asked.sin6_port);
+		copy_ipv6(key.peer, &asked.sin6_addr);
+		add_failure(&key, identify(SLOT_TCP_V6_CONNECT, generation, true, 0, 0));
+	}
+	return 0;
+}
+
+static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *address, int length, int ret,
+					     enum program program)
 {
 	/* Runs for IPv4-mapped IPv6 sockets, too, inside tcp_v6_connect. */
 	if (ret)
-		return report_v4_failure(sk, address, program);
+		return report_v4_failure(sk, address, length, -ret, program);
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 }
 
-static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *address, int ret, enum program program)
+static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *address, int length, int ret,
+					     enum program program)
 {
 	if (ret)
-		return report_v6_failure(sk, address, program);
+		return report_v6_failure(sk, address, length, -ret, program);
 	if (is_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
@@ -209,6 +228,29 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 	       event->head.process_id != LOST;
 }
 
+/*
+ * Whether there is a connection to be closed. While its request is pending, what the close finds when it has the socket's
+ * lock is reported then: that it failed by this, or both that it succeeded and this.
+ */
+static __always_inline bool ends_connection(struct connection *connection, struct task_struct *task,
+					    enum program program)
+{
+	union event *event = &connection->event;
+
+	if (connection->phase & PHASE_PENDING) {
+		connection->closer_id = event->head.process_id;
+		connection->closer_tid = event->head.tid;
+		if (!is_deferred_close(task, event)) {
+			connection->closer_id = identify(slot_of(SLOT_TCP_CLOSE, program), control.generation, false,
+							 event->head.process_id, connection->opener_exec_id);
+			connection->closer_tid = task->pid;
+		}
+		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_PENDING)
+			return false;
+	}
+	return event->head.type == RECORD_ESTABLISH || event->head.type == RECORD_ACCEPT;
+}
+
 static __always_inline int report_close(struct sock *sk, enum program program)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
@@ -222,8 +264,10 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 	if (!event->head.process_id || event->head.type == RECORD_CLOSE)
 		return 0;
 	process_id = event->head.process_id;
-	event->head.type = RECORD_CLOSE;
 	task = bpf_get_current_task_btf();
+	if (options.outcome && !ends_connection(connection, task, program))
+		return 0;
+	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
 		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), control.generation, false, process_id,
 				      connection->opener_exec_id);
@@ -233,6 +277,8 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	} else if (options.aggregate) {
 		add_closing(connection, sk, process_id);
+	} else if (options.statistics) {
+		send_close_with_statistics(connection, sk, process_id);
 	} else {
 		stamp(event, process_id);
 		send_event(event, event->head.family);
@@ -246,27 +292,27 @@ static __always_inline int report_close(struct sock *sk, enum program program)
  * whichever of the two runs first reports and leaves a mark, which the other finds and takes away.
  */
 SEC("fexit/tcp_v4_connect")
-int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v4_connect(sk, address, ret, PROGRAM_MAIN);
+	return report_v4_connect(sk, address, length, ret, PROGRAM_MAIN);
 }
 
 SEC("fexit/tcp_v4_connect")
-int BPF_PROG(tcp_v4_connect_spare, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+int BPF_PROG(tcp_v4_connect_spare, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v4_connect(sk, address, ret, PROGRAM_SPARE);
+	return report_v4_connect(sk, address, length, ret, PROGRAM_SPARE);
 }
 
 SEC("fexit/tcp_v6_connect")
-int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v6_connect(sk, address, ret, PROGRAM_MAIN);
+	return report_v6_connect(sk, address, length, ret, PROGRAM_MAIN);
 }
 
 SEC("fexit/tcp_v6_connect")
-int BPF_PROG(tcp_v6_connect_spare, struct sock *sk, struct sockaddr *address, int address_length, int ret)
+int BPF_PROG(tcp_v6_connect_spare, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v6_connect(sk, address, ret, PROGRAM_SPARE);
+	return report_v6_connect(sk, address, length, ret, PROGRAM_SPARE);
 }
 
 SEC("fexit/inet_csk_accept")
@@ -291,4 +337,35 @@ SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_spare, struct sock *sk)
 {
 	return report_close(sk, PROGRAM_SPARE);
+}
+
+static __always_inline int note_state(struct sock *sk, int old_state, int state)
+{
+	struct connection *connection = NULL;
+
+	if ((state == TCP_CLOSE || (options.outcome && state == TCP_ESTABLISHED)) && sk->sk_bpf_storage)
+		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	if (!connection)
+		return 0;
+	if (options.statistics && state == TCP_CLOSE)
+		note_ending(connection, sk, old_state);
+	if (options.outcome && connection->phase & PHASE_PENDING)
+		report_outcome(connection, sk, state);
+	return 0;
+}
+
+/*
+ * Loaded for outcomes and for statistics. A change of state may come by an interrupt of another's program: the spare is
+ * always loaded.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state_enter, struct sock *sk, int old_state, int state)
+{
+	return note_state(sk, old_state, state);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state_spare, struct sock *sk, int old_state, int state)
+{
+	return note_state(sk, old_state, state);
 }

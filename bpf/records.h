@@ -23,6 +23,7 @@ enum record_type {
 	RECORD_ESTABLISH = 2,
 	RECORD_ACCEPT = 3,
 	RECORD_CLOSE = 4,
+	RECORD_FAIL = 5,
 };
 
 enum family {
@@ -64,6 +65,45 @@ struct ipv6_event {
 	struct event_head head;
 	__u8 saddr[16];
 	__u8 daddr[16];
+};
+
+/* What ended a connection. */
+enum ending {
+	ENDING_NONE = 0, /* nothing has */
+	ENDING_LOCAL = 1, /* this end closed it first */
+	ENDING_PEER = 2,
+	ENDING_RESET = 3,
+	ENDING_TIMEOUT = 4,
+};
+
+struct statistics {
+	__u64 duration_ns; /* from the opening */
+	__u64 bytes_sent; /* what waits to be sent counts: the kernel goes on after the close */
+	__u64 bytes_received;
+	__u32 segments_retransmitted;
+	__u32 rtt_us; /* smoothed */
+	__u8 closed_by; /* enum ending */
+	__u8 reserved_statistics[7];
+};
+
+/* Of a request for a connection. */
+struct outcome {
+	__u64 handshake_ns; /* of an establish */
+	__u32 error; /* of a failure: errno, 0 when the process gave up before there was any */
+	__u8 killed; /* it gave up by being killed */
+	__u8 reserved_outcome[3];
+};
+
+/*
+ * An event that tells more: an establish or a failure its outcome, a close its statistics. IPv4 addresses are the first
+ * four bytes.
+ */
+struct detailed_event {
+	struct event_head head;
+	__u8 saddr[16];
+	__u8 daddr[16];
+	struct outcome outcome;
+	struct statistics statistics;
 };
 
 enum secureexec {
@@ -143,6 +183,8 @@ struct options {
 	__u8 aggregate; /* sum up in flows instead of sending events */
 	__u8 spares;	/* each hook has its spare program, too */
 	__u8 accept_arguments; /* of inet_csk_accept: 4 up to 6.9, 2 since then (commit 92ef0fd55ac8) */
+	__u8 statistics; /* closes tell them */
+	__u8 outcome; /* requests are reported when they have succeeded or failed */
 };
 
 /* What the filter maps of one set are to be asked. */
@@ -225,6 +267,7 @@ struct binary_prefix_key {
 _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
+_Static_assert(sizeof(struct detailed_event) == 128, "padding");
 _Static_assert(sizeof(struct process_record) == 112, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 

@@ -27,6 +27,7 @@ enum { false = 0, true = 1 };
 #define AF_INET6 10
 #define S_ISUID 04000
 #define S_ISGID 02000
+#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 #define SOCK_DONE 1 /* of enum sock_flags: the peer has sent its FIN */
 #define AT_NULL 0
@@ -36,9 +37,18 @@ enum { false = 0, true = 1 };
 #define AT_EGID 14
 #define AT_SECURE 23
 
+enum { /* errno.h */
+	EPIPE = 32,
+	ECONNABORTED = 103,
+	ECONNRESET = 104,
+	ECONNREFUSED = 111,
+};
+
 enum { /* net/tcp_states.h */
+	TCP_ESTABLISHED = 1,
 	TCP_FIN_WAIT1 = 4,
 	TCP_CLOSE = 7,
+	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,
 	TCP_CLOSING = 11,
 };
@@ -80,9 +90,10 @@ struct sockaddr_in {
 	unsigned short sin_family;
 	__be16 sin_port;
 	struct in_addr sin_addr;
+	__u8 sin_zero[8];
 };
 
-struct sockaddr_in6 {
+struct sockaddr_in6 { /* without the scope, as RFC 2133 had it */
 	unsigned short sin6_family;
 	__be16 sin6_port;
 	__be32 sin6_flowinfo;
@@ -107,6 +118,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	int sk_err;
 	struct bpf_local_storage *sk_bpf_storage;
 };
 
@@ -117,10 +129,14 @@ struct inet_sock {
 struct tcp_sock {
 	__u32 write_seq;
 	__u32 snd_nxt;
+	__u32 packets_out;
+	__u64 tcp_mstamp; /* when it last sent or received: microseconds of CLOCK_MONOTONIC */
 	__u64 bytes_acked;
 	__u64 bytes_received;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
+	__u32 total_retrans;
+	__u32 srtt_us; /* eighths of microseconds */
 };
 
 /* Processes. */
@@ -217,6 +233,10 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct signal_struct {
+	int group_exit_code; /* as of wait(2) */
+};
+
 struct task_struct {
 	unsigned int flags;
 	int pid;
@@ -230,6 +250,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	const struct cred *cred;
 	struct fs_struct *fs;
+	struct signal_struct *signal;
 	struct css_set *cgroups;
 };
 

@@ -156,6 +156,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="TIME",
         help="how long a first event waits for others to be read with it (default: 50ms)",
     )
+    run.add_argument(
+        "--outcome", action="store_true", help="report a request when it has succeeded or failed, and why it failed"
+    )
+    run.add_argument(
+        "--statistics", action="store_true", help="closes tell duration, bytes, retransmits and what ended them"
+    )
     direction = run.add_argument_group("direction", "both when none is given")
     direction.add_argument("--ingress", action="store_true", help="accepted connections")
     direction.add_argument("--egress", action="store_true", help="connections that processes here ask for")

@@ -158,6 +158,14 @@ class Direction(_Section):
     ipv6_filter: Optionally[Ipv6Filter] = Field(default=None, description="Which IPv6 connections.")
 
 
+class Egress(Direction):
+    """The direction in which there are outcomes to be told."""
+
+    outcome: StrictBool = Field(
+        default=False, description="Report a request when it has succeeded or failed, not when it is made."
+    )
+
+
 class BinaryFilter(_Section):
     """An executable matches by its file name OR the beginning of its path OR its path."""
 
@@ -189,10 +197,13 @@ class Config(_Section):
     ingress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
         default=Direction(), description="Connections that processes here accept."
     )
-    egress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
-        default=Direction(), description="Connections that processes here ask for."
+    egress: Annotated[Egress, BeforeValidator(_refuse_none)] = Field(
+        default=Egress(), description="Connections that processes here ask for."
     )
     process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
+    statistics: StrictBool = Field(
+        default=False, description="Closes tell how long the connection was, how much it carried and what ended it."
+    )
 
     @model_validator(mode="after")
     def _refuse_nothing_enabled(self) -> Config:
@@ -203,7 +214,7 @@ class Config(_Section):
     @classmethod
     def everything(cls) -> Config:
         """Both directions, no filter."""
-        return cls(ingress=Direction(enabled=True), egress=Direction(enabled=True))
+        return cls(ingress=Direction(enabled=True), egress=Egress(enabled=True))
 
     @classmethod
     def from_dict(cls, data: Any, source: str = "configuration") -> Config:

@@ -11,8 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netmon.clock import Clock
+from netmon.details import details_of, unpack_detailed
 from netmon.errors import DecodeError
-from netmon.layout import IPV4_EVENT, IPV6_EVENT, RecordType
+from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, RecordType
 from netmon.processes import KnownProcess, ProcessTable
 from netmon.ring import HEADER, Batch
 from netmon.texts import format_timestamp
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Makes an event of its process, thread id, type, source and destination port, cookie, both addresses, timestamp.
-Make = Callable[[KnownProcess, int, int, int, int, int, bytes, str], T]
+# Makes an event of its process, thread id, type, source and destination port, cookie, both addresses, timestamp and
+# what else it tells.
+Make = Callable[[KnownProcess, int, int, int, int, int, bytes, str, dict[str, Any]], T]
+
+NO_DETAILS: dict[str, Any] = {}
 
 # Plain ints: an enum's members are slow to reach on a hot path.
 EVENT_TYPES = {
     int(RecordType.ESTABLISH): "TcpConnectionEstablish",
     int(RecordType.ACCEPT): "TcpConnectionAccept",
     int(RecordType.CLOSE): "TcpConnectionClose",
+    int(RecordType.FAIL): "TcpConnectionFail",
 }
 CHUNK_LINES = 100  # some 64 KiB: all that a pipe takes, and little enough to stay in the heap and the caches
 ADDRESSES_KEPT = 4096
@@ -37,6 +42,7 @@ NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
+_DETAILED_SIZE = DETAILED_EVENT.size
 
 
 def _unpacker(event: struct.Struct) -> Callable[[bytes, int], tuple[Any, ...]]:
@@ -64,12 +70,27 @@ def _json_addresses(packed: bytes) -> str:
 
 
 def _make_json(
-    process: KnownProcess, tid: int, kind: int, sport: int, dport: int, cookie: int, addresses: bytes, timestamp: str
+    process: KnownProcess,
+    tid: int,
+    kind: int,
+    sport: int,
+    dport: int,
+    cookie: int,
+    addresses: bytes,
+    timestamp: str,
+    details: dict[str, Any],
 ) -> str:
+    more = _json_details(details) if details else ""
     return (
         f'{process.json_head}{tid}{process.json_tail}{EVENT_TYPES[kind]}",{_json_addresses(addresses)},'
-        f'"sport":{sport},"dport":{dport},"cookie":{cookie}}},"timestamp":"{timestamp}"}}\n'
+        f'"sport":{sport},"dport":{dport},"cookie":{cookie}{more}}},"timestamp":"{timestamp}"}}\n'
     )
+
+
+def _json_details(details: dict[str, Any]) -> str:
+    import orjson  # slow to import, and mostly not needed
+
+    return f",{orjson.dumps(details).decode()[1:-1]}"
 
 
 @lru_cache(maxsize=1)
@@ -90,6 +111,7 @@ def _model_maker() -> Make[NetworkEvent]:
         cookie: int,
         addresses: bytes,
         timestamp: str,
+        details: dict[str, Any],
     ) -> NetworkEvent:
         saddr, daddr = _addresses(addresses)
         event: NetworkEvent = validate(
@@ -103,6 +125,7 @@ def _model_maker() -> Make[NetworkEvent]:
                     "sport": sport,
                     "dport": dport,
                     "cookie": cookie,
+                    **details,
                 },
                 "timestamp": timestamp,
             }
@@ -139,6 +162,7 @@ class Decoder:
         begin = end = 0  # of the millisecond that timestamp tells: under load, many events share one
         timestamp = ""
         for at in batch.offsets:
+            details = NO_DETAILS
             try:
                 size, kind, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv4(data, at)
             except struct.error:
@@ -148,9 +172,14 @@ class Decoder:
                     start = at + HEADER.size
                     self._processes.add(data[start : start + size])
                     continue
-                if size != _IPV6_SIZE or kind not in EVENT_TYPES:
+                if size == _IPV6_SIZE and kind in EVENT_TYPES:
+                    size, kind, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
+                elif size == _DETAILED_SIZE and kind in EVENT_TYPES:
+                    event, addresses = unpack_detailed(data, at + HEADER.size)
+                    kind, _, sport, dport, tid, time, process_id, cookie = event[:8]
+                    details = details_of(event)
+                else:
                     raise _foreign(data, at)
-                size, kind, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
             process = known(process_id)
             if process is None:
                 self.unknown_process += 1
@@ -159,7 +188,7 @@ class Decoder:
                 timestamp = format_timestamp(time + offset)
                 begin = time - (time + offset) % NSEC_PER_MSEC
                 end = begin + NSEC_PER_MSEC
-            yield make(process, tid, kind, sport, dport, cookie, addresses, timestamp)
+            yield make(process, tid, kind, sport, dport, cookie, addresses, timestamp, details)
 
 
 def _foreign(data: bytes, at: int) -> DecodeError:

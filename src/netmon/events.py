@@ -22,7 +22,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Process(_Model):
+class _LeavesOut(_Model):
+    """Keys that are None are left out when it is written."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {key: value for key, value in fields.items() if value is not None}
+
+
+class Process(_LeavesOut):
     """The process behind a connection, as it was when it made or closed it."""
 
     start_time: str = Field(description="When the process started: UTC, in milliseconds.")
@@ -49,25 +58,39 @@ class Process(_Model):
     args: str = Field(description="The arguments without argv[0], joined by spaces.")
     container_id: str | None = Field(default=None, description="The container's full id; left out on the host.")
 
-    @model_serializer(mode="wrap")
-    def _leave_out_the_host(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = handler(self)
-        if self.container_id is None:
-            del fields["container_id"]
-        return fields
 
+class TcpConnection(_LeavesOut):
+    """What happened to a connection. saddr and sport are this host's end, daddr and dport the peer's.
 
-class TcpConnection(_Model):
-    """What happened to a connection. saddr and sport are this host's end, daddr and dport the peer's."""
+    Each event leaves out what it cannot tell, and what was not asked for (`outcome`, `statistics`).
+    """
 
-    type: Literal["TcpConnectionEstablish", "TcpConnectionAccept", "TcpConnectionClose"] = Field(
-        description="A connection was asked for, accepted, or closed."
+    type: Literal["TcpConnectionEstablish", "TcpConnectionAccept", "TcpConnectionClose", "TcpConnectionFail"] = Field(
+        description="A connection was asked for (with `outcome`: and established), accepted, or closed; or it failed."
     )
     saddr: str = Field(description="This host's address.")
     daddr: str = Field(description="The peer's address.")
     sport: int = Field(ge=0, le=65535, description="This host's port.")
     dport: int = Field(ge=0, le=65535, description="The peer's port.")
     cookie: int = Field(ge=0, description="The kernel's id of the socket: pairs an opening with its close.")
+    handshake_us: int | None = Field(
+        default=None, ge=0, description="From the request to the connection, in microseconds."
+    )
+    errno: str | None = Field(
+        default=None, description="The failure's name, like ECONNREFUSED, if the process saw one."
+    )
+    reason: (
+        Literal["refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"]
+        | None
+    ) = Field(default=None, description="Why it failed.")
+    duration_us: int | None = Field(default=None, ge=0, description="From opening to close, in microseconds.")
+    bytes_sent: int | None = Field(default=None, ge=0, description="Payload sent.")
+    bytes_received: int | None = Field(default=None, ge=0, description="Payload received.")
+    segments_retransmitted: int | None = Field(default=None, ge=0, description="Segments sent again.")
+    rtt_us: int | None = Field(default=None, ge=0, description="Round trip time, smoothed, in microseconds; 0: none.")
+    closed_by: Literal["local", "peer", "reset", "timeout"] | None = Field(
+        default=None, description="What ended it: this end, the peer, a reset, or no answer."
+    )
 
 
 class NetworkEvent(_Model):

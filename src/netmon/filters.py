@@ -29,15 +29,28 @@ if TYPE_CHECKING:
 LIST_BITS = 32  # of an LPM key, before the address: the list's number
 
 
+class Watched(NamedTuple):
+    """Which programs are needed, and what they tell: cannot change while they run."""
+
+    ingress: bool = True
+    egress: bool = True
+    statistics: bool = False
+    outcome: bool = False  # of egress
+
+    def differences(self, other: Watched) -> list[str]:
+        """Return the configuration's keys in which the two differ."""
+        keys = ("ingress.enabled", "egress.enabled", "statistics", "egress.outcome")
+        return [key for key, mine, others in zip(keys, self, other, strict=True) if mine != others]
+
+
 class CompiledFilters(NamedTuple):
-    """Which directions are watched, the settings' bytes, and the keys that each filter map has.
+    """What is watched, the settings' bytes, and the keys that each filter map has.
 
     A map's keys, all of one size, follow each other in one bytes: a million objects would take many times their room.
     For the same reason a CIDR that is listed twice comes twice; the trie keeps one. Other keys do not.
     """
 
-    ingress: bool
-    egress: bool
+    watched: Watched
     settings: bytes
     ipv4_cidrs: bytes = b""
     ipv6_cidrs: bytes = b""
@@ -51,7 +64,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     """Return what makes the kernel judge as config says: None is everything. What is not enabled takes no room."""
     settings = dict.fromkeys(Settings._fields, 0)
     if config is None:
-        return CompiledFilters(True, True, SETTINGS.pack(*settings.values()))
+        return CompiledFilters(Watched(), SETTINGS.pack(*settings.values()))
     ipv4 = ipv6 = b""
     for direction, part in ((Direction.INGRESS, config.ingress), (Direction.EGRESS, config.egress)):
         if not part.enabled:
@@ -63,8 +76,12 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     binary = process.binary if process else None
     settings |= _process_settings(process)
     return CompiledFilters(
-        ingress=config.ingress.enabled,
-        egress=config.egress.enabled,
+        watched=Watched(
+            ingress=config.ingress.enabled,
+            egress=config.egress.enabled,
+            statistics=config.statistics,
+            outcome=config.egress.enabled and config.egress.outcome,
+        ),
         settings=SETTINGS.pack(*Settings(**settings)),
         ipv4_cidrs=ipv4,
         ipv6_cidrs=ipv6,

@@ -24,6 +24,7 @@ class RecordType(IntEnum):
     ESTABLISH = 2
     ACCEPT = 3
     CLOSE = 4
+    FAIL = 5
 
 
 class Family(IntEnum):
@@ -34,6 +35,14 @@ class Family(IntEnum):
 class Direction(IntEnum):
     INGRESS = 0
     EGRESS = 1
+
+
+class Ending(IntEnum):
+    NONE = 0
+    LOCAL = 1
+    PEER = 2
+    RESET = 3
+    TIMEOUT = 4
 
 
 class End(IntEnum):
@@ -103,6 +112,31 @@ class Ipv6Event(NamedTuple):
     daddr: bytes
 
 
+DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIB3xQQQIIB7x")
+
+
+class DetailedEvent(NamedTuple):
+    type: int
+    family: int
+    sport: int
+    dport: int
+    tid: int
+    timestamp_ns: int
+    process_id: int
+    cookie: int
+    saddr: bytes
+    daddr: bytes
+    handshake_ns: int
+    error: int
+    killed: int
+    duration_ns: int
+    bytes_sent: int
+    bytes_received: int
+    segments_retransmitted: int
+    rtt_us: int
+    closed_by: int
+
+
 PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16s")
 
 
@@ -129,13 +163,15 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBB")
+OPTIONS = Struct("=BBBBB")
 
 
 class Options(NamedTuple):
     aggregate: int
     spares: int
     accept_arguments: int
+    statistics: int
+    outcome: int
 
 
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")

@@ -77,6 +77,8 @@ class Monitor:
         if aggregate is not None and not MIN_PERIOD <= aggregate <= MAX_PERIOD:
             raise ValueError(f"aggregate {aggregate}: not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
         self._filters = compile_filters(config)
+        if aggregate is not None and (self._filters.watched.statistics or self._filters.watched.outcome):
+            raise ValueError("aggregate: sums have neither statistics nor outcome of a connection; leave them out")
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay
@@ -173,8 +175,8 @@ class Monitor:
     def reload(self, config: Config | None) -> None:
         """Judge what opens from now on by another configuration, swapped in at once; what is open keeps its verdict.
 
-        In the iterating thread. Raises NetmonError when it enables other directions, BpfError when the kernel has no
-        room for it; then nothing has changed.
+        In the iterating thread. Raises NetmonError when more than filters differ, BpfError when the kernel has no room
+        for it; then nothing has changed.
         """
         filters = compile_filters(config)
         self._running().swap_filters(filters)

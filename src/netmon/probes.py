@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from netmon import layout
 from netmon.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.errors import KernelError, NetmonError
-from netmon.filters import CompiledFilters
+from netmon.filters import CompiledFilters, Watched
 from netmon.filtersets import FilterSets
 from netmon.ring import RingBuffer
 
@@ -27,7 +27,8 @@ V4_CONNECT = ("tcp_v4_connect_exit", "tcp_v4_connect_spare")
 V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_spare")
 ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_spare")
 CLOSE = ("tcp_close_entry", "tcp_close_spare")
-ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE)
+SET_STATE = ("inet_sock_set_state_enter", "inet_sock_set_state_spare")
+ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *SET_STATE)
 
 SCRATCHES = 4  # maps.h: SLOT_SPARES
 
@@ -118,10 +119,12 @@ class Probes:
         self._object = BpfObject(read_object(), "netmon")
         self._links: list[Link] = []
         self._flows: Map | None = None
-        self._directions = filters.ingress, filters.egress
+        self._watched = filters.watched
         self._spares = may_preempt()
         self._traits = read_traits()
-        self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters, self._traits)]
+        self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters.watched, self._traits)]
+        if filters.watched.statistics or filters.watched.outcome:
+            self.hooks.append(SET_STATE)
         self.programs = [program for hook in self.hooks for program in hook]
         try:
             self._filter_sets = FilterSets(self._object)
@@ -143,8 +146,14 @@ class Probes:
         bpf = self._object
         for program in ALL_PROGRAMS:
             bpf.set_autoload(program, program in self.programs)
-        options = layout.OPTIONS.pack(aggregate, self._spares, self._traits.accept_arguments)
-        bpf.set_initial_value(".rodata.options", options)
+        options = layout.Options(
+            aggregate=aggregate,
+            spares=self._spares,
+            accept_arguments=self._traits.accept_arguments,
+            statistics=filters.watched.statistics,
+            outcome=filters.watched.outcome,
+        )
+        bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*options))
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
         bpf.set_max_entries("scratches", SCRATCHES * (1 + self._spares))
@@ -177,9 +186,9 @@ class Probes:
         self._object.close()
 
     def swap_filters(self, filters: CompiledFilters) -> None:
-        """Judge by other filters from now on. Raises NetmonError for other directions, BpfError."""
-        if (filters.ingress, filters.egress) != self._directions:
-            raise NetmonError("ingress.enabled and egress.enabled cannot change while netmon runs: start it again")
+        """Judge by other filters from now on. Raises NetmonError when it is not only these that change, BpfError."""
+        if changed := self._watched.differences(filters.watched):
+            raise NetmonError(f"{' and '.join(changed)} cannot change while netmon runs: start it again")
         self._filter_sets.swap(filters, self._settings, self._control)
 
     @property
@@ -216,6 +225,8 @@ class Probes:
         A connection whose opening is missed is not known at its close.
         """
         skipped = min(self._object.program_info(program).recursion_misses for program in hook)
+        if hook == SET_STATE and not self._watched.outcome:  # no event, only what ended a connection
+            return 0
         return skipped if hook[0] == CLOSE[0] else 2 * skipped
 
     def set_oldest_process_id(self, process_id: int) -> None:
@@ -223,6 +234,6 @@ class Probes:
         self._control[OLDEST_PROCESS_ID] = process_id
 
 
-def _hooks(filters: CompiledFilters, traits: KernelTraits) -> list[Hook]:
+def _hooks(watched: Watched, traits: KernelTraits) -> list[Hook]:
     egress = (V4_CONNECT, V6_CONNECT) if traits.has_ipv6 else (V4_CONNECT,)
-    return [*(egress if filters.egress else ()), *([ACCEPT] if filters.ingress else ()), CLOSE]
+    return [*(egress if watched.egress else ()), *([ACCEPT] if watched.ingress else ()), CLOSE]

@@ -59,6 +59,7 @@ class Netmon:
         # Files: a reader here would compete with netmon, and slow it down.
         self._stdout = tempfile.TemporaryFile()
         self._stderr = tempfile.TemporaryFile()
+        self._refused = ["Fail"] if "--outcome" in arguments else ["Establish", "Close"]
         self._events: list[Event] = []
         self._offset = 0
         started = time.monotonic()
@@ -109,8 +110,8 @@ class Netmon:
         cookie = refused_connection()
         wait_until(
             lambda: (
-                [event["network_event"]["type"] for event in self.events if event["network_event"]["cookie"] == cookie]
-                == ["TcpConnectionEstablish", "TcpConnectionClose"]
+                types_of([event for event in self.events if event["network_event"]["cookie"] == cookie])
+                == self._refused
             ),
             "the marking connection's events",
         )
@@ -167,6 +168,30 @@ def disconnect(sock: socket.socket) -> None:
     unspec = struct.pack("=H14x", socket.AF_UNSPEC)
     if ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspec, len(unspec)):
         raise OSError(ctypes.get_errno(), "connect(AF_UNSPEC)")
+
+
+def reset(sock: socket.socket) -> None:
+    """Close a connection by a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def receive_all(sock: socket.socket) -> int:
+    """Receive to the end; return how many bytes."""
+    return sum(map(len, iter(lambda: sock.recv(1 << 16), b"")))
+
+
+# Instructions of classic BPF: code, jump if true, jump if false, operand.
+LOAD_RANDOM = (0x20, 0, 0, 0xFFFFF000 + 56)
+RETURN_NOTHING, RETURN_ALL = (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
+
+
+def drop(sock: socket.socket, part: float = 1.0) -> None:
+    """Lose so large a part of the segments that reach a socket: its kernel never sees them (SO_ATTACH_FILTER)."""
+    skip_if_less = (0x35, 0, 1, int(part * 2**32))
+    program = [LOAD_RANDOM, skip_if_less, RETURN_ALL, RETURN_NOTHING] if part < 1 else [RETURN_NOTHING]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in program))
+    sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", len(program), ctypes.addressof(code)))
 
 
 def listen(address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET, port: int = 0) -> socket.socket:

@@ -21,6 +21,7 @@ from tests.kernel.support import (
     counts_of,
     disconnect,
     listen,
+    receive_all,
     refused_connection,
 )
 
@@ -97,10 +98,6 @@ def test_totals_are_those_of_the_events() -> None:
 
 def send_all(sock: socket.socket, size: int) -> None:
     sock.sendall(bytes(size))
-
-
-def receive_all(sock: socket.socket) -> int:
-    return sum(map(len, iter(lambda: sock.recv(1 << 16), b"")))
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, V6], ids=str)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import subprocess
 
 import pytest
@@ -18,6 +17,7 @@ from tests.kernel.support import (
     disconnect,
     ends,
     listen,
+    reset,
     types_of,
 )
 
@@ -115,8 +115,7 @@ def test_reset_before_accept(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener:
         client = socket.create_connection(listener.getsockname())
         client_end = client.getsockname()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
+        reset(client)
         server, _ = listener.accept()
         cookie = cookie_of(server)
         server.close()
@@ -129,8 +128,7 @@ def test_close_after_the_peer_has_reset(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         client_end, server_end = pair.client.getsockname(), pair.server.getsockname()
-        pair.server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        pair.server.close()
+        reset(pair.server)
         with pytest.raises(ConnectionResetError):
             pair.client.recv(1)
         pair.client.close()

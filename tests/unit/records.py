@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from netmon.layout import (
+    DETAILED_EVENT,
     IPV4_EVENT,
     IPV6_EVENT,
     PROCESS_RECORD,
+    DetailedEvent,
+    Ending,
     Family,
     Ipv4Event,
     Ipv6Event,
@@ -78,3 +81,29 @@ def ipv6_event(**changes: int | bytes) -> bytes:
         daddr=b"\x20\x01\x0d\xb8" + bytes(11) + b"\2",
     )
     return IPV6_EVENT.pack(*event._replace(**changes))  # type: ignore[arg-type]
+
+
+def detailed_event(**changes: int | bytes) -> bytes:
+    """Return the record of an IPv4 close with statistics; changes replace its fields."""
+    event = DetailedEvent(
+        type=RecordType.CLOSE,
+        family=Family.IPV4,
+        sport=40000,
+        dport=443,
+        tid=4243,
+        timestamp_ns=2_000_000_000,
+        process_id=7,
+        cookie=99,
+        saddr=bytes([10, 0, 0, 1]),
+        daddr=bytes([192, 0, 2, 1]),
+        handshake_ns=0,
+        error=0,
+        killed=0,
+        duration_ns=1_234_567,
+        bytes_sent=1 << 33,
+        bytes_received=5,
+        segments_retransmitted=2,
+        rtt_us=350,
+        closed_by=Ending.PEER,
+    )
+    return DETAILED_EVENT.pack(*event._replace(**changes))  # type: ignore[arg-type]

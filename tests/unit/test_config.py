@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from netmon.config import (
     BinaryFilter,
     Config,
-    Direction,
+    Egress,
     Ipv4Filter,
     Ipv6Filter,
     ProcessFilter,
@@ -122,7 +122,7 @@ def test_in_python() -> None:
     """Lists, tuples and ipaddress's objects are taken; the models cannot be changed."""
     network, address = IPv4Network("10.0.0.0/8"), IPv4Address("192.0.2.1")
     filter_ = Ipv4Filter(dst_ip=[network, address])  # type: ignore[list-item]
-    config = Config(egress=Direction(enabled=True, ipv4_filter=filter_))
+    config = Config(egress=Egress(enabled=True, ipv4_filter=filter_))
     assert config == Config.from_dict(
         {"egress": {"enabled": True, "ipv4_filter": {"dst_ip": ("10.0.0.0/8", "192.0.2.1")}}}
     )
@@ -338,7 +338,7 @@ NULL = "is empty; fill it or leave it out"
         ("process_filter.binary", "curl", "'curl' must be a mapping of keys"),
         ("process_filter.binary.name", [], EMPTY_LIST),
         ("egres", {}, "unknown key; did you mean egress?"),
-        ("other", 1, "unknown key; known here: ingress, egress, process_filter"),
+        ("other", 1, "unknown key; known here: ingress, egress, process_filter, statistics"),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
         ("egress.ipv4_filters", {}, "unknown key; did you mean ipv4_filter?"),
         ("process_filter.uids", [0], "unknown key; did you mean uid?"),
@@ -633,6 +633,7 @@ def test_the_schema_takes_the_references_examples(text: str) -> None:
         ("process_filter.other", 1),
         ("process_filter.binary.other", ["x"]),
         ("egress.enabled", "yes"),
+        ("statistics", "yes"),
         ("egress.ipv4_filter", None),
         ("egress.ipv4_filter.src_ip", "10.0.0.0/8"),
         ("egress.ipv4_filter.src_ip", []),

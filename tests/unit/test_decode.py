@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from ipaddress import ip_address
 
@@ -17,6 +18,8 @@ from netmon.layout import (
     IPV4_EVENT,
     IPV6_EVENT,
     PROCESS_RECORD,
+    Ending,
+    Family,
     Ipv4Event,
     Ipv6Event,
     ProcessFlag,
@@ -25,7 +28,7 @@ from netmon.layout import (
 from netmon.processes import ProcessTable
 from netmon.ring import Batch
 from netmon.texts import format_timestamp
-from tests.unit.records import ipv4_event, ipv6_event, process_record
+from tests.unit.records import detailed_event, ipv4_event, ipv6_event, process_record
 
 ID = "0123456789abcdef" * 4
 
@@ -100,6 +103,51 @@ def test_ipv6_accept() -> None:
     assert (connection.saddr, connection.daddr) == ("::1", "2001:db8::2")
 
 
+def test_a_close_with_statistics() -> None:
+    (event,) = make_decoder().events(Batch.of([process_record(), detailed_event()]))
+    assert event.network_event.model_dump() == {
+        "type": "TcpConnectionClose",
+        "saddr": "10.0.0.1",
+        "daddr": "192.0.2.1",
+        "sport": 40000,
+        "dport": 443,
+        "cookie": 99,
+        "duration_us": 1234,
+        "bytes_sent": 1 << 33,
+        "bytes_received": 5,
+        "segments_retransmitted": 2,
+        "rtt_us": 350,
+        "closed_by": "peer",
+    }
+    assert (event.process.tid, event.timestamp) == (4243, "2025-11-23T00:00:02.000Z")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "details"),
+    [
+        (RecordType.ESTABLISH, {"handshake_ns": 1_234_567}, {"handshake_us": 1234}),
+        (RecordType.FAIL, {"error": errno.ECONNREFUSED}, {"errno": "ECONNREFUSED", "reason": "refused"}),
+        (RecordType.FAIL, {"error": errno.EHOSTUNREACH}, {"errno": "EHOSTUNREACH", "reason": "unreachable"}),
+        (RecordType.FAIL, {"error": errno.EMFILE}, {"errno": "EMFILE", "reason": "other"}),
+        (RecordType.FAIL, {"error": 524}, {"errno": "524", "reason": "other"}),
+        (RecordType.FAIL, {}, {"reason": "closed"}),
+        (RecordType.FAIL, {"killed": 1}, {"reason": "killed"}),
+    ],
+)
+def test_outcomes(kind: RecordType, fields: dict[str, int], details: dict[str, object]) -> None:
+    (event,) = make_decoder().events(Batch.of([process_record(), detailed_event(type=kind, **fields)]))
+    connection = event.network_event.model_dump()
+    assert {key: connection[key] for key in list(connection)[6:]} == details
+
+
+def test_details_are_only_their_own_events() -> None:
+    records = [process_record(), detailed_event(family=Family.IPV6, daddr=bytes(15) + b"\1"), ipv4_event()]
+    detailed, plain = make_decoder().events(Batch.of(records))
+    assert detailed.network_event.daddr == "::1"
+    assert plain.network_event.closed_by is None
+    assert "closed_by" not in plain.model_dump()["network_event"]
+
+
 texts = st.binary(max_size=40)
 kinds = st.sampled_from([RecordType.ESTABLISH, RecordType.ACCEPT, RecordType.CLOSE])
 packed_addresses = st.binary(min_size=16, max_size=16) | st.sampled_from(
@@ -139,9 +187,28 @@ def event_records(draw: st.DrawFn) -> bytes:
     )
 
 
+@st.composite
+def detailed_records(draw: st.DrawFn) -> bytes:
+    """An event with details of one of processes 1 to 3."""
+    counts = st.integers(0, 2**64 - 1)
+    return detailed_event(
+        type=draw(st.sampled_from([RecordType.ESTABLISH, RecordType.FAIL, RecordType.CLOSE])),
+        handshake_ns=draw(counts),
+        error=draw(st.integers(0, 600)),
+        killed=draw(st.integers(0, 1)),
+        process_id=draw(st.integers(1, 3)),
+        family=draw(st.sampled_from(Family)),
+        saddr=draw(packed_addresses),
+        duration_ns=draw(counts),
+        bytes_sent=draw(counts),
+        rtt_us=draw(st.integers(0, 2**29 - 1)),
+        closed_by=draw(st.sampled_from([ending for ending in Ending if ending != Ending.NONE])),
+    )
+
+
 @given(
     processes=st.tuples(*map(process_records, (1, 2, 3))),
-    events=st.lists(event_records(), min_size=1, max_size=12),
+    events=st.lists(event_records() | detailed_records(), min_size=1, max_size=12),
 )
 def test_json_lines_are_the_models_own_json(processes: tuple[bytes, ...], events: list[bytes]) -> None:
     records = [*processes, *events]
@@ -253,6 +320,8 @@ def test_an_event_of_an_unknown_process_is_counted() -> None:
         bytes(48),
         ipv4_event() + b"x",
         ipv6_event()[:-1],
+        detailed_event()[:-1],
+        detailed_event(type=0),
         process_record()[:-1],
         process_record()[: PROCESS_RECORD.size - 1],
         bytes([RecordType.PROCESS]),

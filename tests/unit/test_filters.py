@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon.config import Config
-from netmon.filters import CompiledFilters, compile_filters
+from netmon.filters import CompiledFilters, Watched, compile_filters
 from netmon.layout import SETTINGS, Direction, End, Family, FilterMode, IdKind, Settings
 from tests.unit import cases, model
 from tests.unit.model import Program
@@ -339,7 +339,7 @@ def test_the_settings_say_what_the_kernel_may_leave_out(
 
 
 def test_without_filters_nothing_is_set() -> None:
-    filters = CompiledFilters(True, True, bytes(SETTINGS.size))
+    filters = CompiledFilters(Watched(), bytes(SETTINGS.size))
     assert compile_filters(Config.everything()) == compile_filters(None) == filters
 
 
@@ -361,3 +361,16 @@ def test_a_direction_that_is_off_takes_no_room() -> None:
     config = Config.from_dict({"ingress": off, "egress": ON})
     assert compile_filters(config) == compile_filters(Config.from_dict({"egress": ON}))
     assert not model.passes(config, INGRESS, "192.0.2.1", "192.0.2.2", CURL)
+
+
+def test_what_cannot_change_is_told_by_its_keys() -> None:
+    watched = [
+        compile_filters(Config.from_dict(config)).watched
+        for config in (
+            {"egress": {"enabled": True, "outcome": True}},
+            {"ingress": {"enabled": True}, "egress": {"outcome": True}, "statistics": True},
+        )
+    ]
+    keys = ["ingress.enabled", "egress.enabled", "statistics", "egress.outcome"]
+    assert watched[0].differences(watched[1]) == keys
+    assert watched[0].differences(watched[0]) == []

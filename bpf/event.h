@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Events: filled from sockets, stamped, sent. */
+#ifndef __EVENT_H__
+#define __EVENT_H__
+
+#include "address.h"
+#include "maps.h"
+#include <bpf/bpf_core_read.h>
+
+/*
+ * skc_num is 0 once a socket is unhashed, which a peer's reset does to an accepted socket before accept returns;
+ * inet_sport stays.
+ */
+static __always_inline __u16 local_port(struct sock *sk)
+{
+	__u16 port = sk->__sk_common.skc_num;
+
+	if (!port)
+		port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	return port;
+}
+
+static __always_inline void read_ends(union event *event, struct sock *sk, enum family family)
+{
+	event->head.family = family;
+	event->head.sport = local_port(sk);
+	event->head.dport = bpf_ntohs(sk->__sk_common.skc_dport);
+	if (family == FAMILY_IPV4) {
+		copy_ipv4(event->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
+		copy_ipv4(event->ipv4.daddr, sk->__sk_common.skc_daddr);
+	} else {
+		copy_ipv6(event->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
+		copy_ipv6(event->ipv6.daddr, &sk->__sk_common.skc_v6_daddr);
+	}
+}
+
+static __always_inline void stamp(union event *event, __u64 process_id)
+{
+	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	event->head.process_id = process_id;
+}
+
+static __always_inline void send_event(union event *event, enum family family)
+{
+	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
+
+	if (bpf_ringbuf_output(&events, event, size, 0))
+		__sync_fetch_and_add(&losses.ring_full, 1);
+}
+
+/*
+ * Room in the ring buffer for an event with details: the event in it, its addresses where IPv6 has them. NULL when there
+ * is none.
+ */
+static __always_inline struct detailed_event *begin_detailed(const union event *event)
+{
+	struct detailed_event *detailed = bpf_ringbuf_reserve(&events, sizeof(*detailed), 0);
+
+	if (!detailed) {
+		__sync_fetch_and_add(&losses.ring_full, 1);
+		return NULL;
+	}
+	__builtin_memset(detailed, 0, sizeof(*detailed));
+	detailed->head = event->head;
+	if (event->head.family == FAMILY_IPV4) {
+		__builtin_memcpy(detailed->saddr, event->ipv4.saddr, sizeof(event->ipv4.saddr));
+		__builtin_memcpy(detailed->daddr, event->ipv4.daddr, sizeof(event->ipv4.daddr));
+	} else {
+		__builtin_memcpy(detailed->saddr, event->ipv6.saddr, sizeof(event->ipv6.saddr));
+		__builtin_memcpy(detailed->daddr, event->ipv6.daddr, sizeof(event->ipv6.daddr));
+	}
+	return detailed;
+}
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What became of a request for a connection, whoever is running when the answer comes: the process that asked is kept
+ * with the socket.
+ */
+#ifndef __OUTCOME_H__
+#define __OUTCOME_H__
+
+#include "event.h"
+#include "process.h"
+#include "statistics.h"
+
+enum {
+	NSEC_PER_USEC = 1000,
+	SIGNAL_MASK = 0x7f, /* of an exit code: the signal that killed */
+};
+
+/* When the first SYN went out; now when it waits for data to go with it (TCP_FASTOPEN_CONNECT). */
+static __always_inline __u64 requested_ns(struct sock *sk)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	return tcp && tcp->packets_out ? now - (bpf_ktime_get_ns() - tcp->tcp_mstamp * NSEC_PER_USEC) : now;
+}
+
+static __always_inline void begin_request(struct connection *connection, struct sock *sk, __u64 process_id)
+{
+	connection->event.head.timestamp_ns = requested_ns(sk);
+	connection->event.head.process_id = process_id;
+	connection->phase = PHASE_PENDING;
+}
+
+/* To be submitted. NULL when the event is lost. */
+static __always_inline struct detailed_event *begin_outcome(struct connection *connection)
+{
+	if (connection->event.head.process_id == LOST) {
+		__sync_fetch_and_add(&losses.ring_full, 1);
+		return NULL;
+	}
+	return begin_detailed(&connection->event);
+}
+
+static __always_inline void send_close(struct connection *connection, struct sock *sk, __u64 process_id)
+{
+	union event *event = &connection->event;
+
+	if (options.statistics) {
+		send_close_with_statistics(connection, sk, process_id);
+	} else {
+		stamp(event, process_id);
+		send_event(event, event->head.family);
+	}
+}
+
+static __always_inline void report_success(struct connection *connection, struct sock *sk)
+{
+	union event *event = &connection->event;
+	__u64 requested = event->head.timestamp_ns;
+	struct detailed_event *detailed;
+
+	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	detailed = begin_outcome(connection);
+	if (detailed) {
+		detailed->outcome.handshake_ns = event->head.timestamp_ns - requested;
+		bpf_ringbuf_submit(detailed, 0);
+	}
+	/* Sent before that: whoever closes it from now on reports so. */
+	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_PENDING) & PHASE_CLOSING))
+		return;
+	event->head.type = RECORD_CLOSE;
+	event->head.tid = connection->closer_tid;
+	if (connection->closer_id == LOST)
+		__sync_fetch_and_add(&losses.ring_full, 1);
+	else
+		send_close(connection, sk, connection->closer_id);
+}
+
+static __always_inline void report_failure(struct connection *connection, __u32 error, bool killed)
+{
+	union event *event = &connection->event;
+	struct detailed_event *detailed;
+
+	event->head.type = RECORD_FAIL;
+	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	detailed = begin_outcome(connection);
+	if (detailed) {
+		detailed->outcome.error = error;
+		detailed->outcome.killed = killed;
+		bpf_ringbuf_submit(detailed, 0);
+	}
+	__sync_fetch_and_and(&connection->phase, ~PHASE_PENDING);
+}
+
+static __always_inline bool is_being_killed(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return task->flags & PF_EXITING && task->signal->group_exit_code & SIGNAL_MASK;
+}
+
+/* With the socket's lock held, which each change of state takes, and the request itself. */
+static __always_inline void report_outcome(struct connection *connection, struct sock *sk, int state)
+{
+	int error = sk->sk_err;
+
+	if (state == TCP_ESTABLISHED)
+		report_success(connection, sk);
+	else
+		report_failure(connection, error,
+			       !error && connection->phase & PHASE_CLOSING && is_being_killed());
+}
+
+#endif

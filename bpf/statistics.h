@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Closes with statistics. */
+#ifndef __STATISTICS_H__
+#define __STATISTICS_H__
+
+#include "event.h"
+#include "flow.h"
+
+/* state: the connection's last one before it ended, or its present one. */
+static __always_inline enum ending ending_of(__u8 state, int error)
+{
+	switch (error) {
+	case 0:
+		return state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK ? ENDING_PEER : ENDING_LOCAL;
+	case EPIPE:
+	case ECONNABORTED: /* by this host: ss --kill */
+	case ECONNRESET:
+	case ECONNREFUSED:
+		return ENDING_RESET;
+	default: /* ETIMEDOUT, or why nothing came through */
+		return ENDING_TIMEOUT;
+	}
+}
+
+/*
+ * What ended the connection, noted as long as its socket knows: a program that reads its error clears it, and of the
+ * connection's last state nothing is left.
+ */
+static __always_inline void note_ending(struct connection *connection, struct sock *sk, int last_state)
+{
+	if (!connection->ended_by)
+		connection->ended_by = ending_of(last_state, sk->sk_err);
+}
+
+/* Of a connection that was reset before it was accepted, say. */
+static __always_inline enum ending ending_so_far(struct sock *sk)
+{
+	return sk->__sk_common.skc_state == TCP_CLOSE ? ending_of(TCP_CLOSE, sk->sk_err) : ENDING_NONE;
+}
+
+static __always_inline void read_statistics(struct statistics *statistics, struct sock *sk,
+					    const struct connection *connection)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct transfer transfer;
+
+	read_transfer(&transfer, sk, connection->direction);
+	statistics->bytes_sent = transfer.sent;
+	statistics->bytes_received = transfer.received;
+	statistics->segments_retransmitted = tcp ? tcp->total_retrans : 0;
+	statistics->rtt_us = tcp ? tcp->srtt_us >> 3 : 0;
+	statistics->closed_by = connection->ended_by ?: ending_so_far(sk) ?: ending_of(sk->__sk_common.skc_state, 0);
+}
+
+/* To be called with the opening's time still in the event. */
+static __always_inline void send_close_with_statistics(const struct connection *connection, struct sock *sk,
+						       __u64 process_id)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct detailed_event *detailed = begin_detailed(&connection->event);
+
+	if (!detailed)
+		return;
+	read_statistics(&detailed->statistics, sk, connection);
+	detailed->statistics.duration_ns = now - connection->event.head.timestamp_ns;
+	detailed->head.timestamp_ns = now;
+	detailed->head.process_id = process_id;
+	bpf_ringbuf_submit(detailed, 0);
+}
+
+#endif

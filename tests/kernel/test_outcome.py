@@ -1,0 +1,391 @@
+"""With `outcome: true` each request for a connection is one event: it succeeded, or why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.kernel.support import (
+    PROGRAMS,
+    Event,
+    Netmon,
+    connect_pair,
+    cookie_of,
+    disconnect,
+    drop,
+    listen,
+    receive_all,
+    reset,
+    types_of,
+    wait_until,
+)
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+TIMEOUT = 100  # milliseconds: it ends with the first SYN that is sent again, after a second
+
+
+@pytest.fixture(scope="module")
+def netmon() -> Iterator[Netmon]:
+    """One netmon with outcomes, for all tests of this module."""
+    with Netmon("--outcome") as running:
+        yield running
+        ended = running.stop()
+        assert ended.returncode == 0
+        assert ", 0 lost" in ended.stderr
+
+
+class Net(NamedTuple):
+    """What a socket's family and the addresses to connect to are."""
+
+    family: socket.AddressFamily
+    local: str
+    nowhere: str  # no route leads there
+
+    @property
+    def told(self) -> str:
+        """Return local as events have it."""
+        return self.local.removeprefix("::ffff:")
+
+    def listen(self) -> socket.socket:
+        return listen("::1" if self.local == "::1" else "127.0.0.1", V6 if self.local == "::1" else V4)
+
+
+@pytest.fixture(
+    params=[
+        Net(V4, "127.0.0.1", "198.51.100.1"),
+        Net(V6, "::1", "2001:db8::1"),
+        Net(V6, "::ffff:127.0.0.1", "::ffff:198.51.100.1"),
+    ],
+    ids=["IPv4", "IPv6", "mapped"],
+)
+def net(request: pytest.FixtureRequest) -> Net:
+    return request.param  # type: ignore[no-any-return]
+
+
+def connect(sock: socket.socket, to: tuple[str, int]) -> int:
+    """Connect, and return the errno that the program sees; 0 when it succeeds."""
+    return sock.connect_ex(to)
+
+
+def connect_and_poll(sock: socket.socket, to: tuple[str, int]) -> int:
+    """The same without blocking in connect."""
+    sock.setblocking(False)
+    error = sock.connect_ex(to)
+    if error != errno.EINPROGRESS:
+        return error
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    poll.poll()
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def connect_by_message(sock: socket.socket, to: tuple[str, int]) -> int:
+    """TCP Fast Open: the request goes with the data."""
+    try:
+        sock.sendto(b"data", socket.MSG_FASTOPEN, to)
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+Connect = Callable[[socket.socket, tuple[str, int]], int]
+ways = pytest.mark.parametrize("way", [connect, connect_and_poll, connect_by_message])
+
+
+def details_of(event: Event) -> dict[str, Any]:
+    plain = ("saddr", "daddr", "sport", "dport", "cookie", "type")
+    return {key: value for key, value in event["network_event"].items() if key not in plain}
+
+
+def only_failure(seen: list[Event], cookie: int) -> dict[str, Any]:
+    """Return what the one event, a failure of this process, tells."""
+    assert types_of(seen) == ["Fail"]
+    (event,) = seen
+    assert event["network_event"]["cookie"] == cookie
+    assert (event["process"]["pid"], event["process"]["tid"]) == (os.getpid(), threading.get_native_id())
+    return details_of(event)
+
+
+@ways
+def test_success(netmon: Netmon, net: Net, way: Connect) -> None:
+    with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:
+        port = listener.getsockname()[1]
+        begun = time.monotonic_ns()
+        assert way(sock, (net.local, port)) == 0
+        took = time.monotonic_ns() - begun
+        client_port, cookie = sock.getsockname()[1], cookie_of(sock)
+    mine = [event for event in seen if event["network_event"]["cookie"] == cookie]
+    assert types_of(mine) == ["Establish", "Close"]
+    assert set(details_of(mine[0])) == {"handshake_us"}
+    assert 0 < details_of(mine[0])["handshake_us"] <= took // 1000
+    assert details_of(mine[1]) == {}
+    for event in mine:
+        network = event["network_event"]
+        assert (network["saddr"], network["daddr"]) == (net.told, net.told)
+        assert (network["sport"], network["dport"]) == (client_port, port)
+        assert event["process"]["pid"] == os.getpid()
+
+
+@ways
+def test_refused(netmon: Netmon, net: Net, way: Connect) -> None:
+    with netmon.watch() as seen, socket.socket(net.family) as sock:
+        cookie = cookie_of(sock)
+        assert way(sock, (net.local, 1)) == errno.ECONNREFUSED
+    assert only_failure(seen, cookie) == {"errno": "ECONNREFUSED", "reason": "refused"}
+    network = seen[0]["network_event"]
+    assert (network["saddr"], network["daddr"], network["dport"]) == (net.told, net.told, 1)
+
+
+@ways
+def test_unreachable(netmon: Netmon, net: Net, way: Connect) -> None:
+    """Fails at once, with no peer in the socket."""
+    with netmon.watch() as seen, socket.socket(net.family) as sock:
+        cookie = cookie_of(sock)
+        assert way(sock, (net.nowhere, 80)) == errno.ENETUNREACH
+    assert only_failure(seen, cookie) == {"errno": "ENETUNREACH", "reason": "unreachable"}
+    network = seen[0]["network_event"]
+    assert (network["daddr"], network["dport"]) == (net.nowhere.removeprefix("::ffff:"), 80)
+
+
+@pytest.mark.parametrize("way", [connect, connect_and_poll])
+def test_timed_out(netmon: Netmon, net: Net, way: Connect) -> None:
+    with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:
+        drop(listener)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT)
+        cookie = cookie_of(sock)
+        assert way(sock, (net.local, listener.getsockname()[1])) == errno.ETIMEDOUT
+    assert only_failure(seen, cookie) == {"errno": "ETIMEDOUT", "reason": "timeout"}
+
+
+def test_a_full_backlog(netmon: Netmon) -> None:
+    """The listener's kernel drops what it has no room for."""
+    with netmon.watch() as seen, listen() as listener, socket.socket() as first, socket.socket() as second:
+        listener.listen(0)
+        assert connect(first, listener.getsockname()) == 0
+        second.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT)
+        assert connect(second, listener.getsockname()) == errno.ETIMEDOUT
+        cookie = cookie_of(second)
+    assert only_failure([event for event in seen if event["network_event"]["cookie"] == cookie], cookie) == {
+        "errno": "ETIMEDOUT",
+        "reason": "timeout",
+    }
+
+
+def test_reset_once_established(netmon: Netmon) -> None:
+    """It was established: that is its outcome, whatever comes then."""
+    with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
+        sock.setblocking(False)
+        sock.connect_ex(listener.getsockname())
+        server, _ = listener.accept()
+        reset(server)
+        cookie = cookie_of(sock)
+        wait_until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET, "the reset")
+    assert types_of([event for event in seen if event["network_event"]["cookie"] == cookie]) == ["Establish", "Close"]
+
+
+@contextlib.contextmanager
+def route(kind: str, network: str) -> Iterator[None]:
+    """Have connections to a network fail: kind is unreachable, prohibit or blackhole."""
+    subprocess.run(["ip", "route", "add", kind, network], check=True)
+    yield
+    subprocess.run(["ip", "route", "del", kind, network], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "reason"),
+    [
+        ("unreachable", errno.EHOSTUNREACH, "unreachable"),
+        ("prohibit", errno.EACCES, "permission"),
+        ("blackhole", errno.EINVAL, "other"),
+    ],
+)
+def test_what_routes_forbid(netmon: Netmon, kind: str, number: int, reason: str) -> None:
+    with netmon.watch() as seen, route(kind, "192.0.2.0/24"), socket.socket() as sock:
+        cookie = cookie_of(sock)
+        assert connect(sock, ("192.0.2.1", 80)) == number
+    assert only_failure(seen, cookie) == {"errno": errno.errorcode[number], "reason": reason}
+
+
+def test_no_local_port_left(netmon: Netmon) -> None:
+    """The same two ends twice."""
+    with netmon.watch() as seen, listen() as listener, socket.socket() as first, socket.socket() as second:
+        for sock in (first, second):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", 4321))
+        assert connect(first, listener.getsockname()) == 0
+        assert connect(second, listener.getsockname()) == errno.EADDRNOTAVAIL
+        cookie = cookie_of(second)
+    failure = only_failure([event for event in seen if event["network_event"]["cookie"] == cookie], cookie)
+    assert failure == {"errno": "EADDRNOTAVAIL", "reason": "address"}
+
+
+def give_up_by_close(sock: socket.socket) -> None:
+    sock.close()
+
+
+def give_up_by_disconnect(sock: socket.socket) -> None:
+    disconnect(sock)
+
+
+def give_up_by_shutdown(sock: socket.socket) -> None:
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("give_up", [give_up_by_close, give_up_by_disconnect, give_up_by_shutdown])
+def test_given_up(netmon: Netmon, net: Net, give_up: Callable[[socket.socket], None]) -> None:
+    with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:
+        drop(listener)
+        sock.setblocking(False)
+        cookie = cookie_of(sock)
+        assert connect(sock, (net.local, listener.getsockname()[1])) == errno.EINPROGRESS
+        give_up(sock)
+    assert only_failure(seen, cookie) == {"reason": "closed"}
+
+
+@pytest.mark.parametrize(
+    ("blocking", "end", "reason"),
+    [
+        (True, lambda child: child.kill(), "killed"),
+        (True, lambda child: child.terminate(), "killed"),
+        (False, lambda child: child.kill(), "killed"),
+        (False, lambda child: child.communicate(b"\n"), "closed"),
+    ],
+    ids=["SIGKILL in connect", "SIGTERM in connect", "SIGKILL", "exit"],
+)
+def test_a_process_that_ends(netmon: Netmon, blocking: bool, end: Callable[[Any], None], reason: str) -> None:
+    script = (
+        "import signal, socket, sys; sock = socket.socket();"
+        f"sock.setblocking({blocking});"
+        "sock.connect_ex(('127.0.0.1', int(sys.argv[1]))); input()"
+    )
+    with netmon.watch() as seen, listen() as listener:
+        drop(listener)
+        port = listener.getsockname()[1]
+        child = subprocess.Popen([sys.executable, "-c", script, str(port)], stdin=subprocess.PIPE)
+        # In the table of sockets: waiting for an answer.
+        entry = f":{port:04X} 02"
+        wait_until(lambda: entry in Path("/proc/net/tcp").read_text(), "the request")
+        end(child)
+        child.wait()
+    (event,) = seen
+    assert types_of(seen) == ["Fail"]
+    assert (event["process"]["pid"], details_of(event)) == (child.pid, {"reason": reason})
+    assert event["process"]["args"] == f"-c {script} {port}"
+
+
+def test_whose_it_is(netmon: Netmon) -> None:
+    """The thread's that asked, though it runs no more when the answer comes, and another process closes the socket."""
+    asked: list[int] = []
+    with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
+        drop(listener)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT)
+        sock.setblocking(False)
+
+        def ask() -> None:
+            asked.append(threading.get_native_id())
+            sock.connect_ex(listener.getsockname())
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        wait_until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ETIMEDOUT, "the timeout")
+    (event,) = seen
+    assert (event["process"]["pid"], event["process"]["tid"]) == (os.getpid(), *asked)
+    assert asked != [threading.get_native_id()]
+
+
+def test_a_socket_that_tries_again(netmon: Netmon) -> None:
+    """Each request has its one outcome, the connection its close."""
+    with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
+        cookie = cookie_of(sock)
+        assert connect(sock, ("127.0.0.1", 1)) == errno.ECONNREFUSED
+        assert connect(sock, ("198.51.100.1", 80)) == errno.ENETUNREACH
+        assert connect(sock, ("127.0.0.1", 1)) == errno.ECONNREFUSED
+        assert connect(sock, listener.getsockname()) == 0
+    mine = [event for event in seen if event["network_event"]["cookie"] == cookie]
+    assert types_of(mine) == ["Fail", "Fail", "Fail", "Establish", "Close"]
+    assert [details_of(event).get("errno") for event in mine[:3]] == ["ECONNREFUSED", "ENETUNREACH", "ECONNREFUSED"]
+
+
+def test_what_is_no_address_is_no_request(netmon: Netmon) -> None:
+    with netmon.watch() as seen, socket.socket() as sock:
+        fd = sock.fileno()
+        script = (
+            "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
+            f"for data in (bytes(2), b'\\x02\\0', b'\\x0a\\0' + bytes(26)): libc.connect({fd}, data, len(data))\n"
+        )
+        subprocess.run([sys.executable, "-c", script], pass_fds=[fd], check=True)
+    assert seen == []
+
+
+def test_filters_judge_failures_too() -> None:
+    with Netmon("--outcome", "--egress", "--dst-ip", "198.51.100.0/24", "--dst-ip", "127.0.0.2") as netmon:
+        for to in ("198.51.100.1", "203.0.113.1", "127.0.0.1", "127.0.0.2"):
+            with socket.socket() as sock:
+                assert connect(sock, (to, 1)) in (errno.ENETUNREACH, errno.ECONNREFUSED)
+        events = netmon.stop().events
+    assert [event["network_event"]["daddr"] for event in events] == ["198.51.100.1", "127.0.0.2"]
+
+
+def test_with_statistics() -> None:
+    """The connection's duration begins when it is established."""
+    with Netmon("--outcome", "--statistics") as netmon, listen() as listener:
+        pair = connect_pair(listener, listener.getsockname())
+        pair.client.sendall(b"four")
+        pair.client.close()
+        assert receive_all(pair.server) == 4
+        pair.server.close()
+        with socket.socket() as sock:
+            assert connect(sock, ("127.0.0.1", 1)) == errno.ECONNREFUSED
+        events = netmon.stop().events
+    client = [event for event in events if event["network_event"]["cookie"] == pair.client_cookie]
+    assert types_of(client) == ["Establish", "Close"]
+    close = details_of(client[1])
+    assert (close["bytes_sent"], close["closed_by"]) == (4, "local")
+    assert types_of(events).count("Fail") == 1
+    assert len(events) == 5
+
+
+def test_under_load(netmon: Netmon) -> None:
+    with netmon.watch() as seen:
+        subprocess.run([PROGRAMS / "connect_load", "-n", "5000", "-p", "2"], check=True, capture_output=True)
+    kinds = types_of(seen)
+    opened = kinds.count("Establish")
+    assert opened == kinds.count("Accept") == kinds.count("Close") // 2
+    cookies = [event["network_event"]["cookie"] for event in seen]
+    assert len(cookies) == 2 * len(set(cookies)) == 4 * opened
+
+
+def test_closed_while_it_is_established(netmon: Netmon) -> None:
+    """Both ends in a hurry: however it comes out, each request has one outcome, and a connection one close."""
+    script = (
+        "import socket, sys\n"
+        "for _ in range(2000):\n"
+        "    with socket.socket() as sock:\n"
+        "        sock.setblocking(False)\n"
+        "        sock.connect_ex(('127.0.0.1', int(sys.argv[1])))\n"
+    )
+    with netmon.watch() as seen, listen() as listener:
+        listener.setblocking(False)
+        children = [subprocess.Popen([sys.executable, "-c", script, str(listener.getsockname()[1])]) for _ in range(2)]
+        while any(child.poll() is None for child in children):
+            with contextlib.suppress(BlockingIOError):
+                listener.accept()[0].close()
+    by_cookie: dict[int, list[str]] = {}
+    for event, kind in zip(seen, types_of(seen), strict=True):
+        if event["process"]["pid"] != os.getpid():
+            by_cookie.setdefault(event["network_event"]["cookie"], []).append(kind)
+    assert len(by_cookie) == 4000
+    assert {tuple(kinds) for kinds in by_cookie.values()} <= {("Fail",), ("Establish", "Close")}

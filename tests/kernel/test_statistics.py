@@ -1,0 +1,261 @@
+"""What closes tell with `statistics: true`: against what the programs themselves, and the kernel's TCP_INFO, say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from netmon import Config, Monitor
+from tests.kernel.support import (
+    Event,
+    Netmon,
+    Pair,
+    connect_pair,
+    cookie_of,
+    drop,
+    listen,
+    receive_all,
+    refused_connection,
+    reset,
+    types_of,
+)
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+KEYS = {"duration_us", "bytes_sent", "bytes_received", "segments_retransmitted", "rtt_us", "closed_by"}
+GIGABYTE = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def netmon() -> Iterator[Netmon]:
+    """One netmon with statistics, for all tests of this module."""
+    with Netmon("--statistics") as running:
+        yield running
+        ended = running.stop()
+        assert ended.returncode == 0
+        assert ", 0 lost" in ended.stderr
+
+
+def close_of(events: list[Event], cookie: int) -> dict[str, Any]:
+    (close,) = (
+        event["network_event"]
+        for event in events
+        if event["network_event"]["cookie"] == cookie and event["network_event"]["type"].endswith("Close")
+    )
+    return dict(close)
+
+
+def statistics_of(events: list[Event], pair: Pair) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the closes of both ends tell: the client's, the server's."""
+    return close_of(events, pair.client_cookie), close_of(events, pair.server_cookie)
+
+
+def microseconds() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+@pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V6, "::1")], ids=str)
+def test_bytes_and_duration(netmon: Netmon, family: socket.AddressFamily, address: str) -> None:
+    """To the byte; and no shorter than what lies between the calls, no longer than with the calls."""
+    with netmon.watch() as seen, listen(address, family) as listener:
+        before_open = microseconds()
+        pair = connect_pair(listener, listener.getsockname()[:2], family)
+        opened = microseconds()
+        pair.client.sendall(bytes(70_001))
+        pair.client.shutdown(socket.SHUT_WR)
+        assert receive_all(pair.server) == 70_001
+        pair.server.sendall(b"four")
+        before_close = microseconds()
+        pair.server.close()
+        assert receive_all(pair.client) == 4
+        pair.client.close()
+        closed = microseconds()
+    client, server = statistics_of(seen, pair)
+    assert (client["bytes_sent"], client["bytes_received"]) == (70_001, 4)
+    assert (server["bytes_sent"], server["bytes_received"]) == (4, 70_001)
+    for close in (client, server):
+        assert before_close - opened <= close["duration_us"] <= closed - before_open
+        assert close["rtt_us"] > 0
+        assert close["segments_retransmitted"] == 0
+        assert close["closed_by"] == ("local" if close is client else "peer")
+    openings = [event for event in seen if not event["network_event"]["type"].endswith("Close")]
+    assert sorted(types_of(openings)) == ["Accept", "Establish"]
+    assert not any(KEYS & set(event["network_event"]) for event in openings)
+
+
+def test_a_gigabyte(netmon: Netmon) -> None:
+    with netmon.watch() as seen, listen() as listener, open("/dev/shm/zeros", "w+b") as zeros:
+        Path(zeros.name).unlink()
+        zeros.truncate(16 << 20)
+        pair = connect_pair(listener, listener.getsockname())
+        received: list[int] = []
+        reader = threading.Thread(target=lambda: received.append(discard(pair.server)))
+        reader.start()
+        sent = 0
+        while sent < GIGABYTE:
+            sent += os.sendfile(pair.client.fileno(), zeros.fileno(), 0, min(16 << 20, GIGABYTE - sent))
+        pair.client.close()
+        reader.join()
+        pair.server.close()
+    client, server = statistics_of(seen, pair)
+    assert received == [GIGABYTE]
+    assert client["bytes_sent"] == server["bytes_received"] == GIGABYTE
+    assert client["bytes_received"] == server["bytes_sent"] == 0
+
+
+def discard(sock: socket.socket) -> int:
+    """Receive to the end without a copy (MSG_TRUNC); return how much."""
+    room = bytearray(1 << 22)
+    return sum(iter(lambda: sock.recv_into(room, 0, socket.MSG_TRUNC), 0))
+
+
+class TcpInfo(NamedTuple):
+    """What `ss -ti` shows as rtt and retrans."""
+
+    rtt_us: int
+    retransmitted: int
+
+
+def tcp_info(sock: socket.socket) -> TcpInfo:
+    """Ask for struct tcp_info."""
+    return TcpInfo(*struct.unpack_from("68xI28xI", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)))
+
+
+def test_retransmits(netmon: Netmon) -> None:
+    """As many as the kernel says, on a path that loses every tenth segment."""
+    with netmon.watch() as seen, listen() as listener:
+        pair = connect_pair(listener, listener.getsockname())
+        drop(pair.server, part=0.1)
+        pair.client.setblocking(False)
+        sent = received = 0
+        pair.server.settimeout(60)
+        while sent < 2_000_000:
+            with contextlib.suppress(BlockingIOError):
+                sent += pair.client.send(bytes(20_000))
+            received += len(pair.server.recv(1 << 20))
+        while received < sent:
+            received += len(pair.server.recv(1 << 20))
+        said = tcp_info(pair.client)
+        pair.close()
+    client, _ = statistics_of(seen, pair)
+    assert client["segments_retransmitted"] == said.retransmitted > 0
+    assert client["rtt_us"] == said.rtt_us
+    assert (client["bytes_sent"], client["bytes_received"]) == (sent, 0)
+
+
+def closed_locally(pair: Pair) -> None:
+    pair.client.close()
+    assert receive_all(pair.server) == 0
+
+
+def shut_down_locally(pair: Pair) -> None:
+    """Both FINs have come and gone before either end is closed."""
+    pair.client.shutdown(socket.SHUT_WR)
+    assert receive_all(pair.server) == 0
+    pair.server.shutdown(socket.SHUT_WR)
+    assert receive_all(pair.client) == 0
+
+
+def reset_by_the_server(pair: Pair) -> None:
+    reset(pair.server)
+    with pytest.raises(ConnectionResetError):
+        pair.client.recv(1)
+
+
+def reset_after_the_fin(pair: Pair) -> None:
+    """The server closes with data that it has not read, when its FIN is out already."""
+    pair.server.shutdown(socket.SHUT_WR)
+    assert receive_all(pair.client) == 0
+    pair.client.sendall(b"unread")
+    pair.server.close()
+    with pytest.raises(BrokenPipeError):
+        for _ in iter(lambda: pair.client.send(b"."), 0):
+            pass
+
+
+def unread_by_the_client(pair: Pair) -> None:
+    """Closed with data unread: this end resets, and the other is reset."""
+    pair.server.sendall(b"unread")
+    assert pair.client.recv(1, socket.MSG_PEEK)
+    pair.client.close()
+    with pytest.raises(ConnectionResetError):
+        pair.server.recv(1)
+
+
+def timed_out(pair: Pair) -> None:
+    """The client's segments are lost until it gives up; the server hears nothing of that."""
+    drop(pair.server)
+    pair.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 200)
+    pair.client.sendall(b"lost")
+    with pytest.raises(TimeoutError):
+        pair.client.recv(1)
+
+
+@pytest.mark.parametrize(
+    ("end", "client_by", "server_by"),
+    [
+        (closed_locally, "local", "peer"),
+        (shut_down_locally, "local", "peer"),
+        (reset_by_the_server, "reset", "local"),
+        (reset_after_the_fin, "reset", "local"),
+        (unread_by_the_client, "local", "reset"),
+        (timed_out, "timeout", "local"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+@pytest.mark.parametrize("family", [V4, V6], ids=str)
+def test_what_ended_it(netmon: Netmon, end: Any, client_by: str, server_by: str, family: socket.AddressFamily) -> None:
+    with netmon.watch() as seen, listen("::1" if family == V6 else "127.0.0.1", family) as listener:
+        pair = connect_pair(listener, listener.getsockname()[:2], family)
+        end(pair)
+        pair.close()
+    client, server = statistics_of(seen, pair)
+    assert (client["closed_by"], server["closed_by"]) == (client_by, server_by)
+
+
+def test_reset_before_accept(netmon: Netmon) -> None:
+    with netmon.watch() as seen, listen() as listener:
+        client = socket.create_connection(listener.getsockname())
+        client.sendall(b"five!")
+        reset(client)
+        server, _ = listener.accept()
+        cookie = cookie_of(server)
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading it clears it
+        server.close()
+    close = close_of(seen, cookie)
+    assert (close["closed_by"], close["bytes_received"]) == ("reset", 5)
+
+
+def test_a_refused_connect_carried_nothing(netmon: Netmon) -> None:
+    with netmon.watch() as seen:
+        cookie = refused_connection()
+    close = close_of(seen, cookie)
+    assert close["closed_by"] == "reset"
+    assert (close["bytes_sent"], close["bytes_received"], close["rtt_us"]) == (0, 0, 0)
+
+
+def test_what_is_not_asked_for_is_not_loaded() -> None:
+    loaded = []
+    for config in (Config.everything(), Config.from_dict({**Config.everything().to_dict(), "statistics": True})):
+        with Monitor(config, any_kernel=True) as monitor:
+            assert monitor._probes is not None
+            loaded.append([info.name for info in monitor._probes.program_infos()])
+    plain, with_statistics = loaded
+    assert [name for name in with_statistics if name not in plain] == [
+        "inet_sock_set_state_enter",
+        "inet_sock_set_state_spare",
+    ]
+
+
+def test_sums_have_none() -> None:
+    config = Config.from_dict({"egress": {"enabled": True}, "statistics": True})
+    with pytest.raises(ValueError, match="aggregate: sums have neither"):
+        Monitor(config, aggregate=10)
