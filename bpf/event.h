@@ -6,6 +6,7 @@
 #include "address.h"
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
 
 /*
  * skc_num is 0 once a socket is unhashed, which a peer's reset does to an accepted socket before accept returns;
@@ -70,6 +71,12 @@ static __always_inline struct detailed_event *begin_detailed(const union event *
 		__builtin_memcpy(detailed->daddr, event->ipv6.daddr, sizeof(event->ipv6.daddr));
 	}
 	return detailed;
+}
+
+static __always_inline bool is_ipv6(struct sock *sk)
+{
+	return bpf_core_field_exists(sk->__sk_common.skc_v6_daddr) && sk->__sk_common.skc_family == AF_INET6 &&
+	       !is_mapped(&sk->__sk_common.skc_v6_daddr);
 }
 
 #endif

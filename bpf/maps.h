@@ -15,6 +15,8 @@ struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");
 struct losses losses SEC(".data.losses");
 __u64 next_process_id = 1;
+/* Of the process that the walk is at: see existing.h. */
+__u64 walked_task SEC(".data.walk") = 0;
 __u64 flows_made SEC(".data.flows") = 0;
 
 struct {
@@ -37,6 +39,9 @@ enum program {
 enum phase {
 	PHASE_PENDING = 1, /* neither succeeded nor failed: the event's time is that of the request */
 	PHASE_CLOSING = 2, /* its socket is being closed */
+	PHASE_FOUND = 4,   /* open, and not reported yet */
+	PHASE_TELLING = 8, /* it is being reported */
+	PHASE_UNTOLD = PHASE_PENDING | PHASE_FOUND,
 };
 
 /* A connection that was reported, as long as its socket lives. */
@@ -48,7 +53,7 @@ struct connection {
 	__u8 reported_by;     /* enum program; 0 once the other program has seen it, too */
 	__u8 direction;	      /* enum direction */
 	__u8 ended_by;	      /* enum ending: of a connection that ended before its socket is closed */
-	__u32 phase;	      /* enum phase, of a request whose outcome is to be reported */
+	__u32 phase;	      /* enum phase, of what is not reported yet */
 	__u32 closer_tid;     /* PHASE_CLOSING: who closes the socket */
 	__u64 closer_id;
 };
@@ -169,7 +174,8 @@ enum slot {
 	SLOT_INET_CSK_ACCEPT,
 	SLOT_TCP_CLOSE,
 	SLOT_SPARES, /* the same again; user space makes no room for them where it loads none */
-	SLOTS = 2 * SLOT_SPARES,
+	SLOT_WALK = 2 * SLOT_SPARES, /* nor for this one, where it loads no walk */
+	SLOTS,
 };
 
 /* The walk from the executable's dentry up to the process's root, in map memory: the verifier does not follow it. */

@@ -4,6 +4,7 @@
  * Loads unchanged on Linux 6.2 (6.1 works) and newer, on x86_64 and arm64.
  */
 #include "event.h"
+#include "existing.h"
 #include "flow.h"
 #include "outcome.h"
 #include "statistics.h"
@@ -63,9 +64,11 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		begin_request(connection, sk, process_id);
 		/* A socket that is being restored (TCP_REPAIR) shakes no hands. */
 		if (sk->__sk_common.skc_state == TCP_ESTABLISHED)
-			report_success(connection, sk);
+			report_opened(connection, sk);
 		return 0;
 	}
+	if (options.existing)
+		connection->phase = 0; /* found before this, as being asked for */
 	/* An opening that is lost is counted; the close is reported all the same. */
 	stamp(event, process_id);
 	if (process_id == LOST)
@@ -212,20 +215,20 @@ static __always_inline int report_accept(struct sock *sk, enum program program)
 
 	if (!sk)
 		return 0;
-	if (bpf_core_field_exists(sk->__sk_common.skc_v6_daddr) && sk->__sk_common.skc_family == AF_INET6 &&
-	    !is_mapped(&sk->__sk_common.skc_v6_daddr))
+	if (is_ipv6(sk))
 		family = FAMILY_IPV6;
 	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, SLOT_INET_CSK_ACCEPT, program);
 }
 
 /*
- * A kernel thread that closes a process's socket does so on its behalf (delayed fput, garbage collection): the close
- * stays with the process that opened it, while user space knows that one.
+ * A kernel thread that closes a process's socket does so on its behalf (delayed fput, garbage collection), and so does
+ * the walk that has held its file: the close stays with the process that opened it, while user space knows that one.
  */
 static __always_inline bool is_deferred_close(struct task_struct *task, const union event *event)
 {
-	return task->flags & PF_KTHREAD && event->head.process_id >= control.oldest_process_id &&
-	       event->head.process_id != LOST;
+	bool deferred = task->flags & PF_KTHREAD || (options.existing && (__u32)task->tgid == control.walker);
+
+	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
 
 /*
@@ -237,7 +240,7 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 {
 	union event *event = &connection->event;
 
-	if (connection->phase & PHASE_PENDING) {
+	if (connection->phase & PHASE_UNTOLD) {
 		connection->closer_id = event->head.process_id;
 		connection->closer_tid = event->head.tid;
 		if (!is_deferred_close(task, event)) {
@@ -245,10 +248,10 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 							 event->head.process_id, connection->opener_exec_id);
 			connection->closer_tid = task->pid;
 		}
-		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_PENDING)
+		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_UNTOLD)
 			return false;
 	}
-	return event->head.type == RECORD_ESTABLISH || event->head.type == RECORD_ACCEPT;
+	return event->head.type != RECORD_FAIL && event->head.type != RECORD_CLOSE;
 }
 
 static __always_inline int report_close(struct sock *sk, enum program program)
@@ -265,7 +268,7 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 		return 0;
 	process_id = event->head.process_id;
 	task = bpf_get_current_task_btf();
-	if (options.outcome && !ends_connection(connection, task, program))
+	if ((options.outcome || options.existing) && !ends_connection(connection, task, program))
 		return 0;
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
@@ -343,19 +346,20 @@ static __always_inline int note_state(struct sock *sk, int old_state, int state)
 {
 	struct connection *connection = NULL;
 
-	if ((state == TCP_CLOSE || (options.outcome && state == TCP_ESTABLISHED)) && sk->sk_bpf_storage)
+	if ((state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED)) &&
+	    sk->sk_bpf_storage)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	if (!connection)
 		return 0;
 	if (options.statistics && state == TCP_CLOSE)
 		note_ending(connection, sk, old_state);
-	if (options.outcome && connection->phase & PHASE_PENDING)
+	if ((options.outcome || options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, state);
 	return 0;
 }
 
 /*
- * Loaded for outcomes and for statistics. A change of state may come by an interrupt of another's program: the spare is
+ * Loaded for all that is told on request. A change of state may come by an interrupt of another's program: the spare is
  * always loaded.
  */
 SEC("tp_btf/inet_sock_set_state")
@@ -368,4 +372,46 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_spare, struct sock *sk, int old_state, int state)
 {
 	return note_state(sk, old_state, state);
+}
+
+/*
+ * In place of inet_csk_accept when what exists is reported, too: a thread that was waiting in there before the probes
+ * were attached leaves it unseen, with a connection that was not open yet.
+ */
+static __always_inline int report_graft(struct sock *sk, enum program program)
+{
+	return bpf_skc_to_tcp_sock(sk) ? report_accept(sk, program) : 0;
+}
+
+SEC("fentry/security_sock_graft")
+int BPF_PROG(security_sock_graft_entry, struct sock *sk)
+{
+	return report_graft(sk, PROGRAM_MAIN);
+}
+
+SEC("fentry/security_sock_graft")
+int BPF_PROG(security_sock_graft_spare, struct sock *sk)
+{
+	return report_graft(sk, PROGRAM_SPARE);
+}
+
+/* Writes a byte for each connection, so that who reads can stop now and then to read the ring buffer. */
+SEC("iter/task_file")
+int task_file_walk(struct bpf_iter__task_file *context)
+{
+	struct task_struct *task = context->task;
+	struct file *file = context->file;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	control.walker = bpf_get_current_pid_tgid() >> 32;
+	socket = bpf_sock_from_file(file);
+	sk = socket ? socket->sk : NULL;
+	if (!sk || !bpf_skc_to_tcp_sock(sk))
+		return 0;
+	if (report_existing(task, sk))
+		bpf_seq_write(context->meta->seq, "+", 1);
+	return 0;
 }

@@ -53,7 +53,7 @@ static __always_inline void send_close(struct connection *connection, struct soc
 	}
 }
 
-static __always_inline void report_success(struct connection *connection, struct sock *sk)
+static __always_inline void send_success(struct connection *connection)
 {
 	union event *event = &connection->event;
 	__u64 requested = event->head.timestamp_ns;
@@ -65,8 +65,33 @@ static __always_inline void report_success(struct connection *connection, struct
 		detailed->outcome.handshake_ns = event->head.timestamp_ns - requested;
 		bpf_ringbuf_submit(detailed, 0);
 	}
+}
+
+static __always_inline void send_existing(struct connection *connection)
+{
+	struct detailed_event *detailed;
+
+	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
+	detailed = begin_outcome(connection);
+	if (detailed) {
+		detailed->outcome.direction = connection->direction;
+		bpf_ringbuf_submit(detailed, 0);
+	}
+}
+
+/* Of what was not told yet: it is open. */
+static __always_inline void report_opened(struct connection *connection, struct sock *sk)
+{
+	union event *event = &connection->event;
+
+	if (options.existing && __sync_fetch_and_or(&connection->phase, PHASE_TELLING) & PHASE_TELLING)
+		return;
+	if (options.existing && event->head.type == RECORD_EXISTING)
+		send_existing(connection);
+	else
+		send_success(connection);
 	/* Sent before that: whoever closes it from now on reports so. */
-	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_PENDING) & PHASE_CLOSING))
+	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_UNTOLD) & PHASE_CLOSING))
 		return;
 	event->head.type = RECORD_CLOSE;
 	event->head.tid = connection->closer_tid;
@@ -105,7 +130,9 @@ static __always_inline void report_outcome(struct connection *connection, struct
 	int error = sk->sk_err;
 
 	if (state == TCP_ESTABLISHED)
-		report_success(connection, sk);
+		report_opened(connection, sk);
+	else if (!options.outcome)
+		connection->event.head.type = RECORD_CLOSE; /* a request found at the start: nothing was told of it */
 	else
 		report_failure(connection, error,
 			       !error && connection->phase & PHASE_CLOSING && is_being_killed());

@@ -44,15 +44,21 @@ static __always_inline __u64 credentials_differ(const struct credentials *known,
 	       (known->cap_effective ^ CAPABILITIES(cred->cap_effective));
 }
 
+/* mine: the task is the current one. */
+static __always_inline __u64 cgroup_id_of(struct task_struct *task, bool mine)
+{
+	return mine ? bpf_get_current_cgroup_id() : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
 /*
  * 0 when the process is still the one that was described. Not a bool: see read_known(). What all threads of a process
  * have alike is the current thread's; so are the credentials, which glibc keeps alike, but the kernel does not.
  */
-static __always_inline __u64 difference(const struct process *process, struct task_struct *task,
+static __always_inline __u64 difference(const struct process *process, struct task_struct *task, bool mine,
 					const struct cred *cred, __u64 generation)
 {
 	return (process->generation ^ generation) | (process->exec_id ^ task->self_exec_id) |
-	       (process->cgroup_id ^ bpf_get_current_cgroup_id()) |
+	       (process->cgroup_id ^ cgroup_id_of(task, mine)) |
 	       (process->ppid ^ (__u32)task->real_parent->tgid) |
 	       credentials_differ(&process->credentials, cred, auid_of(task));
 }
@@ -73,14 +79,15 @@ static __always_inline __u64 difference(const struct process *process, struct ta
  * is read between two readings of the same id belongs to it: a thread that describes writes LOST there before anything.
  */
 static __always_inline __u64 read_known(const struct process *process, __u64 id, struct task_struct *task,
-					const struct cred *cred, __u64 generation, bool *passes, bool *described)
+					bool mine, const struct cred *cred, __u64 generation, bool *passes,
+					bool *described)
 {
 	__u64 differs;
 
 	if (!id || id == LOST || id < control.oldest_process_id)
 		return 0;
 	process = AFTER(id, process);
-	differs = difference(process, task, cred, generation);
+	differs = difference(process, task, mine, cred, generation);
 	*passes = process->passes;
 	*described = process->described;
 	process = AFTER(differs | *passes | *described, process);
@@ -92,11 +99,19 @@ static __always_inline __u64 read_known(const struct process *process, __u64 id,
  * that a caller may be in. They find the record in the scratch slot.
  */
 
+/* Only to be read by BPF_CORE_READ: of another task than the current one, it is but an address. */
+static __always_inline struct task_struct *described_task(__u32 slot)
+{
+	if (options.existing && slot == SLOT_WALK)
+		return (void *)walked_task;
+	return bpf_get_current_task_btf();
+}
+
 /* Sends the record with its strings. 0 when the ring buffer is full. */
 __noinline int send_record(__u32 slot, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = described_task(slot);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct process_record *record;
 	__u32 cgroup, path = 0, args = 0;
@@ -110,14 +125,17 @@ __noinline int send_record(__u32 slot, bool has_image)
 		path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
 		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
 				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
-		args = read_args(scratch, cgroup + path, mm);
+		if (options.existing && slot == SLOT_WALK)
+			record->flags |= PROCESS_ARGS_INCOMPLETE; /* in memory that is not ours; user space asks /proc */
+		else
+			args = read_args(scratch, cgroup + path, mm);
 	}
 	record->cgroup_length = cgroup;
 	record->path_length = path;
 	record->args_length = args;
 	if (record->flags & PROCESS_PATH_INCOMPLETE)
 		__sync_fetch_and_add(&losses.path_incomplete, 1);
-	if (record->flags & PROCESS_ARGS_INCOMPLETE)
+	if (record->flags & PROCESS_ARGS_INCOMPLETE && !(options.existing && slot == SLOT_WALK))
 		__sync_fetch_and_add(&losses.args_incomplete, 1);
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
@@ -147,7 +165,7 @@ static __always_inline void start_record(struct process_record *record, struct t
 __noinline int read_image(__u32 slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *task = described_task(slot);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct file *exe = BPF_CORE_READ(mm, exe_file);
 
@@ -173,9 +191,10 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 	return match == (mode == FILTER_ALLOW);
 }
 
-/* Describes the current process to user space, if it passes. Returns its new id, REJECTED or LOST. */
+/* Describes a process to user space, if it passes. Returns its new id, REJECTED or LOST. */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
-				      const struct cred *cred, __u64 generation, bool judge, __u64 image_of)
+				      bool mine, const struct cred *cred, __u64 generation, bool judge,
+				      __u64 image_of)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	bool has_image, passes, wanted;
@@ -197,7 +216,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		process->generation = generation;
 		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;
-		process->cgroup_id = bpf_get_current_cgroup_id();
+		process->cgroup_id = cgroup_id_of(task, mine);
 		process->credentials = scratch->record.credentials;
 		process->passes = passes;
 		process->described = wanted;
@@ -207,13 +226,12 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 }
 
 /*
- * The current process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
+ * A process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
  * no room for its record. lender: the process that may have been forked into this one, and its self_exec_id.
- * Global: the verifier goes through it once a program, not once for each state that a program may call it in.
  */
-__noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender, __u64 lender_exec_id)
+static __always_inline __u64 identify_task(struct task_struct *task, bool mine, __u32 slot, __u64 generation,
+					   bool judge, __u64 lender, __u64 lender_exec_id)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	const struct cred *cred = task->cred;
 	struct process *process;
 	bool passes = true, described = false;
@@ -223,7 +241,7 @@ __noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender
 	process = bpf_task_storage_get(&processes, task->group_leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (process) {
 		id = *(volatile __u64 *)&process->id;
-		if (read_known(process, id, task, cred, generation, &passes, &described)) {
+		if (read_known(process, id, task, mine, cred, generation, &passes, &described)) {
 			if (judge && !passes)
 				return REJECTED;
 			if (described)
@@ -236,7 +254,13 @@ __noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender
 	}
 	if (lender_exec_id != task->self_exec_id)
 		lender = 0;
-	return describe(slot, process, id, task, cred, generation, judge, lender);
+	return describe(slot, process, id, task, mine, cred, generation, judge, lender);
+}
+
+/* The current process's. Global: the verifier goes through it once a program, not once for each state of its caller. */
+__noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender, __u64 lender_exec_id)
+{
+	return identify_task(bpf_get_current_task_btf(), true, slot, generation, judge, lender, lender_exec_id);
 }
 
 #endif

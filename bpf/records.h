@@ -24,6 +24,7 @@ enum record_type {
 	RECORD_ACCEPT = 3,
 	RECORD_CLOSE = 4,
 	RECORD_FAIL = 5,
+	RECORD_EXISTING = 6,
 };
 
 enum family {
@@ -86,12 +87,13 @@ struct statistics {
 	__u8 reserved_statistics[7];
 };
 
-/* Of a request for a connection. */
+/* Of a request for a connection, and of one that was there before. */
 struct outcome {
 	__u64 handshake_ns; /* of an establish */
 	__u32 error; /* of a failure: errno, 0 when the process gave up before there was any */
 	__u8 killed; /* it gave up by being killed */
-	__u8 reserved_outcome[3];
+	__u8 direction; /* enum direction, of an existing connection */
+	__u8 reserved_outcome[2];
 };
 
 /*
@@ -185,6 +187,9 @@ struct options {
 	__u8 accept_arguments; /* of inet_csk_accept: 4 up to 6.9, 2 since then (commit 92ef0fd55ac8) */
 	__u8 statistics; /* closes tell them */
 	__u8 outcome; /* requests are reported when they have succeeded or failed */
+	__u8 existing; /* connections that are found open are reported */
+	__u8 ingress;  /* which of them */
+	__u8 egress;
 };
 
 /* What the filter maps of one set are to be asked. */
@@ -206,6 +211,8 @@ struct control {
 	__u64 generation;
 	/* User space is woken when so many flows have been made, ever. */
 	__u64 flows_notice;
+	/* The process that has the kernel walk through all files, as the kernel numbers it, while it does. */
+	__u64 walker;
 };
 
 struct losses {

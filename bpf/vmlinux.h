@@ -46,10 +46,13 @@ enum { /* errno.h */
 
 enum { /* net/tcp_states.h */
 	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,
+	TCP_LISTEN = 10,
 	TCP_CLOSING = 11,
 };
 
@@ -122,8 +125,18 @@ struct sock {
 	struct bpf_local_storage *sk_bpf_storage;
 };
 
+struct ipv6_pinfo {
+	int mcast_oif;
+};
+
 struct inet_sock {
+	struct ipv6_pinfo *pinet6;
 	__be16 inet_sport;
+	int mc_index;
+};
+
+struct socket {
+	struct sock *sk;
 };
 
 struct tcp_sock {
@@ -137,6 +150,16 @@ struct tcp_sock {
 	__u64 bytes_retrans;
 	__u32 total_retrans;
 	__u32 srtt_us; /* eighths of microseconds */
+};
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct file *file;
 };
 
 /* Processes. */
@@ -216,6 +239,7 @@ struct mm_struct {
 };
 
 struct kernfs_node {
+	__u64 id;
 	struct kernfs_node *parent;
 	const char *name;
 };

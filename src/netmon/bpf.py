@@ -52,6 +52,11 @@ class Handle:
 class Link(Handle):
     """An attached program; closing detaches it. The kernel does, too, when this process ends."""
 
+    def iterate(self) -> int:
+        """Return a file descriptor of one run of an iterator: reading it runs it. Raises BpfError."""
+        fd = libbpf.call("use iterator", "bpf_link__fd", self.pointer)
+        return int(libbpf.call("start iterator", "bpf_iter_create", fd))
+
 
 class ProgramInfo(NamedTuple):
     """What the kernel says of a loaded program. Times count while kernel.bpf_stats_enabled is on."""

@@ -156,6 +156,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="TIME",
         help="how long a first event waits for others to be read with it (default: 50ms)",
     )
+    run.add_argument("--existing", action="store_true", help="report connections that are open at the start, too")
     run.add_argument(
         "--outcome", action="store_true", help="report a request when it has succeeded or failed, and why it failed"
     )

@@ -201,6 +201,7 @@ class Config(_Section):
         default=Egress(), description="Connections that processes here ask for."
     )
     process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
+    existing: StrictBool = Field(default=False, description="Report connections that are open at the start, too.")
     statistics: StrictBool = Field(
         default=False, description="Closes tell how long the connection was, how much it carried and what ended it."
     )

@@ -35,6 +35,7 @@ EVENT_TYPES = {
     int(RecordType.ACCEPT): "TcpConnectionAccept",
     int(RecordType.CLOSE): "TcpConnectionClose",
     int(RecordType.FAIL): "TcpConnectionFail",
+    int(RecordType.EXISTING): "TcpConnectionExisting",
 }
 CHUNK_LINES = 100  # some 64 KiB: all that a pipe takes, and little enough to stay in the heap and the caches
 ADDRESSES_KEPT = 4096

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from netmon.layout import DETAILED_EVENT, DetailedEvent, Ending, Family, RecordType
+from netmon.layout import DETAILED_EVENT, DetailedEvent, Direction, Ending, Family, RecordType
 
 IPV4_LENGTH = 4
 NSEC_PER_USEC = 1000
+DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
 ENDINGS = {int(ending): ending.name.lower() for ending in Ending}
 
 REASONS = {
@@ -35,6 +36,8 @@ def details_of(event: DetailedEvent) -> dict[str, Any]:
     """Return its further keys."""
     if event.type == RecordType.ESTABLISH:
         return {"handshake_us": event.handshake_ns // NSEC_PER_USEC}
+    if event.type == RecordType.EXISTING:
+        return {"direction": DIRECTIONS[event.direction]}
     if event.type == RecordType.FAIL:
         return _failure_of(event)
     if event.type == RecordType.CLOSE:

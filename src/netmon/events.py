@@ -65,14 +65,24 @@ class TcpConnection(_LeavesOut):
     Each event leaves out what it cannot tell, and what was not asked for (`outcome`, `statistics`).
     """
 
-    type: Literal["TcpConnectionEstablish", "TcpConnectionAccept", "TcpConnectionClose", "TcpConnectionFail"] = Field(
-        description="A connection was asked for (with `outcome`: and established), accepted, or closed; or it failed."
+    type: Literal[
+        "TcpConnectionEstablish",
+        "TcpConnectionAccept",
+        "TcpConnectionClose",
+        "TcpConnectionFail",
+        "TcpConnectionExisting",
+    ] = Field(
+        description="A connection was asked for (with `outcome`: and established), accepted, or closed; or it failed; "
+        "or it was there before the start."
     )
     saddr: str = Field(description="This host's address.")
     daddr: str = Field(description="The peer's address.")
     sport: int = Field(ge=0, le=65535, description="This host's port.")
     dport: int = Field(ge=0, le=65535, description="The peer's port.")
     cookie: int = Field(ge=0, description="The kernel's id of the socket: pairs an opening with its close.")
+    direction: Literal["ingress", "egress"] | None = Field(
+        default=None, description="Of a connection that was there before: accepted, or asked for."
+    )
     handshake_us: int | None = Field(
         default=None, ge=0, description="From the request to the connection, in microseconds."
     )

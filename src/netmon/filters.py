@@ -34,12 +34,13 @@ class Watched(NamedTuple):
 
     ingress: bool = True
     egress: bool = True
+    existing: bool = False
     statistics: bool = False
     outcome: bool = False  # of egress
 
     def differences(self, other: Watched) -> list[str]:
         """Return the configuration's keys in which the two differ."""
-        keys = ("ingress.enabled", "egress.enabled", "statistics", "egress.outcome")
+        keys = ("ingress.enabled", "egress.enabled", "existing", "statistics", "egress.outcome")
         return [key for key, mine, others in zip(keys, self, other, strict=True) if mine != others]
 
 
@@ -79,6 +80,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
         watched=Watched(
             ingress=config.ingress.enabled,
             egress=config.egress.enabled,
+            existing=config.existing,
             statistics=config.statistics,
             outcome=config.egress.enabled and config.egress.outcome,
         ),

@@ -7,13 +7,9 @@ import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from netmon.layout import FLOW, FLOW_KEY, Direction, Family, Flow, FlowKey
+from netmon.details import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC
+from netmon.layout import FLOW, FLOW_KEY, Family, Flow, FlowKey
 from netmon.processes import KnownProcess
-
-NSEC_PER_USEC = 1000
-IPV4_LENGTH = 4
-
-DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
 
 
 def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:

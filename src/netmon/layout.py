@@ -25,6 +25,7 @@ class RecordType(IntEnum):
     ACCEPT = 3
     CLOSE = 4
     FAIL = 5
+    EXISTING = 6
 
 
 class Family(IntEnum):
@@ -112,7 +113,7 @@ class Ipv6Event(NamedTuple):
     daddr: bytes
 
 
-DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIB3xQQQIIB7x")
+DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIB7x")
 
 
 class DetailedEvent(NamedTuple):
@@ -129,6 +130,7 @@ class DetailedEvent(NamedTuple):
     handshake_ns: int
     error: int
     killed: int
+    direction: int
     duration_ns: int
     bytes_sent: int
     bytes_received: int
@@ -163,7 +165,7 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBBBB")
+OPTIONS = Struct("=BBBBBBBB")
 
 
 class Options(NamedTuple):
@@ -172,6 +174,9 @@ class Options(NamedTuple):
     accept_arguments: int
     statistics: int
     outcome: int
+    existing: int
+    ingress: int
+    egress: int
 
 
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")
@@ -199,13 +204,14 @@ class Settings(NamedTuple):
     process_filter_path: int
 
 
-CONTROL = Struct("=QQQ")
+CONTROL = Struct("=QQQQ")
 
 
 class Control(NamedTuple):
     oldest_process_id: int
     generation: int
     flows_notice: int
+    walker: int
 
 
 LOSSES = Struct("=QQQQQ")

@@ -124,6 +124,8 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_program__fd", c_int, (program_p,)),
     ("bpf_program__attach", link_p, (program_p,)),
     ("bpf_link__destroy", c_int, (link_p,)),
+    ("bpf_link__fd", c_int, (link_p,)),
+    ("bpf_iter_create", c_int, (c_int,)),
     ("bpf_map__fd", c_int, (map_p,)),
     ("bpf_map__set_max_entries", c_int, (map_p, c_uint32)),
     ("bpf_map__set_initial_value", c_int, (map_p, c_void_p, c_size_t)),

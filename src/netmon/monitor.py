@@ -38,6 +38,8 @@ MAX_BATCH_DELAY = 10.0
 MAX_PERIOD = 86400.0  # of aggregate mode, in seconds
 # How long (seconds) a record that a program has begun may take, when the probes are detached, and how often to look.
 FINISH_LIMIT, FINISH_STEP = 1.0, 0.001
+# Bytes of the ring buffer for a connection that was open, and its part of its process's record.
+ROOM_FOR_EXISTING = 256
 # Bytes read at once: a bound on memory whatever the kernel's pace.
 BATCH_LIMIT = 256 << 10
 
@@ -77,8 +79,9 @@ class Monitor:
         if aggregate is not None and not MIN_PERIOD <= aggregate <= MAX_PERIOD:
             raise ValueError(f"aggregate {aggregate}: not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
         self._filters = compile_filters(config)
-        if aggregate is not None and (self._filters.watched.statistics or self._filters.watched.outcome):
-            raise ValueError("aggregate: sums have neither statistics nor outcome of a connection; leave them out")
+        watched = self._filters.watched
+        if aggregate is not None and (watched.statistics or watched.outcome or watched.existing):
+            raise ValueError("aggregate: sums go with none of statistics, outcome and existing; leave them out")
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay
@@ -149,6 +152,9 @@ class Monitor:
         for fd in (probes.ring.fileno(), self._stop_fd):
             self._poll.register(fd, select.POLLIN)
         probes.attach()
+        # Now, as many as there is room for: what is closed before the walk has come to it is not told.
+        self._more = self._filters.watched.existing
+        self._walking = probes.report_existing(self._ring_size // ROOM_FOR_EXISTING)
         self._probes = probes
 
     def close(self) -> None:
@@ -270,7 +276,9 @@ class Monitor:
             self._finish_by = time.monotonic() + FINISH_LIMIT
         for reporter in self._reporters:
             reporter.prepare(self._stopped)
-        self._more = probes.ring.fill(BATCH_LIMIT)
+        if self._walking and not probes.ring.waiting:
+            self._walking = probes.report_existing(self._ring_size // ROOM_FOR_EXISTING) and not self._stopped
+        self._more = probes.ring.fill(BATCH_LIMIT) or self._walking
         if self._stopped and not self._more:
             self._more = self._wait_for_unfinished(probes.ring)
         size = probes.ring.batch.size

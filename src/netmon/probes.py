@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -28,15 +29,20 @@ V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_spare")
 ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_spare")
 CLOSE = ("tcp_close_entry", "tcp_close_spare")
 SET_STATE = ("inet_sock_set_state_enter", "inet_sock_set_state_spare")
-ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *SET_STATE)
+# In place of ACCEPT: reached after the wait in it, by threads, too, that waited there before the probes were attached.
+GRAFT = ("security_sock_graft_entry", "security_sock_graft_spare")
+WALK = "task_file_walk"
+ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *SET_STATE, *GRAFT, WALK)
 
 SCRATCHES = 4  # maps.h: SLOT_SPARES
+SCRATCHES_WITH_WALK = 2 * SCRATCHES + 1  # SLOTS
 
 MAX_FLOWS = 1 << 16  # of a period
 # Above it user space ends the period early.
 MANY_FLOWS = MAX_FLOWS // 4 * 3
 
 OLDEST_PROCESS_ID = layout.Control._fields.index("oldest_process_id")
+WALKER = layout.Control._fields.index("walker")
 FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
 
 
@@ -85,12 +91,17 @@ class KernelTraits(NamedTuple):
 
     has_ipv6: bool
     accept_arguments: int  # of inet_csk_accept, which lost two in 6.10
+    has_graft: bool  # security modules are told of accepted sockets
 
 
 def read_traits() -> KernelTraits:
     """Look at this kernel. Raises KernelError when it has no BTF."""
     names = _read_btf_names()
-    return KernelTraits(b"\0tcp_v6_connect\0" in names, 2 if b"\0proto_accept_arg\0" in names else 4)
+    return KernelTraits(
+        has_ipv6=b"\0tcp_v6_connect\0" in names,
+        accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,
+        has_graft=b"\0security_sock_graft\0" in names,
+    )
 
 
 def _read_btf_names() -> bytes:
@@ -123,9 +134,10 @@ class Probes:
         self._spares = may_preempt()
         self._traits = read_traits()
         self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters.watched, self._traits)]
-        if filters.watched.statistics or filters.watched.outcome:
+        if filters.watched.statistics or filters.watched.outcome or filters.watched.existing:
             self.hooks.append(SET_STATE)
         self.programs = [program for hook in self.hooks for program in hook]
+        self._walk_fd: int | None = None
         try:
             self._filter_sets = FilterSets(self._object)
             self._flow_kind = self._object.inner_map_kind("flows")
@@ -144,25 +156,52 @@ class Probes:
 
     def _load(self, filters: CompiledFilters, ring_size: int, aggregate: bool) -> None:
         bpf = self._object
+        watched = filters.watched
+        wanted = {*self.programs, WALK} if watched.existing else {*self.programs}
         for program in ALL_PROGRAMS:
-            bpf.set_autoload(program, program in self.programs)
+            bpf.set_autoload(program, program in wanted)
         options = layout.Options(
             aggregate=aggregate,
             spares=self._spares,
             accept_arguments=self._traits.accept_arguments,
-            statistics=filters.watched.statistics,
-            outcome=filters.watched.outcome,
+            statistics=watched.statistics,
+            outcome=watched.outcome,
+            existing=watched.existing,
+            ingress=watched.ingress,
+            egress=watched.egress,
         )
         bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*options))
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
-        bpf.set_max_entries("scratches", SCRATCHES * (1 + self._spares))
+        scratches = SCRATCHES_WITH_WALK if watched.existing else SCRATCHES * (1 + self._spares)
+        bpf.set_max_entries("scratches", scratches)
         bpf.load()
 
     def attach(self) -> None:
         """Attach the programs: the close first, so that no opening is reported without its close."""
         for program in reversed(self.programs):
             self._links.append(self._object.attach(program))
+        if self._watched.existing:
+            with self._object.attach(WALK) as walk:
+                self._walk_fd = walk.iterate()
+
+    def report_existing(self, count: int) -> bool:
+        """Have the kernel report up to so many more connections that were open. Whether there may be further ones."""
+        if self._walk_fd is None:
+            return False
+        try:
+            more = bool(os.read(self._walk_fd, count))
+        except BlockingIOError:  # the kernel takes a break after a million files
+            more = True
+        if not more:
+            self._end_walk()
+        return more
+
+    def _end_walk(self) -> None:
+        if self._walk_fd is not None:
+            os.close(self._walk_fd)
+            self._walk_fd = None
+            self._control[WALKER] = 0
 
     @property
     def attached(self) -> bool:
@@ -178,6 +217,7 @@ class Probes:
         self.detach()
         if self._object.closed:
             return
+        self._end_walk()
         for memory in (self._losses, self._settings, self._control, self._flows_made):
             memory.release()
         if self._flows is not None:
@@ -236,4 +276,5 @@ class Probes:
 
 def _hooks(watched: Watched, traits: KernelTraits) -> list[Hook]:
     egress = (V4_CONNECT, V6_CONNECT) if traits.has_ipv6 else (V4_CONNECT,)
-    return [*(egress if watched.egress else ()), *([ACCEPT] if watched.ingress else ()), CLOSE]
+    ingress = GRAFT if watched.existing and traits.has_graft else ACCEPT
+    return [*(egress if watched.egress else ()), *([ingress] if watched.ingress else ()), CLOSE]

@@ -360,7 +360,7 @@ def test_with_statistics() -> None:
 
 def test_under_load(netmon: Netmon) -> None:
     with netmon.watch() as seen:
-        subprocess.run([PROGRAMS / "connect_load", "-n", "5000", "-p", "2"], check=True, capture_output=True)
+        subprocess.run([PROGRAMS / "connect_load", "-n", "1000", "-p", "2"], check=True, capture_output=True)
     kinds = types_of(seen)
     opened = kinds.count("Establish")
     assert opened == kinds.count("Accept") == kinds.count("Close") // 2

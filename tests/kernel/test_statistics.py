@@ -257,5 +257,5 @@ def test_what_is_not_asked_for_is_not_loaded() -> None:
 
 def test_sums_have_none() -> None:
     config = Config.from_dict({"egress": {"enabled": True}, "statistics": True})
-    with pytest.raises(ValueError, match="aggregate: sums have neither"):
+    with pytest.raises(ValueError, match="aggregate: sums go with none of"):
         Monitor(config, aggregate=10)

@@ -99,6 +99,7 @@ def detailed_event(**changes: int | bytes) -> bytes:
         handshake_ns=0,
         error=0,
         killed=0,
+        direction=0,
         duration_ns=1_234_567,
         bytes_sent=1 << 33,
         bytes_received=5,

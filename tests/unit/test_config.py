@@ -338,7 +338,7 @@ NULL = "is empty; fill it or leave it out"
         ("process_filter.binary", "curl", "'curl' must be a mapping of keys"),
         ("process_filter.binary.name", [], EMPTY_LIST),
         ("egres", {}, "unknown key; did you mean egress?"),
-        ("other", 1, "unknown key; known here: ingress, egress, process_filter, statistics"),
+        ("other", 1, "unknown key; known here: ingress, egress, process_filter, existing, statistics"),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
         ("egress.ipv4_filters", {}, "unknown key; did you mean ipv4_filter?"),
         ("process_filter.uids", [0], "unknown key; did you mean uid?"),

@@ -18,6 +18,7 @@ from netmon.layout import (
     IPV4_EVENT,
     IPV6_EVENT,
     PROCESS_RECORD,
+    Direction,
     Ending,
     Family,
     Ipv4Event,
@@ -132,6 +133,7 @@ def test_a_close_with_statistics() -> None:
         (RecordType.FAIL, {"error": 524}, {"errno": "524", "reason": "other"}),
         (RecordType.FAIL, {}, {"reason": "closed"}),
         (RecordType.FAIL, {"killed": 1}, {"reason": "killed"}),
+        (RecordType.EXISTING, {"direction": Direction.EGRESS}, {"direction": "egress"}),
     ],
 )
 def test_outcomes(kind: RecordType, fields: dict[str, int], details: dict[str, object]) -> None:
@@ -192,7 +194,9 @@ def detailed_records(draw: st.DrawFn) -> bytes:
     """An event with details of one of processes 1 to 3."""
     counts = st.integers(0, 2**64 - 1)
     return detailed_event(
-        type=draw(st.sampled_from([RecordType.ESTABLISH, RecordType.FAIL, RecordType.CLOSE])),
+        type=draw(
+            st.sampled_from([kind for kind in RecordType if kind not in (RecordType.PROCESS, RecordType.ACCEPT)])
+        ),
         handshake_ns=draw(counts),
         error=draw(st.integers(0, 600)),
         killed=draw(st.integers(0, 1)),

@@ -368,9 +368,9 @@ def test_what_cannot_change_is_told_by_its_keys() -> None:
         compile_filters(Config.from_dict(config)).watched
         for config in (
             {"egress": {"enabled": True, "outcome": True}},
-            {"ingress": {"enabled": True}, "egress": {"outcome": True}, "statistics": True},
+            {"ingress": {"enabled": True}, "egress": {"outcome": True}, "statistics": True, "existing": True},
         )
     ]
-    keys = ["ingress.enabled", "egress.enabled", "statistics", "egress.outcome"]
+    keys = ["ingress.enabled", "egress.enabled", "existing", "statistics", "egress.outcome"]
     assert watched[0].differences(watched[1]) == keys
     assert watched[0].differences(watched[0]) == []

@@ -6,7 +6,9 @@ import argparse
 
 import pytest
 
-from netmon.flags import duration, size
+from netmon.cli import _parser
+from netmon.errors import ConfigError
+from netmon.flags import config_of, duration, size
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,19 @@ def test_sizes(text: str, count: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="write it like 65536"):
         size(text)
+
+
+def options_of(*arguments: str) -> argparse.Namespace:
+    return _parser().parse_args(["run", *arguments])
+
+
+def test_what_is_told_beyond_the_plain_events() -> None:
+    config = config_of(options_of("--outcome", "--existing", "--statistics"))
+    assert config is not None
+    assert (config.egress.outcome, config.existing, config.statistics) == (True, True, True)
+    assert config.ingress.enabled and config.egress.enabled
+
+
+def test_outcomes_are_of_egress() -> None:
+    with pytest.raises(ConfigError, match="--outcome: tells of --egress"):
+        config_of(options_of("--ingress", "--outcome"))

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Connections that are open when the probes are attached: found in the tables of files of all processes, told once,
+ * whoever else holds them. What opens meanwhile was told by the probes, or is by this.
+ */
+#ifndef __EXISTING_H__
+#define __EXISTING_H__
+
+#include "event.h"
+#include "filter.h"
+#include "outcome.h"
+#include "process.h"
+
+/*
+ * An accepted socket remembers the interface by which its SYN came in, for replies to multicasts, which no TCP socket
+ * sends: nothing else sets it.
+ */
+static __always_inline bool was_accepted(struct sock *sk)
+{
+	struct inet_sock *inet = (void *)sk;
+
+	return is_ipv6(sk) ? BPF_CORE_READ(inet, pinet6, mcast_oif) : BPF_CORE_READ(inet, mc_index);
+}
+
+static __always_inline bool is_open(__u8 state)
+{
+	return state != TCP_CLOSE && state != TCP_LISTEN && state != TCP_SYN_RECV && state != TCP_SYN_SENT;
+}
+
+/* Fills what is to be kept of a connection. False when it is not watched. */
+static __always_inline bool describe_found(struct connection *found, struct task_struct *task, struct sock *sk)
+{
+	enum direction direction = was_accepted(sk) ? DIRECTION_INGRESS : DIRECTION_EGRESS;
+	enum family family = is_ipv6(sk) ? FAMILY_IPV6 : FAMILY_IPV4;
+	__u64 generation = control.generation;
+	union event *event = &found->event;
+
+	if (!(direction == DIRECTION_INGRESS ? options.ingress : options.egress) ||
+	    !passes_ip_filter(set_of(generation), direction, family, sk))
+		return false;
+	walked_task = (__u64)task;
+	event->head.process_id = identify_task(task, false, SLOT_WALK, generation, true, 0, 0);
+	if (event->head.process_id == REJECTED)
+		return false;
+	event->head.type = RECORD_EXISTING;
+	event->head.tid = task->tgid;
+	event->head.cookie = bpf_get_socket_cookie(sk);
+	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	read_ends(event, sk, family);
+	found->opener_exec_id = task->self_exec_id;
+	found->direction = direction;
+	return true;
+}
+
+/* Returns whether there was something to tell. */
+static __always_inline bool report_existing(struct task_struct *task, struct sock *sk)
+{
+	__u8 state = sk->__sk_common.skc_state;
+	struct connection found = {}, *connection;
+
+	if ((!is_open(state) && state != TCP_SYN_SENT) || bpf_sk_storage_get(&connections, sk, NULL, 0) ||
+	    !describe_found(&found, task, sk))
+		return false;
+	/* What is still being asked for is told when it is open: its connect() may have begun before the probes did. */
+	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
+	connection = bpf_sk_storage_get(&connections, sk, &found, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!connection) {
+		__sync_fetch_and_add(&losses.no_storage, 2);
+		return true;
+	}
+	/* connect() may have been faster, and told it. If it opened since our look, nobody has. */
+	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
+		report_opened(connection, sk);
+	return true;
+}
+
+#endif
