@@ -92,6 +92,8 @@ def is_left_out(kernel: str, test: str) -> bool:
     return not any(fnmatch.fnmatchcase(test, pattern) for pattern in ON_ARM64)
 
 
+# First, whether this file is known before pytest's own plugins or after them: the tests' ids depend on it.
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test once for each kernel."""
     if "kernel" in metafunc.fixturenames:
