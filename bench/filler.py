@@ -39,8 +39,6 @@ def object_file() -> bytes:
 class Filler:
     """Looks to a Monitor like its Probes; sends a mix's records when told to, and counts what found no room."""
 
-    attached = True
-
     def __init__(self, mix: Mix, ring_size: int) -> None:
         templates = [*mix.first, *mix.again]
         self._object = BpfObject(object_file(), "ring_fill")
@@ -76,9 +74,18 @@ class Filler:
 
     def attach(self) -> None:
         """There is nothing to attach to."""
+        self.attached = True
 
     def detach(self) -> None:
         """There is nothing to detach from."""
+        self.attached = False
+
+    def report_existing(self, count: int) -> bool:
+        """There are none."""
+        return False
+
+    def swap_filters(self, filters: object) -> None:
+        """The mix is told whatever the filters."""
 
     def set_oldest_process_id(self, process_id: int) -> None:
         """Processes are described when the mix says so."""
@@ -101,7 +108,7 @@ def watching(mix: Mix) -> Iterator[tuple[Monitor, Filler]]:
 
     def make(_filters: object, ring_size: int, *, aggregate: bool) -> Filler:
         fillers.append(Filler(mix, ring_size))
-        return fillers[0]
+        return fillers[-1]
 
     with patch("netmon.monitor.Probes", make), Monitor(any_kernel=True) as monitor:
         yield monitor, fillers[0]

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netmon.config import Config
+    from netmon.decode import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
-    from netmon.events import Flow, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
-    from netmon.monitor import Monitor
+    from netmon.events import Event, Flow, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
+    from netmon.monitor import Counters, Monitor
     from netmon.probes import Losses
 
 __version__ = "0.1.0"
@@ -25,7 +26,9 @@ __all__ = [
     "BpfError",
     "Config",
     "ConfigError",
+    "Counters",
     "DecodeError",
+    "Event",
     "Flow",
     "KernelError",
     "LibbpfError",
@@ -36,6 +39,7 @@ __all__ = [
     "NetworkEvent",
     "NetworkSummary",
     "Process",
+    "RawEvent",
     "TcpConnection",
     "VerifierError",
     "__version__",
@@ -44,6 +48,8 @@ __all__ = [
 # Imported when first asked for: pydantic, behind some of them, takes longer to import than all else together.
 _MODULES = {
     "Config": "config",
+    "Counters": "monitor",
+    "Event": "events",
     "Flow": "events",
     "Losses": "probes",
     "LostEvents": "events",
@@ -51,6 +57,7 @@ _MODULES = {
     "NetworkEvent": "events",
     "NetworkSummary": "events",
     "Process": "events",
+    "RawEvent": "decode",
     "TcpConnection": "events",
 }
 

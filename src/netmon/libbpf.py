@@ -9,7 +9,6 @@ import ctypes
 import errno
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from netmon.errors import BpfError, LibbpfError, VerifierError
+from netmon.logs import debug_logger
 
 SONAME = "libbpf.so.1"
 SYSTEM = "system"  # in NETMON_LIBBPF: not the one that came with netmon
@@ -263,15 +263,12 @@ def _print(level: int, template: bytes, arguments: int) -> int:
     # libbpf says hundreds of lines while it loads: those that nobody reads are not made up. An exception must not
     # leave a callback.
     try:
-        # Nobody listens to a log in a process that has not imported logging, which is slow to import.
-        logging: Any = sys.modules.get("logging")
-        logger = logging and logging.getLogger("netmon.libbpf")
-        logged = logger and logger.isEnabledFor(logging.DEBUG)
-        if level == LIBBPF_WARN or logged:
+        logger = debug_logger("netmon.libbpf")
+        if level == LIBBPF_WARN or logger:
             text = _format(template, arguments)
             if level == LIBBPF_WARN and _captured.lines is not None:
                 _captured.lines.append(text)
-            if logged:
+            if logger:
                 logger.debug("%s", text.rstrip())
     except Exception:
         return -errno.EINVAL

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import mmap
 import os
-import select
-import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from netmon import procfs
 from netmon.check import explain_refusal, require_kernel
 from netmon.clock import Clock
-from netmon.decode import Decoder
+from netmon.decode import Decoder, RawEvent
 from netmon.errors import BpfError, NetmonError
 from netmon.filters import compile_filters
+from netmon.logs import debug_logger
 from netmon.probes import Losses, Probes
 from netmon.processes import ProcessTable
+from netmon.readiness import deadline_in
+from netmon.reading import Reader, Stream, bounded
 from netmon.reports import MIN_PERIOD, FlowReporter, LossReporter, Report, Reporter
-from netmon.ring import Batch, RingBuffer
+from netmon.ring import Batch
 
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
 
+T = TypeVar("T")
+
 DEFAULT_RING_SIZE = 4 << 20  # bytes: about 75,000 events
 
 MAX_RING_SIZE = 1 << 30
-MAX_TIMEOUT = 1_000_000  # seconds: poll(2) counts milliseconds in an int
 
 # How long (seconds) a first event waits for others to be read with it, unless the ring buffer fills too fast for that.
 BATCH_DELAY = 0.05
 MAX_BATCH_DELAY = 10.0
 MAX_PERIOD = 86400.0  # of aggregate mode, in seconds
-# How long (seconds) a record that a program has begun may take, when the probes are detached, and how often to look.
-FINISH_LIMIT, FINISH_STEP = 1.0, 0.001
-# Bytes of the ring buffer for a connection that was open, and its part of its process's record.
-ROOM_FOR_EXISTING = 256
-# Bytes read at once: a bound on memory whatever the kernel's pace.
-BATCH_LIMIT = 256 << 10
+
+
+class Counters(NamedTuple):
+    """What a monitor has done since its start, and what it holds."""
+
+    events: int = 0  # connection events handed on
+    bytes: int = 0  # read from the ring buffer
+    waiting: int = 0  # bytes in the ring buffer, not yet read
+    described: int = 0  # descriptions of processes read
+    processes: int = 0  # processes known now
 
 
 class Monitor:
@@ -51,9 +57,12 @@ class Monitor:
             for event in monitor:
                 print(event.process.binary_path, event.network_event.daddr)
 
-    Iterate in one thread; stop() may be called from any, and from signal handlers. Monitors are independent of each
-    other. Entering raises a NetmonError: KernelError when this kernel is too old (any_kernel=True tries
-    anyway), BpfError when the kernel refuses, LibbpfError when libbpf is missing.
+    Iterate by `for`, or in asyncio by `async for`; or have run() call back, or poll() when fileno() is readable.
+
+    One thread at a time reads; stop() and close() may be called from any, stop() from signal handlers, too. Monitors
+    are independent of each other. A forked child can only close what it was given. Entering raises a NetmonError:
+    KernelError when this kernel is too old (any_kernel=True tries anyway), BpfError when the kernel refuses,
+    LibbpfError when libbpf is missing.
     """
 
     def __init__(
@@ -70,7 +79,7 @@ class Monitor:
 
         batch_delay: seconds that a first event waits for others to be read with it. aggregate: sum up connections in
         the kernel and report the sums each so many seconds, instead of events. lost_events: tell of losses among the
-        events (of all_events() and json_lines()), too. Raises ValueError for other sizes and times.
+        events (of all but events() and raw_events()), too. Raises ValueError for other sizes and times.
         """
         if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
             raise ValueError(f"ring_size {ring_size}: not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}")
@@ -87,11 +96,9 @@ class Monitor:
         self._batch_delay = batch_delay
         self._period = aggregate
         self._tells_losses = lost_events
-        self._probes: Probes | None = None
+        self._reader: Reader | None = None
         self._final_losses = Losses()
-        self._more = False  # records wait for sure
-        self._read_since_wait = 0  # bytes
-        self._delay = batch_delay
+        self._final_counters = Counters()
         self._stopped = False
 
     def __enter__(self) -> Monitor:
@@ -108,65 +115,65 @@ class Monitor:
 
     def start(self) -> None:
         """Load and attach the probes; the same as entering the context."""
-        if self._probes is not None:
+        if self._reader is not None:
             raise NetmonError("this monitor has been started already")
         if not self._any_kernel:
             require_kernel(os.uname().release)
         try:
             with ExitStack() as resources:
                 self._start(resources)
-                self._resources = resources.pop_all()
+                resources.pop_all()  # the reader's now
         except BpfError as error:
             # The library says what was refused; what to do about it takes a look at the host.
             error.add_hint(explain_refusal(error))
             raise
         except OSError as error:
             raise NetmonError(f"cannot start: {error.strerror}") from error
+        self._log("started")
 
     def _start(self, resources: ExitStack) -> None:
-        self._pid = os.getpid()
-        self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        resources.callback(os.close, self._stop_fd)
         probes = Probes(self._filters, self._ring_size, aggregate=self._period is not None)
         resources.callback(probes.close)
-        self._clock = Clock()
+        clock = Clock()
         self._processes = ProcessTable(
-            self._clock,
+            clock,
             procfs.read_last_cap(),
-            waiting=lambda: probes.ring.waiting,
-            set_oldest=probes.set_oldest_process_id,
+            waiting=lambda: reader.waiting,
+            set_oldest=lambda process_id: reader.set_oldest(process_id),
             keep=self._period is not None,
         )
-        self._decoder = Decoder(self._clock, self._processes)
+        self._decoder = Decoder(clock, self._processes)
         self._flows: FlowReporter | None = None
-        self._reporters: list[Reporter] = []
+        reporters: list[Reporter] = []
         if self._period is not None:
-            self._flows = FlowReporter(self._period, probes, self._processes, self._clock)
-            self._reporters.append(self._flows)
+            self._flows = FlowReporter(self._period, probes, self._processes, clock)
+            reporters.append(self._flows)
         if self._tells_losses:  # the last, since the other may lose something
-            self._reporters.append(LossReporter(probes, self._count_unknown, self._clock))
+            reporters.append(LossReporter(probes, self._count_unknown, clock))
         self._reports: deque[Report] = deque()
-        self._stop_poll = select.poll()
-        self._stop_poll.register(self._stop_fd, select.POLLIN)
-        self._poll = select.poll()
-        for fd in (probes.ring.fileno(), self._stop_fd):
-            self._poll.register(fd, select.POLLIN)
+        self._polled: list[Event] = []
         probes.attach()
-        # Now, as many as there is room for: what is closed before the walk has come to it is not told.
-        self._more = self._filters.watched.existing
-        self._walking = probes.report_existing(self._ring_size // ROOM_FOR_EXISTING)
-        self._probes = probes
+        reader = Reader(probes, clock, self._processes, reporters, self._ring_size, self._batch_delay)
+        reader.set_timer(reporters)
+        self._reader = reader
+        if self._stopped:  # before there was one
+            reader.stop()
 
     def close(self) -> None:
-        """Detach the probes and free everything; what has not been read is gone. Closing twice is fine."""
-        if self._probes is None:
+        """Detach the probes and free everything; what has not been read is gone, and whoever reads comes to an end.
+
+        Closing twice is fine. From any thread, but not from signal handlers: they stop().
+        """
+        reader = self._reader
+        if reader is None:
             return
         try:
-            self._final_losses = self.losses
+            self._final_losses, self._final_counters = self.losses, self.counters
         finally:
-            self._probes = None
+            self._reader = None
             self._stopped = False
-            self._resources.close()
+            reader.close()
+        self._log("closed: %s, %s", self._final_losses, self._final_counters)
 
     def stop(self) -> None:
         """End the iteration: it detaches the probes, yields what they have reported by then, and ends.
@@ -174,144 +181,156 @@ class Monitor:
         From any thread or signal handler; before start(), too.
         """
         self._stopped = True
-        # The descriptor is shared with forked children: one of them stops itself, not us.
-        if self._probes is not None and os.getpid() == self._pid:
-            os.eventfd_write(self._stop_fd, 1)
+        if (reader := self._reader) is not None:
+            reader.stop()
 
     def reload(self, config: Config | None) -> None:
         """Judge what opens from now on by another configuration, swapped in at once; what is open keeps its verdict.
 
-        In the iterating thread. Raises NetmonError when more than filters differ, BpfError when the kernel has no room
+        In the reading thread. Raises NetmonError when more than filters differ, BpfError when the kernel has no room
         for it; then nothing has changed.
         """
         filters = compile_filters(config)
-        self._running().swap_filters(filters)
+        self._running().probes.swap_filters(filters)
         self._filters = filters
-
-    @property
-    def losses(self) -> Losses:
-        """What has been lost so far, by reason; stays readable after close()."""
-        if self._probes is None:
-            return self._final_losses
-        return self._probes.read_losses(unknown_process=self._count_unknown())
-
-    def _count_unknown(self) -> int:
-        return self._decoder.unknown_process + (self._flows.unknown_process if self._flows else 0)
-
-    def __iter__(self) -> Iterator[NetworkEvent]:
-        """Yield events until stop()."""
-        return self.events()
-
-    def events(self, timeout: float | None = None) -> Iterator[NetworkEvent]:
-        """Yield connection events until stop(), or until nothing has happened for timeout seconds.
-
-        An iteration that is broken off can be taken up again by another one: nothing is lost between them.
-        Raises NetmonError in aggregate mode, in which there are none.
-        """
-        if self._period is not None:
-            raise NetmonError("there are no connection events in aggregate mode: iterate over all_events()")
-        for batch in self._batches(timeout):
-            yield from self._decoder.events(batch)
-            deque(self._due_reports(), maxlen=0)
-
-    def all_events(self, timeout: float | None = None) -> Iterator[Event]:
-        """Yield events of every type, LostEvents and (aggregate mode) NetworkSummary among them; else as events()."""
-        from netmon.events import EVENT_MODELS  # pydantic: slow to import, and not needed for JSON lines
-
-        for batch in self._batches(timeout):
-            yield from self._decoder.events(batch)
-            for report in self._due_reports():
-                yield EVENT_MODELS[report["type"]].model_validate(report)
-
-    def json_lines(self, timeout: float | None = None) -> Iterator[list[str]]:
-        """Yield batches of all_events() as lines of JSON, for those who only pass them on."""
-        for batch in self._batches(timeout):
-            yield from self._decoder.json_lines(batch)
-            if reports := list(self._due_reports()):
-                import orjson  # slow to import
-
-                yield [orjson.dumps(report).decode() + "\n" for report in reports]
+        self._log("reloaded")
 
     @property
     def stopped(self) -> bool:
         """Whether stop() was called."""
         return self._stopped
 
-    def _running(self) -> Probes:
-        if self._probes is None:
-            raise NetmonError("this monitor is not running: use it in a with statement")
-        return self._probes
+    @property
+    def finished(self) -> bool:
+        """Whether there will be nothing more to read: stopped and all read, or not running."""
+        reader = self._reader
+        if reader is None:
+            return True
+        return reader.finished and not (reader.batch.left or self._reports or self._polled)
 
-    def _batches(self, timeout: float | None) -> Iterator[Batch]:
-        """Yield what was read, to be decoded before going on, until stop() or nothing was read for timeout seconds.
+    @property
+    def losses(self) -> Losses:
+        """What has been lost so far, by reason; stays readable after close()."""
+        losses = self._reader.read_losses(self._count_unknown()) if self._reader is not None else None
+        return self._final_losses if losses is None else losses
 
-        The first is what an iteration that was broken off has left of its batch.
+    @property
+    def lost(self) -> int:
+        """How many events have been lost so far: those of `losses` that were lost for sure."""
+        return self.losses.events
+
+    @property
+    def counters(self) -> Counters:
+        """What has been read so far, and what is held; stays readable after close()."""
+        reader = self._reader
+        if reader is None:
+            return self._final_counters
+        described = self._processes.described
+        return Counters(
+            events=reader.batch.count - reader.batch.left - described - self._decoder.unknown_process,
+            bytes=reader.batch.end,
+            waiting=reader.waiting,
+            described=described,
+            processes=len(self._processes),
+        )
+
+    def _count_unknown(self) -> int:
+        return self._decoder.unknown_process + (self._flows.unknown_process if self._flows else 0)
+
+    def __iter__(self) -> Iterator[NetworkEvent]:
+        """Yield connection events until stop()."""
+        return iter(self.events())
+
+    def __aiter__(self) -> AsyncIterator[NetworkEvent]:
+        """Yield connection events until stop(), in asyncio: without a thread, by its event loop."""
+        return aiter(self.events())
+
+    def events(self, timeout: float | None = None) -> Stream[NetworkEvent]:
+        """Yield connection events until stop(), or until nothing has happened for timeout seconds.
+
+        Raises NetmonError in aggregate mode, in which there are none.
         """
-        deadline = None
+        return self._connections(lambda batch: self._decoder.events(batch), timeout)
+
+    def raw_events(self, timeout: float | None = None) -> Stream[list[RawEvent]]:
+        """Yield batches of connection events as the kernel's records hold them: much cheaper. Else as events()."""
+        return self._connections(lambda batch: self._decoder.raw_events(batch), timeout)
+
+    def all_events(self, timeout: float | None = None) -> Stream[Event]:
+        """Yield events of every type, LostEvents and (aggregate mode) NetworkSummary among them; else as events()."""
+        return Stream(self._running, self._decode_all, timeout)
+
+    def json_lines(self, timeout: float | None = None) -> Stream[list[str]]:
+        """Yield batches of all_events() as lines of JSON, for those who only pass them on."""
+        return Stream(self._running, self._decode_json, timeout)
+
+    def run(self, callback: Callable[[Event], object], timeout: float | None = None) -> None:
+        """Call back for each of all_events(), one after the other, in this thread; return when they end.
+
+        What the callback raises ends it, too; it can be run again then.
+        """
+        for event in self.all_events(timeout):
+            callback(event)
+
+    def fileno(self) -> int:
+        """Return a file descriptor that is readable when poll() has something to do: for an event loop of your own.
+
+        It is the monitor's until close().
+        """
+        return self._running().fileno()
+
+    def poll(self, timeout: float | None = None) -> list[Event]:
+        """Return what of all_events() has come, [] when nothing does within timeout seconds; 0: do not wait at all.
+
+        After stop(), what is left, [] when nothing is: see finished.
+        """
+        reader = self._running()
+        reporters, deadline = reader.reporters, deadline_in(bounded(timeout))
         while True:
-            batch = self._running().ring.batch
-            yield batch
-            if timeout is not None and (deadline is None or batch.size):
-                deadline = time.monotonic() + min(max(timeout, 0), MAX_TIMEOUT)
-            if not self._read_batch(deadline):
-                return
+            # Bit by bit: what was decoded before an exception, such as a signal handler's, is kept.
+            self._polled.extend(self._decode_all(reader.batch))
+            if self._polled:
+                break
+            if reader.must_wait and not reader.wait(reporters, deadline, gather_until=deadline):
+                break
+            if not reader.read(reporters):
+                break
+        reader.set_timer(reporters)
+        events, self._polled = self._polled, []
+        return events
+
+    def _log(self, message: str, *values: object) -> None:
+        if logger := debug_logger("netmon.monitor"):
+            logger.debug(message, *values)
+
+    def _running(self) -> Reader:
+        if self._reader is None:
+            raise NetmonError("this monitor is not running: use it in a with statement")
+        self._reader.require_own()
+        return self._reader
+
+    def _connections(self, decode: Callable[[Batch], Iterator[T]], timeout: float | None) -> Stream[T]:
+        if self._period is not None:
+            raise NetmonError("there are no connection events in aggregate mode: iterate over all_events()")
+        return Stream(self._running, decode, timeout, reporting=False)
+
+    def _decode_all(self, batch: Batch) -> Iterator[Event]:
+        from netmon.events import EVENT_MODELS  # pydantic: slow to import, and not needed for JSON lines
+
+        yield from self._decoder.events(batch)
+        for report in self._due_reports():
+            yield EVENT_MODELS[report["type"]].model_validate(report)
+
+    def _decode_json(self, batch: Batch) -> Iterator[list[str]]:
+        yield from self._decoder.json_lines(batch)
+        if reports := list(self._due_reports()):
+            import orjson  # slow to import
+
+            yield [orjson.dumps(report).decode() + "\n" for report in reports]
 
     def _due_reports(self) -> Iterator[Report]:
         """Yield what the reporters have to say after a batch is decoded, and what an earlier iteration has left."""
-        if self._probes is not None:
-            for reporter in self._reporters:
-                self._reports.extend(reporter.collect(not self._more, self._stopped))
+        if self._reader is not None:
+            self._reports.extend(self._reader.collect())
         while self._reports:
             yield self._reports.popleft()
-
-    def _read_batch(self, deadline: float | None) -> bool:
-        """Read the next records. False when there are none: timed out, or stopped and all read."""
-        probes = self._probes
-        if probes is None or (self._stopped and not probes.attached and not self._more):
-            return False
-        if not self._more and not self._stopped and not self._wait(deadline):
-            return False
-        if self._stopped and probes.attached:
-            probes.detach()
-            self._finish_by = time.monotonic() + FINISH_LIMIT
-        for reporter in self._reporters:
-            reporter.prepare(self._stopped)
-        if self._walking and not probes.ring.waiting:
-            self._walking = probes.report_existing(self._ring_size // ROOM_FOR_EXISTING) and not self._stopped
-        self._more = probes.ring.fill(BATCH_LIMIT) or self._walking
-        if self._stopped and not self._more:
-            self._more = self._wait_for_unfinished(probes.ring)
-        size = probes.ring.batch.size
-        self._clock.refresh()
-        self._processes.note_consumed(size)
-        self._adapt_delay(size)
-        return True
-
-    def _wait_for_unfinished(self, ring: RingBuffer) -> bool:
-        """Give a program that was preempted while it writes a record time to finish. Whether there is one."""
-        if not ring.waiting or time.monotonic() > self._finish_by:
-            return False
-        time.sleep(FINISH_STEP)
-        return True
-
-    def _wait(self, deadline: float | None) -> bool:
-        """Wait for records, then for others to join them, or for a report to be due. False when the deadline passes."""
-        now = time.monotonic()
-        left = [left for reporter in self._reporters if (left := reporter.seconds_left()) is not None]
-        if deadline is not None:
-            left.append(max(0.0, deadline - now))
-        if self._poll.poll(min(left) * 1000 if left else None):
-            self._stop_poll.poll(self._delay * 1000)
-            return True
-        return deadline is None or time.monotonic() < deadline
-
-    def _adapt_delay(self, size: int) -> None:
-        """Wait less the next time when a wait has let much of the ring buffer fill, longer again when not."""
-        self._read_since_wait += size
-        if self._more:
-            return
-        if self._read_since_wait > self._ring_size // 4:
-            self._delay = max(self._delay / 2, min(0.001, self._batch_delay))
-        else:
-            self._delay = min(self._batch_delay, self._delay * 2)
-        self._read_since_wait = 0

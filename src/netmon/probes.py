@@ -129,6 +129,7 @@ class Probes:
         """
         self._object = BpfObject(read_object(), "netmon")
         self._links: list[Link] = []
+        self._pid = os.getpid()
         self._flows: Map | None = None
         self._watched = filters.watched
         self._spares = may_preempt()
@@ -201,7 +202,8 @@ class Probes:
         if self._walk_fd is not None:
             os.close(self._walk_fd)
             self._walk_fd = None
-            self._control[WALKER] = 0
+            if os.getpid() == self._pid:  # not from a forked child: it shares the memory
+                self._control[WALKER] = 0
 
     @property
     def attached(self) -> bool:
@@ -244,8 +246,13 @@ class Probes:
             return list(taken.items())
 
     def _replace_flows(self) -> Map | None:
-        taken, self._flows = self._flows, Map(self._flow_kind, "flows", MAX_FLOWS)
-        put_map(self._object.map_fd("flows"), 0, self._flows)
+        flows = Map(self._flow_kind, "flows", MAX_FLOWS)
+        try:
+            put_map(self._object.map_fd("flows"), 0, flows)
+        except BaseException:
+            flows.close()
+            raise
+        taken, self._flows = self._flows, flows
         self._control[FLOWS_NOTICE] = self._flows_made[0] + MANY_FLOWS
         return taken
 

@@ -87,6 +87,7 @@ class ProcessTable:
         self._size = 0
         self._consumed = 0
         self._next_eviction = 0
+        self.described = 0  # records taken in
         self.get = self._known.get
 
     def __len__(self) -> int:
@@ -100,6 +101,7 @@ class ProcessTable:
         process, cgroup, path, argv = split_record(record)
         known = KnownProcess(self._fields(process, cgroup, path, argv), process.comm)
         self._known[process.process_id] = known
+        self.described += 1
         self._size += known.size
         if not self._keep and self.crowded and self._consumed >= self._next_eviction:
             self._evict()

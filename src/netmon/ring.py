@@ -8,7 +8,8 @@ more than to decode it.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import length_hint
 from struct import Struct
 from threading import Lock
 from types import TracebackType
@@ -29,14 +30,20 @@ LONG_RUN = 16  # records of one length: there will be more
 class Batch:
     """Records in one piece. offsets: where each begins in data, with its HEADER; those not yet taken."""
 
-    __slots__ = ("data", "end", "offsets", "size")
+    __slots__ = ("count", "data", "end", "offsets", "size")
 
-    def __init__(self, data: bytes, offsets: Iterable[int], end: int) -> None:
-        """end: the position in the ring buffer that follows."""
+    def __init__(self, data: bytes, offsets: Sequence[int], end: int, count: int) -> None:
+        """end: the position in the ring buffer that follows. count: of all records read up to there."""
         self.data = data
         self.offsets: Iterator[int] = iter(offsets)
         self.end = end
+        self.count = count
         self.size = len(data)
+
+    @property
+    def left(self) -> int:
+        """How many of its records were not yet taken."""
+        return length_hint(self.offsets)
 
     @classmethod
     def of(cls, records: Iterable[bytes]) -> Batch:
@@ -45,7 +52,7 @@ class Batch:
         for record in records:
             offsets.append(len(data))
             data += HEADER.pack(len(record)) + record + bytes(-len(record) % ALIGNMENT)
-        return cls(data, offsets, len(data))
+        return cls(data, offsets, len(data), len(offsets))
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the records that were not yet taken."""
@@ -95,7 +102,7 @@ class RingBuffer:
         self._data = pages[page:]
         self._words = self._data.cast("I")
         self._views: tuple[memoryview[Any], ...] = (self._words, self._data, self._producer, pages, self._consumer)
-        self.batch = Batch(b"", (), self._consumer[0])
+        self.batch = Batch(b"", (), self._consumer[0], 0)
 
     def fileno(self) -> int:
         """Return a file descriptor that is readable when records wait. Raises NetmonError after close()."""
@@ -146,7 +153,7 @@ class RingBuffer:
         _barrier()  # the headers before the records that they declare complete
         data = self._data[begin : begin + at].tobytes()
         _barrier()  # the copy before the kernel may write there again
-        self.batch = Batch(data, offsets, start + at)
+        self.batch = Batch(data, offsets, start + at, self.batch.count + len(offsets))
         self._consumer[0] = start + at
         return at >= limit
 

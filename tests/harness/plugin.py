@@ -13,6 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from tests.harness.qemu import Machine
 SILENCE = 300
 # Emulated CPUs that patch each other's code sometimes fault while the kernel boots: nothing of netmon has run by then.
 BOOTS = 3
+LIBRARY = Path(__file__).parents[2] / "docs/library.md"  # its examples are tests
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "2"))
 
 
@@ -51,8 +53,9 @@ class GuestRun:
         with self._slots:
             try:
                 chosen = json.dumps({"kernel": self.kernel, "items": self._items, "tb": self._tb}).encode()
+                files = {"chosen.json": chosen, "library.md": LIBRARY.read_bytes()}
                 for boots_left in reversed(range(BOOTS)):
-                    self._machine = Machine(self.kernel, "test", {"chosen.json": chosen})
+                    self._machine = Machine(self.kernel, "test", files)
                     self._last_word = time.monotonic()
                     self._listen(self._machine)
                     if self._spoken or self._closed or not boots_left:

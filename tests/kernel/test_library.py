@@ -152,7 +152,6 @@ def test_a_small_ring_loses_and_counts() -> None:
 def test_programs_are_small(kernel: str) -> None:
     """The verifier's work, on the oldest and the newest kernel alike."""
     with Monitor(any_kernel=True) as monitor:
-        assert monitor._probes is not None
-        for info in monitor._probes.program_infos():
+        for info in monitor._running().probes.program_infos():
             print(kernel, info)
             assert 0 < info.verified_instructions < 20_000

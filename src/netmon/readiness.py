@@ -1,0 +1,126 @@
+"""When a reader has something to do: one file descriptor that says so, to any event loop."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import struct
+import time
+import weakref
+from contextlib import ExitStack
+from functools import lru_cache
+
+from netmon.errors import NetmonError
+
+# struct itimerspec: the interval, none here, and the time left, in seconds and nanoseconds.
+ITIMERSPEC = struct.Struct("@4l")
+NSEC_PER_SEC = 1_000_000_000
+
+NO_ASYNCIO = (
+    "`async for` needs asyncio's event loop; in trio, await trio.lowlevel.wait_readable(monitor.fileno()) "
+    "and call monitor.poll(0)"
+)
+
+
+class Readiness:
+    """Readable when the ring buffer has records, a time has come, or wake() was called: then for ever.
+
+    It is freed with the last reference: whoever waits, or wakes, while another thread lets it go has descriptors of
+    its own until then, not ones that the kernel has given to somebody else.
+    """
+
+    def __init__(self, ring_fd: int) -> None:
+        """Raises OSError."""
+        with ExitStack() as made:
+            self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            made.callback(os.close, self._wake_fd)
+            self._timer_fd = _make_timer()
+            made.callback(os.close, self._timer_fd)
+            self._epoll = select.epoll()
+            for fd in (ring_fd, self._wake_fd, self._timer_fd):
+                self._epoll.register(fd, select.EPOLLIN)
+            weakref.finalize(self, made.pop_all().close).atexit = False
+        self._wake_poll = select.poll()
+        self._wake_poll.register(self._wake_fd, select.POLLIN)
+        self._timer_set = False
+        self._awaited = False
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._epoll.fileno()
+
+    def wake(self) -> None:
+        """Make it readable: from any thread or signal handler."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def set_timer(self, seconds: float | None) -> None:
+        """Make it readable in so many seconds, and not by a time that was set before; None: by no time."""
+        if seconds is None and not self._timer_set:
+            return
+        # Nothing left would turn it off.
+        left_ns = max(1, int(seconds * NSEC_PER_SEC)) if seconds is not None else 0
+        _set_timer(self._timer_fd, left_ns)
+        self._timer_set = seconds is not None
+
+    def wait(self, seconds: float | None) -> bool:
+        """Wait, but no longer than that; say whether it is readable."""
+        return bool(self._epoll.poll(seconds))
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not on when it is woken."""
+        self._wake_poll.poll(seconds * 1000)
+
+    async def wait_async(self, seconds: float | None) -> bool:
+        """Wait as wait() does, in asyncio's event loop. Raises NetmonError when there is none."""
+        return await self._await(self.fileno(), seconds)
+
+    async def pause_async(self, seconds: float) -> None:
+        """Sleep as pause() does, in asyncio's event loop."""
+        await self._await(self._wake_fd, seconds)
+
+    async def _await(self, fd: int, seconds: float | None) -> bool:
+        import asyncio  # slow to import
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NetmonError(NO_ASYNCIO) from None
+        if self._awaited:  # the loop would forget the one for the other
+            raise NetmonError("another task iterates over this monitor: have one read, and hand on what it reads")
+        readable: asyncio.Future[bool] = loop.create_future()
+        loop.add_reader(fd, lambda: None if readable.done() else readable.set_result(True))
+        self._awaited = True
+        try:
+            await asyncio.wait((readable,), timeout=seconds)
+        finally:
+            self._awaited = False
+            loop.remove_reader(fd)
+        return readable.done()
+
+
+def deadline_in(seconds: float | None) -> float | None:
+    """Return when so many seconds are over, as left_until() takes it."""
+    return None if seconds is None else time.monotonic() + seconds
+
+
+def left_until(deadline: float | None) -> float | None:
+    """Return the seconds that are left: at least 0; None: no end."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+@lru_cache(maxsize=1)
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _make_timer() -> int:
+    """Return a timer's descriptor. Python's own os.timerfd_create comes with 3.13."""
+    fd = int(_libc().timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK))
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return fd
+
+
+def _set_timer(fd: int, left_ns: int) -> None:
+    _libc().timerfd_settime(fd, 0, ITIMERSPEC.pack(0, 0, *divmod(left_ns, NSEC_PER_SEC)), None)
