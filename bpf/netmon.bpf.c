@@ -226,7 +226,7 @@ static __always_inline int report_accept(struct sock *sk, enum program program)
  */
 static __always_inline bool is_deferred_close(struct task_struct *task, const union event *event)
 {
-	bool deferred = task->flags & PF_KTHREAD || (options.existing && (__u32)task->tgid == control.walker);
+	bool deferred = task->flags & PF_KTHREAD || (options.existing && (__u32)task->pid == control.walker);
 
 	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
@@ -240,6 +240,8 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 {
 	union event *event = &connection->event;
 
+	if (connection->phase & PHASE_CLOSING)
+		return false; /* the other program was here */
 	if (connection->phase & PHASE_UNTOLD) {
 		connection->closer_id = event->head.process_id;
 		connection->closer_tid = event->head.tid;
@@ -354,7 +356,7 @@ static __always_inline int note_state(struct sock *sk, int old_state, int state)
 	if (options.statistics && state == TCP_CLOSE)
 		note_ending(connection, sk, old_state);
 	if ((options.outcome || options.existing) && connection->phase & PHASE_PENDING)
-		report_outcome(connection, sk, state);
+		report_outcome(connection, sk, old_state, state);
 	return 0;
 }
 
@@ -406,7 +408,7 @@ int task_file_walk(struct bpf_iter__task_file *context)
 
 	if (!task || !file)
 		return 0;
-	control.walker = bpf_get_current_pid_tgid() >> 32;
+	control.walker = bpf_get_current_task_btf()->pid;
 	socket = bpf_sock_from_file(file);
 	sk = socket ? socket->sk : NULL;
 	if (!sk || !bpf_skc_to_tcp_sock(sk))

@@ -124,12 +124,15 @@ static __always_inline bool is_being_killed(void)
 	return task->flags & PF_EXITING && task->signal->group_exit_code & SIGNAL_MASK;
 }
 
-/* With the socket's lock held, which each change of state takes, and the request itself. */
-static __always_inline void report_outcome(struct connection *connection, struct sock *sk, int state)
+/*
+ * With the socket's lock held, which each change of state takes, and the request itself. What ends otherwise than by its
+ * handshake was open, though its opening was missed.
+ */
+static __always_inline void report_outcome(struct connection *connection, struct sock *sk, int old_state, int state)
 {
 	int error = sk->sk_err;
 
-	if (state == TCP_ESTABLISHED)
+	if (state == TCP_ESTABLISHED || (old_state != TCP_SYN_SENT && old_state != TCP_SYN_RECV))
 		report_opened(connection, sk);
 	else if (!options.outcome)
 		connection->event.head.type = RECORD_CLOSE; /* a request found at the start: nothing was told of it */

@@ -159,12 +159,17 @@ static int inflate_all(const struct entry *entry, uint8_t *output)
 
 /* --- Files in memory ------------------------------------------------------------------------------------------ */
 
-/* Not 0, 1 or 2, even where those are closed: they are the program's own. */
+/* Not 0, 1 or 2, even where those are closed: they are the program's own. -1, with errno, if there was no file. */
 static int above_standard(int file)
 {
-	int moved = fcntl(file, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int moved, error;
 
+	if (file < 0)
+		return file;
+	moved = fcntl(file, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	error = errno;
 	close(file);
+	errno = error;
 	return moved;
 }
 
@@ -176,7 +181,7 @@ static int new_memory_file(const char *name)
 
 	if (file < 0 && errno == EINVAL)
 		file = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	return file < 0 ? file : above_standard(file);
+	return above_standard(file);
 }
 
 static int unpack(const struct entry *entry)
@@ -452,6 +457,10 @@ int main(int argc, char **argv)
 	if (argc < 1)
 		fail("no arguments, not even a name");
 	if (file < 0) {
+		/* By its name it could be had only where the caller cannot have another file in its place: the caller's own
+		 * rights are all that there are. */
+		if (getauxval(AT_SECURE) || (errno != ENOENT && errno != ENOTDIR))
+			fail("/proc/self/exe: %s", strerror(errno));
 		make_relative((const char *)getauxval(AT_EXECFN), relative, sizeof(relative));
 		file = open(relative, O_RDONLY | O_CLOEXEC);
 		if (file < 0)
@@ -460,6 +469,8 @@ int main(int argc, char **argv)
 		proc = "";
 	}
 	file = above_standard(file);
+	if (file < 0)
+		fail("the file: %s", strerror(errno));
 	archive = read_archive(file);
 	start = unpack_start(&archive);
 	munmap((void *)archive.bytes, archive.size);

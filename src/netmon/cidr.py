@@ -22,10 +22,11 @@ def split_cidr(text: str, family: socket.AddressFamily) -> tuple[bytes, int]:
     bits = 8 * len(packed)
     if not slash:
         return packed, bits
-    # ASCII digits only: int() would take "+8", " 8" and "1_6".
-    if not (length.isascii() and length.isdigit()) or int(length) > bits:
+    number = int(length)
+    # int() takes "+8", " 8", "08" and "1_6", too.
+    if not 0 <= number <= bits or str(number) != length:
         raise ValueError("bad prefix length")
-    return packed, int(length)
+    return packed, number
 
 
 def check_ipv4(value: Any) -> str:
@@ -80,9 +81,12 @@ def _explain(text: str, family: socket.AddressFamily) -> str:
         if mapped:
             return f"is IPv4-mapped, in an IPv4 list; write it as IPv4, like {mapped}"
         return f"is IPv{address.version}, in an IPv{version} list; move it to ipv{address.version}_filter"
+    bad_length = f"has a bad prefix length {_repr.repr(length)}; it must be a number from 0 to {most}"
+    if length.isdigit():
+        return bad_length
     try:
         # 10.0.0.0/255.0.0.0, which the standard library reads.
         network = ip_network(text, strict=False)
     except ValueError:
-        return f"has a bad prefix length {_repr.repr(length)}; it must be a number from 0 to {most}"
+        return bad_length
     return f"has a netmask for a prefix length; did you mean {network}?"

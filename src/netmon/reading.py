@@ -22,8 +22,8 @@ T = TypeVar("T")
 MAX_TIMEOUT = 1_000_000.0  # seconds: poll(2) counts milliseconds in an int
 # How long (seconds) a record that a program has begun may take, when the probes are detached, and how often to look.
 FINISH_LIMIT, FINISH_STEP = 1.0, 0.001
-# Bytes of the ring buffer for a connection that was open, and its part of its process's record.
-ROOM_FOR_EXISTING = 256
+# Bytes of the ring buffer for a connection that was open, and its process's record, of which some are longer.
+ROOM_FOR_EXISTING = 1024
 # Bytes read at once: a bound on memory whatever the kernel's pace.
 BATCH_LIMIT = 256 << 10
 # Beside other tasks: a batch is decoded in one go, and the others wait.
@@ -67,7 +67,8 @@ class Reader:
 
     def _walk(self) -> bool:
         """Have connections that were open reported. Whether there may be further ones."""
-        return self.probes.report_existing(self._ring_size // ROOM_FOR_EXISTING)
+        room = self._ring_size - self.probes.ring.waiting
+        return self.probes.report_existing(max(1, room // ROOM_FOR_EXISTING))
 
     @property
     def forked(self) -> bool:
@@ -191,7 +192,7 @@ class Reader:
                 self._finish_by = time.monotonic() + FINISH_LIMIT
             for reporter in reporters:
                 reporter.prepare(self.stopping)
-            if self._walking and not self.probes.ring.waiting:
+            if self._walking and self.probes.ring.waiting < self._ring_size // 4:
                 self._walking = self._walk() and not self.stopping
             self._more = self.probes.ring.fill(limit) or self._walking
             if self.stopping and not self._more:

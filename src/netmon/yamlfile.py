@@ -257,6 +257,8 @@ def load_yaml(path: Path) -> Document:
         data = reader.read()
     except yaml.YAMLError as error:
         raise ConfigError([_explain(path, content, error)]) from None
+    except (ValueError, OverflowError) as error:  # without libyaml: of numbers that are none
+        raise ConfigError([f"{path}: is not YAML: {error}"]) from None
     except EOFError:
         raise ConfigError([f"{path}: is empty; enable ingress, egress or both"]) from None
     return Document(str(path), data, tuple(reader.problems), reader.lines)
@@ -284,7 +286,7 @@ def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> str:
         mark = error.problem_mark
         what = ": ".join(filter(None, [error.context, error.problem]))
         lines = content.decode().splitlines()
-        if mark.line < len(lines) and re.search(r"\[.*::", lines[mark.line]):
+        if mark.line < len(lines) and "::" in lines[mark.line].partition("[")[2]:
             what += "; IPv6 addresses in [ ] go in quotes"
         return f"{path}:{mark.line + 1}:{mark.column + 1}: is not YAML: {what}"
     return f"{path}: is not YAML: {str(error).splitlines()[0]}"

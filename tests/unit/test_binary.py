@@ -249,6 +249,20 @@ def test_takes_nothing_from_its_environment_with_capabilities_of_its_own(netmon:
     assert not done.stderr
 
 
+@pytest.mark.parametrize("capable", [True, False])
+def test_is_not_taken_by_a_name_that_its_caller_chose(netmon: Path, capable: bool) -> None:
+    """The caller may run the file but not read it, and could have a link to it lead elsewhere meanwhile."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        program = Path(shutil.copy(netmon, directory))
+        program.chmod(0o711)
+        if capable:
+            os.setxattr(program, "security.capability", CAP_BPF_AND_PERFMON)
+        done = subprocess.run([program, "--version"], user=65534, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 1
+    assert done.stderr == "netmon: cannot start: /proc/self/exe: Permission denied\n"
+
+
 def test_libbpf_can_still_be_chosen(netmon: Path) -> None:
     assert "FAIL libbpf: not usable" in run(netmon, "check", NETMON_LIBBPF="/nowhere").stdout
 

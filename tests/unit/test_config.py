@@ -184,6 +184,8 @@ NOT_IPV6 = "is not an IPv6 address or CIDR; write it like 2001:db8::/32 or ::1"
             "'1.2.3.4/\u0668' has a bad prefix length '\u0668'; it must be a number from 0 to 32",
         ),
         (4, "1.2.3.4/+8", "'1.2.3.4/+8' has a bad prefix length '+8'; it must be a number from 0 to 32"),
+        (4, "1.2.3.4/-8", "'1.2.3.4/-8' has a bad prefix length '-8'; it must be a number from 0 to 32"),
+        (4, "1.0.0.0/08", "'1.0.0.0/08' has a bad prefix length '08'; it must be a number from 0 to 32"),
         (
             4,
             "10.0.0.0/255.0.0.0",
