@@ -65,7 +65,7 @@ class Net(NamedTuple):
 @pytest.fixture(
     params=[
         Net(V4, "127.0.0.1", "198.51.100.1"),
-        Net(V6, "::1", "2001:db8::1"),
+        Net(V6, "::1", "3fff::1"),
         Net(V6, "::ffff:127.0.0.1", "::ffff:198.51.100.1"),
     ],
     ids=["IPv4", "IPv6", "mapped"],
