@@ -282,11 +282,8 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	} else if (options.aggregate) {
 		add_closing(connection, sk, process_id);
-	} else if (options.statistics) {
-		send_close_with_statistics(connection, sk, process_id);
 	} else {
-		stamp(event, process_id);
-		send_event(event, event->head.family);
+		send_close(connection, sk, process_id);
 	}
 	return 0;
 }

@@ -31,9 +31,10 @@ static __always_inline void begin_request(struct connection *connection, struct 
 	connection->phase = PHASE_PENDING;
 }
 
-/* To be submitted. NULL when the event is lost. */
+/* Of now; to be submitted. NULL when the event is lost. */
 static __always_inline struct detailed_event *begin_outcome(struct connection *connection)
 {
+	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
 	if (connection->event.head.process_id == LOST) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
 		return NULL;
@@ -59,7 +60,6 @@ static __always_inline void send_success(struct connection *connection)
 	__u64 requested = event->head.timestamp_ns;
 	struct detailed_event *detailed;
 
-	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
 	detailed = begin_outcome(connection);
 	if (detailed) {
 		detailed->outcome.handshake_ns = event->head.timestamp_ns - requested;
@@ -69,10 +69,8 @@ static __always_inline void send_success(struct connection *connection)
 
 static __always_inline void send_existing(struct connection *connection)
 {
-	struct detailed_event *detailed;
+	struct detailed_event *detailed = begin_outcome(connection);
 
-	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
-	detailed = begin_outcome(connection);
 	if (detailed) {
 		detailed->outcome.direction = connection->direction;
 		bpf_ringbuf_submit(detailed, 0);
@@ -103,11 +101,9 @@ static __always_inline void report_opened(struct connection *connection, struct 
 
 static __always_inline void report_failure(struct connection *connection, __u32 error, bool killed)
 {
-	union event *event = &connection->event;
 	struct detailed_event *detailed;
 
-	event->head.type = RECORD_FAIL;
-	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	connection->event.head.type = RECORD_FAIL;
 	detailed = begin_outcome(connection);
 	if (detailed) {
 		detailed->outcome.error = error;

@@ -99,10 +99,15 @@ static __always_inline __u64 read_known(const struct process *process, __u64 id,
  * that a caller may be in. They find the record in the scratch slot.
  */
 
+static __always_inline bool is_walk(__u32 slot)
+{
+	return options.existing && slot == SLOT_WALK;
+}
+
 /* Only to be read by BPF_CORE_READ: of another task than the current one, it is but an address. */
 static __always_inline struct task_struct *described_task(__u32 slot)
 {
-	if (options.existing && slot == SLOT_WALK)
+	if (is_walk(slot))
 		return (void *)walked_task;
 	return bpf_get_current_task_btf();
 }
@@ -125,7 +130,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 		path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
 		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
 				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
-		if (options.existing && slot == SLOT_WALK)
+		if (is_walk(slot))
 			record->flags |= PROCESS_ARGS_INCOMPLETE; /* in memory that is not ours; user space asks /proc */
 		else
 			args = read_args(scratch, cgroup + path, mm);
@@ -135,7 +140,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 	record->args_length = args;
 	if (record->flags & PROCESS_PATH_INCOMPLETE)
 		__sync_fetch_and_add(&losses.path_incomplete, 1);
-	if (record->flags & PROCESS_ARGS_INCOMPLETE && !(options.existing && slot == SLOT_WALK))
+	if (record->flags & PROCESS_ARGS_INCOMPLETE && !is_walk(slot))
 		__sync_fetch_and_add(&losses.args_incomplete, 1);
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))

@@ -49,9 +49,9 @@ def kernel(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def netmon() -> Iterator[Netmon]:
-    """One netmon that reports everything, for all tests of a module."""
-    with Netmon() as running:
+def netmon(request: pytest.FixtureRequest) -> Iterator[Netmon]:
+    """One netmon that reports everything, for all tests of a module: with what the module names in FLAGS."""
+    with Netmon(*getattr(request.module, "FLAGS", ())) as running:
         yield running
         ended = running.stop()
         assert ended.returncode == 0

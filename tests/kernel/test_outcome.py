@@ -32,18 +32,9 @@ from tests.kernel.support import (
     wait_until,
 )
 
+FLAGS = ("--outcome",)  # of the module's netmon
 V4, V6 = socket.AF_INET, socket.AF_INET6
 TIMEOUT = 100  # milliseconds: it ends with the first SYN that is sent again, after a second
-
-
-@pytest.fixture(scope="module")
-def netmon() -> Iterator[Netmon]:
-    """One netmon with outcomes, for all tests of this module."""
-    with Netmon("--outcome") as running:
-        yield running
-        ended = running.stop()
-        assert ended.returncode == 0
-        assert ", 0 lost" in ended.stderr
 
 
 class Net(NamedTuple):

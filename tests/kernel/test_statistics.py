@@ -8,7 +8,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,19 +28,10 @@ from tests.kernel.support import (
     types_of,
 )
 
+FLAGS = ("--statistics",)  # of the module's netmon
 V4, V6 = socket.AF_INET, socket.AF_INET6
 KEYS = {"duration_us", "bytes_sent", "bytes_received", "segments_retransmitted", "rtt_us", "closed_by"}
 GIGABYTE = 1 << 30
-
-
-@pytest.fixture(scope="module")
-def netmon() -> Iterator[Netmon]:
-    """One netmon with statistics, for all tests of this module."""
-    with Netmon("--statistics") as running:
-        yield running
-        ended = running.stop()
-        assert ended.returncode == 0
-        assert ", 0 lost" in ended.stderr
 
 
 def close_of(events: list[Event], cookie: int) -> dict[str, Any]:

@@ -49,21 +49,23 @@ def process_record(
     return PROCESS_RECORD.pack(*fields) + cgroup + path + argv
 
 
+IPV4_ESTABLISH = Ipv4Event(
+    type=RecordType.ESTABLISH,
+    family=Family.IPV4,
+    sport=40000,
+    dport=443,
+    tid=4243,
+    timestamp_ns=2_000_000_000,
+    process_id=7,
+    cookie=99,
+    saddr=bytes([10, 0, 0, 1]),
+    daddr=bytes([192, 0, 2, 1]),
+)
+
+
 def ipv4_event(**changes: int | bytes) -> bytes:
     """Return the record of an IPv4 establish; changes replace its fields."""
-    event = Ipv4Event(
-        type=RecordType.ESTABLISH,
-        family=Family.IPV4,
-        sport=40000,
-        dport=443,
-        tid=4243,
-        timestamp_ns=2_000_000_000,
-        process_id=7,
-        cookie=99,
-        saddr=bytes([10, 0, 0, 1]),
-        daddr=bytes([192, 0, 2, 1]),
-    )
-    return IPV4_EVENT.pack(*event._replace(**changes))  # type: ignore[arg-type]
+    return IPV4_EVENT.pack(*IPV4_ESTABLISH._replace(**changes))  # type: ignore[arg-type]
 
 
 def ipv6_event(**changes: int | bytes) -> bytes:
@@ -86,16 +88,7 @@ def ipv6_event(**changes: int | bytes) -> bytes:
 def detailed_event(**changes: int | bytes) -> bytes:
     """Return the record of an IPv4 close with statistics; changes replace its fields."""
     event = DetailedEvent(
-        type=RecordType.CLOSE,
-        family=Family.IPV4,
-        sport=40000,
-        dport=443,
-        tid=4243,
-        timestamp_ns=2_000_000_000,
-        process_id=7,
-        cookie=99,
-        saddr=bytes([10, 0, 0, 1]),
-        daddr=bytes([192, 0, 2, 1]),
+        **IPV4_ESTABLISH._replace(type=RecordType.CLOSE)._asdict(),
         handshake_ns=0,
         error=0,
         killed=0,
