@@ -7,7 +7,6 @@ import mmap
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from netmon import libbpf
@@ -18,8 +17,8 @@ from netmon.probes import KERNEL_BTF, Probes
 MINIMUM_KERNEL = (6, 2)
 ANY_KERNEL_HINT = "run 6.2 or newer, or try this one with --any-kernel (NETMON_ANY_KERNEL=1)"
 
-STATUS = Path("/proc/self/status")
-LOCKDOWN = Path("/sys/kernel/security/lockdown")
+STATUS = "/proc/self/status"
+LOCKDOWN = "/sys/kernel/security/lockdown"
 
 # capability.h. CAP_SYS_ADMIN stands for both, as it did before 5.8.
 CAP_SYS_ADMIN = 21
@@ -88,7 +87,7 @@ def check_lockdown(text: str) -> Need:
 
 def _check_btf() -> Need:
     found = os.access(KERNEL_BTF, os.R_OK)
-    detail = str(KERNEL_BTF) + ("" if found else " is missing or not readable")
+    detail = KERNEL_BTF + ("" if found else " is missing or not readable")
     return Need("BTF", found, detail, "run a kernel built with CONFIG_DEBUG_INFO_BTF")
 
 
@@ -136,9 +135,10 @@ def explanation(error: BpfError, status: str, lockdown: str) -> str:
     return ""
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text(errors="replace")  # /proc/self/status has the program's name as it is
+        with open(path, errors="replace") as file:  # /proc/self/status has the program's name as it is
+            return file.read()
     except OSError:
         return ""
 

@@ -7,7 +7,11 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from netmon.layout import Family
+
 _repr = reprlib.Repr()
+
+SOCKET_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 

@@ -11,12 +11,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from netmon import __version__
 from netmon.console import say
 from netmon.errors import ConfigError, NetmonError
 from netmon.flags import duration, size
+
+HELP_WIDTH = 80
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -99,10 +102,18 @@ def _schema(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+class _Parser(argparse.ArgumentParser):
+    """One with our choices, which its subparsers inherit."""
+
+    def __init__(self, **options: Any) -> None:
+        # argparse makes a formatter for each flag, and asks shutil, which is slow to import, how wide a terminal is.
+        formatter = partial(argparse.HelpFormatter, width=HELP_WIDTH)
+        super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="netmon",
-        allow_abbrev=False,
         description="Report each TCP connection on this host with the process behind it, as JSON.",
     )
     parser.add_argument("--version", action="version", version=f"netmon {__version__}")
@@ -112,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--any-kernel", action="store_true", help="accept kernels older than 6.2")
     check.set_defaults(command=_check)
     validate = commands.add_parser("validate", help="check a configuration file")
-    validate.add_argument("file", type=Path, metavar="FILE")
+    validate.add_argument("file", metavar="FILE")
     validate.set_defaults(command=_validate)
     schema = commands.add_parser("schema", help="print the JSON Schema of the events or of the configuration")
     schema.add_argument("of", choices=("event", "config"))
@@ -120,16 +131,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run = commands.add_parser(
         "run",
-        allow_abbrev=False,
         help="watch connections; one JSON event a line on standard output",
         description="Watch TCP connections until SIGINT or SIGTERM: one JSON event a line on standard output. "
         "Without --config the flags below say what to report; without those, everything.",
     )
     run.set_defaults(command=_run)
-    run.add_argument("--config", type=Path, metavar="FILE", help="YAML configuration (docs/config.md)")
+    run.add_argument("--config", metavar="FILE", help="YAML configuration (docs/config.md)")
     run.add_argument(
         "--any-kernel",
         action="store_true",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import struct
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -16,7 +15,7 @@ from netmon.errors import DecodeError
 from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, RecordType
 from netmon.processes import KnownProcess, ProcessTable
 from netmon.ring import HEADER, Batch
-from netmon.texts import format_timestamp
+from netmon.texts import format_address, format_timestamp
 
 if TYPE_CHECKING:
     from netmon.events import NetworkEvent
@@ -60,8 +59,7 @@ _unpack_ipv6 = _unpacker(IPV6_EVENT)
 def _addresses(packed: bytes) -> tuple[str, str]:
     """Return source and destination as text."""
     half = len(packed) // 2
-    family = socket.AF_INET if half == 4 else socket.AF_INET6
-    return socket.inet_ntop(family, packed[:half]), socket.inet_ntop(family, packed[half:])
+    return format_address(packed[:half]), format_address(packed[half:])
 
 
 @lru_cache(maxsize=ADDRESSES_KEPT)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from netmon.cidr import split_cidr
 from netmon.layout import (
     BINARY_PREFIX_KEY,
     ID_KEY,
@@ -71,8 +69,8 @@ def compile_filters(config: Config | None) -> CompiledFilters:
         if not part.enabled:
             continue
         settings |= _ip_settings(direction, part)
-        ipv4 += _cidr_keys(direction, part.ipv4_filter, socket.AF_INET)
-        ipv6 += _cidr_keys(direction, part.ipv6_filter, socket.AF_INET6)
+        ipv4 += _cidr_keys(direction, part.ipv4_filter, Family.IPV4)
+        ipv6 += _cidr_keys(direction, part.ipv6_filter, Family.IPV6)
     process = config.process_filter
     binary = process.binary if process else None
     settings |= _process_settings(process)
@@ -129,16 +127,19 @@ def _process_settings(process: ProcessFilter | None) -> dict[str, int]:
     return {"process_filter_mode": _mode(process), **flags}
 
 
-def _cidr_keys(direction: Direction, filter_: Ipv4Filter | Ipv6Filter | None, family: socket.AddressFamily) -> bytes:
+def _cidr_keys(direction: Direction, filter_: Ipv4Filter | Ipv6Filter | None, family: Family) -> bytes:
     """Return the LPM keys of a filter's lists."""
     if filter_ is None:
         return b""
-    pack = (IPV4_CIDR_KEY if family == socket.AF_INET else IPV6_CIDR_KEY).pack
+    from netmon.cidr import SOCKET_FAMILIES, split_cidr  # slow to import, and seldom needed
+
+    pack = (IPV4_CIDR_KEY if family == Family.IPV4 else IPV6_CIDR_KEY).pack
+    socket_family = SOCKET_FAMILIES[family]
     keys = bytearray()
     for end, cidrs in ((End.SRC, filter_.src_ip), (End.DST, filter_.dst_ip)):
         number = (direction * 2 + end).to_bytes(4, "big")
         for cidr in cidrs or ():
-            address, length = split_cidr(cidr, family)
+            address, length = split_cidr(cidr, socket_family)
             keys += pack(LIST_BITS + length, number, address)
     return bytes(keys)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-import socket
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from netmon.details import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC
 from netmon.layout import FLOW, FLOW_KEY, Family, Flow, FlowKey
 from netmon.processes import KnownProcess
+from netmon.texts import format_address
 
 
 def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:
@@ -18,9 +18,7 @@ def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:
 
 
 def _address_text(key: FlowKey) -> str:
-    if key.family == Family.IPV4:
-        return socket.inet_ntop(socket.AF_INET, key.peer[:IPV4_LENGTH])
-    return socket.inet_ntop(socket.AF_INET6, key.peer)
+    return format_address(key.peer[:IPV4_LENGTH] if key.family == Family.IPV4 else key.peer)
 
 
 def merge(flows: Iterable[tuple[FlowKey, Flow, KnownProcess]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from netmon.errors import BpfError, LibbpfError, VerifierError
@@ -22,7 +21,8 @@ from netmon.logs import debug_logger
 
 SONAME = "libbpf.so.1"
 SYSTEM = "system"  # in NETMON_LIBBPF: not the one that came with netmon
-BUNDLED = Path(__file__).with_name("libbpf-netmon.so")  # in the wheels made for a platform, and in the one file
+# In the wheels made for a platform, and in the one file.
+BUNDLED = os.path.join(os.path.dirname(__file__), "libbpf-netmon.so")
 MINIMUM_VERSION = (1, 1)
 
 LIBBPF_WARN = 0
@@ -216,12 +216,12 @@ def chosen() -> tuple[str, str]:
     path = os.environ.get("NETMON_LIBBPF")
     if path and path != SYSTEM:
         return path, f"{path}, as NETMON_LIBBPF says"
-    if not path and BUNDLED.exists():
-        return str(BUNDLED), "bundled with netmon"
+    if not path and os.path.exists(BUNDLED):
+        return BUNDLED, "bundled with netmon"
     # The one file's importer (pack/onefile/start.py) unpacks it into memory.
     native = getattr(__spec__.loader, "native", None)
     if not path and native:
-        return native(str(BUNDLED)), "bundled with netmon, as one file"
+        return native(BUNDLED), "bundled with netmon, as one file"
     return SONAME, f"the system's {SONAME}"
 
 

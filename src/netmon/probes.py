@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from netmon import layout
@@ -15,12 +14,12 @@ from netmon.filters import CompiledFilters, Watched
 from netmon.filtersets import FilterSets
 from netmon.ring import RingBuffer
 
-KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
+KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
 # struct btf_header, after magic, version and flags: its size; the offset and size of the types, and of the strings.
 BTF_HEADER = struct.Struct("4x5I")
 
-PREEMPTION = Path("/sys/kernel/debug/sched/preempt")
+PREEMPTION = "/sys/kernel/debug/sched/preempt"
 
 Hook = tuple[str, ...]  # a program, and its spare
 
@@ -72,7 +71,7 @@ def read_object() -> bytes:
     try:
         # By the importer: netmon may be a directory, or one file.
         loader: Any = __spec__.loader
-        return bytes(loader.get_data(str(Path(__file__).with_name("netmon.bpf.o"))))
+        return bytes(loader.get_data(os.path.join(os.path.dirname(__file__), "netmon.bpf.o")))
     except OSError:
         raise NetmonError("netmon.bpf.o is missing from the package: run build.py compile") from None
 
@@ -80,7 +79,8 @@ def read_object() -> bytes:
 def may_preempt() -> bool:
     """Say whether this kernel may preempt a task inside a program. Where it does not tell, it may."""
     try:
-        mode = PREEMPTION.read_text()
+        with open(PREEMPTION) as file:
+            mode = file.read()
     except OSError:
         return True
     return "(none)" not in mode and "(voluntary)" not in mode
@@ -110,7 +110,7 @@ def _read_btf_names() -> bytes:
     Only that section, since the kernel hands out the file a page at a time.
     """
     try:
-        with KERNEL_BTF.open("rb") as file:
+        with open(KERNEL_BTF, "rb") as file:
             header_size, _, _, offset, size = BTF_HEADER.unpack(file.read(BTF_HEADER.size))
             file.seek(header_size + offset)
             return file.read(size)

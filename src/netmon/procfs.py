@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from netmon.errors import NetmonError
 
-LAST_CAP = Path("/proc/sys/kernel/cap_last_cap")
+LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 
 NSEC_PER_SEC = 1_000_000_000
 
@@ -18,7 +17,8 @@ MAX_CMDLINE = 128 << 10  # bytes
 def read_last_cap() -> int:
     """Return the number of the kernel's last capability. Raises NetmonError without /proc."""
     try:
-        return int(LAST_CAP.read_text())
+        with open(LAST_CAP) as file:
+            return int(file.read())
     except OSError as error:
         raise NetmonError(f"{LAST_CAP} cannot be read ({error.strerror}): mount /proc") from None
 
@@ -32,8 +32,9 @@ def read_cmdline(pid: int, start_time_ns: int, exe: str | None) -> bytes | None:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             cmdline = file.read(MAX_CMDLINE)
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        if exe is not None and bytes(Path(f"/proc/{pid}/exe").readlink()).decode(errors="backslashreplace") != exe:
+        with open(f"/proc/{pid}/stat", errors="replace") as file:
+            stat = file.read()
+        if exe is not None and os.readlink(os.fsencode(f"/proc/{pid}/exe")).decode(errors="backslashreplace") != exe:
             return None
     except OSError:
         return None

@@ -32,6 +32,13 @@ def format_timestamp(ns: int) -> str:
     return f"{_format_seconds(seconds)}{milliseconds:03d}Z"
 
 
+def format_address(packed: bytes) -> str:
+    """Return an IPv4 (4 bytes) or IPv6 (16 bytes) address as text."""
+    import socket  # slow to import: not before the probes are attached
+
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
 @lru_cache(maxsize=256)
 def format_capabilities(mask: int, last_cap: int) -> str:
     """Return a capability set's names, or ALL_CAPS when it has each up to last_cap, the kernel's last one."""
