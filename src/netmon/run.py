@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     except ValueError as error:  # of a size or a duration: the Monitor knows the bounds
         raise ConfigError([f"--{str(error).replace('_', '-', 1)}"]) from None
     signals.attend(monitor)
+    threading.Thread(target=_import_for_events).start()  # while the kernel verifies
     with monitor:
         say("ready")
         count = 0
@@ -44,6 +46,13 @@ def run(options: argparse.Namespace) -> None:
             if signals.take_reload():
                 _reload(monitor, options)
     say(_summary(count, monitor.losses))
+
+
+def _import_for_events() -> None:
+    """Import what the first event needs and a start does not, slow to import as it is."""
+    import socket  # noqa: F401
+
+    import orjson  # noqa: F401
 
 
 class Signals:
