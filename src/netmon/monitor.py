@@ -261,7 +261,10 @@ class Monitor:
         return Stream(self._running, self._decode_all, timeout)
 
     def json_lines(self, timeout: float | None = None) -> Stream[list[str]]:
-        """Yield batches of all_events() as lines of JSON, for those who only pass them on."""
+        """Yield batches of all_events() as lines of JSON, for those who only pass them on.
+
+        One without lines follows each that was read: so whoever iterates has a say while there is nothing to tell.
+        """
         return Stream(self._running, self._decode_json, timeout)
 
     def run(self, callback: Callable[[Event], object], timeout: float | None = None) -> None:
@@ -327,6 +330,9 @@ class Monitor:
             import orjson  # slow to import
 
             yield [orjson.dumps(report).decode() + "\n" for report in reports]
+        elif batch.size:
+            # In aggregate mode what is read may be of processes alone, without an end.
+            yield []
 
     def _due_reports(self) -> Iterator[Report]:
         """Yield what the reporters have to say after a batch is decoded, and what an earlier iteration has left."""

@@ -53,6 +53,17 @@ def test_another_file_takes_effect_at_once(tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
+def test_a_signal_is_heeded_before_sums_are_due(tmp_path: Path) -> None:
+    """While new processes are described all the time, and nothing is told of them yet."""
+    text = config_for("127.0.0.1")
+    with Netmon("--aggregate", "1h", config=text, tmp_path=tmp_path) as netmon:
+        script = "while :; do bash -c 'echo > /dev/tcp/127.0.0.1/1'; done"
+        connecting = subprocess.Popen(["bash", "-c", script], stderr=subprocess.DEVNULL)
+        reload(netmon, tmp_path / "netmon.yaml", text, "reloaded")
+        connecting.kill()
+        connecting.wait()
+
+
 def test_a_process_that_was_judged_is_judged_again() -> None:
     """This one: its verdict is kept with it until the filter changes."""
 
