@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
 from pack import wheel
 from pack.bundle import TARGETS
-from pack.sources import LIBBPF, ROOT, SOURCES
+from pack.sources import DEBIAN_SUITE, LIBBPF, ROOT, SOURCES
+from tests.harness.archive import Archive, locked_cache
 
 HOST = "x86_64-manylinux"
 LIBRARY = "netmon/libbpf-netmon.so"
@@ -29,6 +32,25 @@ ALLOWED = {
     "x86_64-musllinux": {"libc.so"},
     "aarch64-musllinux": {"libc.so"},
 }
+# Lists the programs of the object that the second argument names, by the libbpf that the first does.
+LIST_PROBES = """
+#include <dlfcn.h>
+#include <stdio.h>
+
+int main(int count, char **arguments)
+{
+	void *libbpf = dlopen(arguments[1], RTLD_NOW), *program = NULL, *object;
+	void *(*open)(const char *) = libbpf ? dlsym(libbpf, "bpf_object__open") : NULL;
+	void *(*next)(void *, void *) = libbpf ? dlsym(libbpf, "bpf_object__next_program") : NULL;
+	const char *(*name)(void *) = libbpf ? dlsym(libbpf, "bpf_program__name") : NULL;
+
+	if (!open || !next || !name || !(object = open(arguments[2])))
+		return puts(dlerror()), 1;
+	while ((program = next(object, program)))
+		puts(name(program));
+	return 0;
+}
+"""
 MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
 
 
@@ -94,6 +116,26 @@ def test_auditwheel_agrees(wheels: dict[str, Path], name: str) -> None:
     assert f'consistent with the following platform tag: "{policy}"' in " ".join(said.split())
 
 
+@pytest.fixture(scope="module")
+def musl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's musl: its dynamic linker, which is its C library."""
+    root = tmp_path_factory.mktemp("musl")
+    with locked_cache():
+        (package,) = Archive(DEBIAN_SUITE).download(("musl",))
+        subprocess.run(["dpkg-deb", "--extract", package, root], check=True)
+    return root / "usr/lib/ld-musl-x86_64.so.1"
+
+
+def test_a_program_of_musl_loads_its_libbpf(wheels: dict[str, Path], musl: Path, tmp_path: Path) -> None:
+    """And that reads the probes."""
+    zipfile.ZipFile(wheels["x86_64-musllinux"]).extractall(tmp_path)
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-musl", "-dynamic", "-x", "c", "-"]
+    subprocess.run([*command, "-o", tmp_path / "program"], input=LIST_PROBES, text=True, check=True)
+    paths = [tmp_path / LIBRARY, tmp_path / "netmon/netmon.bpf.o"]
+    done = subprocess.run([musl, tmp_path / "program", *paths], check=True, capture_output=True, text=True)
+    assert {"tcp_close_entry", "tcp_v6_connect_exit"} <= set(done.stdout.split())
+
+
 def test_carries_the_licences_of_what_it_bundles(wheels: dict[str, Path], target: str) -> None:
     with zipfile.ZipFile(wheels[target]) as archive:
         for source in SOURCES:
@@ -110,7 +152,9 @@ def test_carries_the_licences_of_what_it_bundles(wheels: dict[str, Path], target
 
 def test_tells_what_it_bundles(wheels: dict[str, Path], target: str) -> None:
     with zipfile.ZipFile(wheels[target]) as archive:
-        materials = json.loads(dist_info(archive, "sboms/netmon.cdx.json"))
+        text = dist_info(archive, "sboms/netmon.cdx.json")
+    assert not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    materials = json.loads(text)
     assert (materials["bomFormat"], materials["specVersion"]) == ("CycloneDX", "1.6")
     assert materials["metadata"]["component"]["version"] == __version__
     listed = {part["name"]: part["version"] for part in materials["components"]}
