@@ -9,6 +9,7 @@
     python3 build.py check                      types, lint, format
     python3 build.py wheel [--target TARGET]    wheels and the sdist, into dist/
     python3 build.py binary [--target TARGET]   one file for any Linux, into dist/
+    python3 build.py deb [--target TARGET]      Debian packages of it, into dist/
     python3 build.py clean                      remove what was built in the tree
 
 On Debian the system's packages are installed by apt (as root), Python's go into .venv; downloads are kept in
@@ -36,9 +37,11 @@ SYSTEM_PACKAGES = {
     "llvm": "/usr/bin/llvm-strip",
     "libbpf-dev": "/usr/include/bpf/bpf_helpers.h",
     "libc6-dev": "/usr/include/stdio.h",
+    "buildah": "/usr/bin/buildah",
     "cpio": "/usr/bin/cpio",
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
     "qemu-system-arm": "/usr/bin/qemu-system-aarch64",
+    "systemd": "/usr/bin/systemd-analyze",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 
@@ -154,17 +157,33 @@ def compile_programs(architecture: str) -> None:
         once(program, [source, *compiler], work)
 
 
+def package_inputs(*others: str) -> list[Path]:
+    """Return the files that what is installed is made of."""
+    paths = [path for name in ("pack", "src/netmon", *others) for path in sorted((ROOT / name).rglob("*"))]
+    return [*(path for path in paths if path.is_file() and path.suffix != ".pyc"), ROOT / "pyproject.toml"]
+
+
 def unpack_wheel(architecture: str) -> None:
     """Lay out a platform's wheel as pip would, for the tests in guests."""
     wheel = BUILD / "wheel" / architecture
-    sources = [path for name in ("pack", "src/netmon") for path in sorted((ROOT / name).rglob("*")) if path.is_file()]
 
     def work() -> None:
         command = f"from pack import wheel; wheel.unpack('{architecture}-manylinux', {str(wheel)!r})"
         run([PYTHON, "-c", command])
 
-    inputs = [path for path in sources if path.suffix != ".pyc"]
-    once(wheel, [*inputs, ROOT / "pyproject.toml"], work)
+    once(wheel, package_inputs(), work)
+
+
+def build_deb(architecture: str) -> None:
+    """Build a Debian package, for the tests in guests."""
+    directory = BUILD / "deb" / architecture
+
+    def work() -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+        command = f"from pack import deb; import pathlib; deb.build({architecture!r}, pathlib.Path({str(directory)!r}))"
+        run([PYTHON, "-c", command])
+
+    once(directory, [*package_inputs("docs"), ROOT / "CHANGELOG.md"], work)
 
 
 def set_up() -> None:
@@ -198,6 +217,7 @@ def command_test(arguments: Sequence[str]) -> None:
     for architecture in PROGRAM_COMPILERS:
         compile_programs(architecture)
         unpack_wheel(architecture)
+    build_deb("x86_64")
     os.chdir(ROOT)
     os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
 
@@ -240,6 +260,12 @@ def command_binary(arguments: Sequence[str]) -> None:
     os.execv(PYTHON, [str(PYTHON), "-m", "pack.binary", *arguments])
 
 
+def command_deb(arguments: Sequence[str]) -> None:
+    set_up()
+    os.chdir(ROOT)
+    os.execv(PYTHON, [str(PYTHON), "-m", "pack.deb", *arguments])
+
+
 def command_clean(_arguments: Sequence[str]) -> None:
     for directory in (BUILD, VENV, ROOT / "dist", ROOT / "third_party"):
         shutil.rmtree(directory, ignore_errors=True)
@@ -255,6 +281,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "check": command_check,
     "wheel": command_wheel,
     "binary": command_binary,
+    "deb": command_deb,
     "clean": command_clean,
 }
 

@@ -8,7 +8,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -37,14 +37,20 @@ def run(options: argparse.Namespace) -> None:
     except ValueError as error:  # of a size or a duration: the Monitor knows the bounds
         raise ConfigError([f"--{str(error).replace('_', '-', 1)}"]) from None
     signals.attend(monitor)
+    tell = _teller()
     threading.Thread(target=_import_for_events).start()  # while the kernel verifies
     with monitor:
         say("ready")
+        tell("READY=1")
         count = 0
         for lines in _lines(monitor):
             count += _write(lines)
             if signals.take_reload():
+                tell("RELOADING=1")
                 _reload(monitor, options)
+                tell("READY=1")
+            tell("WATCHDOG=1")
+        tell("STOPPING=1")
     say(_summary(count, monitor.losses))
 
 
@@ -91,6 +97,15 @@ class Signals:
         self._monitor = monitor
         if self._stopped:
             monitor.stop()
+
+
+def _teller() -> Callable[[str], None]:
+    """Return what tells the service manager, if there is one, of netmon's states (sd_notify(3))."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return lambda _state: None
+    from netmon.service import ServiceManager
+
+    return ServiceManager(os.environ).tell
 
 
 def _reload(monitor: Monitor, options: argparse.Namespace) -> None:

@@ -79,9 +79,22 @@ class Contents:
     packages: tuple[str, ...]
     memory: str
     kernel_headers: bool = False
+    left_out: tuple[str, ...] = LEFT_OUT
+    unneeded_packages: tuple[str, ...] = UNNEEDED_PACKAGES
+    # What build.py has built for the guest's architecture, and where it is laid.
+    built: tuple[tuple[str, str], ...] = (("programs", "bin"), ("wheel", "wheel"))
 
 
 FOR_TESTS = Contents("test", PACKAGES, "2G")
+# Where systemd is the first process and dpkg installs netmon.
+WITH_SYSTEMD = Contents(
+    "systemd",
+    (*PACKAGES, "diffutils", "dpkg", "init-system-helpers", "libc-bin", "perl-base", "systemd"),
+    "2G",
+    left_out=tuple(path for path in LEFT_OUT if not re.search("perl|systemd|dpkg", path)),
+    unneeded_packages=("perl_", "perl-modules", "libperl", "udev", "apt", "debconf"),
+    built=(("deb", "deb"),),
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     """Return the initramfs with Debian's and Python's packages, built when it is not cached."""
     userland, architecture = USERLANDS[line.suite], line.architecture
     downloaded = Archive(line.suite, architecture).download(contents.packages)
-    debs = [deb for deb in downloaded if not deb.name.startswith(UNNEEDED_PACKAGES)]
+    debs = [deb for deb in downloaded if not deb.name.startswith(contents.unneeded_packages)]
     recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions()]
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
     name = f"{line.suite}-{architecture.debian}-{contents.name}"
@@ -111,7 +124,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
         return image
     root = CACHE / "roots" / f"{name}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
-    _unpack(debs, root)
+    _unpack(debs, root, contents.left_out)
     _set_up(root)
     _install_python_packages(userland, architecture, root)
     _compile_python(userland, architecture, root)
@@ -141,7 +154,7 @@ def headers_image(line: KernelLine, release: str) -> Path:
     return image
 
 
-def _unpack(debs: Sequence[Path], root: Path) -> None:
+def _unpack(debs: Sequence[Path], root: Path, left_out: Sequence[str] = LEFT_OUT) -> None:
     for target in ALIASES.values():
         (root / target).mkdir(parents=True)
     for alias, target in ALIASES.items():
@@ -151,7 +164,7 @@ def _unpack(debs: Sequence[Path], root: Path) -> None:
             subprocess.run(
                 [
                     *("tar", "-x", "-C", root, "--keep-directory-symlink", "--no-same-owner"),
-                    *("--exclude=./etc/alternatives", *(f"--exclude={path}" for path in LEFT_OUT)),
+                    *("--exclude=./etc/alternatives", *(f"--exclude={path}" for path in left_out)),
                 ],
                 stdin=tar.stdout,
                 check=True,
@@ -160,7 +173,7 @@ def _unpack(debs: Sequence[Path], root: Path) -> None:
 
 def _set_up(root: Path) -> None:
     """Do what the packages' own scripts and an installer would."""
-    for directory in ("proc", "sys", "dev", "tmp", "run", "root", "etc", "var/log/nginx"):
+    for directory in ("proc", "sys", "dev", "tmp", "run", "root", "etc", "var/log/nginx", "var/lib/dpkg/updates"):
         (root / directory).mkdir(parents=True, exist_ok=True)
     for name, target in LINKS.items():
         (root / name).unlink(missing_ok=True)
@@ -215,7 +228,7 @@ def _dist_packages(root: Path) -> Path:
     return root / "usr/lib/python3/dist-packages"
 
 
-def project_overlay(files: dict[str, bytes], architecture: Architecture, image: Path) -> None:
+def project_overlay(files: dict[str, bytes], architecture: Architecture, contents: Contents, image: Path) -> None:
     """Write the initramfs that lays the project, and further files under it, over a base image."""
     root = image.with_suffix(".root")
     shutil.rmtree(root, ignore_errors=True)
@@ -226,7 +239,7 @@ def project_overlay(files: dict[str, bytes], architecture: Architecture, image: 
     (root / "init").chmod(0o755)
     shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
     shutil.copytree(PROJECT / "bench", target / "bench", ignore=shutil.ignore_patterns("__pycache__", "results"))
-    for name, place in (("programs", "bin"), ("wheel", "wheel")):
+    for name, place in contents.built:
         if (built := BUILD / name / architecture.name).exists():  # what tests alone need may not be there
             shutil.copytree(built, target / place)
     shutil.copy(PROJECT / "pyproject.toml", target)

@@ -1,7 +1,8 @@
 """The host's half of the kernel tests: pytest collects them here, guests run them, their reports are replayed here.
 
-Each kernel's tests run in one guest, in which pytest runs exactly the chosen items. A guest that dies or hangs fails
-the tests it owes; a test that is skipped in a guest fails.
+Each kernel's tests run in one guest, in which pytest runs exactly the chosen items; those of modules that ask for other
+contents (CONTENTS), in one with these. A guest that dies or hangs fails the tests it owes; a test that is skipped in a
+guest fails.
 """
 
 from __future__ import annotations
@@ -14,25 +15,38 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.harness.archive import KERNELS
+from tests.harness.image import FOR_TESTS, Contents
 from tests.harness.qemu import Machine
 
 # Seconds that a guest may go without a word: booting, or within one test.
 SILENCE = 300
 # Emulated CPUs that patch each other's code sometimes fault while the kernel boots: nothing of netmon has run by then.
 BOOTS = 3
-LIBRARY = Path(__file__).parents[2] / "docs/library.md"  # its examples are tests
+# What tests read besides themselves.
+DOCUMENTS = [Path(__file__).parents[2] / path for path in ("docs/library.md", "pack/container/daemonset.yaml")]
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "2"))
 
 
-class GuestRun:
-    """One kernel's chosen items, being run in a guest by a thread."""
+class Guest(NamedTuple):
+    """Where an item runs."""
 
-    def __init__(self, kernel: str, items: Sequence[pytest.Item], slots: threading.Semaphore) -> None:
-        self.kernel = kernel
+    kernel: str
+    contents: Contents
+
+    def __str__(self) -> str:
+        return f"{self.kernel}-{self.contents.name}"
+
+
+class GuestRun:
+    """One guest's chosen items, being run in it by a thread."""
+
+    def __init__(self, guest: Guest, items: Sequence[pytest.Item], slots: threading.Semaphore) -> None:
+        self._guest = guest
         self._items = [item.nodeid for item in items]
         style = items[0].config.option.tbstyle
         self._tb = "long" if style == "auto" else style
@@ -52,16 +66,16 @@ class GuestRun:
     def _run(self) -> None:
         with self._slots:
             try:
-                chosen = json.dumps({"kernel": self.kernel, "items": self._items, "tb": self._tb}).encode()
-                files = {"chosen.json": chosen, "library.md": LIBRARY.read_bytes()}
+                chosen = json.dumps({"kernel": self._guest.kernel, "items": self._items, "tb": self._tb}).encode()
+                files = {"chosen.json": chosen, **{path.name: path.read_bytes() for path in DOCUMENTS}}
                 for boots_left in reversed(range(BOOTS)):
-                    self._machine = Machine(self.kernel, "test", files)
+                    self._machine = Machine(self._guest.kernel, "test", files, self._guest.contents)
                     self._last_word = time.monotonic()
                     self._listen(self._machine)
                     if self._spoken or self._closed or not boots_left:
                         break
                     tail = self._machine.console_tail(5)
-                    print(f"guest: {self.kernel} died while booting, trying again:\n{tail}", file=sys.stderr)
+                    print(f"guest: {self._guest} died while booting, trying again:\n{tail}", file=sys.stderr)
                     self._trouble = ""
             except Exception as error:
                 self._trouble = f"the guest could not be run: {error!r}"
@@ -124,8 +138,8 @@ class GuestRunner:
     """The pytest plugin."""
 
     def __init__(self) -> None:
-        self._items: dict[str, list[pytest.Item]] = defaultdict(list)
-        self._runs: dict[str, GuestRun] = {}
+        self._items: dict[Guest, list[pytest.Item]] = defaultdict(list)
+        self._runs: dict[Guest, GuestRun] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -135,20 +149,20 @@ class GuestRunner:
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         for item in session.items:
-            if kernel := kernel_of(item):
-                self._items[kernel].append(item)
+            if guest := guest_of(item):
+                self._items[guest].append(item)
         if session.config.option.collectonly:
             return
         slots = threading.Semaphore(AT_ONCE)
-        for kernel, items in self._items.items():
-            self._runs[kernel] = GuestRun(kernel, items, slots)
+        for guest, items in self._items.items():
+            self._runs[guest] = GuestRun(guest, items, slots)
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        kernel = kernel_of(item)
-        if not kernel:
+        guest = guest_of(item)
+        if not guest:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in self._replay(item, self._runs[kernel]):
+        for report in self._replay(item, self._runs[guest]):
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
@@ -175,3 +189,9 @@ def kernel_of(item: pytest.Item) -> str:
     """Return the kernel that an item is for; "" when it runs here."""
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get("kernel", "")) if callspec else ""
+
+
+def guest_of(item: pytest.Item) -> Guest | None:
+    """Return where an item runs; None when it runs here."""
+    kernel = kernel_of(item)
+    return Guest(kernel, getattr(getattr(item, "module", None), "CONTENTS", FOR_TESTS)) if kernel else None

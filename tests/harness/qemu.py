@@ -35,7 +35,7 @@ class Machine:
                 f"no {line.architecture.qemu}: `python3 build.py compile` installs all that is missing"
             )
         self._memory = contents.memory
-        self.directory = BUILD / "guest" / kernel
+        self.directory = BUILD / "guest" / f"{kernel}-{contents.name}"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.console = self.directory / "console.log"
         self.console.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ class Machine:
         if contents.kernel_headers:
             parts.append(headers_image(line, self.release))
         parts.append(self.directory / "overlay.cpio")
-        project_overlay(files, line.architecture, parts[-1])
+        project_overlay(files, line.architecture, contents, parts[-1])
         initramfs = self.directory / "initramfs"
         with initramfs.open("wb") as output:
             for part in parts:

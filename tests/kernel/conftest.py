@@ -80,8 +80,12 @@ def copy(tmp_path: Path) -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what arm64 kernels do not run."""
-    left_out = {item for item in items if is_left_out(kernel_of(item), item.nodeid.rpartition("/")[2])}
+    """Leave out what arm64 kernels do not run, and of modules that are for one kernel (ONLY_ON) the others."""
+    left_out = {
+        item
+        for item in items
+        if is_left_out(kernel_of(item), item.nodeid.rpartition("/")[2]) or is_for_another(kernel_of(item), item)
+    }
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
@@ -90,6 +94,11 @@ def is_left_out(kernel: str, test: str) -> bool:
     if not kernel or KERNELS[kernel].architecture != AARCH64:
         return False
     return not any(fnmatch.fnmatchcase(test, pattern) for pattern in ON_ARM64)
+
+
+def is_for_another(kernel: str, item: pytest.Item) -> bool:
+    only_on = getattr(getattr(item, "module", None), "ONLY_ON", kernel)
+    return kernel not in ("", only_on)
 
 
 # First, whether this file is known before pytest's own plugins or after them: the tests' ids depend on it.

@@ -11,10 +11,11 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
@@ -35,16 +36,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot 
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Returns an architecture's, built when it is first asked for."""
-    directory = tmp_path_factory.mktemp("dist")
-    return cache(lambda architecture: binary.build(architecture, directory))
-
-
-@pytest.fixture(scope="module")
-def netmon(build: Callable[[str], Path]) -> Path:
+def netmon(one_file: Callable[[str], Path]) -> Path:
     """This machine's."""
-    return build(HOST)
+    return one_file(HOST)
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -93,8 +87,8 @@ def waiting(netmon: Path, tmp_path: Path) -> Iterator[Waiting]:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_is_one_static_program(architecture: str, build: Callable[[str], Path]) -> None:
-    path = build(architecture)
+def test_is_one_static_program(architecture: str, one_file: Callable[[str], Path]) -> None:
+    path = one_file(architecture)
     assert path.name == f"netmon-{__version__}-{architecture}"
     assert path.stat().st_size < LARGEST
     with path.open("rb") as file:
@@ -114,9 +108,10 @@ def test_the_same_parts_make_the_same_bytes(netmon: Path, tmp_path: Path) -> Non
 
 def test_tells_what_is_inside(netmon: Path) -> None:
     with zipfile.ZipFile(netmon) as archive:
-        materials = json.loads(archive.read("netmon.cdx.json"))
+        text = archive.read("netmon.cdx.json").decode()
         licences = {name.removeprefix("LICENSES/") for name in archive.namelist() if name.startswith("LICENSES/")}
-    names = {component["name"] for component in materials["components"]}
+    assert not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    names = {component["name"] for component in json.loads(text)["components"]}
     assert {*(source.name for source in SOURCES), *DEBIAN_PACKAGES, "orjson", "pydantic_core", "PyYAML"} <= names
     assert {f"{name}-copyright" for name in DEBIAN_PACKAGES} <= licences
     assert {"netmon-BSD-2-Clause", "musl-COPYRIGHT", "pydantic-LICENSE", "orjson-LICENSE-MPL-2.0"} <= licences
@@ -274,13 +269,13 @@ def test_standard_streams_may_be_closed(netmon: Path, closed: str, code: int) ->
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_events_come_out_of_a_guest_with_nothing_else(
-    architecture: str, build: Callable[[str], Path], tmp_path: Path, pytestconfig: pytest.Config
+    architecture: str, one_file: Callable[[str], Path], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     """And of two at once, with a read-only root."""
     kernel = BARE_KERNELS[architecture]
     if kernel not in pytestconfig.getoption("--kernel"):
         pytest.skip("another kernel was chosen")
-    said = run_bare_guest(kernel, ROOT / "build/programs", {"netmon": build(architecture)}, tmp_path)
+    said = run_bare_guest(kernel, ROOT / "build/programs", {"netmon": one_file(architecture)}, tmp_path)
     assert "ok   tracing programs" in said, said
     assert said.count("netmon: ready") == 2
     assert said.count("exit code 0") == 3

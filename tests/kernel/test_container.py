@@ -1,0 +1,82 @@
+"""The one file in what the DaemonSet gives it: its capabilities, and a root that has nothing else and is read-only.
+
+A seccomp profile is the runtime's own, and not among it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.harness.image import WITH_SYSTEMD
+from tests.kernel.support import DEADLINE, refused_connection, status_of, types_of
+
+# Not for systemd: there is the package, which has the one file.
+CONTENTS = WITH_SYSTEMD
+ONLY_ON = "6.12"
+
+CAPABILITIES = {"PERFMON": 38, "BPF": 39}  # linux/capability.h
+# hostPID: the processes of /proc are the node's.
+LAY_OUT = """
+mount -t tmpfs tmpfs "$0" && mkdir -p "$0/proc" "$0/sys" "$0/etc/netmon" &&
+cp "$1" "$0/netmon" && cp "$2" "$0/etc/netmon/netmon.yaml" &&
+mount -t proc proc "$0/proc" && mount -t sysfs -o ro sysfs "$0/sys" && mount -o remount,ro "$0" &&
+shift 2 && exec "$@"
+"""
+
+
+def without(mask: int) -> str:
+    """Return the names of all capabilities but these."""
+    every = (1 << int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1) - 1
+    said = subprocess.run(["capsh", f"--decode={every & ~mask:x}"], check=True, capture_output=True, text=True).stdout
+    return said.strip().partition("=")[2]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    (package,) = Path("/opt/netmon/deb").glob("*.deb")
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path / "package"], check=True)
+    return tmp_path / "package/usr/bin/netmon"
+
+
+def test_it_reports_the_node_s_connections(program: Path, tmp_path: Path) -> None:
+    parts = {part["kind"]: part for part in yaml.safe_load_all(Path("daemonset.yaml").read_text())}
+    pod = parts["DaemonSet"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    context = container["securityContext"]
+    assert (pod["hostPID"], context["readOnlyRootFilesystem"], context["runAsUser"]) == (True, True, 0)
+    assert (context["capabilities"]["drop"], context["allowPrivilegeEscalation"]) == (["ALL"], False)
+    mask = sum(1 << CAPABILITIES[name] for name in context["capabilities"]["add"])
+    configuration = tmp_path / "netmon.yaml"
+    configuration.write_text(parts["ConfigMap"]["data"]["netmon.yaml"])
+    root = tmp_path / "root"
+    root.mkdir()
+
+    netmon = subprocess.Popen(
+        [
+            *("unshare", "--mount", "--net", "--uts", "--ipc", "--cgroup", "sh", "-c", LAY_OUT),
+            *(root, program, configuration),
+            *("capsh", f"--chroot={root}", f"--drop={without(mask)}", "--no-new-privs", "--shell=/netmon"),
+            *("--", *container["args"]),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert netmon.stderr is not None
+    assert netmon.stderr.readline() == "netmon: ready\n"
+    status = status_of(netmon.pid)
+    assert {int(status[name][0], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {mask}
+    assert (status["Uid"][0], status["NoNewPrivs"]) == ("0", ["1"])
+    with pytest.raises(OSError, match="Read-only"):
+        Path(f"/proc/{netmon.pid}/root/file").write_text("")
+    cookie = refused_connection()
+    netmon.terminate()
+    out, err = netmon.communicate(timeout=DEADLINE)
+    assert netmon.returncode == 0, err
+    seen = [json.loads(line) for line in out.splitlines()]
+    assert types_of([event for event in seen if event["network_event"]["cookie"] == cookie]) == ["Establish", "Close"]

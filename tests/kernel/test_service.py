@@ -1,0 +1,186 @@
+"""The Debian package where systemd is: installed, run, reloaded, upgraded, watched over, purged. In this order."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.image import WITH_SYSTEMD
+from tests.kernel.support import DEADLINE, Event, listen, refused_connection, status_of, types_of, wait_until
+
+CONTENTS = WITH_SYSTEMD
+ONLY_ON = "6.12"
+
+CONFIGURATION = Path("/etc/netmon/netmon.yaml")
+PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share/doc", "/var/lib/systemd")
+CAP_BPF_AND_PERFMON = 1 << 39 | 1 << 38
+EVERYTHING = "existing: true\nstatistics: true\ningress:\n  enabled: true\negress:\n  enabled: true\n  outcome: true\n"
+LONG_ARGUMENT = "x" * 20_000  # more than the kernel's half reads
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def show(name: str) -> str:
+    """Return a property of the service."""
+    return run("systemctl", "show", "netmon", "--property", name, "--value").strip()
+
+
+def said() -> list[str]:
+    """Return what the journal has of the service, netmon's lines and systemd's."""
+    return run("journalctl", "--unit", "netmon", "--output", "cat", "--no-pager").splitlines()
+
+
+def wait_for(text: str, times: int = 1) -> None:
+    """Wait until the journal has so many lines with a text in them."""
+    wait_until(lambda: sum(text in line for line in said() if not line.startswith("{")) >= times, text)
+
+
+def events() -> list[Event]:
+    """Return the events as docs/operations.md has them read."""
+    lines = run("journalctl", "--unit", "netmon", "--output", "cat", "--no-pager", "--grep", "^{").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def events_of(filename: str) -> list[Event]:
+    return [event for event in events() if event["type"] == "NetworkEvent" and event["process"]["filename"] == filename]
+
+
+def files() -> set[Path]:
+    """Return all that is where the package, or what systemd keeps of it, may be."""
+    return {path for place in PLACES for path in Path(place).rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def files_before() -> set[Path]:
+    return files()
+
+
+def install() -> None:
+    (package,) = Path("/opt/netmon/deb").glob("*.deb")
+    run("dpkg", "--install", str(package))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed(files_before: set[Path]) -> None:
+    install()
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The port of a web server."""
+    command = ["python3", "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    said = re.search(r"port (\d+)", process.stdout.readline())
+    assert said
+    yield said[1]
+    process.kill()
+    process.communicate()
+
+
+def test_is_started_by_its_installation() -> None:
+    assert show("ActiveState") == "active"
+    assert show("Type") == "notify"
+    assert run("systemctl", "is-enabled", "netmon") == "enabled\n"
+    assert run("dpkg", "--verify", "netmon") == ""
+
+
+def test_has_two_capabilities_and_is_no_one() -> None:
+    status = status_of(int(show("MainPID")))
+    for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
+        assert int(status[name][0], 16) == CAP_BPF_AND_PERFMON
+    assert status["Uid"][0] not in ("0", "65534")
+    assert status["NoNewPrivs"] == ["1"]
+    assert status["Seccomp"] == ["2"]
+
+
+def test_events_come_out_in_the_journal(server: str) -> None:
+    run("curl", "--silent", f"http://127.0.0.1:{server}/")
+    wait_until(lambda: types_of(events_of("curl")) == ["Establish", "Close"], "curl's events")
+    assert [event["network_event"]["dport"] for event in events_of("curl")] == [int(server)] * 2
+    wait_until(lambda: "Accept" in types_of(events_of(Path("/usr/bin/python3").resolve().name)), "the server's")
+
+
+def test_arguments_of_others_are_complete() -> None:
+    """Read from /proc, of another user, by who may not trace it."""
+    with listen() as listener:
+        script = f"exec 3<> /dev/tcp/127.0.0.1/{listener.getsockname()[1]}; read line"
+        command = ["setpriv", "--reuid=1000", "--clear-groups", "bash", "-c", script, LONG_ARGUMENT]
+        bash = subprocess.Popen(command, stdin=subprocess.PIPE)
+        wait_until(lambda: events_of("bash"), "bash's connection")
+        bash.communicate(b"\n")
+    assert events_of("bash")[0]["process"]["uid"] == 1000
+    assert events_of("bash")[0]["process"]["args"].endswith(LONG_ARGUMENT)
+
+
+def test_reload_takes_another_configuration() -> None:
+    CONFIGURATION.write_text(
+        "ingress:\n  enabled: true\negress:\n  enabled: true\n  ipv4_filter: {dst_ip: [192.0.2.1]}\n"
+    )
+    run("systemctl", "reload", "netmon")
+    wait_for(f"netmon: reloaded {CONFIGURATION}")
+    before = len(events())
+    refused_connection()
+    CONFIGURATION.write_text("nonsense: true\n")
+    run("systemctl", "reload", "netmon")
+    wait_for(f"netmon: {CONFIGURATION} not reloaded: going on as before")
+    assert show("ActiveState") == "active"
+    assert len(events()) == before
+
+
+def test_an_upgrade_restarts_it_with_the_configuration_that_there_is() -> None:
+    """One with all that can be reported. And the watchdog is not to wait for long, in what follows."""
+    CONFIGURATION.write_text(EVERYTHING)
+    directory = Path("/run/systemd/system/netmon.service.d")
+    directory.mkdir(parents=True)
+    (directory / "test.conf").write_text("[Service]\nWatchdogSec=5\nRestartSec=0\n")
+    with listen() as listener:
+        command = ["nc", "127.0.0.1", str(listener.getsockname()[1])]
+        client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        accepted, _ = listener.accept()
+        install()
+        assert CONFIGURATION.read_text() == EVERYTHING
+        wait_until(lambda: types_of(events_of("nc.openbsd")) == ["Existing"], "what was open")
+        accepted.close()
+        client.communicate()
+    wait_until(lambda: types_of(events_of("nc.openbsd")) == ["Existing", "Close"], "its close")
+    assert "duration_us" in events_of("nc.openbsd")[1]["network_event"]
+
+
+def test_the_watchdog_is_fed_while_it_works_and_bites_when_it_does_not() -> None:
+    pid = int(show("MainPID"))
+    fed = show("WatchdogTimestampMonotonic")
+    wait_until(lambda: show("WatchdogTimestampMonotonic") != fed, "a sign of life")
+    os.kill(pid, signal.SIGSTOP)
+    wait_for("Watchdog timeout")
+    wait_until(lambda: show("NRestarts") == "1" and show("ActiveState") == "active", "another one")
+    assert int(show("MainPID")) != pid
+
+
+def test_it_ends_when_it_is_stopped() -> None:
+    run("systemctl", "stop", "netmon")
+    assert [show(name) for name in ("ActiveState", "Result", "ExecMainStatus")] == ["inactive", "success", "0"]
+    assert [line for line in said() if ", 0 lost" in line]
+
+
+def test_a_configuration_that_is_wrong_is_tried_once() -> None:
+    CONFIGURATION.write_text("nonsense: true\n")
+    assert subprocess.run(["systemctl", "start", "netmon"], capture_output=True).returncode != 0
+    assert [show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")] == ["failed", "2", "0"]
+
+
+def test_purged_it_leaves_nothing(files_before: set[Path]) -> None:
+    run("dpkg", "--purge", "netmon")
+    assert files() - files_before == set()
+    assert show("LoadState") == "not-found"

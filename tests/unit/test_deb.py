@@ -1,0 +1,84 @@
+"""The Debian packages: what is in them, as dpkg reads it. tests/kernel/test_service.py installs one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from netmon import __version__
+from netmon.config import Config
+from pack import deb
+from pack.runtime import ARCHITECTURES
+from pack.sources import ROOT
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory, one_file: Callable[[str], Path]) -> Callable[[str], Path]:
+    """Returns an architecture's, built when it is first asked for."""
+    directory = tmp_path_factory.mktemp("debs")
+    return cache(lambda architecture: deb.package(one_file(architecture), architecture, directory))
+
+
+def ask(*command: object) -> str:
+    return subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_is_for_its_architecture(architecture: str, build: Callable[[str], Path]) -> None:
+    path = build(architecture)
+    name = ARCHITECTURES[architecture].debian
+    assert path.name == f"netmon_{__version__}_{name}.deb"
+    assert ask("dpkg-deb", "--field", path, "Package", "Version", "Architecture").split()[1::2] == [
+        "netmon",
+        __version__,
+        name,
+    ]
+    assert ask("dpkg-deb", "--field", path, "Depends").strip() == ""
+
+
+def test_holds_the_one_file_and_what_belongs_to_it(
+    build: Callable[[str], Path], one_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = build("x86_64")
+    ask("dpkg-deb", "--raw-extract", path, tmp_path)
+    assert (tmp_path / "usr/bin/netmon").read_bytes() == one_file("x86_64").read_bytes()
+    assert (tmp_path / "usr/lib/systemd/system/netmon.service").read_bytes() == deb.SERVICE.read_bytes()
+    Config.from_yaml(tmp_path / "etc/netmon/netmon.yaml")
+    conffiles = (tmp_path / "DEBIAN/conffiles").read_text().split()
+    assert conffiles == [f"/{file.relative_to(tmp_path)}" for file in (tmp_path / "etc").rglob("*") if file.is_file()]
+    documentation = tmp_path / "usr/share/doc/netmon"
+    assert (documentation / "config.md").read_bytes() == (ROOT / "docs/config.md").read_bytes()
+    for name in ("netmon-BSD-2-Clause", "netmon-GPL-2.0-only", "libc6-copyright", "orjson-LICENSE-MPL-2.0"):
+        assert (documentation / "licences" / name).stat().st_size
+    ask("sh", "-c", f"cd {tmp_path} && md5sum --check --strict --quiet DEBIAN/md5sums")
+
+
+def test_every_file_is_root_s_and_none_else_s_to_write(build: Callable[[str], Path]) -> None:
+    for line in ask("dpkg-deb", "--contents", build("x86_64")).splitlines():
+        mode, owner, *_, name = line.split()
+        assert owner == "root/root"
+        executable = mode.startswith("d") or name == "./usr/bin/netmon"
+        assert mode[1:] == ("rwxr-xr-x" if executable else "rw-r--r--"), line
+
+
+@pytest.mark.parametrize("script", deb.SCRIPTS)
+def test_its_scripts_are_shell(script: str) -> None:
+    ask("sh", "-n", deb.DEBIAN / script)
+
+
+def test_the_same_parts_make_the_same_bytes(
+    build: Callable[[str], Path], one_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Whatever the time, and whoever may read what they write."""
+    first = build("x86_64").read_bytes()
+    umask = os.umask(0o077)
+    try:
+        again = deb.package(one_file("x86_64"), "x86_64", tmp_path)
+    finally:
+        os.umask(umask)
+    assert again.read_bytes() == first
