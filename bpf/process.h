@@ -192,6 +192,7 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 	if (!scratch || mode == FILTER_OFF)
 		return 1;
 	match = matches_ids(set, &scratch->record.credentials) &&
+		matches_cgroup(set, scratch, slot, described_task(slot)) &&
 		(!filters_binary(set) || (has_image && matches_binary(set, scratch)));
 	return match == (mode == FILTER_ALLOW);
 }
