@@ -7,7 +7,7 @@
 #include <bpf/bpf_core_read.h>
 
 enum {
-	/* What is told by ever so deep a nesting below is not hidden by it: the walk comes from above. */
+	/* Enough: the walk comes from above, so that no process hides by nesting cgroups in its own. */
 	MAX_CGROUP_LEVELS = 2048,
 };
 

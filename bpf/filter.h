@@ -52,7 +52,7 @@ static __always_inline bool passes_ipv4_filter(__u32 set, enum direction directi
 {
 	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV4];
 
-	if (filter->mode == FILTER_OFF)
+	if (!options.filters || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv4_listed(set, list_of(direction, END_SRC), saddr)) ||
 		(filter->dst && is_ipv4_listed(set, list_of(direction, END_DST), daddr))) ==
@@ -64,7 +64,7 @@ static __always_inline bool passes_ipv6_filter(__u32 set, enum direction directi
 {
 	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV6];
 
-	if (filter->mode == FILTER_OFF)
+	if (!options.filters || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv6_listed(set, list_of(direction, END_SRC), saddr)) ||
 		(filter->dst && is_ipv6_listed(set, list_of(direction, END_DST), daddr))) ==
@@ -91,6 +91,8 @@ __noinline int passes_port_filter(__u32 set, __u32 direction, __u32 sport, __u32
 	const struct port_sets *sets;
 	void *map;
 
+	if (!options.filters)
+		return 1;
 	set &= FILTER_SETS - 1;
 	direction &= 1;
 	filter = &settings[set].connection_filters[direction].ports;
@@ -114,6 +116,8 @@ static __always_inline bool passes_socket_filters(__u32 set, enum direction dire
 {
 	__u8 netns_mode = settings[set].netns_mode;
 
+	if (!options.filters)
+		return true;
 	if (settings[set].connection_filters[direction].ports.mode != FILTER_OFF &&
 	    !passes_port_filter(set, direction, local_port(sk), dport))
 		return false;
@@ -123,7 +127,7 @@ static __always_inline bool passes_socket_filters(__u32 set, enum direction dire
 static __always_inline bool passes_connection_filters(__u32 set, enum direction direction, enum family family,
 						      struct sock *sk)
 {
-	if (!settings[set].connection_filters[direction].any)
+	if (!options.filters || !settings[set].connection_filters[direction].any)
 		return true;
 	return passes_socket_filters(set, direction, sk, bpf_ntohs(sk->__sk_common.skc_dport)) &&
 	       passes_ip_filter(set, direction, family, sk);

@@ -187,6 +187,8 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 	__u8 mode;
 	bool match;
 
+	if (!options.filters)
+		return 1;
 	set &= FILTER_SETS - 1;
 	mode = settings[set].process_filter.mode;
 	if (!scratch || mode == FILTER_OFF)

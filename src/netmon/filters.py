@@ -51,6 +51,7 @@ class CompiledFilters(NamedTuple):
 
     watched: Watched
     settings: bytes
+    configured: bool = False  # else everything passes, and the kernel has nothing to judge by
     ipv4_cidrs: bytes = b""
     ipv6_cidrs: bytes = b""
     ids: bytes = b""
@@ -93,6 +94,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
             outcome=config.egress.enabled and config.egress.outcome,
         ),
         settings=SETTINGS.pack(*Settings(**settings)),
+        configured=True,
         ipv4_cidrs=ipv4,
         ipv6_cidrs=ipv6,
         ids=_unique(_id_keys(process, config.netns_filter)),

@@ -169,7 +169,7 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBBBBBBB")
+OPTIONS = Struct("=BBBBBBBBB")
 
 
 class Options(NamedTuple):
@@ -181,6 +181,7 @@ class Options(NamedTuple):
     existing: int
     ingress: int
     egress: int
+    filters: int
 
 
 SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBBBBBBBB7xB7x")
