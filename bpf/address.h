@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* A socket's addresses, in network order. */
+/* A socket's ends: addresses in network order, ports in the host's. */
 #ifndef __ADDRESS_H__
 #define __ADDRESS_H__
 
 #include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -26,6 +27,19 @@ static __always_inline void copy_ipv6(__u8 *to, const struct in6_addr *from)
 	for (i = 0; i < 4; i++)
 		words[i] = from->in6_u.u6_addr32[i];
 	__builtin_memcpy(to, words, sizeof(words));
+}
+
+/*
+ * skc_num is 0 once a socket is unhashed, which a peer's reset does to an accepted socket before accept returns;
+ * inet_sport stays.
+ */
+static __always_inline __u16 local_port(struct sock *sk)
+{
+	__u16 port = sk->__sk_common.skc_num;
+
+	if (!port)
+		port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	return port;
 }
 
 #endif

@@ -8,19 +8,6 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
-/*
- * skc_num is 0 once a socket is unhashed, which a peer's reset does to an accepted socket before accept returns;
- * inet_sport stays.
- */
-static __always_inline __u16 local_port(struct sock *sk)
-{
-	__u16 port = sk->__sk_common.skc_num;
-
-	if (!port)
-		port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	return port;
-}
-
 static __always_inline void read_ends(union event *event, struct sock *sk, enum family family)
 {
 	event->head.family = family;

@@ -36,7 +36,7 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	union event *event = &found->event;
 
 	if (!(direction == DIRECTION_INGRESS ? options.ingress : options.egress) ||
-	    !passes_ip_filter(set_of(generation), direction, family, sk))
+	    !passes_connection_filters(set_of(generation), direction, family, sk))
 		return false;
 	walked_task = (__u64)task;
 	event->head.process_id = identify_task(task, false, SLOT_WALK, generation, true, 0, 0);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* The verdicts: on a connection's addresses, and on a process. */
+/* The verdicts: on a connection's ports, network namespace and addresses, and on a process. */
 #ifndef __FILTER_H__
 #define __FILTER_H__
 
 #include "address.h"
+#include "cgroup.h"
 #include "maps.h"
 
 static __always_inline bool is_in(void *maps, __u32 set, const void *key)
@@ -11,6 +12,13 @@ static __always_inline bool is_in(void *maps, __u32 set, const void *key)
 	void *map = bpf_map_lookup_elem(maps, &set);
 
 	return map && bpf_map_lookup_elem(map, key);
+}
+
+static __always_inline bool has_id(__u32 set, enum id_kind kind, __u32 id)
+{
+	struct id_key key = {.kind = kind, .id = id};
+
+	return is_in(&ids, set, &key);
 }
 
 static __always_inline bool is_ipv4_listed(__u32 set, __u8 list, __be32 address)
@@ -42,9 +50,9 @@ static __always_inline __u8 list_of(enum direction direction, enum end end)
 
 static __always_inline bool passes_ipv4_filter(__u32 set, enum direction direction, __be32 saddr, __be32 daddr)
 {
-	const struct ip_filter *filter = &settings[set].ip_filters[direction][FAMILY_IPV4];
+	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV4];
 
-	if (filter->mode == FILTER_OFF)
+	if (!options.filters || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv4_listed(set, list_of(direction, END_SRC), saddr)) ||
 		(filter->dst && is_ipv4_listed(set, list_of(direction, END_DST), daddr))) ==
@@ -54,9 +62,9 @@ static __always_inline bool passes_ipv4_filter(__u32 set, enum direction directi
 static __always_inline bool passes_ipv6_filter(__u32 set, enum direction direction, const struct in6_addr *saddr,
 					       const struct in6_addr *daddr)
 {
-	const struct ip_filter *filter = &settings[set].ip_filters[direction][FAMILY_IPV6];
+	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV6];
 
-	if (filter->mode == FILTER_OFF)
+	if (!options.filters || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv6_listed(set, list_of(direction, END_SRC), saddr)) ||
 		(filter->dst && is_ipv6_listed(set, list_of(direction, END_DST), daddr))) ==
@@ -70,11 +78,59 @@ static __always_inline bool passes_ip_filter(__u32 set, enum direction direction
 	return passes_ipv6_filter(set, direction, &sk->__sk_common.skc_v6_rcv_saddr, &sk->__sk_common.skc_v6_daddr);
 }
 
-static __always_inline bool has_id(__u32 set, enum id_kind kind, __u32 id)
+static __always_inline bool is_port_listed(const struct port_sets *sets, __u32 direction, enum end end, __u16 port)
 {
-	struct id_key key = {.kind = kind, .id = id};
+	return sets->bits[direction][end][port / 8] >> port % 8 & 1;
+}
 
-	return is_in(&process_ids, set, &key);
+/* Global, like what describes a process (process.h). */
+__noinline int passes_port_filter(__u32 set, __u32 direction, __u32 sport, __u32 dport)
+{
+	const __u32 only = 0;
+	const struct ends_filter *filter;
+	const struct port_sets *sets;
+	void *map;
+
+	if (!options.filters)
+		return 1;
+	set &= FILTER_SETS - 1;
+	direction &= 1;
+	filter = &settings[set].connection_filters[direction].ports;
+	map = bpf_map_lookup_elem(&ports, &set);
+	sets = map ? bpf_map_lookup_elem(map, &only) : NULL;
+	return (sets && ((filter->src && is_port_listed(sets, direction, END_SRC, sport)) ||
+			 (filter->dst && is_port_listed(sets, direction, END_DST, dport)))) ==
+	       (filter->mode == FILTER_ALLOW);
+}
+
+/* The socket's, not its process's: whose threads may be in several, and sockets stay in that which they were made in. */
+static __always_inline __u32 netns_of(struct sock *sk)
+{
+	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		return 0;
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+/* Before its addresses: these cost less to judge. */
+static __always_inline bool passes_socket_filters(__u32 set, enum direction direction, struct sock *sk, __u16 dport)
+{
+	__u8 netns_mode = settings[set].netns_mode;
+
+	if (!options.filters)
+		return true;
+	if (settings[set].connection_filters[direction].ports.mode != FILTER_OFF &&
+	    !passes_port_filter(set, direction, local_port(sk), dport))
+		return false;
+	return netns_mode == FILTER_OFF || has_id(set, ID_NETNS, netns_of(sk)) == (netns_mode == FILTER_ALLOW);
+}
+
+static __always_inline bool passes_connection_filters(__u32 set, enum direction direction, enum family family,
+						      struct sock *sk)
+{
+	if (!options.filters || !settings[set].connection_filters[direction].any)
+		return true;
+	return passes_socket_filters(set, direction, sk, bpf_ntohs(sk->__sk_common.skc_dport)) &&
+	       passes_ip_filter(set, direction, family, sk);
 }
 
 static __always_inline bool matches_ids(__u32 set, const struct credentials *credentials)
@@ -113,11 +169,11 @@ static __always_inline bool matches_path(__u32 set, struct scratch *scratch)
 
 static __always_inline bool matches_prefix(__u32 set, struct scratch *scratch)
 {
-	struct binary_prefix_key *key = &scratch->binary_prefix;
+	struct prefix_key *key = &scratch->binary_prefix;
 
 	if (scratch->walk.start >= PATH_SIZE || !scratch->walk.complete)
 		return false;
-	key->prefixlen = BINARY_PREFIX_SIZE * 8;
+	key->prefixlen = PREFIX_SIZE * 8;
 	/* Behind the path's end, at PATH_SIZE, the walk's buffer is never written: NULs, which no prefix holds. */
 	bpf_probe_read_kernel(key->prefix, sizeof(key->prefix),
 			      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
@@ -137,6 +193,18 @@ static __always_inline bool matches_binary(__u32 set, struct scratch *scratch)
 
 	return (filter->name && matches_name(set, scratch)) || (filter->prefix && matches_prefix(set, scratch)) ||
 	       (filter->path && matches_path(set, scratch));
+}
+
+static __always_inline bool matches_cgroup(__u32 set, struct scratch *scratch, __u32 slot, struct task_struct *task)
+{
+	const struct process_filter *filter = &settings[set].process_filter;
+	struct cgroup_walk *walk = &scratch->cgroup_walk;
+
+	if (!filter->cgroup && !filter->container_id)
+		return true;
+	walk_cgroups(scratch, slot, task);
+	return (!filter->cgroup || is_in(&cgroups, set, &walk->prefixlen)) &&
+	       (!filter->container_id || is_in(&container_ids, set, &walk->container));
 }
 
 #endif

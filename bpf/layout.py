@@ -28,7 +28,7 @@ STRUCTS = (
     "id_key",
     "ipv4_cidr_key",
     "ipv6_cidr_key",
-    "binary_prefix_key",
+    "prefix_key",
 )
 ENUMS = (
     "limit",

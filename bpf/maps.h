@@ -104,6 +104,13 @@ struct ipv6_cidr_trie {
 	__uint(value_size, sizeof(__u8));
 };
 
+struct port_array {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct port_sets));
+};
+
 struct id_hash {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -129,7 +136,7 @@ struct prefix_trie {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1);
-	__uint(key_size, sizeof(struct binary_prefix_key));
+	__uint(key_size, sizeof(struct prefix_key));
 	__uint(value_size, sizeof(__u8));
 };
 
@@ -143,10 +150,13 @@ struct prefix_trie {
 
 FILTER_MAPS(ipv4_cidrs, ipv4_cidr_trie);
 FILTER_MAPS(ipv6_cidrs, ipv6_cidr_trie);
-FILTER_MAPS(process_ids, id_hash);
+FILTER_MAPS(ports, port_array);
+FILTER_MAPS(ids, id_hash);
 FILTER_MAPS(binary_names, name_hash);
 FILTER_MAPS(binary_paths, path_hash);
 FILTER_MAPS(binary_prefixes, prefix_trie);
+FILTER_MAPS(cgroups, prefix_trie);
+FILTER_MAPS(container_ids, prefix_trie);
 
 struct flow_hash {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -190,6 +200,19 @@ struct walk {
 	__u8 path[PATH_SIZE + NAME_SIZE]; /* written from the end of PATH_SIZE backwards */
 };
 
+/* The way from the root's cgroup down to the process's own. */
+struct cgroup_walk {
+	struct cgroup *cgroup; /* the process's own */
+	__u32 depth;	       /* of it; the root's is 0 */
+	__u32 length;	       /* of the text so far */
+	__u32 digits;	       /* where in the text a container's id may be */
+	__u8 are_digits;
+	/* A struct prefix_key of the path, each name of it followed by '/'. Behind it there is room for one more name. */
+	__u32 prefixlen;
+	__u8 text[PREFIX_SIZE + NAME_SIZE];
+	struct prefix_key container; /* the innermost one's id; prefixlen is 0 on the host */
+};
+
 enum { AUXV_SIZE = 32 };
 
 struct scratch {
@@ -202,7 +225,8 @@ struct scratch {
 		__u64 auxv[2 * AUXV_SIZE]; /* pairs of type and value */
 		__u8 name[NAME_SIZE];
 		__u8 binary_path[BINARY_PATH_SIZE];
-		struct binary_prefix_key binary_prefix;
+		struct prefix_key binary_prefix;
+		struct cgroup_walk cgroup_walk;
 	};
 	__u64 aux[AUXV_SIZE]; /* auxv's values by type */
 };

@@ -34,7 +34,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		return 0;
 	}
 	process_id = REJECTED;
-	if (passes_ip_filter(set_of(generation), direction, family, sk))
+	if (passes_connection_filters(set_of(generation), direction, family, sk))
 		process_id = identify(slot_of(slot, program), generation, true, 0, 0);
 	if (process_id == REJECTED) {
 		if (connection)
@@ -127,7 +127,8 @@ static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *a
 		return 0;
 	if (bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.sin_family != AF_INET)
 		return 0;
-	if (!passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, saddr, asked.sin_addr.s_addr))
+	if (!passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, bpf_ntohs(asked.sin_port)) ||
+	    !passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, saddr, asked.sin_addr.s_addr))
 		return 0;
 	if (options.outcome) {
 		union event ends = {.ipv4.head = {.family = FAMILY_IPV4, .dport = bpf_ntohs(asked.sin_port)}};
@@ -155,8 +156,10 @@ static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *a
 		return 0;
 	if (bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.sin6_family != AF_INET6)
 		return 0;
-	if (is_mapped(&asked.sin6_addr) || !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS,
-							       &sk->__sk_common.skc_v6_rcv_saddr, &asked.sin6_addr))
+	if (is_mapped(&asked.sin6_addr) ||
+	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, bpf_ntohs(asked.sin6_port)) ||
+	    !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS, &sk->__sk_common.skc_v6_rcv_saddr,
+				&asked.sin6_addr))
 		return 0;
 	if (options.outcome) {
 		union event ends = {.ipv6.head = {.family = FAMILY_IPV6, .dport = bpf_ntohs(asked.sin6_port)}};

@@ -187,11 +187,14 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 	__u8 mode;
 	bool match;
 
+	if (!options.filters)
+		return 1;
 	set &= FILTER_SETS - 1;
 	mode = settings[set].process_filter.mode;
 	if (!scratch || mode == FILTER_OFF)
 		return 1;
 	match = matches_ids(set, &scratch->record.credentials) &&
+		matches_cgroup(set, scratch, slot, described_task(slot)) &&
 		(!filters_binary(set) || (has_image && matches_binary(set, scratch)));
 	return match == (mode == FILTER_ALLOW);
 }

@@ -14,7 +14,10 @@ enum limit {
 	ARGS_SIZE = 8192,
 	CGROUP_SIZE = 1024,
 	BINARY_PATH_SIZE = 512, /* longest key that a hash map takes (MAX_BPF_STACK) */
-	BINARY_PREFIX_SIZE = 256, /* longest key that an LPM trie takes (LPM_DATA_SIZE_MAX) */
+	PREFIX_SIZE = 256, /* longest key that an LPM trie takes (LPM_DATA_SIZE_MAX) */
+	CONTAINER_ID_SIZE = 64, /* digits */
+	SHORT_CONTAINER_ID_SIZE = 12, /* as docker ps shows it */
+	PORT_COUNT = 65536,
 };
 
 /* The first byte of each record. */
@@ -162,11 +165,20 @@ enum filter_mode {
 	FILTER_DENY = 2,
 };
 
-struct ip_filter {
+/* A filter of both ends: of their addresses, or of their ports. */
+struct ends_filter {
 	__u8 mode; /* enum filter_mode */
-	__u8 src;  /* is there a src_ip list? */
+	__u8 src;  /* is there a list for this end? */
 	__u8 dst;
 	__u8 reserved;
+};
+
+/* Of the connections of one direction. */
+struct connection_filter {
+	__u8 any; /* is there anything that they are asked? */
+	__u8 reserved[3];
+	struct ends_filter ports;
+	struct ends_filter addresses[2]; /* [enum family] */
 };
 
 struct process_filter {
@@ -177,7 +189,9 @@ struct process_filter {
 	__u8 name;
 	__u8 prefix;
 	__u8 path;
-	__u8 reserved;
+	__u8 cgroup;
+	__u8 container_id;
+	__u8 reserved[7];
 };
 
 /* Set between open and load: frozen, so the verifier drops the branches not taken. */
@@ -190,12 +204,15 @@ struct options {
 	__u8 existing; /* connections that are found open are reported */
 	__u8 ingress;  /* which of them */
 	__u8 egress;
+	__u8 filters; /* there are filters, or may be after a reload */
 };
 
 /* What the filter maps of one set are to be asked. */
 struct settings {
-	struct ip_filter ip_filters[2][2]; /* [enum direction][enum family] */
+	struct connection_filter connection_filters[2]; /* [enum direction] */
 	struct process_filter process_filter;
+	__u8 netns_mode; /* enum filter_mode */
+	__u8 reserved[7];
 };
 
 /* Of settings and of filter maps: one is in use, while user space fills the other. */
@@ -246,6 +263,7 @@ enum id_kind {
 	ID_UID = 0,
 	ID_EUID = 1,
 	ID_AUID = 2,
+	ID_NETNS = 3, /* its inode number */
 };
 
 struct id_key {
@@ -266,9 +284,14 @@ struct ipv6_cidr_key {
 	__u8 address[16];
 };
 
-struct binary_prefix_key {
+struct prefix_key {
 	__u32 prefixlen;
-	__u8 prefix[BINARY_PREFIX_SIZE];
+	__u8 prefix[PREFIX_SIZE];
+};
+
+/* Sets of ports, a bit each: [enum direction][enum end]. */
+struct port_sets {
+	__u8 bits[2][2][PORT_COUNT / 8];
 };
 
 _Static_assert(sizeof(struct event_head) == 40, "padding");

@@ -102,7 +102,7 @@ def _check_programs() -> Need:
     """Load and attach netmon's own programs, and let them go."""
     name = "tracing programs"
     try:
-        probes = Probes(compile_filters(None), ring_size=mmap.PAGESIZE)
+        probes = Probes(compile_filters(None)._replace(configured=True), ring_size=mmap.PAGESIZE)
         try:
             probes.attach()
         finally:

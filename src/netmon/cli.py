@@ -184,12 +184,25 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     address.add_argument("--src-ip", action="append", default=[], metavar="CIDR")
     address.add_argument("--dst-ip", action="append", default=[], metavar="CIDR")
     address.add_argument("--deny-ip", action="store_true", help="report all but these")
+    port = run.add_argument_group("ports", "each may be repeated; a range is like 8000-8999; src, dst as for addresses")
+    port.add_argument("--src-port", action="append", default=[], metavar="PORT")
+    port.add_argument("--dst-port", action="append", default=[], metavar="PORT")
+    port.add_argument("--deny-port", action="store_true", help="report all but these")
+    netns = run.add_argument_group("network namespaces", "of the connections' sockets")
+    netns.add_argument(
+        "--netns", action="append", default=[], help="an inode number or a path, like /run/netns/NAME; may be repeated"
+    )
+    netns.add_argument("--deny-netns", action="store_true", help="report all but these")
     process = run.add_argument_group(
-        "processes", "each may be repeated; one uid, one euid, one auid and one of name, prefix, path must match"
+        "processes",
+        "each may be repeated; one uid, one euid, one auid, one of name, prefix, path, one cgroup and one container "
+        "id must match",
     )
     for name in ("uid", "euid", "auid"):
         process.add_argument(f"--{name}", action="append", type=int, default=[], metavar="ID")
     process.add_argument("--name", action="append", default=[], help="the executable's file name")
     process.add_argument("--prefix", action="append", default=[], help="how its path begins")
     process.add_argument("--path", action="append", default=[], help="its full path")
+    process.add_argument("--cgroup", action="append", default=[], metavar="PATH", help="its cgroup, or one around it")
+    process.add_argument("--container-id", action="append", default=[], metavar="ID", help="64 digits, or the first 12")
     process.add_argument("--deny-process", action="store_true", help="report all but these")

@@ -6,6 +6,7 @@ the remedy. Models built in Python raise pydantic's ValidationError, as pydantic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -21,12 +22,15 @@ from pydantic import (
     StrictStr,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
 from netmon.cidr import check_ipv4, check_ipv6
 from netmon.errors import ConfigError
 from netmon.layout import Limit
+from netmon.netns import NETNS_SCHEMA, check_netns
+from netmon.ports import PORT_SCHEMA, check_port
 from netmon.problems import explain, render
 from netmon.schema import schema_of
 from netmon.yamlfile import Document, Problem, load_yaml
@@ -35,6 +39,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound="_Section")
 
 MAX_ID = 2**32 - 1
+CGROUP_MOUNT = "/sys/fs/cgroup"
 NO_NAMES = frozenset(("", ".", ".."))  # which no file has
 
 
@@ -84,7 +89,7 @@ def _check_path(text: str) -> str:
 
 
 def _check_prefix(text: str) -> str:
-    _check_bytes(text, Limit.BINARY_PREFIX_SIZE)
+    _check_bytes(text, Limit.PREFIX_SIZE)
     # What follows the last slash may be the beginning of anything: /usr/. of /usr/.hidden.
     return _check_absolute(text, text.split("/")[1:-1])
 
@@ -98,6 +103,32 @@ def _check_absolute(text: str, parts: Sequence[str]) -> str:
     return text
 
 
+def _check_cgroup(text: str) -> str:
+    _check_bytes(text, Limit.PREFIX_SIZE - 1)  # and a '/'
+    if text.startswith((f"{CGROUP_MOUNT}/", "0::/")):
+        path = text.removeprefix(CGROUP_MOUNT).removeprefix("0::")
+        raise ValueError(f"has more before it than a cgroup's path; did you mean {path}?")
+    if not text.startswith("/"):
+        raise ValueError("does not begin with '/'; give the path that follows '0::' in /proc/PID/cgroup")
+    if text != "/" and not NO_NAMES.isdisjoint(text.split("/")[1:]):
+        raise ValueError("can match nothing: no cgroup's path has '//', '/./', '/../' or a '/' at its end")
+    return text
+
+
+def _check_container_id(text: str) -> str:
+    _check_bytes(text, Limit.PREFIX_SIZE)
+    scheme, _, rest = text.rpartition("://")
+    if scheme:
+        raise ValueError(f"names the runtime, too; did you mean {rest}?")
+    if not re.fullmatch("[0-9a-f]+", text):
+        raise ValueError("is not a container's id, of the digits 0 to 9 and a to f; names are not looked up")
+    if len(text) > Limit.CONTAINER_ID_SIZE:
+        raise ValueError(f"has {len(text)} digits; ids have {Limit.CONTAINER_ID_SIZE:d}")
+    if len(text) < Limit.SHORT_CONTAINER_ID_SIZE:
+        raise ValueError(f"has {len(text)} digits; give at least the first {Limit.SHORT_CONTAINER_ID_SIZE:d}")
+    return text
+
+
 Ipv4Cidr = Annotated[str, BeforeValidator(check_ipv4)]
 Ipv6Cidr = Annotated[str, BeforeValidator(check_ipv6)]
 Id = Annotated[
@@ -108,6 +139,16 @@ Id = Annotated[
 Name = Annotated[StrictStr, AfterValidator(_check_name)]
 PathPrefix = Annotated[StrictStr, AfterValidator(_check_prefix)]
 FullPath = Annotated[StrictStr, AfterValidator(_check_path)]
+Port = Annotated[int | str, BeforeValidator(check_port), WithJsonSchema(PORT_SCHEMA)]
+Netns = Annotated[int | str, BeforeValidator(check_netns), WithJsonSchema(NETNS_SCHEMA)]
+Cgroup = Annotated[StrictStr, AfterValidator(_check_cgroup)]
+ContainerId = Annotated[
+    StrictStr,
+    AfterValidator(_check_container_id),
+    Field(
+        json_schema_extra={"pattern": f"^[0-9a-f]{{{Limit.SHORT_CONTAINER_ID_SIZE:d},{Limit.CONTAINER_ID_SIZE:d}}}$"}
+    ),
+]
 
 Optionally = Annotated[T | None, BeforeValidator(_refuse_none)]
 # Sequences to type checkers, so that lists may be given; tuples once they are checked.
@@ -148,6 +189,25 @@ class Ipv6Filter(_IpFilter):
     dst_ip: ListOf[Ipv6Cidr] = Field(default=None, description="The peer's end: addresses and CIDRs, like 2000::/3.")
 
 
+class PortFilter(_Section):
+    """A connection matches when its source port OR its destination port is in a list."""
+
+    needs_one_of = ("src_port", "dst_port")
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    src_port: ListOf[Port] = Field(default=None, description="This host's end: ports, and ranges like 8000-8999.")
+    dst_port: ListOf[Port] = Field(default=None, description="The peer's end: ports, and ranges like 8000-8999.")
+
+
+class NetnsFilter(_Section):
+    """A connection matches when its socket's network namespace is in the list."""
+
+    needs_one_of = ("netns",)
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    netns: ListOf[Netns] = Field(default=None, description="Inode numbers, and paths like /run/netns/NAME.")
+
+
 class Direction(_Section):
     """One direction of connections. A family without a filter is not filtered."""
 
@@ -156,6 +216,7 @@ class Direction(_Section):
         default=None, description="Which IPv4 connections, IPv4-mapped ones among them."
     )
     ipv6_filter: Optionally[Ipv6Filter] = Field(default=None, description="Which IPv6 connections.")
+    port_filter: Optionally[PortFilter] = Field(default=None, description="Which ports, of both families.")
 
 
 class Egress(Direction):
@@ -177,28 +238,37 @@ class BinaryFilter(_Section):
 
 
 class ProcessFilter(_Section):
-    """A process matches when uid AND euid AND auid AND binary do, as far as they are given."""
+    """A process matches when all that is given does."""
 
-    needs_one_of = ("uid", "euid", "auid", "binary")
+    needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id")
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
     uid: ListOf[Id] = Field(default=None, description="Real user ids.")
     euid: ListOf[Id] = Field(default=None, description="Effective user ids.")
     auid: ListOf[Id] = Field(default=None, description="Audit (login) user ids; 4294967295: none.")
     binary: Optionally[BinaryFilter] = Field(default=None, description="Which executables.")
+    cgroup: ListOf[Cgroup] = Field(
+        default=None, description="Paths of cgroups, like /system.slice: what is below them matches, too."
+    )
+    container_id: ListOf[ContainerId] = Field(
+        default=None, description="Containers' ids: all 64 digits, or at least the first 12."
+    )
 
 
 NOTHING_ENABLED = "neither ingress.enabled nor egress.enabled is true: nothing to watch; set one"
 
 
 class Config(_Section):
-    """What to watch: connections' directions, their addresses, the processes behind them."""
+    """What to watch: connections' directions, their ends, where they are, the processes behind them."""
 
     ingress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
         default=Direction(), description="Connections that processes here accept."
     )
     egress: Annotated[Egress, BeforeValidator(_refuse_none)] = Field(
         default=Egress(), description="Connections that processes here ask for."
+    )
+    netns_filter: Optionally[NetnsFilter] = Field(
+        default=None, description="Which network namespaces, in both directions."
     )
     process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
     existing: StrictBool = Field(default=False, description="Report connections that are open at the start, too.")

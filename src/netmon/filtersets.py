@@ -12,11 +12,14 @@ from netmon.filters import CompiledFilters
 FILTER_MAPS = (
     "ipv4_cidrs",
     "ipv6_cidrs",
-    "process_ids",
+    "ids",
     "binary_names",
     "binary_paths",
     "binary_prefixes",
+    "cgroups",
+    "container_ids",
 )
+PORTS = "ports"  # a map of maps, too, the one value of which is CompiledFilters' ports
 GENERATION = layout.Control._fields.index("generation")
 SETS = int(layout.FilterSet.SETS)
 
@@ -27,7 +30,7 @@ class FilterSets:
     def __init__(self, bpf: BpfObject) -> None:
         """bpf: not loaded yet."""
         self._bpf = bpf
-        self._kinds = {name: bpf.inner_map_kind(name) for name in FILTER_MAPS}
+        self._kinds = {name: bpf.inner_map_kind(name) for name in (*FILTER_MAPS, PORTS)}
 
     def initial_settings(self, filters: CompiledFilters) -> bytes:
         """Return the section .data.settings to load with: so that the first set judges from the start."""
@@ -35,15 +38,19 @@ class FilterSets:
 
     def fill(self, filters: CompiledFilters, generation: int = 0) -> None:
         """Fill the maps of a generation's set, which is empty. Raises BpfError."""
-        for name, kind in self._kinds.items():
-            if keys := getattr(filters, name):
+        contents = {name: (getattr(filters, name), b"\1") for name in FILTER_MAPS}
+        if filters.ports:
+            contents[PORTS] = (bytes(self._kinds[PORTS].key_size), filters.ports)
+        for name, (keys, value) in contents.items():
+            kind = self._kinds[name]
+            if keys:
                 with closing(Map(kind, name, len(keys) // kind.key_size)) as inner:
-                    update_map(inner.fd, keys, kind.key_size, b"\1")
+                    update_map(inner.fd, keys, kind.key_size, value)
                     put_map(self._bpf.map_fd(name), generation % SETS, inner)
 
     def _empty(self, generation: int) -> None:
         """Take out the maps of a generation's set: their memory is the kernel's again when no program uses them."""
-        for name in FILTER_MAPS:
+        for name in self._kinds:
             put_map(self._bpf.map_fd(name), generation % SETS, None)
 
     def swap(self, filters: CompiledFilters, settings: memoryview, control: memoryview) -> None:

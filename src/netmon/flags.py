@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # What a configuration file would say.
 FLAGS = (
     *("ingress", "egress", "outcome", "existing", "statistics", "src_ip", "dst_ip", "deny_ip"),
-    *("uid", "euid", "auid", "name", "prefix", "path", "deny_process"),
+    *("src_port", "dst_port", "deny_port", "netns", "deny_netns"),
+    *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "deny_process"),
 )
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -55,11 +56,16 @@ def config_from_flags(options: dict[str, Any]) -> Config:
     from netmon.config import Config
 
     filters = {family: part for family in ("ipv4_filter", "ipv6_filter") if (part := _ip_filter(options, family))}
+    ports = {key: list(map(_number, options[key])) for key in ("src_port", "dst_port") if options[key]}
+    ends = {**filters, "port_filter": {**ports, "deny_list": options["deny_port"]}} if ports else filters
     both = options["ingress"] == options["egress"]
     config: dict[str, Any] = {
-        direction: {"enabled": True, **filters} for direction in ("ingress", "egress") if both or options[direction]
+        direction: {"enabled": True, **ends} for direction in ("ingress", "egress") if both or options[direction]
     }
-    process = {key: options[key] for key in ("uid", "euid", "auid") if options[key]}
+    if options["netns"]:
+        netns = list(map(_number, options["netns"]))
+        config["netns_filter"] = {"netns": netns, "deny_list": options["deny_netns"]}
+    process = {key: options[key] for key in ("uid", "euid", "auid", "cgroup", "container_id") if options[key]}
     binary = {key: options[key] for key in ("name", "prefix", "path") if options[key]}
     if binary:
         process["binary"] = binary
@@ -72,7 +78,9 @@ def config_from_flags(options: dict[str, Any]) -> Config:
         config["egress"]["outcome"] = True
     for flag, needed, present in (
         ("deny_ip", "--src-ip or --dst-ip", filters),
-        ("deny_process", "--uid, --euid, --auid, --name, --prefix or --path", process),
+        ("deny_port", "--src-port or --dst-port", ports),
+        ("deny_netns", "--netns", options["netns"]),
+        ("deny_process", "--uid, --euid, --auid, --name, --prefix, --path, --cgroup or --container-id", process),
     ):
         if options[flag] and not present:
             raise ConfigError([f"{_flag(flag)}: denies what {needed} names; give one"])
@@ -90,6 +98,11 @@ def _ip_filter(options: dict[str, Any], family: str) -> dict[str, Any]:
     }
     present = {end: addresses for end, addresses in lists.items() if addresses}
     return {**present, "deny_list": options["deny_ip"]} if present else {}
+
+
+def _number(text: str) -> int | str:
+    """Return what YAML would make of a text that may be a number."""
+    return int(text) if re.fullmatch("[0-9]{1,20}", text) else text
 
 
 def _flag(name: str) -> str:

@@ -16,7 +16,10 @@ class Limit(IntEnum):
     ARGS_SIZE = 8192
     CGROUP_SIZE = 1024
     BINARY_PATH_SIZE = 512
-    BINARY_PREFIX_SIZE = 256
+    PREFIX_SIZE = 256
+    CONTAINER_ID_SIZE = 64
+    SHORT_CONTAINER_ID_SIZE = 12
+    PORT_COUNT = 65536
 
 
 class RecordType(IntEnum):
@@ -79,6 +82,7 @@ class IdKind(IntEnum):
     UID = 0
     EUID = 1
     AUID = 2
+    NETNS = 3
 
 
 IPV4_EVENT = Struct("=BBHH2xI4xQQQ4s4s")
@@ -165,7 +169,7 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBBBBBBB")
+OPTIONS = Struct("=BBBBBBBBB")
 
 
 class Options(NamedTuple):
@@ -177,24 +181,33 @@ class Options(NamedTuple):
     existing: int
     ingress: int
     egress: int
+    filters: int
 
 
-SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")
+SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBBBBBBBB7xB7x")
 
 
 class Settings(NamedTuple):
-    ip_filters_0_0_mode: int
-    ip_filters_0_0_src: int
-    ip_filters_0_0_dst: int
-    ip_filters_0_1_mode: int
-    ip_filters_0_1_src: int
-    ip_filters_0_1_dst: int
-    ip_filters_1_0_mode: int
-    ip_filters_1_0_src: int
-    ip_filters_1_0_dst: int
-    ip_filters_1_1_mode: int
-    ip_filters_1_1_src: int
-    ip_filters_1_1_dst: int
+    connection_filters_0_any: int
+    connection_filters_0_ports_mode: int
+    connection_filters_0_ports_src: int
+    connection_filters_0_ports_dst: int
+    connection_filters_0_addresses_0_mode: int
+    connection_filters_0_addresses_0_src: int
+    connection_filters_0_addresses_0_dst: int
+    connection_filters_0_addresses_1_mode: int
+    connection_filters_0_addresses_1_src: int
+    connection_filters_0_addresses_1_dst: int
+    connection_filters_1_any: int
+    connection_filters_1_ports_mode: int
+    connection_filters_1_ports_src: int
+    connection_filters_1_ports_dst: int
+    connection_filters_1_addresses_0_mode: int
+    connection_filters_1_addresses_0_src: int
+    connection_filters_1_addresses_0_dst: int
+    connection_filters_1_addresses_1_mode: int
+    connection_filters_1_addresses_1_src: int
+    connection_filters_1_addresses_1_dst: int
     process_filter_mode: int
     process_filter_uid: int
     process_filter_euid: int
@@ -202,6 +215,9 @@ class Settings(NamedTuple):
     process_filter_name: int
     process_filter_prefix: int
     process_filter_path: int
+    process_filter_cgroup: int
+    process_filter_container_id: int
+    netns_mode: int
 
 
 CONTROL = Struct("=QQQQ")
@@ -274,9 +290,9 @@ class Ipv6CidrKey(NamedTuple):
     address: bytes
 
 
-BINARY_PREFIX_KEY = Struct("=I256s")
+PREFIX_KEY = Struct("=I256s")
 
 
-class BinaryPrefixKey(NamedTuple):
+class PrefixKey(NamedTuple):
     prefixlen: int
     prefix: bytes

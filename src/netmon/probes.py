@@ -132,6 +132,7 @@ class Probes:
         self._pid = os.getpid()
         self._flows: Map | None = None
         self._watched = filters.watched
+        self._configured = filters.configured
         self._spares = may_preempt()
         self._traits = read_traits()
         self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters.watched, self._traits)]
@@ -170,6 +171,7 @@ class Probes:
             existing=watched.existing,
             ingress=watched.ingress,
             egress=watched.egress,
+            filters=filters.configured,
         )
         bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*options))
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
@@ -231,6 +233,10 @@ class Probes:
         """Judge by other filters from now on. Raises NetmonError when it is not only these that change, BpfError."""
         if changed := self._watched.differences(filters.watched):
             raise NetmonError(f"{' and '.join(changed)} cannot change while netmon runs: start it again")
+        if filters.configured and not self._configured:
+            raise NetmonError(
+                "started without a configuration, nothing can be filtered: start with Config.everything()"
+            )
         self._filter_sets.swap(filters, self._settings, self._control)
 
     @property

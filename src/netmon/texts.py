@@ -18,7 +18,8 @@ CAPABILITIES = (
 
 # The runtimes' scopes (docker-ID.scope, cri-containerd-ID.scope, ...), and the bare ID of the cgroupfs drivers.
 # SLICE:cri-containerd:ID: what becomes of a path meant for systemd when the runtime makes the cgroup itself.
-_CONTAINER = re.compile(r"(?:[^/]*:)?(?:(?P<runtime>[a-z][a-z0-9-]*)[-:])?(?P<id>[0-9a-f]{64})(?:\.scope)?")
+# conmon, a container's keeper, stands in a scope of its own on the host. As names_container() in bpf/cgroup.h has it.
+_CONTAINER = re.compile(r"(?:.*(?<!conmon)[-:])?([0-9a-f]{64})(?:\.scope)?")
 
 
 @lru_cache(maxsize=64)
@@ -69,7 +70,6 @@ def container_id_of(cgroup_path: str) -> str | None:
     """Return the full id of the innermost container that a cgroup path names; None on the host."""
     for name in reversed(cgroup_path.split("/")):
         match = _CONTAINER.fullmatch(name)
-        # conmon, a container's keeper, stands in a scope of its own on the host.
-        if match and not (match["runtime"] or "").endswith("conmon"):
-            return match["id"]
+        if match:
+            return match[1]
     return None

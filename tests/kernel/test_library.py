@@ -150,8 +150,11 @@ def test_a_small_ring_loses_and_counts() -> None:
 
 
 def test_programs_are_small(kernel: str) -> None:
-    """The verifier's work, on the oldest and the newest kernel alike."""
-    with Monitor(any_kernel=True) as monitor:
-        for info in monitor._running().probes.program_infos():
-            print(kernel, info)
-            assert 0 < info.verified_instructions < 20_000
+    """The verifier's work, on the oldest and the newest kernel alike; without a configuration, nothing judges."""
+    with Monitor(Config.everything(), any_kernel=True) as monitor, Monitor(any_kernel=True) as unfiltered:
+        infos, smaller = (each._running().probes.program_infos() for each in (monitor, unfiltered))
+        with pytest.raises(NetmonError, match="without a configuration"):
+            unfiltered.reload(Config.everything())
+    for info, less in zip(infos, smaller, strict=True):
+        print(kernel, info, less)
+        assert 0 < less.verified_instructions < info.verified_instructions < 20_000

@@ -86,6 +86,7 @@ def test_a_process_that_was_judged_is_judged_again() -> None:
     [
         ("egress: {enabled: maybe}\n", "egress.enabled"),
         ("ingress:\n  enabled: true\n", "cannot change while netmon runs"),
+        ("egress:\n  enabled: true\nnetns_filter:\n  netns: [/run/netns/absent]\n", "No such file or directory"),
     ],
 )
 def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, text: str, says: str) -> None:

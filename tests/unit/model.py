@@ -8,30 +8,79 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from netmon import config as models
-from netmon.config import Config, Ipv4Filter, Ipv6Filter, ProcessFilter
+from netmon.config import Config, Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
 from netmon.layout import Direction
 
 
 class Program(NamedTuple):
-    """What the process filter looks at. path: the executable's, without " (deleted)"; b"" when it has none."""
+    """What the process filter looks at. path: the executable's, without " (deleted)"; b"" when it has none.
+
+    cgroup: the path that leads to it; container_id: of the innermost container in that.
+    """
 
     uid: int
     euid: int
     auid: int
     path: bytes
+    cgroup: str = "/"
+    container_id: str | None = None
 
     @property
     def name(self) -> bytes:
         return self.path.rpartition(b"/")[2]
 
 
-def passes(config: Config, direction: Direction, saddr: str, daddr: str, program: Program) -> bool:
+class Socket(NamedTuple):
+    """What filters look at besides a connection's addresses: this host's port, the peer's, the network namespace."""
+
+    sport: int = 40000
+    dport: int = 443
+    netns: int = 1
+
+
+SOCKET = Socket()
+
+
+def passes(
+    config: Config, direction: Direction, saddr: str, daddr: str, program: Program, socket: Socket = SOCKET
+) -> bool:
     """Say whether a connection is reported. saddr: this host's end; daddr: the peer's."""
     part = config.ingress if direction == Direction.INGRESS else config.egress
-    return part.enabled and passes_addresses(part, saddr, daddr) and passes_process(config.process_filter, program)
+    return (
+        part.enabled
+        and passes_addresses(part, saddr, daddr)
+        and passes_ports(part.port_filter, socket)
+        and passes_netns(config.netns_filter, socket.netns)
+        and passes_process(config.process_filter, program)
+    )
+
+
+def passes_ports(filter_: PortFilter | None, socket: Socket) -> bool:
+    """Src OR dst; deny_list inverts the whole."""
+    if filter_ is None:
+        return True
+    matches = is_port_in(socket.sport, filter_.src_port) or is_port_in(socket.dport, filter_.dst_port)
+    return not matches if filter_.deny_list else matches
+
+
+def is_port_in(port: int, ports: Sequence[int | str] | None) -> bool:
+    for listed in ports or ():
+        first, _, last = str(listed).partition("-")
+        if int(first) <= port <= int(last or first):
+            return True
+    return False
+
+
+def passes_netns(filter_: NetnsFilter | None, netns: int) -> bool:
+    """Of inode numbers only."""
+    if filter_ is None:
+        return True
+    matches = netns in (filter_.netns or ())
+    return not matches if filter_.deny_list else matches
 
 
 def passes_addresses(part: models.Direction, saddr: str, daddr: str) -> bool:
@@ -45,7 +94,7 @@ def passes_addresses(part: models.Direction, saddr: str, daddr: str) -> bool:
 
 
 def passes_process(filter_: ProcessFilter | None, program: Program) -> bool:
-    """Uid AND euid AND auid AND binary, absent ones left out; deny_list inverts the whole."""
+    """Uid AND euid AND auid AND binary AND cgroup AND container, absent ones left out; deny_list inverts the whole."""
     if filter_ is None:
         return True
     matches = (
@@ -53,6 +102,8 @@ def passes_process(filter_: ProcessFilter | None, program: Program) -> bool:
         and (filter_.euid is None or program.euid in filter_.euid)
         and (filter_.auid is None or program.auid in filter_.auid)
         and (filter_.binary is None or matches_binary(filter_.binary, program))
+        and (filter_.cgroup is None or any(is_below(program.cgroup, cgroup) for cgroup in filter_.cgroup))
+        and (filter_.container_id is None or (program.container_id or "").startswith(tuple(filter_.container_id)))
     )
     return not matches if filter_.deny_list else matches
 
@@ -64,6 +115,11 @@ def matches_binary(filter_: models.BinaryFilter, program: Program) -> bool:
         or any(program.path.startswith(prefix.encode()) for prefix in filter_.prefix or ())
         or any(program.path == path.encode() for path in filter_.path or ())
     )
+
+
+def is_below(path: str, top: str) -> bool:
+    """Say whether a path is top, or leads there and further."""
+    return PurePosixPath(path).is_relative_to(top)
 
 
 def is_listed(address: IPv4Address | IPv6Address, cidrs: Sequence[str] | None) -> bool:

@@ -22,6 +22,8 @@ from netmon.config import (
     Egress,
     Ipv4Filter,
     Ipv6Filter,
+    NetnsFilter,
+    PortFilter,
     ProcessFilter,
     config_schema,
 )
@@ -283,16 +285,129 @@ def test_values_of_the_process_filter_that_are_refused(key: str, value: Any, pro
     assert problems_in(with_value(path, [value])) == [f"test: {path}[0]: {problem}"]
 
 
+NOT_A_PORT = "is not a port or a range of ports; write it like 443 or 8000-8999"
+NO_PORT = "is out of range; ports go from 0 to 65535"
+
+
+@pytest.mark.parametrize("key", ["ingress.port_filter.src_port", "egress.port_filter.dst_port"])
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (-1, f"-1 {NO_PORT}"),
+        (65536, f"65536 {NO_PORT}"),
+        ("1-65536", f"'1-65536' {NO_PORT}"),
+        ("443", "'443' is a number in quotes; write it without"),
+        ("8999-8000", "'8999-8000' runs backwards; did you mean 8000-8999?"),
+        ("8000-", f"'8000-' {NOT_A_PORT}"),
+        ("-8000", f"'-8000' {NOT_A_PORT}"),
+        ("8000 - 8999", f"'8000 - 8999' {NOT_A_PORT}"),
+        ("1-\u0668", f"'1-\u0668' {NOT_A_PORT}"),
+        ("https", f"'https' {NOT_A_PORT}"),
+        (True, f"true {NOT_A_PORT}"),
+        (443.0, f"443.0 {NOT_A_PORT}"),
+        (None, NOT_A_PORT),
+    ],
+)
+def test_ports_that_are_refused(key: str, value: Any, problem: str) -> None:
+    assert problems_in(with_value(key, [1, value])) == [f"test: {key}[1]: {problem}"]
+
+
+def test_ports_that_are_taken() -> None:
+    config = load("egress:\n  enabled: true\n  port_filter:\n    dst_port: [0, 65535, 8000-8999, '7-7', 0-65535]\n")
+    assert config.egress.port_filter == PortFilter(dst_port=[0, 65535, "8000-8999", "7-7", "0-65535"])
+
+
+NOT_A_NETNS = "is not a network namespace; write its inode number, or a path like /run/netns/NAME or /proc/PID/ns/net"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (0, "0 is out of range; inode numbers of namespaces go from 1 to 4294967295"),
+        (2**32, "4294967296 is out of range; inode numbers of namespaces go from 1 to 4294967295"),
+        ("4026531840", "'4026531840' is not how a number is written; did you mean 4026531840, without quotes?"),
+        (
+            "net:[4026531840]",
+            "'net:[4026531840]' is not how a number is written; did you mean 4026531840, without quotes?",
+        ),
+        ("blue", "'blue' is not a path; did you mean /run/netns/blue?"),
+        ("run/netns/blue", f"'run/netns/blue' {NOT_A_NETNS}"),
+        ("", f"'' {NOT_A_NETNS}"),
+        ("/a\0b", r"'/a\x00b' holds a NUL character, which no path can"),
+        (True, f"true {NOT_A_NETNS}"),
+        (7.0, f"7.0 {NOT_A_NETNS}"),
+        (None, NOT_A_NETNS),
+    ],
+)
+def test_network_namespaces_that_are_refused(value: Any, problem: str) -> None:
+    assert problems_in(with_value("netns_filter.netns", [1, value])) == [f"test: netns_filter.netns[1]: {problem}"]
+
+
+def test_network_namespaces_that_are_taken() -> None:
+    """A path need not be there to be right."""
+    config = load("egress:\n  enabled: true\nnetns_filter:\n  netns: [1, 4294967295, /run/netns/absent]\n")
+    assert config.netns_filter == NetnsFilter(netns=[1, 4294967295, "/run/netns/absent"])
+
+
+ID = cases.ID
+NO_CGROUP = "can match nothing: no cgroup's path has '//', '/./', '/../' or a '/' at its end"
+NO_CONTAINER = "is not a container's id, of the digits 0 to 9 and a to f; names are not looked up"
+MORE = "has more before it than a cgroup's path; did you mean"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        (
+            "cgroup",
+            "system.slice",
+            "'system.slice' does not begin with '/'; give the path that follows '0::' in /proc/PID/cgroup",
+        ),
+        ("cgroup", "/system.slice/", f"'/system.slice/' {NO_CGROUP}"),
+        ("cgroup", "//", f"'//' {NO_CGROUP}"),
+        ("cgroup", "/a/../b", f"'/a/../b' {NO_CGROUP}"),
+        ("cgroup", "0::/a", f"'0::/a' {MORE} /a?"),
+        ("cgroup", "/sys/fs/cgroup/a", f"'/sys/fs/cgroup/a' {MORE} /a?"),
+        ("cgroup", "", "'' is empty; leave it out"),
+        ("cgroup", 7, "7 must be text; put it in quotes"),
+        ("container_id", ID[:11], f"'{ID[:11]}' has 11 digits; give at least the first 12"),
+        ("container_id", ID + "0", f"'{ID}0' has 65 digits; ids have 64"),
+        ("container_id", ID[:12].upper(), f"'{ID[:12].upper()}' {NO_CONTAINER}"),
+        ("container_id", "web", f"'web' {NO_CONTAINER}"),
+        ("container_id", ID[:12] + "\n", f"'{ID[:12]}\\n' {NO_CONTAINER}"),
+        (
+            "container_id",
+            f"docker://{ID[:12]}",
+            f"'docker://{ID[:12]}' names the runtime, too; did you mean {ID[:12]}?",
+        ),
+        ("container_id", 123456789012, "123456789012 must be text; put it in quotes"),
+    ],
+)
+def test_where_a_process_is_that_is_refused(key: str, value: Any, problem: str) -> None:
+    path = f"process_filter.{key}"
+    assert problems_in(with_value(path, [value])) == [f"test: {path}[0]: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("cgroup", "/"), ("cgroup", "/" + "x" * 254), ("container_id", ID), ("container_id", "0" * 12)],
+)
+def test_where_a_process_is_that_is_taken(key: str, value: str) -> None:
+    assert Config.from_dict(with_value(f"process_filter.{key}", [value]))
+
+
 def test_dots_that_names_begin_or_end_with() -> None:
     binary = BinaryFilter(name=["..."], prefix=["/", "/x/.", "/x/.."], path=["/x/.local/a..", "/..."])
     assert Config.from_dict(with_value("process_filter.binary", binary.model_dump()))
 
 
-@pytest.mark.parametrize(("key", "most"), [("name", 255), ("path", 511), ("prefix", 256)])
+@pytest.mark.parametrize(
+    ("key", "most"), [("binary.name", 255), ("binary.path", 511), ("binary.prefix", 256), ("cgroup", 255)]
+)
 def test_lengths_are_counted_in_bytes(key: str, most: int) -> None:
-    start = "" if key == "name" else "/"
+    start = "" if key == "binary.name" else "/"
     longest = start + "x" * (most - len(start) - 2) + "\u00e9"
-    path = f"process_filter.binary.{key}"
+    path = f"process_filter.{key}"
     assert Config.from_dict(with_value(path, [longest]))
     (problem,) = problems_in(with_value(path, [longest + "x"]))
     assert problem.startswith(f"test: {path}[0]: '")
@@ -326,7 +441,7 @@ NULL = "is empty; fill it or leave it out"
         (
             "process_filter",
             {},
-            "is empty; give at least one of uid, euid, auid, binary, or leave it out",
+            "is empty; give at least one of uid, euid, auid, binary, cgroup, container_id, or leave it out",
         ),
         ("process_filter", None, NULL),
         ("process_filter.deny_list", "no", "'no' must be true or false, without quotes"),
@@ -340,8 +455,21 @@ NULL = "is empty; fill it or leave it out"
         ("process_filter.binary", "curl", "'curl' must be a mapping of keys"),
         ("process_filter.binary.name", [], EMPTY_LIST),
         ("egres", {}, "unknown key; did you mean egress?"),
-        ("other", 1, "unknown key; known here: ingress, egress, process_filter, existing, statistics"),
+        ("other", 1, "unknown key; known here: ingress, egress, netns_filter, process_filter, existing, statistics"),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
+        (
+            "egress.port_filter",
+            {"deny_list": True},
+            "is empty; give at least one of src_port, dst_port, or leave it out",
+        ),
+        ("ingress.port_filter.src_port", [], EMPTY_LIST),
+        ("ingress.port_filter.src_port", 22, "22 must be a list, even of one"),
+        ("ingress.port_filter.ports", [22], "unknown key; did you mean src_port?"),
+        ("netns_filter", {}, "is empty; give at least one of netns, or leave it out"),
+        ("netns_filter", [7], "[7] must be a mapping of keys"),
+        ("netns_filter.netns", 7, "7 must be a list, even of one"),
+        ("netns_filter.netns", [], EMPTY_LIST),
+        ("process_filter.container_ids", [], "unknown key; did you mean container_id?"),
         ("egress.ipv4_filters", {}, "unknown key; did you mean ipv4_filter?"),
         ("process_filter.uids", [0], "unknown key; did you mean uid?"),
         ("process_filter.gid", [0], "unknown key; did you mean uid?"),
@@ -641,6 +769,15 @@ def test_the_schema_takes_the_references_examples(text: str) -> None:
         ("egress.ipv4_filter.src_ip", []),
         ("egress.ipv4_filter.src_ip", [10]),
         ("egress.ipv4_filter.src_ip", None),
+        ("ingress.port_filter", {"ports": [1]}),
+        ("ingress.port_filter.src_port", [65536]),
+        ("ingress.port_filter.src_port", [True]),
+        ("ingress.port_filter.src_port", ["443"]),
+        ("netns_filter.netns", [0]),
+        ("netns_filter.netns", ["blue"]),
+        ("process_filter.cgroup", [7]),
+        ("process_filter.container_id", []),
+        ("process_filter.container_id", ["web"]),
         ("process_filter.uid", [-1]),
         ("process_filter.uid", [2**32]),
         ("process_filter.uid", ["0"]),

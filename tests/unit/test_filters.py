@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon.config import Config
+from netmon.errors import ConfigError
 from netmon.filters import CompiledFilters, Watched, compile_filters
 from netmon.layout import SETTINGS, Direction, End, Family, FilterMode, IdKind, Settings
 from tests.unit import cases, model
-from tests.unit.model import Program
+from tests.unit.model import SOCKET, Program, Socket
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
 ON = {"enabled": True}
@@ -24,11 +27,14 @@ CURL = Program(uid=1000, euid=1000, auid=1000, path=b"/usr/bin/curl")
 KEY_SIZES = {
     "ipv4_cidrs": 12,
     "ipv6_cidrs": 24,
-    "process_ids": 8,
+    "ids": 8,
     "binary_names": 256,
     "binary_paths": 512,
     "binary_prefixes": 260,
+    "cgroups": 260,
+    "container_ids": 260,
 }
+PORT_SET = 65536 // 8
 
 
 class Kernel:
@@ -38,12 +44,39 @@ class Kernel:
         self.filters = filters
         self.settings = Settings._make(SETTINGS.unpack(filters.settings))._asdict()
 
-    def passes(self, direction: Direction, saddr: str, daddr: str, program: Program) -> bool:
-        return self._passes_addresses(direction, saddr, daddr) and self._passes_process(program)
+    def passes(self, direction: Direction, saddr: str, daddr: str, program: Program, socket: Socket) -> bool:
+        filters = f"connection_filters_{direction:d}"
+        return (
+            not self.settings[f"{filters}_any"]
+            or (
+                self._passes_ports(f"{filters}_ports", direction, socket)
+                and self._passes_netns(socket.netns)
+                and self._passes_addresses(filters, direction, saddr, daddr)
+            )
+        ) and self._passes_process(program)
 
-    def _passes_addresses(self, direction: Direction, saddr: str, daddr: str) -> bool:
+    def _passes_ports(self, filter_: str, direction: Direction, socket: Socket) -> bool:
+        mode = self.settings[f"{filter_}_mode"]
+        if mode == FilterMode.OFF:
+            return True
+        match = any(
+            self.settings[f"{filter_}_{end.name.lower()}"] and self._is_port_listed(direction * 2 + end, port)
+            for end, port in ((End.SRC, socket.sport), (End.DST, socket.dport))
+        )
+        return bool(match == (mode == FilterMode.ALLOW))
+
+    def _is_port_listed(self, number: int, port: int) -> bool:
+        assert len(self.filters.ports) == 4 * PORT_SET
+        return bool(self.filters.ports[number * PORT_SET + port // 8] >> port % 8 & 1)
+
+    def _passes_netns(self, netns: int) -> bool:
+        mode = self.settings["netns_mode"]
+        match = struct.pack("=II", IdKind.NETNS, netns) in keys_of(self.filters, "ids")
+        return bool(mode == FilterMode.OFF or match == (mode == FilterMode.ALLOW))
+
+    def _passes_addresses(self, filters: str, direction: Direction, saddr: str, daddr: str) -> bool:
         family = Family.IPV6 if ":" in saddr else Family.IPV4
-        filter_ = f"ip_filters_{direction:d}_{family:d}"
+        filter_ = f"{filters}_addresses_{family:d}"
         mode = self.settings[f"{filter_}_mode"]
         if mode == FilterMode.OFF:
             return True
@@ -64,14 +97,22 @@ class Kernel:
         mode = self.settings["process_filter_mode"]
         if mode == FilterMode.OFF:
             return True
-        match = self._matches_ids(program) and self._matches_binary(program)
+        match = self._matches_ids(program) and self._matches_cgroup(program) and self._matches_binary(program)
         return bool(match == (mode == FilterMode.ALLOW))
 
     def _matches_ids(self, program: Program) -> bool:
         return all(
             not self.settings[f"process_filter_{kind.name.lower()}"]
-            or struct.pack("=II", kind, getattr(program, kind.name.lower())) in keys_of(self.filters, "process_ids")
-            for kind in IdKind
+            or struct.pack("=II", kind, getattr(program, kind.name.lower())) in keys_of(self.filters, "ids")
+            for kind in (IdKind.UID, IdKind.EUID, IdKind.AUID)
+        )
+
+    def _matches_cgroup(self, program: Program) -> bool:
+        path = f"{program.cgroup.rstrip('/')}/".encode().ljust(256, b"\0")[:256]
+        container = (program.container_id or "").encode().ljust(256, b"\0")
+        return all(
+            not self.settings[f"process_filter_{key}"] or is_in_trie(keys_of(self.filters, f"{key}s"), text)
+            for key, text in (("cgroup", path), ("container_id", container))
         )
 
     def _matches_binary(self, program: Program) -> bool:
@@ -102,18 +143,25 @@ def is_prefix(bits: int, prefix: bytes, data: bytes) -> bool:
     return int.from_bytes(prefix, "big") >> beyond == int.from_bytes(data, "big") >> beyond
 
 
-def verdict(config: Config, direction: Direction, saddr: str, daddr: str, program: Program = CURL) -> bool:
+def verdict(
+    config: Config,
+    direction: Direction,
+    saddr: str,
+    daddr: str,
+    program: Program = CURL,
+    socket: Socket = SOCKET,
+) -> bool:
     """Return what the model and the kernel agree on."""
-    expected = model.passes(config, direction, saddr, daddr, program)
-    assert Kernel(compile_filters(config)).passes(direction, saddr, daddr, program) == expected
+    expected = model.passes(config, direction, saddr, daddr, program, socket)
+    assert Kernel(compile_filters(config)).passes(direction, saddr, daddr, program, socket) == expected
     return expected
 
 
-@given(cases.configs(both=True), st.sampled_from(Direction), cases.ends, cases.programs)
+@given(cases.configs(both=True), st.sampled_from(Direction), cases.ends, cases.programs, cases.sockets)
 def test_filters_agree_with_the_model(
-    config: Config, direction: Direction, ends: tuple[str, str], program: Program
+    config: Config, direction: Direction, ends: tuple[str, str], program: Program, socket: Socket
 ) -> None:
-    verdict(config, direction, *ends, program)
+    verdict(config, direction, *ends, program, socket)
 
 
 OUT_OF_THE_CLUSTER = Config.from_dict(
@@ -242,6 +290,123 @@ def test_the_process_filter(deny_list: bool, program: Program, matches: bool) ->
         assert verdict(config, direction, *ends, program) == (matches != deny_list)
 
 
+PORTS = {"src_port": [22, "8000-8999"], "dst_port": [443]}
+
+
+@pytest.mark.parametrize("deny_list", [False, True])
+@pytest.mark.parametrize(
+    ("sport", "dport", "matches"),
+    [
+        (22, 1, True),
+        (1, 22, False),
+        (443, 1, False),
+        (1, 443, True),
+        (22, 443, True),
+        (7999, 1, False),
+        (8000, 1, True),
+        (8999, 1, True),
+        (9000, 1, False),
+        (0, 65535, False),
+    ],
+)
+def test_the_port_filter(deny_list: bool, sport: int, dport: int, matches: bool) -> None:
+    """Of one direction, and both families."""
+    config = Config.from_dict({"ingress": {**ON, "port_filter": {**PORTS, "deny_list": deny_list}}, "egress": ON})
+    for ends in (("192.0.2.1", "192.0.2.2"), ("::1", "::1")):
+        assert verdict(config, INGRESS, *ends, socket=Socket(sport, dport)) == (matches != deny_list)
+        assert verdict(config, EGRESS, *ends, socket=Socket(sport, dport))
+
+
+def test_ports_and_addresses_must_both_pass() -> None:
+    filters = {"ipv4_filter": {"dst_ip": ["10.0.0.1"]}, "port_filter": {"dst_port": [443]}}
+    config = Config.from_dict({"egress": {**ON, **filters}})
+    assert verdict(config, EGRESS, "10.0.0.9", "10.0.0.1", socket=Socket(dport=443))
+    assert not verdict(config, EGRESS, "10.0.0.9", "10.0.0.2", socket=Socket(dport=443))
+    assert not verdict(config, EGRESS, "10.0.0.9", "10.0.0.1", socket=Socket(dport=444))
+    assert verdict(config, EGRESS, "::1", "::1", socket=Socket(dport=443)), "the other family has no filter"
+
+
+def test_the_ports_bits() -> None:
+    """A bit each, in the order of struct port_sets: ingress src and dst, egress src and dst."""
+    egress = {**ON, "port_filter": {"src_port": [0, 9], "dst_port": ["7-8", 65535]}}
+    ports = compile_filters(Config.from_dict({"egress": egress})).ports
+    assert len(ports) == 4 * PORT_SET
+    assert {(i, byte) for i, byte in enumerate(ports) if byte} == {
+        (2 * PORT_SET, 0b1),
+        (2 * PORT_SET + 1, 0b10),
+        (3 * PORT_SET, 0b10000000),
+        (3 * PORT_SET + 1, 0b1),
+        (4 * PORT_SET - 1, 0b10000000),
+    }
+    off = {"enabled": False, "port_filter": {"src_port": [1]}}
+    assert compile_filters(Config.from_dict({"ingress": off, "egress": ON})).ports == b""
+
+
+@pytest.mark.parametrize("deny_list", [False, True])
+def test_the_netns_filter(deny_list: bool) -> None:
+    netns = {"netns": [7, 4026531840], "deny_list": deny_list}
+    config = Config.from_dict({"ingress": ON, "egress": ON, "netns_filter": netns})
+    for direction in Direction:
+        for number, matches in ((7, True), (4026531840, True), (8, False)):
+            assert verdict(config, direction, "::1", "::1", socket=Socket(netns=number)) == (matches != deny_list)
+
+
+def with_netns(*listed: str | int) -> Config:
+    return Config.from_dict({"egress": ON, "netns_filter": {"netns": listed}})
+
+
+def test_a_network_namespaces_path_is_resolved() -> None:
+    number = Path("/proc/self/ns/net").stat().st_ino
+    keys = compile_filters(with_netns(7, "/proc/self/ns/net")).ids
+    assert keys == struct.pack("=4I", IdKind.NETNS, 7, IdKind.NETNS, number)
+
+
+def test_paths_that_stand_for_no_network_namespace(tmp_path: Path) -> None:
+    """All are told; no pipe is waited for."""
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    config = with_netns(7, f"{tmp_path}/absent", f"{tmp_path}/file", f"{tmp_path}/pipe", "/proc/self/ns/mnt", "/dev")
+    with pytest.raises(ConfigError) as caught:
+        compile_filters(config)
+    remedy = "give the path of a network namespace that is there, or its inode number"
+    assert caught.value.problems == [
+        f"netns_filter.netns[1]: '{tmp_path}/absent' cannot be used: No such file or directory; {remedy}",
+        f"netns_filter.netns[2]: '{tmp_path}/file' is not a namespace; {remedy}",
+        f"netns_filter.netns[3]: '{tmp_path}/pipe' is not a namespace; {remedy}",
+        f"netns_filter.netns[4]: '/proc/self/ns/mnt' is another kind of namespace; {remedy}",
+        f"netns_filter.netns[5]: '/dev' is not a namespace; {remedy}",
+    ]
+
+
+ID = cases.ID
+IN_DOCKER = CURL._replace(cgroup=f"/system.slice/docker-{ID}.scope", container_id=ID)
+
+
+@pytest.mark.parametrize("deny_list", [False, True])
+@pytest.mark.parametrize(
+    ("key", "listed", "matches"),
+    [
+        ("cgroup", "/", True),
+        ("cgroup", "/system.slice", True),
+        ("cgroup", f"/system.slice/docker-{ID}.scope", True),
+        ("cgroup", f"/system.slice/docker-{ID}.scope/x", False),
+        ("cgroup", f"/system.slice/docker-{ID}", False),
+        ("cgroup", "/system.slic", False),
+        ("cgroup", "/docker", False),
+        ("container_id", ID, True),
+        ("container_id", ID[:12], True),
+        ("container_id", ID[:13], True),
+        ("container_id", ID[1:], False),
+        ("container_id", ID[:-1] + "0", False),
+    ],
+)
+def test_where_a_process_is(key: str, listed: str, matches: bool, deny_list: bool) -> None:
+    config = Config.from_dict({"egress": ON, "process_filter": {key: [listed], "deny_list": deny_list}})
+    assert verdict(config, EGRESS, "::1", "::1", IN_DOCKER) == (matches != deny_list)
+    on_the_host = listed == "/"
+    assert verdict(config, EGRESS, "::1", "::1", CURL) == (on_the_host != deny_list)
+
+
 def test_a_prefix_need_not_end_at_a_slash() -> None:
     config = Config.from_dict({"egress": ON, "process_filter": {"binary": {"prefix": ["/usr/bin/cu"]}}})
     assert verdict(config, EGRESS, "::1", "::1", CURL)
@@ -296,14 +461,18 @@ def test_the_process_filters_keys() -> None:
                 "uid": [7],
                 "auid": [2**32 - 1],
                 "binary": {"name": ["caf\u00e9"], "prefix": ["/\u00e9"], "path": ["/b"]},
+                "cgroup": ["/a/\u00e9", "/"],
+                "container_id": ["0" * 12],
             },
         }
     )
     filters = compile_filters(config)
-    assert filters.process_ids == struct.pack("=4I", 0, 7, 2, 2**32 - 1)
+    assert filters.ids == struct.pack("=4I", 0, 7, 2, 2**32 - 1)
     assert filters.binary_names == b"caf\xc3\xa9" + bytes(251)
     assert filters.binary_paths == b"/b" + bytes(510)
     assert filters.binary_prefixes == struct.pack("=I", 24) + b"/\xc3\xa9" + bytes(253)
+    assert filters.cgroups == b"".join(struct.pack("=I256s", 8 * len(path), path) for path in (b"/a/\xc3\xa9/", b"/"))
+    assert filters.container_ids == struct.pack("=I256s", 96, b"0" * 12)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +485,8 @@ def test_the_process_filters_keys() -> None:
         ({"binary": {"name": ["x"]}}, {"mode": FilterMode.ALLOW, "name": 1}),
         ({"binary": {"prefix": ["/"]}}, {"mode": FilterMode.ALLOW, "prefix": 1}),
         ({"binary": {"path": ["/x"]}}, {"mode": FilterMode.ALLOW, "path": 1}),
+        ({"cgroup": ["/"]}, {"mode": FilterMode.ALLOW, "cgroup": 1}),
+        ({"container_id": ["0" * 12]}, {"mode": FilterMode.ALLOW, "container_id": 1}),
     ],
 )
 def test_the_settings_say_what_the_kernel_may_leave_out(
@@ -326,12 +497,14 @@ def test_the_settings_say_what_the_kernel_may_leave_out(
     if process_filter is not None:
         config["process_filter"] = process_filter
     expected = {
-        "ip_filters_0_0_mode": FilterMode.ALLOW,
-        "ip_filters_0_0_src": 1,
-        "ip_filters_1_0_mode": FilterMode.DENY,
-        "ip_filters_1_0_dst": 1,
-        "ip_filters_1_1_mode": FilterMode.ALLOW,
-        "ip_filters_1_1_dst": 1,
+        "connection_filters_0_any": 1,
+        "connection_filters_0_addresses_0_mode": FilterMode.ALLOW,
+        "connection_filters_0_addresses_0_src": 1,
+        "connection_filters_1_any": 1,
+        "connection_filters_1_addresses_0_mode": FilterMode.DENY,
+        "connection_filters_1_addresses_0_dst": 1,
+        "connection_filters_1_addresses_1_mode": FilterMode.ALLOW,
+        "connection_filters_1_addresses_1_dst": 1,
         **{f"process_filter_{key}": value for key, value in settings.items()},
     }
     compiled = Kernel(compile_filters(Config.from_dict(config))).settings
@@ -340,14 +513,15 @@ def test_the_settings_say_what_the_kernel_may_leave_out(
 
 def test_without_filters_nothing_is_set() -> None:
     filters = CompiledFilters(Watched(), bytes(SETTINGS.size))
-    assert compile_filters(Config.everything()) == compile_filters(None) == filters
+    assert compile_filters(None) == filters
+    assert compile_filters(Config.everything()) == filters._replace(configured=True)
 
 
 def test_no_key_of_a_hash_comes_twice() -> None:
     """It would take room of its own; in a trie it does not."""
     config = Config.from_dict({"egress": ON, "process_filter": {"uid": [7, 7], "binary": {"name": ["x", "x"]}}})
     filters = compile_filters(config)
-    assert len(keys_of(filters, "process_ids")) == len(keys_of(filters, "binary_names")) == 1
+    assert len(keys_of(filters, "ids")) == len(keys_of(filters, "binary_names")) == 1
 
 
 def test_ends_have_keys_of_their_own() -> None:

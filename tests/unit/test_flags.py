@@ -7,6 +7,7 @@ import argparse
 import pytest
 
 from netmon.cli import _parser
+from netmon.config import Config
 from netmon.errors import ConfigError
 from netmon.flags import config_of, duration, size
 
@@ -49,3 +50,43 @@ def test_what_is_told_beyond_the_plain_events() -> None:
 def test_outcomes_are_of_egress() -> None:
     with pytest.raises(ConfigError, match="--outcome: tells of --egress"):
         config_of(options_of("--ingress", "--outcome"))
+
+
+def test_ports_namespaces_and_where_processes_are() -> None:
+    container_id = "0" * 12
+    config = config_of(
+        options_of(
+            *("--src-port", "22", "--src-port", "8000-8999", "--dst-port", "443", "--deny-port"),
+            *("--netns", "/run/netns/blue", "--netns", "7", "--deny-netns"),
+            *("--cgroup", "/system.slice", "--container-id", container_id),
+        )
+    )
+    assert config is not None
+    ports = {"src_port": [22, "8000-8999"], "dst_port": [443], "deny_list": True}
+    assert config == Config.from_dict(
+        {
+            "ingress": {"enabled": True, "port_filter": ports},
+            "egress": {"enabled": True, "port_filter": ports},
+            "netns_filter": {"netns": ["/run/netns/blue", 7], "deny_list": True},
+            "process_filter": {"cgroup": ["/system.slice"], "container_id": [container_id]},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--src-port", "ssh"], "--src-port: 'ssh' is not a port"),
+        (["--dst-port", "65536"], "--dst-port: 65536 is out of range"),
+        (["--netns", "blue"], "--netns: 'blue' is not a path; did you mean /run/netns/blue?"),
+        (["--container-id", "web"], "--container-id: 'web' is not a container's id"),
+        (["--cgroup", "x"], "--cgroup: 'x' does not begin with '/'"),
+        (["--deny-port"], "--deny-port: denies what --src-port or --dst-port names; give one"),
+        (["--deny-netns"], "--deny-netns: denies what --netns names; give one"),
+    ],
+)
+def test_flags_with_values_that_are_refused(arguments: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(options_of(*arguments))
+    (told,) = caught.value.problems
+    assert told.startswith(problem)

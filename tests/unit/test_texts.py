@@ -16,9 +16,7 @@ from netmon.texts import (
     format_secureexec,
     format_timestamp,
 )
-
-ID = "0123456789abcdef" * 4
-OTHER = "fedcba9876543210" * 4
+from tests.unit.cases import ID, IN_CONTAINER, ON_THE_HOST
 
 
 @pytest.mark.parametrize(
@@ -113,53 +111,11 @@ def test_format_args(argv: bytes, text: str) -> None:
     assert format_args(argv) == text
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        f"/system.slice/docker-{ID}.scope",
-        f"/docker/{ID}",
-        f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope",
-        f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice/crio-{ID}.scope",
-        f"/kubepods.slice/kubepods-pod1.slice/crio-{ID}.scope/container",
-        f"/kubepods/burstable/pod0a1b2c3d-1111-2222-3333-444455556666/{ID}",
-        f"/kubepods/pod1/crio-{ID}",
-        f"/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:{ID}",
-        f"/machine.slice/libpod-{ID}.scope",
-        f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/container",
-        f"/libpod_parent/libpod-{ID}",
-        # systemd inside a container
-        f"/system.slice/docker-{ID}.scope/init.scope",
-        f"/system.slice/docker-{ID}.scope/system.slice/nginx.service",
-        # a container inside a container: the inner one
-        f"/docker/{OTHER}/docker/{ID}",
-        f"/system.slice/docker-{OTHER}.scope/kubelet/kubepods/pod1/{ID}",
-        # the keeper of an inner container is in the outer one
-        f"/system.slice/docker-{ID}.scope/machine.slice/libpod-conmon-{OTHER}.scope",
-    ],
-)
+@pytest.mark.parametrize("path", IN_CONTAINER)
 def test_containers(path: str) -> None:
     assert container_id_of(path) == ID
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "",
-        "/init.scope",
-        "/system.slice/docker.service",
-        "/user.slice/user-1000.slice/session-1.scope",
-        f"/kubepods.slice/crio-conmon-{ID}.scope",
-        f"/machine.slice/libpod-conmon-{ID}.scope",
-        f"/machine.slice/machine-libpod_pod_{ID}.slice",  # a pod is no container
-        f"/docker/{ID[:-1]}",
-        f"/docker/{ID}0",
-        f"/docker/0{ID}",
-        f"/docker/{ID.upper()}",
-        f"/system.slice/docker-0{ID}.scope",
-        f"/system.slice/docker-{ID}.service",
-        f"/system.slice/{ID}.slice",
-    ],
-)
+@pytest.mark.parametrize("path", ON_THE_HOST)
 def test_on_the_host(path: str) -> None:
     assert container_id_of(path) is None

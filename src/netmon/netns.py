@@ -1,0 +1,89 @@
+"""Network namespaces as configurations write them: inode numbers, and paths of what stands for one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Sequence
+from typing import Any
+
+from netmon.errors import ConfigError
+
+MAX_INODE = 2**32 - 1
+
+NETNS_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": MAX_INODE},
+        {"type": "string", "pattern": "^/"},
+    ]
+}
+
+# linux/nsfs.h, linux/sched.h
+NS_GET_NSTYPE = 0xB703
+CLONE_NEWNET = 0x40000000
+
+
+def check_netns(value: Any) -> int | str:
+    """Return an inode number or a path. Raises ValueError that says what is wrong with it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_INODE:
+            raise ValueError(f"is out of range; inode numbers of namespaces go from 1 to {MAX_INODE}")
+        return value
+    if not isinstance(value, str):
+        raise ValueError(_not_a_netns())
+    if not value.startswith("/"):
+        raise ValueError(_explain(value))
+    if "\0" in value:
+        raise ValueError("holds a NUL character, which no path can")
+    return value
+
+
+def _not_a_netns() -> str:
+    return "is not a network namespace; write its inode number, or a path like /run/netns/NAME or /proc/PID/ns/net"
+
+
+def _explain(text: str) -> str:
+    """Return what is wrong with a text that is no absolute path."""
+    number = re.fullmatch(r"(?:net:\[)?([0-9]+)\]?", text, re.ASCII)
+    if number:
+        return f"is not how a number is written; did you mean {number[1]}, without quotes?"
+    if text and "/" not in text:
+        return f"is not a path; did you mean /run/netns/{text}?"
+    return _not_a_netns()
+
+
+def resolve_netns(listed: Sequence[int | str]) -> list[int]:
+    """Return the inode numbers, of paths as they are now. Raises ConfigError, with a problem for each that is none."""
+    numbers, problems = [], []
+    for i, item in enumerate(listed):
+        try:
+            numbers.append(item if isinstance(item, int) else _inode_of(item))
+        except OSError as error:
+            problems.append(f"netns_filter.netns[{i}]: {item!r} cannot be used: {error.strerror}; {_REMEDY}")
+        except ValueError as error:
+            problems.append(f"netns_filter.netns[{i}]: {item!r} {error}; {_REMEDY}")
+    if problems:
+        raise ConfigError(problems)
+    return numbers
+
+
+_REMEDY = "give the path of a network namespace that is there, or its inode number"
+
+
+def _inode_of(path: str) -> int:
+    # What is opened is a file of the namespaces' file system, or one that opening leaves as it is.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("is not a namespace")
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
+        inode = os.fstat(fd).st_ino
+    except OSError:
+        raise ValueError("is not a namespace") from None
+    finally:
+        os.close(fd)
+    if kind != CLONE_NEWNET:
+        raise ValueError("is another kind of namespace")
+    return inode

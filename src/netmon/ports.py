@@ -1,0 +1,53 @@
+"""Ports and ranges of ports as configurations write them: 443, "8000-8999"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from netmon.layout import Limit
+
+LAST_PORT = Limit.PORT_COUNT - 1
+OUT_OF_RANGE = f"is out of range; ports go from 0 to {LAST_PORT}"
+
+_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+
+PORT_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": LAST_PORT},
+        {"type": "string", "pattern": "^[0-9]+-[0-9]+$"},
+    ]
+}
+
+
+def check_port(value: Any) -> int | str:
+    """Return a port, or a range as text. Raises ValueError that says what is wrong with it."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 0 <= value <= LAST_PORT:
+            raise ValueError(OUT_OF_RANGE)
+        return value
+    match = _RANGE.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(_explain(value))
+    first, last = int(match[1]), int(match[2])
+    if max(first, last) > LAST_PORT:
+        raise ValueError(OUT_OF_RANGE)
+    if first > last:
+        raise ValueError(f"runs backwards; did you mean {last}-{first}?")
+    return match[0]
+
+
+def _explain(value: Any) -> str:
+    if isinstance(value, str) and value.isdecimal():
+        return "is a number in quotes; write it without"
+    return "is not a port or a range of ports; write it like 443 or 8000-8999"
+
+
+def port_bits(ports: Iterable[int | str]) -> bytes:
+    """Return a bit for each port there is, the first in the lowest one: set for those that are listed."""
+    binary = bytearray(b"0" * Limit.PORT_COUNT)  # the first port last, as numbers are written
+    for port in ports:
+        first, last = (port, port) if isinstance(port, int) else map(int, port.split("-"))
+        binary[LAST_PORT - last : Limit.PORT_COUNT - first] = b"1" * (last - first + 1)
+    return int(binary, 2).to_bytes(Limit.PORT_COUNT // 8, "little")
