@@ -190,6 +190,7 @@ struct options {
 	__u8 existing; /* connections that are found open are reported */
 	__u8 ingress;  /* which of them */
 	__u8 egress;
+	__u8 mptcp; /* the kernel has it */
 };
 
 /* What the filter maps of one set are to be asked. */

@@ -165,7 +165,7 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBBBBBBB")
+OPTIONS = Struct("=BBBBBBBBB")
 
 
 class Options(NamedTuple):
@@ -177,6 +177,7 @@ class Options(NamedTuple):
     existing: int
     ingress: int
     egress: int
+    mptcp: int
 
 
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")

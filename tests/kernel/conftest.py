@@ -23,6 +23,7 @@ ON_ARM64 = (
     "test_wheel.py::*",
     "test_connections.py::*",
     "test_samples.py::*",
+    "test_mptcp.py::test_one_connection*both-IPv4*",
     "test_process.py::*",
     "test_filters.py::test_each_kind_of_address_filter*-ipv?-dst_ip-deny*",
     "test_filters.py::test_the_references_configurations*",
