@@ -8,6 +8,7 @@
 
 #include "event.h"
 #include "filter.h"
+#include "mptcp.h"
 #include "outcome.h"
 #include "process.h"
 
@@ -17,7 +18,7 @@
  */
 static __always_inline bool was_accepted(struct sock *sk)
 {
-	struct inet_sock *inet = (void *)sk;
+	struct inet_sock *inet = is_mptcp(sk) ? (void *)first_path(sk) : (void *)sk;
 
 	return is_ipv6(sk) ? BPF_CORE_READ(inet, pinet6, mcast_oif) : BPF_CORE_READ(inet, mc_index);
 }

@@ -4,6 +4,7 @@
 #define __FLOW_H__
 
 #include "maps.h"
+#include "mptcp.h"
 #include "process.h"
 
 /* Wakes user space, once a period, before the flows have no more room. What it finds is a record that was discarded. */
@@ -69,6 +70,26 @@ struct transfer {
 	bool established;
 };
 
+/* Up to 6.4 the connection itself does not count: its first path does. */
+static __always_inline void read_mptcp_transfer(struct transfer *transfer, struct sock *sk)
+{
+	struct mptcp_sock *mptcp = (void *)sk;
+	struct tcp_sock *tcp = first_path(sk);
+
+	transfer->established = transfer->established || !tcp || BPF_CORE_READ(tcp, bytes_acked);
+	if (!transfer->established)
+		return;
+	if (bpf_core_field_exists(mptcp->bytes_sent)) {
+		transfer->sent = BPF_CORE_READ(mptcp, bytes_sent);
+		transfer->received = BPF_CORE_READ(mptcp, bytes_received);
+	} else if (tcp) {
+		transfer->sent = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
+		transfer->received = BPF_CORE_READ(tcp, bytes_received);
+	}
+	if (sk->__sk_common.skc_state != TCP_CLOSE)
+		transfer->sent += BPF_CORE_READ(mptcp, write_seq) - BPF_CORE_READ(mptcp, snd_nxt);
+}
+
 static __always_inline void read_transfer(struct transfer *transfer, struct sock *sk, enum direction direction)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
@@ -76,8 +97,11 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 
 	transfer->sent = transfer->received = 0;
 	transfer->established = direction == DIRECTION_INGRESS;
-	if (!tcp)
+	if (!tcp) {
+		if (options.mptcp)
+			read_mptcp_transfer(transfer, sk);
 		return;
+	}
 	/* bytes_acked counts our SYN. */
 	transfer->established = transfer->established || tcp->bytes_acked;
 	if (!transfer->established)
@@ -109,6 +133,18 @@ static __always_inline void add_closing(const struct connection *connection, str
 	__sync_fetch_and_add(&flow->failed, !transfer.established);
 	__sync_fetch_and_add(&flow->bytes_sent, transfer.sent);
 	__sync_fetch_and_add(&flow->bytes_received, transfer.received);
+	__sync_fetch_and_add(&flow->duration_ns, duration);
+}
+
+/* Of what it carried the socket knows no more. */
+static __always_inline void add_former(const struct connection *connection, __u64 process_id)
+{
+	__u64 duration = bpf_ktime_get_boot_ns() - connection->event.head.timestamp_ns;
+	struct flow *flow = flow_of(connection, process_id);
+
+	if (!flow)
+		return;
+	__sync_fetch_and_add(&flow->closed, 1);
 	__sync_fetch_and_add(&flow->duration_ns, duration);
 }
 

@@ -34,6 +34,7 @@ union event {
 enum program {
 	PROGRAM_MAIN = 1,
 	PROGRAM_SPARE = 2,
+	PROGRAM_ONLY = 3, /* of a hook that is seldom reached: without a spare */
 };
 
 enum phase {
@@ -64,6 +65,14 @@ struct {
 	__type(key, int);
 	__type(value, struct connection);
 } connections SEC(".maps");
+
+/* Why MPTCP's paths failed: see mptcp.h. Old ones make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u32);
+} path_errors SEC(".maps");
 
 /* What was last told of a process, kept with its thread group's leader. */
 struct process {
@@ -183,8 +192,11 @@ enum slot {
 	SLOT_TCP_V6_CONNECT,
 	SLOT_INET_CSK_ACCEPT,
 	SLOT_TCP_CLOSE,
-	SLOT_SPARES, /* the same again; user space makes no room for them where it loads none */
-	SLOT_WALK = 2 * SLOT_SPARES, /* nor for this one, where it loads no walk */
+	SLOT_MPTCP_CONNECT,
+	SLOT_MPTCP_ACCEPT,
+	SLOT_MPTCP_CLOSE,
+	SLOT_SPARES, /* the first four again; user space makes no room for them where it loads none */
+	SLOT_WALK = SLOT_SPARES + SLOT_MPTCP_CONNECT, /* nor for this one, where it loads no walk */
 	SLOTS,
 };
 

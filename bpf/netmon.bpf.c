@@ -6,6 +6,7 @@
 #include "event.h"
 #include "existing.h"
 #include "flow.h"
+#include "mptcp.h"
 #include "outcome.h"
 #include "statistics.h"
 #include <bpf/bpf_endian.h>
@@ -18,6 +19,29 @@ static __always_inline __u32 slot_of(enum slot slot, enum program program)
 	return program == PROGRAM_SPARE ? slot + SLOT_SPARES : slot;
 }
 
+/*
+ * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: the connection that it had is closed by that,
+ * of which only what was kept is known.
+ */
+static __always_inline void end_former(struct connection *connection, struct sock *sk, __u32 slot, __u64 generation)
+{
+	union event *event = &connection->event;
+	__u64 process_id = event->head.process_id;
+
+	if (!process_id || event->head.type == RECORD_CLOSE || event->head.type == RECORD_FAIL ||
+	    connection->phase & PHASE_UNTOLD)
+		return;
+	process_id = identify(slot, generation, false, process_id, connection->opener_exec_id);
+	event->head.type = RECORD_CLOSE;
+	event->head.tid = bpf_get_current_task_btf()->pid;
+	if (process_id == LOST)
+		__sync_fetch_and_add(&losses.ring_full, 1);
+	else if (options.aggregate)
+		add_former(connection, process_id);
+	else
+		send_close(connection, sk, process_id);
+}
+
 static __always_inline int report_open(struct sock *sk, enum direction direction, enum record_type type,
 				       enum family family, enum slot slot, enum program program)
 {
@@ -26,13 +50,14 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	struct task_struct *task;
 	union event *event;
 
-	/* There may be one from before: connected, disconnected (AF_UNSPEC) and now connected elsewhere. */
 	if (sk->sk_bpf_storage)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	if (connection && connection->reported_by && connection->reported_by != program) {
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
+	if (connection)
+		end_former(connection, sk, slot_of(slot, program), generation);
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
 		process_id = identify(slot_of(slot, program), generation, true, 0, 0);
@@ -45,7 +70,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		/* Its opening, or the spare would repeat it, and its close. The spare tries once more, as the last. */
-		if (program == PROGRAM_SPARE || !options.spares)
+		if (program != PROGRAM_MAIN || !options.spares)
 			__sync_fetch_and_add(&losses.no_storage, 2);
 		return 0;
 	}
@@ -91,7 +116,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 		return 0;
 	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
-		if (program == PROGRAM_SPARE || !options.spares)
+		if (program != PROGRAM_MAIN || !options.spares)
 			__sync_fetch_and_add(&losses.no_storage, 1);
 		return 0;
 	}
@@ -99,6 +124,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
+	end_former(connection, sk, slot_of(slot, program), control.generation);
 	connection->event = *ends;
 	connection->event.head.sport = local_port(sk);
 	connection->event.head.tid = bpf_get_current_task_btf()->pid;
@@ -117,7 +143,7 @@ static __always_inline bool wants_failures(enum program program)
 
 /* The socket may have no peer: the address is what was asked for, if it is an address at all. */
 static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *address, int length, int error,
-					     enum program program)
+					     enum slot slot, enum program program)
 {
 	__u64 generation = control.generation;
 	__be32 saddr = sk->__sk_common.skc_rcv_saddr;
@@ -135,19 +161,19 @@ static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *a
 
 		copy_ipv4(ends.ipv4.saddr, saddr);
 		copy_ipv4(ends.ipv4.daddr, asked.sin_addr.s_addr);
-		report_failure_at_once(sk, &ends, error, SLOT_TCP_V4_CONNECT, program);
+		report_failure_at_once(sk, &ends, error, slot, program);
 	} else {
 		struct flow_key key = {.family = FAMILY_IPV4, .direction = DIRECTION_EGRESS};
 
 		key.port = bpf_ntohs(asked.sin_port);
 		copy_ipv4(key.peer, asked.sin_addr.s_addr);
-		add_failure(&key, identify(SLOT_TCP_V4_CONNECT, generation, true, 0, 0));
+		add_failure(&key, identify(slot, generation, true, 0, 0));
 	}
 	return 0;
 }
 
 static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *address, int length, int error,
-					     enum program program)
+					     enum slot slot, enum program program)
 {
 	__u64 generation = control.generation;
 	struct sockaddr_in6 asked;
@@ -166,13 +192,13 @@ static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *a
 
 		copy_ipv6(ends.ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
 		copy_ipv6(ends.ipv6.daddr, &asked.sin6_addr);
-		report_failure_at_once(sk, &ends, error, SLOT_TCP_V6_CONNECT, program);
+		report_failure_at_once(sk, &ends, error, slot, program);
 	} else {
 		struct flow_key key = {.family = FAMILY_IPV6, .direction = DIRECTION_EGRESS};
 
 		key.port = bpf_ntohs(asked.sin6_port);
 		copy_ipv6(key.peer, &asked.sin6_addr);
-		add_failure(&key, identify(SLOT_TCP_V6_CONNECT, generation, true, 0, 0));
+		add_failure(&key, identify(slot, generation, true, 0, 0));
 	}
 	return 0;
 }
@@ -181,16 +207,20 @@ static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *a
 					     enum program program)
 {
 	/* Runs for IPv4-mapped IPv6 sockets, too, inside tcp_v6_connect. */
+	if (is_path(sk))
+		return 0;
 	if (ret)
-		return report_v4_failure(sk, address, length, -ret, program);
+		return report_v4_failure(sk, address, length, -ret, SLOT_TCP_V4_CONNECT, program);
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 }
 
 static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *address, int length, int ret,
 					     enum program program)
 {
+	if (is_path(sk))
+		return 0;
 	if (ret)
-		return report_v6_failure(sk, address, length, -ret, program);
+		return report_v6_failure(sk, address, length, -ret, SLOT_TCP_V6_CONNECT, program);
 	if (is_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
@@ -212,15 +242,37 @@ static __always_inline struct sock *accepted_socket(__u64 *ctx)
 	return WORD_OF(ctx, 4);
 }
 
-static __always_inline int report_accept(struct sock *sk, enum program program)
+static __always_inline int report_accept(struct sock *sk, enum slot slot, enum program program)
 {
 	enum family family = FAMILY_IPV4;
 
-	if (!sk)
-		return 0;
 	if (is_ipv6(sk))
 		family = FAMILY_IPV6;
-	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, SLOT_INET_CSK_ACCEPT, program);
+	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, slot, program);
+}
+
+static __always_inline int report_tcp_accept(struct sock *sk, enum program program)
+{
+	return sk && !is_path(sk) ? report_accept(sk, SLOT_INET_CSK_ACCEPT, program) : 0;
+}
+
+static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr *address, int length, int ret)
+{
+	enum family family = is_ipv6(sk) ? FAMILY_IPV6 : FAMILY_IPV4;
+
+	if (!ret)
+		return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+	/* Either takes what is of its own family. */
+	report_v4_failure(sk, address, length, -ret, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+	return report_v6_failure(sk, address, length, -ret, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+}
+
+/* Where the peer speaks no MPTCP, it is a TCP socket, which inet_csk_accept returned. */
+static __always_inline int report_mptcp_accept(struct socket *accepted)
+{
+	struct sock *sk = accepted->sk;
+
+	return sk && is_mptcp(sk) ? report_accept(sk, SLOT_MPTCP_ACCEPT, PROGRAM_ONLY) : 0;
 }
 
 /*
@@ -239,7 +291,7 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
  * lock is reported then: that it failed by this, or both that it succeeded and this.
  */
 static __always_inline bool ends_connection(struct connection *connection, struct task_struct *task,
-					    enum program program)
+					    enum slot slot, enum program program)
 {
 	union event *event = &connection->event;
 
@@ -249,7 +301,7 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 		connection->closer_id = event->head.process_id;
 		connection->closer_tid = event->head.tid;
 		if (!is_deferred_close(task, event)) {
-			connection->closer_id = identify(slot_of(SLOT_TCP_CLOSE, program), control.generation, false,
+			connection->closer_id = identify(slot_of(slot, program), control.generation, false,
 							 event->head.process_id, connection->opener_exec_id);
 			connection->closer_tid = task->pid;
 		}
@@ -259,7 +311,7 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 	return event->head.type != RECORD_FAIL && event->head.type != RECORD_CLOSE;
 }
 
-static __always_inline int report_close(struct sock *sk, enum program program)
+static __always_inline int report_close(struct sock *sk, enum slot slot, enum program program)
 {
 	struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	struct task_struct *task;
@@ -273,11 +325,11 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 		return 0;
 	process_id = event->head.process_id;
 	task = bpf_get_current_task_btf();
-	if ((options.outcome || options.existing) && !ends_connection(connection, task, program))
+	if ((options.outcome || options.existing) && !ends_connection(connection, task, slot, program))
 		return 0;
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
-		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), control.generation, false, process_id,
+		process_id = identify(slot_of(slot, program), control.generation, false, process_id,
 				      connection->opener_exec_id);
 		event->head.tid = task->pid;
 	}
@@ -323,31 +375,52 @@ int BPF_PROG(tcp_v6_connect_spare, struct sock *sk, struct sockaddr *address, in
 SEC("fexit/inet_csk_accept")
 int inet_csk_accept_exit(__u64 *ctx)
 {
-	return report_accept(accepted_socket(ctx), PROGRAM_MAIN);
+	return report_tcp_accept(accepted_socket(ctx), PROGRAM_MAIN);
 }
 
 SEC("fexit/inet_csk_accept")
 int inet_csk_accept_spare(__u64 *ctx)
 {
-	return report_accept(accepted_socket(ctx), PROGRAM_SPARE);
+	return report_tcp_accept(accepted_socket(ctx), PROGRAM_SPARE);
 }
 
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, PROGRAM_MAIN);
+	return report_close(sk, SLOT_TCP_CLOSE, PROGRAM_MAIN);
 }
 
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_spare, struct sock *sk)
 {
-	return report_close(sk, PROGRAM_SPARE);
+	return report_close(sk, SLOT_TCP_CLOSE, PROGRAM_SPARE);
+}
+
+/* Of MPTCP: loaded where the kernel has it. */
+SEC("fexit/mptcp_connect")
+int BPF_PROG(mptcp_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
+{
+	return report_mptcp_connect(sk, address, length, ret);
+}
+
+SEC("fexit/mptcp_stream_accept")
+int BPF_PROG(mptcp_stream_accept_exit, struct socket *listening, struct socket *accepted)
+{
+	return report_mptcp_accept(accepted);
+}
+
+SEC("fentry/mptcp_close")
+int BPF_PROG(mptcp_close_entry, struct sock *sk)
+{
+	return report_close(sk, SLOT_MPTCP_CLOSE, PROGRAM_ONLY);
 }
 
 static __always_inline int note_state(struct sock *sk, int old_state, int state)
 {
 	struct connection *connection = NULL;
 
+	if (options.outcome && state == TCP_CLOSE && old_state == TCP_SYN_SENT && bpf_skc_to_tcp_sock(sk) && is_path(sk))
+		note_path_error(sk);
 	if ((state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED)) &&
 	    sk->sk_bpf_storage)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
@@ -382,7 +455,7 @@ int BPF_PROG(inet_sock_set_state_spare, struct sock *sk, int old_state, int stat
  */
 static __always_inline int report_graft(struct sock *sk, enum program program)
 {
-	return bpf_skc_to_tcp_sock(sk) ? report_accept(sk, program) : 0;
+	return bpf_skc_to_tcp_sock(sk) || is_mptcp(sk) ? report_accept(sk, SLOT_INET_CSK_ACCEPT, program) : 0;
 }
 
 SEC("fentry/security_sock_graft")
@@ -411,7 +484,7 @@ int task_file_walk(struct bpf_iter__task_file *context)
 	control.walker = bpf_get_current_task_btf()->pid;
 	socket = bpf_sock_from_file(file);
 	sk = socket ? socket->sk : NULL;
-	if (!sk || !bpf_skc_to_tcp_sock(sk))
+	if (!sk || !(bpf_skc_to_tcp_sock(sk) || is_mptcp(sk)))
 		return 0;
 	if (report_existing(task, sk))
 		bpf_seq_write(context->meta->seq, "+", 1);

@@ -7,6 +7,7 @@
 #define __OUTCOME_H__
 
 #include "event.h"
+#include "mptcp.h"
 #include "process.h"
 #include "statistics.h"
 
@@ -128,6 +129,8 @@ static __always_inline void report_outcome(struct connection *connection, struct
 {
 	int error = sk->sk_err;
 
+	if (options.outcome && state == TCP_CLOSE && is_mptcp(sk))
+		error = take_path_error(sk) ?: error;
 	if (state == TCP_ESTABLISHED || (old_state != TCP_SYN_SENT && old_state != TCP_SYN_RECV))
 		report_opened(connection, sk);
 	else if (!options.outcome)

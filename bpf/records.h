@@ -205,6 +205,7 @@ struct options {
 	__u8 ingress;  /* which of them */
 	__u8 egress;
 	__u8 filters; /* there are filters, or may be after a reload */
+	__u8 mptcp; /* the kernel has it */
 };
 
 /* What the filter maps of one set are to be asked. */

@@ -47,8 +47,14 @@ static __always_inline void read_statistics(struct statistics *statistics, struc
 	read_transfer(&transfer, sk, connection->direction);
 	statistics->bytes_sent = transfer.sent;
 	statistics->bytes_received = transfer.received;
-	statistics->segments_retransmitted = tcp ? tcp->total_retrans : 0;
-	statistics->rtt_us = tcp ? tcp->srtt_us >> 3 : 0;
+	if (tcp) {
+		statistics->segments_retransmitted = tcp->total_retrans;
+		statistics->rtt_us = tcp->srtt_us >> 3;
+	} else { /* MPTCP's first path */
+		tcp = first_path(sk);
+		statistics->segments_retransmitted = BPF_CORE_READ(tcp, total_retrans);
+		statistics->rtt_us = BPF_CORE_READ(tcp, srtt_us) >> 3;
+	}
 	statistics->closed_by = connection->ended_by ?: ending_so_far(sk) ?: ending_of(sk->__sk_common.skc_state, 0);
 }
 

@@ -25,6 +25,7 @@ enum { false = 0, true = 1 };
 #define NULL ((void *)0)
 #define AF_INET 2
 #define AF_INET6 10
+#define IPPROTO_MPTCP 262
 #define S_ISUID 04000
 #define S_ISGID 02000
 #define PF_EXITING 0x00000004
@@ -60,6 +61,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
@@ -134,6 +136,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_protocol;
 	int sk_err;
 	struct bpf_local_storage *sk_bpf_storage;
 };
@@ -163,6 +166,15 @@ struct tcp_sock {
 	__u64 bytes_retrans;
 	__u32 total_retrans;
 	__u32 srtt_us; /* eighths of microseconds */
+	bool is_mptcp; /* where MPTCP is configured */
+};
+
+struct mptcp_sock { /* empty where MPTCP is not configured */
+	struct tcp_sock *first; /* a struct sock, says the kernel */
+	__u64 write_seq;
+	__u64 snd_nxt;
+	__u64 bytes_sent; /* these two since 6.5 (commit 38967f424b5b) */
+	__u64 bytes_received;
 };
 
 struct bpf_iter_meta {

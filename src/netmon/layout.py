@@ -169,7 +169,7 @@ class ProcessRecord(NamedTuple):
     comm: bytes
 
 
-OPTIONS = Struct("=BBBBBBBBB")
+OPTIONS = Struct("=BBBBBBBBBB")
 
 
 class Options(NamedTuple):
@@ -182,6 +182,7 @@ class Options(NamedTuple):
     ingress: int
     egress: int
     filters: int
+    mptcp: int
 
 
 SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBBBBBBBB7xB7x")

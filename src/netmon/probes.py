@@ -27,14 +27,19 @@ V4_CONNECT = ("tcp_v4_connect_exit", "tcp_v4_connect_spare")
 V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_spare")
 ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_spare")
 CLOSE = ("tcp_close_entry", "tcp_close_spare")
+MPTCP_CONNECT = ("mptcp_connect_exit",)
+MPTCP_ACCEPT = ("mptcp_stream_accept_exit",)
+MPTCP_CLOSE = ("mptcp_close_entry",)
 SET_STATE = ("inet_sock_set_state_enter", "inet_sock_set_state_spare")
 # In place of ACCEPT: reached after the wait in it, by threads, too, that waited there before the probes were attached.
 GRAFT = ("security_sock_graft_entry", "security_sock_graft_spare")
 WALK = "task_file_walk"
-ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *SET_STATE, *GRAFT, WALK)
+MPTCP = (*MPTCP_CONNECT, *MPTCP_ACCEPT, *MPTCP_CLOSE)  # seldom reached: without spares
+ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *MPTCP, *SET_STATE, *GRAFT, WALK)
 
-SCRATCHES = 4  # maps.h: SLOT_SPARES
-SCRATCHES_WITH_WALK = 2 * SCRATCHES + 1  # SLOTS
+SCRATCHES = 7  # maps.h: SLOT_SPARES
+SCRATCHES_WITH_SPARES = 11  # SLOT_WALK
+SCRATCHES_WITH_WALK = 12  # SLOTS
 
 MAX_FLOWS = 1 << 16  # of a period
 # Above it user space ends the period early.
@@ -92,6 +97,7 @@ class KernelTraits(NamedTuple):
     has_ipv6: bool
     accept_arguments: int  # of inet_csk_accept, which lost two in 6.10
     has_graft: bool  # security modules are told of accepted sockets
+    has_mptcp: bool
 
 
 def read_traits() -> KernelTraits:
@@ -101,6 +107,7 @@ def read_traits() -> KernelTraits:
         has_ipv6=b"\0tcp_v6_connect\0" in names,
         accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,
         has_graft=b"\0security_sock_graft\0" in names,
+        has_mptcp=b"\0mptcp_connect\0" in names,
     )
 
 
@@ -172,11 +179,14 @@ class Probes:
             ingress=watched.ingress,
             egress=watched.egress,
             filters=filters.configured,
+            mptcp=self._traits.has_mptcp,
         )
         bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*options))
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
-        scratches = SCRATCHES_WITH_WALK if watched.existing else SCRATCHES * (1 + self._spares)
+        scratches = SCRATCHES_WITH_SPARES if self._spares else SCRATCHES
+        if watched.existing:
+            scratches = SCRATCHES_WITH_WALK
         bpf.set_max_entries("scratches", scratches)
         bpf.load()
 
@@ -280,7 +290,7 @@ class Probes:
         skipped = min(self._object.program_info(program).recursion_misses for program in hook)
         if hook == SET_STATE and not self._watched.outcome:  # no event, only what ended a connection
             return 0
-        return skipped if hook[0] == CLOSE[0] else 2 * skipped
+        return skipped if hook[0] in (CLOSE[0], MPTCP_CLOSE[0]) else 2 * skipped
 
     def set_oldest_process_id(self, process_id: int) -> None:
         """Make the kernel describe again, when next seen, the processes whose id is below this one."""
@@ -288,6 +298,8 @@ class Probes:
 
 
 def _hooks(watched: Watched, traits: KernelTraits) -> list[Hook]:
-    egress = (V4_CONNECT, V6_CONNECT) if traits.has_ipv6 else (V4_CONNECT,)
-    ingress = GRAFT if watched.existing and traits.has_graft else ACCEPT
-    return [*(egress if watched.egress else ()), *([ingress] if watched.ingress else ()), CLOSE]
+    egress = [V4_CONNECT, *([V6_CONNECT] if traits.has_ipv6 else []), *([MPTCP_CONNECT] if traits.has_mptcp else [])]
+    accept = [ACCEPT, *([MPTCP_ACCEPT] if traits.has_mptcp else [])]
+    ingress = [GRAFT] if watched.existing and traits.has_graft else accept
+    closes = [CLOSE, *([MPTCP_CLOSE] if traits.has_mptcp else [])]
+    return [*(egress if watched.egress else []), *(ingress if watched.ingress else []), *closes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
@@ -30,14 +31,26 @@ MUST_BE = {
 }
 
 
+MAX_TOLD = 100  # of a list's problems
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
-    """Yield a problem for each thing that pydantic refused in a model's data."""
+    """Yield a problem for each thing that pydantic refused in a model's data; of a list's, for the first MAX_TOLD."""
+    refused: Counter[Location] = Counter()  # by list
+    untold: dict[Location, Location] = {}  # the first of its items
     for detail in error.errors(include_url=False):
         location = detail["loc"]
+        if location and isinstance(location[-1], int):
+            refused[location[:-1]] += 1
+            if refused[location[:-1]] > MAX_TOLD:
+                untold.setdefault(location[:-1], location)
+                continue
         if detail["type"] == "extra_forbidden":
             yield Problem(location, _unknown_key(model, location))
         else:
             yield Problem(location, _describe(detail))
+    for items, first in untold.items():
+        yield Problem(first, f"and {refused[items] - MAX_TOLD:,} more, of which this is the first")
 
 
 def render(document: Document, problems: list[Problem]) -> list[str]:

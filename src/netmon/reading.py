@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Generic, TypeVar
 
 from netmon.clock import Clock
@@ -64,6 +64,7 @@ class Reader:
         self._closed = False
         # Held while the probes' memory is used: close() may come from another thread.
         self._lock = threading.RLock()
+        self._reading_thread: int | None = None
 
     def _walk(self) -> bool:
         """Have connections that were open reported. Whether there may be further ones."""
@@ -81,6 +82,19 @@ class Reader:
             raise NetmonError(
                 "this monitor is the parent process's: a forked child can only close it, and start its own"
             )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raises NetmonError in a forked child, and while another thread waits or reads."""
+        self.require_own()
+        # No lock: a signal handler that raises could leave it locked.
+        if self._reading_thread not in (None, me := threading.get_ident()):
+            raise NetmonError("this monitor is being read by another thread: one at a time may")
+        self._reading_thread = me
+        try:
+            yield
+        finally:
+            self._reading_thread = None
 
     @property
     def usable(self) -> AbstractContextManager[object]:
@@ -160,31 +174,30 @@ class Reader:
 
         gather_until: the deadline of waiting for the others, if there is one.
         """
-        self.require_own()
-        self.set_timer(reporters)
-        if (readiness := self._readiness) is None:
+        with self._reading():
+            self.set_timer(reporters)
+            if (readiness := self._readiness) is None:
+                return True
+            if not readiness.wait(left_until(deadline)):
+                return False
+            left = left_until(gather_until)
+            readiness.pause(self._delay if left is None else min(self._delay, left))
             return True
-        if not readiness.wait(left_until(deadline)):
-            return False
-        left = left_until(gather_until)
-        readiness.pause(self._delay if left is None else min(self._delay, left))
-        return True
 
     async def wait_async(self, reporters: Sequence[Reporter], deadline: float | None) -> bool:
         """Wait as wait() does, in asyncio's event loop."""
-        self.require_own()
-        self.set_timer(reporters)
-        if (readiness := self._readiness) is None:
+        with self._reading():
+            self.set_timer(reporters)
+            if (readiness := self._readiness) is None:
+                return True
+            if not await readiness.wait_async(left_until(deadline)):
+                return False
+            await readiness.pause_async(self._delay)
             return True
-        if not await readiness.wait_async(left_until(deadline)):
-            return False
-        await readiness.pause_async(self._delay)
-        return True
 
     def read(self, reporters: Sequence[Reporter], limit: int = BATCH_LIMIT) -> bool:
         """Read the next batch, of some limit bytes at most. False when nothing follows: see finished."""
-        self.require_own()
-        with self.usable:
+        with self._reading(), self.usable:
             if self.finished:
                 return False
             if self.stopping and self.probes.attached:

@@ -39,6 +39,7 @@ Location = tuple[int | str, ...]  # keys, and indexes in lists
 
 MAX_SIZE = 256 << 20  # bytes of a file: five million CIDRs of the longest
 MAX_DEPTH = 20  # of mappings and lists in each other: a configuration needs 4
+MAX_SKIPPED_DEPTH = 100  # of what is refused: without libyaml, time goes by the square of it
 
 _TEXT, _INT, _BOOL, _NULL, _SEQUENCE, _MAPPING = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "null", "seq", "map")
@@ -174,6 +175,8 @@ class _Reader:
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             if not depth:
                 return
+            if depth > MAX_SKIPPED_DEPTH:
+                raise _error("is nested too deeply", event)
             event = self._next()
 
     def _read_scalar(self, event: ScalarEvent, location: Location, line: int | None) -> str | int | bool | None:

@@ -192,6 +192,12 @@ class Archive:
         self._apt("apt-get", "download", "-q", *packages, cwd=directory)
         return list(directory.glob("*.deb"))
 
+    def modules_package(self, release: str) -> str:
+        """Return the name of the package with a kernel's modules: its image's, up to 6.18."""
+        self._update()
+        own = f"linux-modules-{release}"
+        return own if own in self._apt("apt-cache", "pkgnames", own).split() else f"linux-image-{release}"
+
     def source_file(self, package: str, name: str) -> Path:
         """Return a file of a source package, downloaded anew. Who uses it checks what it holds."""
         self._update()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +29,12 @@ PACKAGES = (
     "curl",
     "inetutils-telnet",
     "iproute2",
+    "kmod",
     "libbpf1",
     "libcap2-bin",
     "mount",
     "netcat-openbsd",
+    "nftables",
     "nginx-light",
     "procps",
     "sed",
@@ -44,7 +48,6 @@ PYTHON_PACKAGES = ("hypothesis", "orjson", "pydantic", "pytest", "pyyaml")
 LEFT_OUT = (
     "./usr/share/[!n]*",  # all but nginx
     "./usr/include",
-    "./usr/sbin/tc",
     "./usr/lib/python3*/ensurepip",
     "./usr/lib/python3*/idlelib",
     "./usr/lib/python3*/lib2to3",
@@ -79,13 +82,14 @@ class Contents:
     packages: tuple[str, ...]
     memory: str
     kernel_headers: bool = False
+    modules: bool = False
     left_out: tuple[str, ...] = LEFT_OUT
     unneeded_packages: tuple[str, ...] = UNNEEDED_PACKAGES
     # What build.py has built for the guest's architecture, and where it is laid.
     built: tuple[tuple[str, str], ...] = (("programs", "bin"), ("wheel", "wheel"))
 
 
-FOR_TESTS = Contents("test", PACKAGES, "2G")
+FOR_TESTS = Contents("test", PACKAGES, "2G", modules=True)
 # Where systemd is the first process and dpkg installs netmon.
 WITH_SYSTEMD = Contents(
     "systemd",
@@ -95,6 +99,9 @@ WITH_SYSTEMD = Contents(
     unneeded_packages=("perl_", "perl-modules", "libperl", "udev", "apt", "debconf"),
     built=(("deb", "deb"),),
 )
+
+# Of the kernel, and what they need: it may have any of these built in. ss, nft and tc have the kernel load theirs.
+MODULES = ("inet_diag", "tcp_diag", "libcrc32c", "nfnetlink", "nf_tables", "sch_netem", "krb5", "libceph", "rbd")
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,40 @@ def headers_image(line: KernelLine, release: str) -> Path:
     write_cpio(root, image)
     shutil.rmtree(root)
     return image
+
+
+def modules_image(line: KernelLine, release: str) -> Path:
+    """Return the initramfs with MODULES of a kernel."""
+    image = CACHE / "images" / f"modules-{release}-{'-'.join(MODULES)}.cpio"
+    if image.exists():
+        return image
+    root = CACHE / "roots" / f"modules-{os.getpid()}"
+    shutil.rmtree(root, ignore_errors=True)
+    directory = root / "usr/lib/modules" / release
+    directory.mkdir(parents=True)
+    archive = Archive(line.suite, line.architecture)
+    with tempfile.TemporaryDirectory(dir=CACHE) as downloads:
+        (deb,) = archive.download_alone([archive.modules_package(release)], Path(downloads))
+        _unpack_modules(deb, directory)
+    image.parent.mkdir(parents=True, exist_ok=True)
+    write_cpio(root, image)
+    shutil.rmtree(root)
+    return image
+
+
+def _unpack_modules(deb: Path, directory: Path) -> None:
+    """Uncompressed: not every kmod can."""
+    with (
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as tar,
+    ):
+        for member in tar:
+            name, _, suffix = Path(member.name).name.partition(".")
+            if name in MODULES and suffix in ("ko", "ko.xz"):
+                file = tar.extractfile(member)
+                assert file is not None
+                data = file.read()
+                (directory / f"{name}.ko").write_bytes(lzma.decompress(data) if suffix == "ko.xz" else data)
 
 
 def _unpack(debs: Sequence[Path], root: Path, left_out: Sequence[str] = LEFT_OUT) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.archive import KERNELS, Archive, KernelLine, locked_cache
-from tests.harness.image import BUILD, FOR_TESTS, Contents, base_image, headers_image, project_overlay
+from tests.harness.image import BUILD, FOR_TESTS, Contents, base_image, headers_image, modules_image, project_overlay
 
 CPUS = 2
 
@@ -59,6 +59,8 @@ class Machine:
         parts = [base_image(line, contents)]
         if contents.kernel_headers:
             parts.append(headers_image(line, self.release))
+        if contents.modules:
+            parts.append(modules_image(line, self.release))
         parts.append(self.directory / "overlay.cpio")
         project_overlay(files, line.architecture, contents, parts[-1])
         initramfs = self.directory / "initramfs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ ON_ARM64 = (
     "test_wheel.py::*",
     "test_connections.py::*",
     "test_samples.py::*",
+    "test_mptcp.py::test_one_connection*both-IPv4*",
     "test_process.py::*",
     "test_filters.py::test_each_kind_of_address_filter*-ipv?-dst_ip-deny*",
     "test_filters.py::test_the_references_configurations*",
@@ -78,6 +80,12 @@ def copy(tmp_path: Path) -> Path:
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)
     return Path(shutil.copy(CONNECT_ONCE, tmp_path / "subject"))
+
+
+@pytest.fixture(scope="session")
+def modules() -> None:
+    """Let the kernel find its modules, and load them when they are needed."""
+    subprocess.run(["depmod"], check=True, capture_output=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -224,7 +224,7 @@ def one_cpu() -> Iterator[None]:
 @pytest.mark.usefixtures("one_cpu")
 @pytest.mark.parametrize("more", [[], ["--outcome", "--statistics"]], ids=["", "outcome, statistics"])
 def test_a_thousand_connections_being_opened_while_it_starts(more: list[str]) -> None:
-    """No gap, no double: each end is told once as existing or as opened, and its close once."""
+    """No gap, no double: each end is told once as existing or as opened, and its close once (scope#2689)."""
     load = subprocess.Popen([sys.executable, "-c", LOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert load.stdin is not None and load.stdout is not None
     assert load.stdout.readline() == "open\n"

@@ -145,6 +145,7 @@ def test_address_filters(ingress: dict[str, Any], egress: dict[str, Any]) -> Non
 )
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
 def test_each_kind_of_address_filter(direction: str, family: str, cidr: str, end: str, deny_list: bool) -> None:
+    """IPv4 by mapped sockets, too (tetragon#4618)."""
     filters = {family: {"deny_list": deny_list, end: [cidr]}}
     assert_as_the_model_says(Config.from_dict({direction: {"enabled": True, **filters}}))
 

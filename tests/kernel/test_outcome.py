@@ -34,6 +34,12 @@ from tests.kernel.support import (
 
 FLAGS = ("--outcome",)  # of the module's netmon
 V4, V6 = socket.AF_INET, socket.AF_INET6
+SO_DETACH_FILTER = 27
+DROP = """
+table inet lost {
+    chain input { type filter hook input priority 0; tcp dport %d drop; }
+}
+"""  # for nft
 TIMEOUT = 100  # milliseconds: it ends with the first SYN that is sent again, after a second
 
 
@@ -141,7 +147,7 @@ def test_refused(netmon: Netmon, net: Net, way: Connect) -> None:
 
 @ways
 def test_unreachable(netmon: Netmon, net: Net, way: Connect) -> None:
-    """Fails at once, with no peer in the socket."""
+    """Fails at once, with no peer in the socket (Inspektor Gadget#4436)."""
     with netmon.watch() as seen, socket.socket(net.family) as sock:
         cookie = cookie_of(sock)
         assert way(sock, (net.nowhere, 80)) == errno.ENETUNREACH
@@ -256,6 +262,7 @@ def test_given_up(netmon: Netmon, net: Net, give_up: Callable[[socket.socket], N
     ids=["SIGKILL in connect", "SIGTERM in connect", "SIGKILL", "exit"],
 )
 def test_a_process_that_ends(netmon: Netmon, blocking: bool, end: Callable[[Any], None], reason: str) -> None:
+    """Killed, it has not succeeded (Inspektor Gadget#3929)."""
     script = (
         "import signal, socket, sys; sock = socket.socket();"
         f"sock.setblocking({blocking});"
@@ -277,7 +284,10 @@ def test_a_process_that_ends(netmon: Netmon, blocking: bool, end: Callable[[Any]
 
 
 def test_whose_it_is(netmon: Netmon) -> None:
-    """The thread's that asked, though it runs no more when the answer comes, and another process closes the socket."""
+    """The thread's that asked, though it runs no more when the answer comes, and another process closes the socket.
+
+    (datadog-agent#28500, bcc#2304)
+    """
     asked: list[int] = []
     with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
         drop(listener)
@@ -308,6 +318,56 @@ def test_a_socket_that_tries_again(netmon: Netmon) -> None:
     mine = [event for event in seen if event["network_event"]["cookie"] == cookie]
     assert types_of(mine) == ["Fail", "Fail", "Fail", "Establish", "Close"]
     assert [details_of(event).get("errno") for event in mine[:3]] == ["ECONNREFUSED", "ENETUNREACH", "ECONNREFUSED"]
+
+
+def test_a_connection_is_closed_by_the_next_request(netmon: Netmon) -> None:
+    """Which may fail at once, or be refused, or succeed: after connect(AF_UNSPEC)."""
+    with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
+        cookie = cookie_of(sock)
+        for to in (("198.51.100.1", 80), ("127.0.0.1", 1), listener.getsockname()):
+            assert connect(sock, listener.getsockname()) == 0
+            disconnect(sock)
+            assert connect(sock, to) in (0, errno.ENETUNREACH, errno.ECONNREFUSED)
+            if to != listener.getsockname():
+                disconnect(sock)
+    mine = [event for event in seen if event["network_event"]["cookie"] == cookie]
+    open_and_close = ["Establish", "Close"]
+    assert types_of(mine) == [*open_and_close, "Fail", *open_and_close, "Fail", *open_and_close, *open_and_close]
+
+
+def test_slow_successes(netmon: Netmon) -> None:
+    """A handshake whose first SYN is lost takes a second, and is a success all the same (coroot#373)."""
+    with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
+        drop(listener)
+        sock.setblocking(False)
+        assert connect(sock, listener.getsockname()) == errno.EINPROGRESS
+        cookie = cookie_of(sock)
+        sent = time.monotonic()
+        listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        assert select.select([], [sock], [], 60)[1] == [sock]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        took = time.monotonic() - sent
+    mine = [event for event in seen if event["network_event"]["cookie"] == cookie]
+    assert types_of(mine) == ["Establish", "Close"]
+    assert 900_000 < details_of(mine[0])["handshake_us"] <= took * 1_000_000
+
+
+@contextlib.contextmanager
+def dropped(port: int) -> Iterator[None]:
+    """Have the firewall drop what comes in for a port."""
+    subprocess.run(["nft", "-f", "-"], input=DROP % port, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["nft", "delete", "table", "inet", "lost"], check=True)
+
+
+def test_packets_dropped_by_nftables(netmon: Netmon, modules: None) -> None:
+    with netmon.watch() as seen, listen() as listener, dropped(listener.getsockname()[1]), socket.socket() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT)
+        cookie = cookie_of(sock)
+        assert connect(sock, listener.getsockname()) == errno.ETIMEDOUT
+    assert only_failure(seen, cookie) == {"errno": "ETIMEDOUT", "reason": "timeout"}
 
 
 def test_what_is_no_address_is_no_request(netmon: Netmon) -> None:

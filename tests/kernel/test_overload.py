@@ -22,7 +22,7 @@ def lost_in(events: list[Event]) -> list[int]:
 
 
 def test_a_flood_is_told_of_and_then_forgotten() -> None:
-    """netmon is stopped for the flood, as if it had no processor to run on."""
+    """netmon is stopped for the flood, as if it had no processor to run on (bcc#3476)."""
     with Netmon("--ring-size", RING) as netmon:
         netmon.process.send_signal(signal.SIGSTOP)
         flood()

@@ -13,13 +13,13 @@ import socket
 import subprocess
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.subjects import CONNECT_ONCE, check, connected, process_of, read_expected
-from tests.kernel.support import PROGRAMS, Netmon, types_of
+from tests.kernel.support import PROGRAMS, Event, Netmon, types_of
 
 NO_AUID = 0xFFFFFFFF
 
@@ -217,6 +217,21 @@ def test_exec_twice(netmon: Netmon, port: str) -> None:
     assert first["start_time"] == second["start_time"]
 
 
+def test_the_clock_is_set_meanwhile(netmon: Netmon, listener: socket.socket) -> None:
+    """Events go by the new time, the process's start does not move (the reference; quark#364, #368)."""
+    told: list[Event] = []
+    try:
+        for hours in (0, 1):
+            with netmon.watch() as seen, socket.create_connection(listener.getsockname()):
+                time.clock_settime(time.CLOCK_REALTIME, time.time() + hours * 3600)
+            told += seen
+    finally:
+        time.clock_settime(time.CLOCK_REALTIME, time.time() - 3600)
+    first, last = (datetime.fromisoformat(event["timestamp"]) for event in (told[0], told[-1]))
+    assert timedelta(hours=1) <= last - first < timedelta(hours=2)
+    assert len({event["process"]["start_time"] for event in told}) == 1
+
+
 def test_setuid_after_the_first_connection(netmon: Netmon, port: str) -> None:
     script = (
         "import os, socket\n"
@@ -232,6 +247,7 @@ def test_setuid_after_the_first_connection(netmon: Netmon, port: str) -> None:
 
 
 def test_a_process_gone_before_its_event_is_read(netmon: Netmon, port: str) -> None:
+    """It is told, and not with pid 0 (the reference; ptcpdump#266)."""
     with netmon.watch() as seen:
         netmon.process.send_signal(signal.SIGSTOP)
         try:
@@ -258,6 +274,7 @@ ID = "0123456789abcdef" * 4
     ],
 )
 def test_containers(netmon: Netmon, port: str, cgroup: str, container_id: str | None) -> None:
+    """All of the id's 64 digits (the reference has 31)."""
     directory = Path("/sys/fs/cgroup") / cgroup
     directory.mkdir(parents=True, exist_ok=True)
 

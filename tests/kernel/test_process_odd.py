@@ -128,5 +128,5 @@ def test_the_same_ends_twice_on_one_socket(netmon: Netmon) -> None:
         for _ in range(2):
             with pytest.raises(ConnectionRefusedError):
                 sock.connect(("127.0.0.1", 1))
-    assert types_of(seen) == ["Establish", "Establish", "Close"]
+    assert types_of(seen) == ["Establish", "Close", "Establish", "Close"]
     assert {event["network_event"]["cookie"] for event in seen} == {cookie}

@@ -70,7 +70,7 @@ def test_dropped_capabilities(netmon: Netmon, port: str) -> None:
 
 
 def test_a_descriptor_passed_to_another_process(netmon: Netmon, listener: socket.socket) -> None:
-    """By SCM_RIGHTS: each event has the process that did it."""
+    """By SCM_RIGHTS: each event has the process that did it (scope#2253)."""
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -92,6 +92,18 @@ def test_a_descriptor_passed_to_another_process(netmon: Netmon, listener: socket
     told = [event for event in seen if event["network_event"]["cookie"] == cookie]
     assert types_of(told) == ["Establish", "Close"]
     assert [event["process"]["pid"] for event in told] == [os.getpid(), child]
+
+
+def test_a_listener_passed_to_another_process(netmon: Netmon, listener: socket.socket) -> None:
+    """Socket activation: the one that accepts, not the one that listened (scope#2253)."""
+    with netmon.watch() as seen, socket.create_connection(listener.getsockname()):
+        child = os.fork()
+        if child == 0:
+            listener.accept()
+            os._exit(0)
+        assert os.waitpid(child, 0) == (child, 0)
+    accepts = [event for event in seen if event["network_event"]["type"] == "TcpConnectionAccept"]
+    assert [(event["process"]["pid"], event["process"]["ppid"]) for event in accepts] == [(child, os.getpid())]
 
 
 def test_a_close_that_the_kernel_puts_off(netmon: Netmon, listener: socket.socket) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +31,14 @@ from tests.kernel.support import (
     refused_connection,
     reset,
     types_of,
+    wait_until,
 )
 
 FLAGS = ("--statistics",)  # of the module's netmon
 V4, V6 = socket.AF_INET, socket.AF_INET6
 KEYS = {"duration_us", "bytes_sent", "bytes_received", "segments_retransmitted", "rtt_us", "closed_by"}
 GIGABYTE = 1 << 30
+CLONE_NEWNET = 0x40000000
 
 
 def close_of(events: list[Event], cookie: int) -> dict[str, Any]:
@@ -139,6 +146,42 @@ def test_retransmits(netmon: Netmon) -> None:
     assert client["segments_retransmitted"] == said.retransmitted > 0
     assert client["rtt_us"] == said.rtt_us
     assert (client["bytes_sent"], client["bytes_received"]) == (sent, 0)
+
+
+def lossy_transfer() -> tuple[Pair, int, str]:
+    """Send through a network of its own that loses packets, until some were sent again; return what `ss -ti` says."""
+    if ctypes.CDLL(None).unshare(CLONE_NEWNET):
+        raise OSError("unshare")
+    for command in ("ip link set lo mtu 1500 up", "tc qdisc add dev lo root netem loss 10%"):
+        subprocess.run(command.split(), check=True)
+    sent = received = 0
+    with listen() as listener:
+        pair = connect_pair(listener, listener.getsockname())
+        while not tcp_info(pair.client).retransmitted or received < sent:
+            if received == sent:
+                sent += pair.client.send(bytes(100_000))
+            received += len(pair.server.recv(1 << 20))
+        wait_until(lambda: not unacknowledged(pair.client), "the last acknowledgement")
+        port = listener.getsockname()[1]
+    said = subprocess.run(["ss", "-tinH", "dport", "=", f":{port}"], check=True, capture_output=True, text=True)
+    return pair, sent, said.stdout
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """Return tcpi_unacked of struct tcp_info."""
+    return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[24:28], sys.byteorder)
+
+
+def test_retransmissions_are_those_of_ss(netmon: Netmon, modules: None) -> None:
+    with netmon.watch() as seen, ThreadPoolExecutor(1) as thread:
+        pair, sent, said = thread.submit(lossy_transfer).result()
+        pair.close()
+    client, server = statistics_of(seen, pair)
+    retransmitted, rtt = re.search(r"retrans:0/(\d+)", said), re.search(r"\brtt:([\d.]+)/", said)
+    assert retransmitted and rtt, said
+    assert client["segments_retransmitted"] == int(retransmitted[1]) > 0
+    assert client["rtt_us"] == round(float(rtt[1]) * 1000)
+    assert client["bytes_sent"] == server["bytes_received"] == sent
 
 
 def closed_locally(pair: Pair) -> None:

@@ -16,6 +16,7 @@ def test_now_is_now() -> None:
 
 
 def test_start_times_do_not_move_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference; quark#364, #368."""
     subject = Clock()
     start, event = subject.start_time(0), subject.event_time(0)
     monkeypatch.setattr(clock, "_measure_offset", lambda: event + 3_600_000_000_000)

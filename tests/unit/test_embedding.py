@@ -336,3 +336,18 @@ def test_what_is_said_goes_to_the_log(caplog: pytest.LogCaptureFixture, capfd: p
     said = [record.getMessage().partition(":")[0] for record in caplog.records if record.name == "netmon.monitor"]
     assert said == ["started", "reloaded", "closed"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
+    """The second is told so; the first goes on."""
+    seen: list[NetworkEvent] = []
+    first = threading.Thread(target=lambda: seen.extend(monitor))
+    first.start()
+    end = time.monotonic() + DEADLINE
+    while len(seen) < EVENTS or monitor._running()._reading_thread != first.ident:
+        assert time.monotonic() < end
+    with pytest.raises(NetmonError, match="another thread"):
+        monitor.poll(0)
+    monitor.stop()
+    first.join(DEADLINE)
+    assert not first.is_alive()

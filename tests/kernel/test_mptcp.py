@@ -1,0 +1,197 @@
+"""MPTCP: one connection, however many TCP connections carry it, told of the socket that the program has."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.kernel.support import (
+    Event,
+    Netmon,
+    Pair,
+    cookie_of,
+    disconnect,
+    ends,
+    receive_all,
+    types_of,
+    wait_until,
+)
+
+FLAGS = ("--statistics", "--outcome")  # of the module's netmon
+V4, V6 = socket.AF_INET, socket.AF_INET6
+TCP, MPTCP = socket.IPPROTO_TCP, 262
+
+
+class Net(NamedTuple):
+    family: socket.AddressFamily
+    listening: str
+    to: str
+
+
+V4_NET = Net(V4, "127.0.0.1", "127.0.0.1")
+NETS = [V4_NET, Net(V6, "::1", "::1"), Net(V6, "::", "::ffff:127.0.0.1")]
+
+
+def listen(net: Net, protocol: int = MPTCP) -> socket.socket:
+    sock = socket.socket(net.family, socket.SOCK_STREAM, protocol)
+    sock.bind((net.listening, 0))
+    sock.listen(5)
+    return sock
+
+
+def connect(listener: socket.socket, net: Net = V4_NET, protocol: int = MPTCP) -> Pair:
+    client = socket.socket(net.family, socket.SOCK_STREAM, protocol)
+    client.connect((net.to, listener.getsockname()[1]))
+    server, _ = listener.accept()
+    client.sendall(b"four")
+    assert server.recv(5) == b"four"
+    return Pair(client, server, cookie_of(client), cookie_of(server))
+
+
+def end_of(name: tuple[str, int]) -> tuple[str, int]:
+    return name[0].removeprefix("::ffff:"), name[1]
+
+
+def of_cookie(events: list[Event], cookie: int) -> list[Event]:
+    return [event for event in events if event["network_event"]["cookie"] == cookie]
+
+
+def check(seen: list[Event], pair: Pair, client_end: tuple[str, int], server_end: tuple[str, int]) -> None:
+    """Each end has its opening and its close, and there is nothing else."""
+    for cookie, opening, these in (
+        (pair.client_cookie, "Establish", (*client_end, *server_end)),
+        (pair.server_cookie, "Accept", (*server_end, *client_end)),
+    ):
+        told = of_cookie(seen, cookie)
+        assert types_of(told) == [opening, "Close"]
+        assert {ends(event) for event in told} == {these}
+    assert {(event["process"]["pid"], event["process"]["tid"]) for event in seen} == {(os.getpid(), os.getpid())}
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("net", NETS, ids=["IPv4", "IPv6", "mapped"])
+@pytest.mark.parametrize(
+    ("client_speaks", "server_speaks"), [(MPTCP, MPTCP), (MPTCP, TCP), (TCP, MPTCP)], ids=["both", "client", "server"]
+)
+def test_one_connection(netmon: Netmon, net: Net, client_speaks: int, server_speaks: int) -> None:
+    """Where the other end speaks no MPTCP, it falls back to TCP."""
+    with netmon.watch() as seen, listen(net, server_speaks) as listener:
+        pair = connect(listener, net, client_speaks)
+        client_end, server_end = end_of(pair.client.getsockname()), end_of(pair.server.getsockname())
+        pair.client.close()
+        assert receive_all(pair.server) == 0
+        pair.server.close()
+    check(seen, pair, client_end, server_end)
+    client, server = (of_cookie(seen, cookie)[1]["network_event"] for cookie in pair[2:])
+    assert (client["bytes_sent"], client["bytes_received"]) == (4, 0)
+    assert (server["bytes_sent"], server["bytes_received"]) == (0, 4)
+    assert (client["closed_by"], server["closed_by"]) == ("local", "peer")
+    assert client["rtt_us"] > 0
+    assert of_cookie(seen, pair.client_cookie)[0]["network_event"]["handshake_us"] > 0
+
+
+def joins() -> int:
+    """Return how often a path was added to a connection (MPTcpExt of /proc/net/netstat)."""
+    names, values = (
+        line.split() for line in Path("/proc/net/netstat").read_text().splitlines() if line.startswith("MPTcpExt:")
+    )
+    return int(dict(zip(names, values, strict=True))["MPJoinAckRx"])
+
+
+def test_further_paths_are_not_told(netmon: Netmon) -> None:
+    """The kernel makes them itself, in threads of its own."""
+    before = joins()
+    subprocess.run(["ip", "mptcp", "limits", "set", "subflows", "2"], check=True)
+    subprocess.run(["ip", "mptcp", "endpoint", "add", "127.0.0.2", "dev", "lo", "subflow"], check=True)
+    try:
+        with netmon.watch() as seen, listen(V4_NET) as listener:
+            pair = connect(listener)
+            pair.server.sendall(b"more")
+            assert pair.client.recv(5) == b"more"
+            client_end, server_end = pair.client.getsockname(), pair.server.getsockname()
+            wait_until(lambda: joins() > before, "a second path")
+            pair.close()
+    finally:
+        subprocess.run(["ip", "mptcp", "endpoint", "flush"], check=True)
+    check(seen, pair, client_end, server_end)
+
+
+def test_failures(netmon: Netmon) -> None:
+    with netmon.watch() as seen, socket.socket(V4, socket.SOCK_STREAM, MPTCP) as sock:
+        cookie = cookie_of(sock)
+        assert sock.connect_ex(("127.0.0.1", 1)) == errno.ECONNREFUSED
+        assert sock.connect_ex(("198.51.100.1", 80)) == errno.ENETUNREACH
+    assert types_of(seen) == ["Fail", "Fail"]
+    assert {event["network_event"]["cookie"] for event in seen} == {cookie}
+    assert [event["network_event"]["reason"] for event in seen] == ["refused", "unreachable"]
+
+
+def test_connected_again(netmon: Netmon) -> None:
+    with netmon.watch() as seen, listen(V4_NET) as first, listen(V4_NET) as second:
+        pair = connect(first)
+        disconnect(pair.client)
+        pair.client.connect(second.getsockname())
+        pair.client.close()
+        ports = [listener.getsockname()[1] for listener in (first, second)]
+    told = of_cookie(seen, pair.client_cookie)
+    assert types_of(told) == ["Establish", "Close", "Establish", "Close"]
+    assert [event["network_event"]["dport"] for event in told] == [ports[0], ports[0], ports[1], ports[1]]
+
+
+def test_a_reset(netmon: Netmon) -> None:
+    """Closed with data unread."""
+    with netmon.watch() as seen, listen(V4_NET) as listener:
+        pair = connect(listener)
+        pair.client.sendall(b"unread")
+        assert pair.server.recv(1, socket.MSG_PEEK)
+        pair.server.close()
+        wait_until(lambda: pair.client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "the reset")
+        pair.client.close()
+    assert of_cookie(seen, pair.client_cookie)[1]["network_event"]["closed_by"] == "reset"
+
+
+def test_killed(netmon: Netmon) -> None:
+    """The kernel closes it when the process is gone."""
+    script = (
+        "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262);"
+        "s.connect(('127.0.0.1', int(sys.argv[1]))); print(flush=True); input()"
+    )
+    with netmon.watch() as seen, listen(V4_NET) as listener:
+        command = [sys.executable, "-c", script, str(listener.getsockname()[1])]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"\n"
+        listener.accept()[0].close()
+        child.kill()
+        child.wait()
+    mine = [event for event in seen if event["process"]["pid"] == child.pid]
+    assert types_of(mine) == ["Establish", "Close"]
+    assert mine[0]["process"] == mine[1]["process"]
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["open at the start", "accepted since"])
+def test_existing(waiting: bool) -> None:
+    with listen(V4_NET) as listener:
+        pair = None if waiting else connect(listener)
+        with Netmon("--existing") as netmon:
+            pair = pair or connect(listener)
+            cookies = set(pair[2:])
+            wait_until(lambda: cookies <= {e["network_event"]["cookie"] for e in netmon.events}, "both ends")
+            client_end, server_end = pair.client.getsockname(), pair.server.getsockname()
+            pair.close()
+            events = netmon.stop().events
+    client, server = (of_cookie(events, cookie) for cookie in pair[2:])
+    assert types_of(client) == ["Establish" if waiting else "Existing", "Close"]
+    assert types_of(server) == ["Accept" if waiting else "Existing", "Close"]
+    if not waiting:
+        assert [end[0]["network_event"]["direction"] for end in (client, server)] == ["egress", "ingress"]
+    assert {ends(event) for event in client} == {(*client_end, *server_end)}
+    assert {ends(event) for event in server} == {(*server_end, *client_end)}
+    assert len(events) == 4
