@@ -18,6 +18,7 @@ STRUCTS = (
     "ipv4_event",
     "ipv6_event",
     "detailed_event",
+    "origin",
     "process_record",
     "options",
     "settings",

@@ -35,7 +35,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	process_id = REJECTED;
 	if (passes_ip_filter(set_of(generation), direction, family, sk))
-		process_id = identify(slot_of(slot, program), generation, true, 0, 0);
+		process_id = identify_current(slot_of(slot, program), generation, JUDGED, 0, 0);
 	if (process_id == REJECTED) {
 		if (connection)
 			bpf_sk_storage_delete(&connections, sk);
@@ -56,6 +56,8 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	event->head.cookie = bpf_get_socket_cookie(sk);
 	read_ends(event, sk, family);
 	connection->opener_exec_id = task->self_exec_id;
+	if (options.opener)
+		connection->opener_start_ns = start_of(task);
 	connection->reported_by = program;
 	connection->direction = direction;
 	if (options.statistics)
@@ -76,7 +78,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	else if (options.aggregate)
 		add_opening(connection, process_id);
 	else
-		send_event(event, family);
+		send_opening(event, sk, family);
 	return 0;
 }
 
@@ -84,7 +86,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 static __always_inline int report_failure_at_once(struct sock *sk, const union event *ends, int error, enum slot slot,
 						  enum program program)
 {
-	__u64 process_id = identify(slot_of(slot, program), control.generation, true, 0, 0);
+	__u64 process_id = identify_current(slot_of(slot, program), control.generation, JUDGED, 0, 0);
 	struct connection *connection;
 
 	if (process_id == REJECTED)
@@ -105,7 +107,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 	connection->event.head.cookie = bpf_get_socket_cookie(sk);
 	connection->event.head.process_id = process_id;
 	connection->reported_by = program;
-	report_failure(connection, error, false);
+	report_failure(connection, sk, error, false);
 	return 0;
 }
 
@@ -140,7 +142,7 @@ static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *a
 
 		key.port = bpf_ntohs(asked.sin_port);
 		copy_ipv4(key.peer, asked.sin_addr.s_addr);
-		add_failure(&key, identify(SLOT_TCP_V4_CONNECT, generation, true, 0, 0));
+		add_failure(&key, identify_current(SLOT_TCP_V4_CONNECT, generation, JUDGED, 0, 0));
 	}
 	return 0;
 }
@@ -169,7 +171,7 @@ static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *a
 
 		key.port = bpf_ntohs(asked.sin6_port);
 		copy_ipv6(key.peer, &asked.sin6_addr);
-		add_failure(&key, identify(SLOT_TCP_V6_CONNECT, generation, true, 0, 0));
+		add_failure(&key, identify_current(SLOT_TCP_V6_CONNECT, generation, JUDGED, 0, 0));
 	}
 	return 0;
 }
@@ -231,6 +233,15 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
 
+static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task,
+					     enum program program)
+{
+	if (options.opener)
+		connection->passed_on = start_of(task) != connection->opener_start_ns;
+	return identify_current(slot_of(SLOT_TCP_CLOSE, program), control.generation, 0,
+				connection->event.head.process_id, connection->opener_exec_id);
+}
+
 /*
  * Whether there is a connection to be closed. While its request is pending, what the close finds when it has the socket's
  * lock is reported then: that it failed by this, or both that it succeeded and this.
@@ -246,8 +257,7 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 		connection->closer_id = event->head.process_id;
 		connection->closer_tid = event->head.tid;
 		if (!is_deferred_close(task, event)) {
-			connection->closer_id = identify(slot_of(SLOT_TCP_CLOSE, program), control.generation, false,
-							 event->head.process_id, connection->opener_exec_id);
+			connection->closer_id = identify_closer(connection, task, program);
 			connection->closer_tid = task->pid;
 		}
 		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_UNTOLD)
@@ -262,6 +272,7 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 	struct task_struct *task;
 	union event *event;
 	__u64 process_id;
+	__u32 tid;
 
 	if (!connection)
 		return 0;
@@ -269,21 +280,21 @@ static __always_inline int report_close(struct sock *sk, enum program program)
 	if (!event->head.process_id || event->head.type == RECORD_CLOSE)
 		return 0;
 	process_id = event->head.process_id;
+	tid = event->head.tid;
 	task = bpf_get_current_task_btf();
 	if ((options.outcome || options.existing) && !ends_connection(connection, task, program))
 		return 0;
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
-		process_id = identify(slot_of(SLOT_TCP_CLOSE, program), control.generation, false, process_id,
-				      connection->opener_exec_id);
-		event->head.tid = task->pid;
+		process_id = identify_closer(connection, task, program);
+		tid = task->pid;
 	}
 	if (process_id == LOST) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	} else if (options.aggregate) {
 		add_closing(connection, sk, process_id);
 	} else {
-		send_close(connection, sk, process_id);
+		send_close(connection, sk, process_id, tid);
 	}
 	return 0;
 }

@@ -108,6 +108,17 @@ struct detailed_event {
 	struct statistics statistics;
 };
 
+/* Follows a detailed event, where opener or context are asked for: whose its connection is, and where it lives. */
+struct origin {
+	__u64 opener_id; /* of a close: the process that opened it, if another one closes it; else 0 */
+	__u32 opener_tid;
+	__u32 netns; /* inode number of the socket's network namespace; 0: the context is not asked for */
+	__u32 ifindex; /* of the interface that it sends by; 0: none at the moment */
+	__u32 mark;
+	__u8 details; /* is there an outcome, or are there statistics? */
+	__u8 reserved_origin[7];
+};
+
 enum secureexec {
 	SECUREEXEC_SETUID = 1,
 	SECUREEXEC_SETGID = 2,
@@ -154,6 +165,7 @@ struct process_record {
 	__u32 secureexec; /* enum secureexec */
 	__u32 reserved;
 	__u8 comm[COMM_SIZE];
+	__u64 parent_id; /* the parent, which was sent before; 0 when there is none, or it is not asked for */
 };
 
 enum filter_mode {
@@ -190,6 +202,11 @@ struct options {
 	__u8 existing; /* connections that are found open are reported */
 	__u8 ingress;  /* which of them */
 	__u8 egress;
+	__u8 opener;  /* closes tell who opened the connection */
+	__u8 parent;  /* processes tell their parent */
+	__u8 context; /* events tell where the connection lives */
+	__u8 origins; /* opener or context: detailed events have an origin */
+	__u8 others; /* existing or parent: other processes than the current one are described */
 };
 
 /* What the filter maps of one set are to be asked. */
@@ -275,7 +292,8 @@ _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
-_Static_assert(sizeof(struct process_record) == 112, "padding");
+_Static_assert(sizeof(struct origin) == 32, "padding");
+_Static_assert(sizeof(struct process_record) == 120, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 
 #endif

@@ -139,7 +139,19 @@ class DetailedEvent(NamedTuple):
     closed_by: int
 
 
-PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16s")
+ORIGIN = Struct("=QIIIIB7x")
+
+
+class Origin(NamedTuple):
+    opener_id: int
+    opener_tid: int
+    netns: int
+    ifindex: int
+    mark: int
+    details: int
+
+
+PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16sQ")
 
 
 class ProcessRecord(NamedTuple):
@@ -163,9 +175,10 @@ class ProcessRecord(NamedTuple):
     ppid: int
     secureexec: int
     comm: bytes
+    parent_id: int
 
 
-OPTIONS = Struct("=BBBBBBBB")
+OPTIONS = Struct("=BBBBBBBBBBBBB")
 
 
 class Options(NamedTuple):
@@ -177,6 +190,11 @@ class Options(NamedTuple):
     existing: int
     ingress: int
     egress: int
+    opener: int
+    parent: int
+    context: int
+    origins: int
+    others: int
 
 
 SETTINGS = Struct("=BBB1xBBB1xBBB1xBBB1xBBBBBBB1x")

@@ -55,6 +55,7 @@ class Losses(NamedTuple):
     unknown_process: int = 0  # events whose process was not known
     path_incomplete: int = 0  # processes told with part of their path
     args_incomplete: int = 0  # processes whose arguments did not fit the record
+    unknown_opener: int = 0  # closes told without the process that opened, which was let go
 
     @property
     def events(self) -> int:
@@ -170,6 +171,11 @@ class Probes:
             existing=watched.existing,
             ingress=watched.ingress,
             egress=watched.egress,
+            opener=watched.opener,
+            parent=watched.parent,
+            context=watched.context,
+            origins=watched.opener or watched.context,
+            others=watched.existing or watched.parent,
         )
         bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*options))
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
