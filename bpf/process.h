@@ -242,11 +242,15 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		scratch->record.image_of = image_of;
 	}
 	passes = passes_process_filter(slot, set_of(generation), has_image);
-	wanted = passes || !(demand & JUDGED);
-	if (whose == PARENT)
-		scratch->record.parent_id = 0;
-	else if (options.parent && wanted && !(demand & PARENT_READ))
-		return PARENT_FIRST;
+	wanted = passes | ((demand & JUDGED) ^ JUDGED); /* without branches, each of which the verifier follows */
+	if (options.parent) {
+		/* Or clang would ask for the parent's id first, and the verifier follow both ways for nothing. */
+		asm volatile("" : "+r"(demand));
+		if (whose == PARENT)
+			scratch->record.parent_id = 0;
+		else if (wanted && !(demand & PARENT_READ))
+			return PARENT_FIRST;
+	}
 	if (wanted && !send_record(slot, has_image))
 		return LOST;
 	/* Threads may come here at once: one of them writes. */
@@ -257,7 +261,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		process->cgroup_id = cgroup_id_of(task, whose);
 		process->credentials = scratch->record.credentials;
 		process->passes = passes;
-		process->described = !wanted ? NOT_DESCRIBED : whose == PARENT ? DESCRIBED_ALONE : DESCRIBED;
+		process->described = wanted * (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED);
 		__sync_lock_test_and_set(&process->id, scratch->record.process_id);
 	}
 	return wanted ? scratch->record.process_id : REJECTED;
