@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from netmon import Config, Monitor
+from netmon import Config, Monitor, NetworkSummary
 from tests.kernel.subjects import CONNECT_ONCE, connected, process_of, read_expected
 from tests.kernel.support import (
     Event,
@@ -315,6 +315,23 @@ def test_a_process_that_the_filter_rejects_has_no_parent_described() -> None:
         monitor.stop()
         assert list(monitor) == []
         assert monitor.counters.described == 0
+
+
+def test_sums_have_the_parent() -> None:
+    config = Config.from_dict({"egress": {"enabled": True}, "parent": True})
+    with Monitor(config, any_kernel=True, aggregate=1) as monitor:
+        child = in_child(refused_connection)
+        monitor.stop()
+        (summary,) = (event for event in monitor.all_events() if isinstance(event, NetworkSummary))
+    assert summary.parent is not None
+    assert (summary.process.pid, summary.parent.pid) == (child, os.getpid())
+
+
+@pytest.mark.parametrize("key", ["opener", "context"])
+def test_sums_have_no_single_connections(key: str) -> None:
+    config = Config.from_dict({"egress": {"enabled": True}, key: True})
+    with pytest.raises(ValueError, match=f"aggregate: sums go with none of .*{key}"):
+        Monitor(config, aggregate=10)
 
 
 def network_of(event: Event) -> dict[str, Any]:
