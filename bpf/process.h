@@ -153,7 +153,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
 				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
 		if (other_task(scratch))
-			record->flags |= PROCESS_ARGS_INCOMPLETE; /* in memory that is not ours; user space asks /proc */
+			record->flags |= PROCESS_ARGS_UNREAD; /* user space asks /proc, and counts what that cannot tell */
 		else
 			args = read_args(scratch, cgroup + path, mm);
 	}
@@ -162,7 +162,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 	record->args_length = args;
 	if (record->flags & PROCESS_PATH_INCOMPLETE)
 		__sync_fetch_and_add(&losses.path_incomplete, 1);
-	if (record->flags & PROCESS_ARGS_INCOMPLETE && !other_task(scratch))
+	if (record->flags & PROCESS_ARGS_INCOMPLETE)
 		__sync_fetch_and_add(&losses.args_incomplete, 1);
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))

@@ -131,6 +131,7 @@ enum process_flag {
 	PROCESS_UNLINKED = 2,	     /* the executable's path is gone */
 	PROCESS_PATH_INCOMPLETE = 4, /* only the last part of the path fits */
 	PROCESS_ARGS_INCOMPLETE = 8, /* longer than ARGS_SIZE, or paged out */
+	PROCESS_ARGS_UNREAD = 16, /* in memory that is not the current task's */
 };
 
 struct credentials {

@@ -63,6 +63,7 @@ class ProcessFlag(IntEnum):
     UNLINKED = 2
     PATH_INCOMPLETE = 4
     ARGS_INCOMPLETE = 8
+    ARGS_UNREAD = 16
 
 
 class FilterMode(IntEnum):

@@ -216,7 +216,10 @@ class Monitor:
         losses = self._reader.read_losses(self._count_unknown()) if self._reader is not None else None
         if losses is None:
             return self._final_losses
-        return losses._replace(unknown_opener=self._decoder.unknown_opener)
+        return losses._replace(
+            args_incomplete=losses.args_incomplete + self._processes.args_unread,
+            unknown_opener=self._decoder.unknown_opener,
+        )
 
     @property
     def lost(self) -> int:

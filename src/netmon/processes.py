@@ -110,6 +110,7 @@ class ProcessTable:
         self._consumed = 0
         self._next_eviction = 0
         self.described = 0  # records taken in
+        self.args_unread = 0  # processes whose arguments neither the kernel's record nor /proc has told
         self.get = self._known.get
 
     def __len__(self) -> int:
@@ -192,7 +193,7 @@ class ProcessTable:
             return self._borrowed_image(process)
         name = path.decode(errors="backslashreplace")
         binary_path = name + DELETED * bool(process.flags & ProcessFlag.UNLINKED)
-        if process.flags & ProcessFlag.ARGS_INCOMPLETE:
+        if process.flags & (ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD):
             argv = self._complete_args(process, binary_path, argv)
         return {
             "secureexec": format_secureexec(process.secureexec),
@@ -213,11 +214,14 @@ class ProcessTable:
         return {"secureexec": "", "filename": name, "binary_path": "", "args": ""}
 
     def _complete_args(self, process: ProcessRecord, binary_path: str, argv: bytes) -> bytes:
-        if self._size > SIZE_LIMIT:  # anyone may start processes, with as many arguments as these
-            return argv
-        # Something else may have been exec'd since: the part that is known tells, or else the executable.
-        cmdline = self._read_cmdline(process.pid, process.start_time_ns, None if argv else binary_path)
-        return cmdline if cmdline is not None and cmdline.startswith(argv) else argv
+        cmdline = None
+        if self._size <= SIZE_LIMIT:  # anyone may start processes, with as many arguments as these
+            # Something else may have been exec'd since: the part that is known tells, or else the executable.
+            cmdline = self._read_cmdline(process.pid, process.start_time_ns, None if argv else binary_path)
+        if cmdline is not None and cmdline.startswith(argv):
+            return cmdline
+        self.args_unread += bool(process.flags & ProcessFlag.ARGS_UNREAD)
+        return argv
 
 
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:

@@ -386,6 +386,22 @@ def test_incomplete_arguments_come_from_proc(cmdline: bytes | None, args: str) -
     assert asked == [(4242, 1_000_000_000, None)]
 
 
+@pytest.mark.parametrize(
+    ("flags", "cmdline", "args", "unread"),
+    [
+        (ProcessFlag.ARGS_UNREAD, b"curl\0-s\0", "-s", 0),
+        (ProcessFlag.ARGS_UNREAD, None, "", 1),
+        (ProcessFlag.ARGS_INCOMPLETE, None, "", 0),  # counted by the kernel
+    ],
+)
+def test_arguments_that_nobody_has_told_are_counted(flags: int, cmdline: bytes | None, args: str, unread: int) -> None:
+    table = make_table(read_cmdline=lambda pid, start, exe: cmdline)
+    table.add(process_record(argv=b"", flags=flags))
+    process = table.get(7)
+    assert process is not None
+    assert (process.fields["args"], table.args_unread) == (args, unread)
+
+
 def test_a_process_without_an_image_borrows_the_one_it_was_forked_from() -> None:
     decoder = make_decoder()
     lender = process_record(argv=b"curl\0-s\0", process_id=7)
