@@ -127,24 +127,25 @@ def _model_maker() -> Make[NetworkEvent]:
         opener: Opener | None,
     ) -> NetworkEvent:
         saddr, daddr = _addresses(addresses)
-        event: NetworkEvent = validate(
-            {
-                "type": "NetworkEvent",
-                "process": process.model(tid),
-                "parent": process.parent_model,
-                "opener": opener and opener.process.model(opener.tid),
-                "network_event": {
-                    "type": EVENT_TYPES[kind],
-                    "saddr": saddr,
-                    "daddr": daddr,
-                    "sport": sport,
-                    "dport": dport,
-                    "cookie": cookie,
-                    **details,
-                },
-                "timestamp": timestamp,
-            }
-        )
+        fields = {
+            "type": "NetworkEvent",
+            "process": process.model(tid),
+            "network_event": {
+                "type": EVENT_TYPES[kind],
+                "saddr": saddr,
+                "daddr": daddr,
+                "sport": sport,
+                "dport": dport,
+                "cookie": cookie,
+                **details,
+            },
+            "timestamp": timestamp,
+        }
+        if process.parent:
+            fields["parent"] = process.parent_model
+        if opener:
+            fields["opener"] = opener.process.model(opener.tid)
+        event: NetworkEvent = validate(fields)
         return event
 
     return make_model
