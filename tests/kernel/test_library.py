@@ -149,9 +149,17 @@ def test_a_small_ring_loses_and_counts() -> None:
     assert losses.events == losses.ring_full
 
 
-def test_programs_are_small(kernel: str) -> None:
+EVERYTHING = {
+    "ingress": {"enabled": True},
+    "egress": {"enabled": True, "outcome": True},
+    **dict.fromkeys(("existing", "statistics", "opener", "parent", "context"), True),
+}
+
+
+@pytest.mark.parametrize("config", [None, Config.from_dict(EVERYTHING)], ids=["plain", "everything"])
+def test_programs_are_small(kernel: str, config: Config | None) -> None:
     """The verifier's work, on the oldest and the newest kernel alike."""
-    with Monitor(any_kernel=True) as monitor:
+    with Monitor(config, any_kernel=True) as monitor:
         for info in monitor._running().probes.program_infos():
             print(kernel, info)
             assert 0 < info.verified_instructions < 20_000
