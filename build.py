@@ -53,6 +53,7 @@ PROGRAM_COMPILERS = {
     "aarch64": (str(PYTHON), "-m", "ziglang", "cc", "-target", "aarch64-linux-musl", *FLAGS),
 }
 BPF_OBJECT = ROOT / "src/netmon/netmon.bpf.o"
+PLAIN_BPF_OBJECT = ROOT / "src/netmon/netmon-plain.bpf.o"
 BPF_OBJECT_WITH_DEBUG = BUILD / "netmon.bpf.o"
 LAYOUT = ROOT / "src/netmon/layout.py"
 
@@ -123,7 +124,7 @@ def install_python_packages() -> None:
 
 
 def compile_bpf() -> None:
-    """Compile the BPF object: with debug information for the layout, without for shipping."""
+    """Compile the BPF objects: with debug information for the layout, without for shipping."""
     sources = sorted((ROOT / "bpf").glob("*.[ch]"))
 
     def work() -> None:
@@ -133,8 +134,10 @@ def compile_bpf() -> None:
         target.append(f"-fdebug-prefix-map={ROOT}=.")
         run([*CLANG, *target, "-o", BPF_OBJECT_WITH_DEBUG])
         run(["llvm-strip", "-g", BPF_OBJECT_WITH_DEBUG, "-o", BPF_OBJECT])
+        run([*CLANG, *target, "-DPLAIN", "-o", PLAIN_BPF_OBJECT])
+        run(["llvm-strip", "-g", PLAIN_BPF_OBJECT])
 
-    once(BPF_OBJECT, [*sources, *CLANG], work)
+    once(BPF_OBJECT, [*sources, *CLANG, "plain"], work)
 
 
 def generate_layout() -> None:
@@ -269,7 +272,8 @@ def command_deb(arguments: Sequence[str]) -> None:
 def command_clean(_arguments: Sequence[str]) -> None:
     for directory in (BUILD, VENV, ROOT / "dist", ROOT / "third_party"):
         shutil.rmtree(directory, ignore_errors=True)
-    BPF_OBJECT.unlink(missing_ok=True)
+    for compiled in (BPF_OBJECT, PLAIN_BPF_OBJECT):
+        compiled.unlink(missing_ok=True)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

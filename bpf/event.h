@@ -28,26 +28,37 @@ static __always_inline void stamp(union event *event, __u64 process_id)
 	event->head.process_id = process_id;
 }
 
-static __always_inline void send_event(union event *event, enum family family)
-{
-	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
+struct full_event {
+	struct detailed_event detailed;
+	struct origin origin;
+};
 
-	if (bpf_ringbuf_output(&events, event, size, 0))
-		__sync_fetch_and_add(&losses.ring_full, 1);
+static __noinline void begin_origin(struct origin *origin, struct sock *sk, bool details)
+{
+	__builtin_memset(origin, 0, sizeof(*origin));
+	origin->details = details;
+	if (!options.context)
+		return;
+	origin->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	origin->ifindex = BPF_CORE_READ(sk, sk_dst_cache, dev, ifindex);
+	origin->mark = BPF_CORE_READ(sk, sk_mark);
 }
 
 /*
  * Room in the ring buffer for an event with details: the event in it, its addresses where IPv6 has them. NULL when there
- * is none.
+ * is none. details: an outcome or statistics will be in it.
  */
-static __always_inline struct detailed_event *begin_detailed(const union event *event)
+static __always_inline struct detailed_event *begin_detailed(const union event *event, struct sock *sk, bool details)
 {
-	struct detailed_event *detailed = bpf_ringbuf_reserve(&events, sizeof(*detailed), 0);
+	struct detailed_event *detailed =
+		bpf_ringbuf_reserve(&events, options.origins ? sizeof(struct full_event) : sizeof(*detailed), 0);
 
 	if (!detailed) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
 		return NULL;
 	}
+	if (options.origins)
+		begin_origin(&((struct full_event *)detailed)->origin, sk, details);
 	__builtin_memset(detailed, 0, sizeof(*detailed));
 	detailed->head = event->head;
 	if (event->head.family == FAMILY_IPV4) {
@@ -58,6 +69,27 @@ static __always_inline struct detailed_event *begin_detailed(const union event *
 		__builtin_memcpy(detailed->daddr, event->ipv6.daddr, sizeof(event->ipv6.daddr));
 	}
 	return detailed;
+}
+
+static __always_inline void send_event(union event *event, enum family family)
+{
+	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
+
+	if (bpf_ringbuf_output(&events, event, size, 0))
+		__sync_fetch_and_add(&losses.ring_full, 1);
+}
+
+static __always_inline void send_opening(union event *event, struct sock *sk, enum family family)
+{
+	struct detailed_event *detailed;
+
+	if (!options.context) {
+		send_event(event, family);
+		return;
+	}
+	detailed = begin_detailed(event, sk, false);
+	if (detailed)
+		bpf_ringbuf_submit(detailed, 0);
 }
 
 static __always_inline bool is_ipv6(struct sock *sk)

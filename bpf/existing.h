@@ -28,6 +28,23 @@ static __always_inline bool is_open(__u8 state)
 	return state != TCP_CLOSE && state != TCP_LISTEN && state != TCP_SYN_RECV && state != TCP_SYN_SENT;
 }
 
+static __noinline __u64 identify_walked(struct task_struct *task, __u64 generation, __u32 demand)
+{
+	return identify_task(task, WALKED, SLOT_WALK, generation, demand, 0, 0);
+}
+
+/* As identify_current(). */
+static __always_inline __u64 identify_found(struct task_struct *task, __u64 generation)
+{
+	__u64 id = identify_walked(task, generation, JUDGED);
+
+	if (id != PARENT_FIRST || !options.parent)
+		return id;
+	if (!identify_parent(task, SLOT_WALK, generation))
+		return LOST;
+	return identify_walked(task, generation, JUDGED | PARENT_READ);
+}
+
 /* Fills what is to be kept of a connection. False when it is not watched. */
 static __always_inline bool describe_found(struct connection *found, struct task_struct *task, struct sock *sk)
 {
@@ -39,8 +56,7 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	if (!(direction == DIRECTION_INGRESS ? options.ingress : options.egress) ||
 	    !passes_connection_filters(set_of(generation), direction, family, sk))
 		return false;
-	walked_task = (__u64)task;
-	event->head.process_id = identify_task(task, false, SLOT_WALK, generation, true, 0, 0);
+	event->head.process_id = identify_found(task, generation);
 	if (event->head.process_id == REJECTED)
 		return false;
 	event->head.type = RECORD_EXISTING;
@@ -49,6 +65,8 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
 	read_ends(event, sk, family);
 	found->opener_exec_id = task->self_exec_id;
+	if (options.opener)
+		found->opener_start_ns = start_of(task);
 	found->direction = direction;
 	return true;
 }

@@ -52,7 +52,7 @@ static __always_inline bool passes_ipv4_filter(__u32 set, enum direction directi
 {
 	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV4];
 
-	if (!options.filters || filter->mode == FILTER_OFF)
+	if (!basics.filters || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv4_listed(set, list_of(direction, END_SRC), saddr)) ||
 		(filter->dst && is_ipv4_listed(set, list_of(direction, END_DST), daddr))) ==
@@ -64,7 +64,7 @@ static __always_inline bool passes_ipv6_filter(__u32 set, enum direction directi
 {
 	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV6];
 
-	if (!options.filters || filter->mode == FILTER_OFF)
+	if (!basics.filters || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv6_listed(set, list_of(direction, END_SRC), saddr)) ||
 		(filter->dst && is_ipv6_listed(set, list_of(direction, END_DST), daddr))) ==
@@ -76,6 +76,18 @@ static __always_inline bool passes_ip_filter(__u32 set, enum direction direction
 	if (family == FAMILY_IPV4)
 		return passes_ipv4_filter(set, direction, sk->__sk_common.skc_rcv_saddr, sk->__sk_common.skc_daddr);
 	return passes_ipv6_filter(set, direction, &sk->__sk_common.skc_v6_rcv_saddr, &sk->__sk_common.skc_v6_daddr);
+}
+
+/* Of a request that was refused: its socket may have no ends. */
+static __always_inline bool passes_ip_filter_of(__u32 set, enum direction direction, const union event *ends)
+{
+	__be32 saddr, daddr;
+
+	if (ends->head.family == FAMILY_IPV6)
+		return passes_ipv6_filter(set, direction, (const void *)ends->ipv6.saddr, (const void *)ends->ipv6.daddr);
+	__builtin_memcpy(&saddr, ends->ipv4.saddr, sizeof(saddr));
+	__builtin_memcpy(&daddr, ends->ipv4.daddr, sizeof(daddr));
+	return passes_ipv4_filter(set, direction, saddr, daddr);
 }
 
 static __always_inline bool is_port_listed(const struct port_sets *sets, __u32 direction, enum end end, __u16 port)
@@ -91,7 +103,7 @@ __noinline int passes_port_filter(__u32 set, __u32 direction, __u32 sport, __u32
 	const struct port_sets *sets;
 	void *map;
 
-	if (!options.filters)
+	if (!basics.filters)
 		return 1;
 	set &= FILTER_SETS - 1;
 	direction &= 1;
@@ -116,7 +128,7 @@ static __always_inline bool passes_socket_filters(__u32 set, enum direction dire
 {
 	__u8 netns_mode = settings[set].netns_mode;
 
-	if (!options.filters)
+	if (!basics.filters)
 		return true;
 	if (settings[set].connection_filters[direction].ports.mode != FILTER_OFF &&
 	    !passes_port_filter(set, direction, local_port(sk), dport))
@@ -127,7 +139,7 @@ static __always_inline bool passes_socket_filters(__u32 set, enum direction dire
 static __always_inline bool passes_connection_filters(__u32 set, enum direction direction, enum family family,
 						      struct sock *sk)
 {
-	if (!options.filters || !settings[set].connection_filters[direction].any)
+	if (!basics.filters || !settings[set].connection_filters[direction].any)
 		return true;
 	return passes_socket_filters(set, direction, sk, bpf_ntohs(sk->__sk_common.skc_dport)) &&
 	       passes_ip_filter(set, direction, family, sk);

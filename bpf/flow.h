@@ -38,14 +38,14 @@ static __always_inline struct flow *find_flow(const struct flow_key *key)
 	return flow;
 }
 
-static __always_inline struct flow *flow_of(const struct connection *connection, __u64 process_id)
+/* With a frame of its own: it takes much of the stack. */
+static __noinline struct flow *flow_of(const union event *event, enum direction direction, __u64 process_id)
 {
-	const union event *event = &connection->event;
 	struct flow_key key = {
 		.process_id = process_id,
-		.port = connection->direction == DIRECTION_EGRESS ? event->head.dport : event->head.sport,
+		.port = direction == DIRECTION_EGRESS ? event->head.dport : event->head.sport,
 		.family = event->head.family,
-		.direction = connection->direction,
+		.direction = direction,
 	};
 
 	if (event->head.family == FAMILY_IPV4)
@@ -55,9 +55,14 @@ static __always_inline struct flow *flow_of(const struct connection *connection,
 	return find_flow(&key);
 }
 
+static __always_inline struct flow *flow_of_connection(const struct connection *connection, __u64 process_id)
+{
+	return flow_of(&connection->event, connection->direction, process_id);
+}
+
 static __always_inline void add_opening(const struct connection *connection, __u64 process_id)
 {
-	struct flow *flow = flow_of(connection, process_id);
+	struct flow *flow = flow_of_connection(connection, process_id);
 
 	if (flow)
 		__sync_fetch_and_add(&flow->opened, 1);
@@ -98,7 +103,7 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 	transfer->sent = transfer->received = 0;
 	transfer->established = direction == DIRECTION_INGRESS;
 	if (!tcp) {
-		if (options.mptcp)
+		if (basics.mptcp)
 			read_mptcp_transfer(transfer, sk);
 		return;
 	}
@@ -123,7 +128,7 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 static __always_inline void add_closing(const struct connection *connection, struct sock *sk, __u64 process_id)
 {
 	__u64 duration = bpf_ktime_get_boot_ns() - connection->event.head.timestamp_ns;
-	struct flow *flow = flow_of(connection, process_id);
+	struct flow *flow = flow_of_connection(connection, process_id);
 	struct transfer transfer;
 
 	if (!flow)
@@ -140,7 +145,7 @@ static __always_inline void add_closing(const struct connection *connection, str
 static __always_inline void add_former(const struct connection *connection, __u64 process_id)
 {
 	__u64 duration = bpf_ktime_get_boot_ns() - connection->event.head.timestamp_ns;
-	struct flow *flow = flow_of(connection, process_id);
+	struct flow *flow = flow_of_connection(connection, process_id);
 
 	if (!flow)
 		return;
@@ -148,8 +153,7 @@ static __always_inline void add_former(const struct connection *connection, __u6
 	__sync_fetch_and_add(&flow->duration_ns, duration);
 }
 
-/* key: all but the process. */
-static __always_inline void add_failure(struct flow_key *key, __u64 process_id)
+static __always_inline void add_failure(const union event *ends, enum direction direction, __u64 process_id)
 {
 	struct flow *flow;
 
@@ -159,8 +163,7 @@ static __always_inline void add_failure(struct flow_key *key, __u64 process_id)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 		return;
 	}
-	key->process_id = process_id;
-	flow = find_flow(key);
+	flow = flow_of(ends, direction, process_id);
 	if (flow)
 		__sync_fetch_and_add(&flow->failed, 1);
 }

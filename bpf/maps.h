@@ -10,13 +10,17 @@
 #include <bpf/bpf_helpers.h>
 #include "records.h"
 
+const volatile struct basics basics SEC(".rodata.basics");
+#ifdef PLAIN
+/* Known to clang, which leaves out what they ask for: that netmon starts sooner, and does less for an event. */
+static const struct options options = {};
+#else
 const volatile struct options options SEC(".rodata.options");
+#endif
 struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");
 struct losses losses SEC(".data.losses");
 __u64 next_process_id = 1;
-/* Of the process that the walk is at: see existing.h. */
-__u64 walked_task SEC(".data.walk") = 0;
 __u64 flows_made SEC(".data.flows") = 0;
 
 struct {
@@ -51,9 +55,11 @@ struct connection {
 	 * is disconnected before it is closed). */
 	union event event;
 	__u64 opener_exec_id; /* the opener's self_exec_id */
+	__u64 opener_start_ns;
 	__u8 reported_by;     /* enum program; 0 once the other program has seen it, too */
 	__u8 direction;	      /* enum direction */
 	__u8 ended_by;	      /* enum ending: of a connection that ended before its socket is closed */
+	__u8 passed_on;	      /* another process than the opener closes it */
 	__u32 phase;	      /* enum phase, of what is not reported yet */
 	__u32 closer_tid;     /* PHASE_CLOSING: who closes the socket */
 	__u64 closer_id;
@@ -74,6 +80,12 @@ struct {
 	__type(value, __u32);
 } path_errors SEC(".maps");
 
+enum described {
+	NOT_DESCRIBED,
+	DESCRIBED_ALONE, /* without its parent, as another's parent */
+	DESCRIBED,
+};
+
 /* What was last told of a process, kept with its thread group's leader. */
 struct process {
 	__u64 id; /* 0 or LOST: the rest means nothing yet. The last to be written, the first and last to be read. */
@@ -82,7 +94,7 @@ struct process {
 	__u64 generation; /* of the filter that judged it */
 	struct credentials credentials;
 	__u32 ppid;
-	__u8 described; /* its record was sent */
+	__u8 described; /* enum described: its record was sent */
 	__u8 passes;	/* the process filter's verdict */
 };
 
@@ -241,6 +253,7 @@ struct scratch {
 		struct cgroup_walk cgroup_walk;
 	};
 	__u64 aux[AUXV_SIZE]; /* auxv's values by type */
+	struct task_struct *other; /* the task that is described; NULL: the current one */
 };
 
 struct {

@@ -11,19 +11,20 @@
 
 static __always_inline bool is_mptcp(struct sock *sk)
 {
-	return options.mptcp && sk->sk_protocol == IPPROTO_MPTCP;
+	return basics.mptcp && sk->sk_protocol == IPPROTO_MPTCP;
 }
 
-/* Of a TCP socket. */
 static __always_inline bool is_path(struct sock *sk)
 {
-	return options.mptcp && BPF_CORE_READ((struct tcp_sock *)sk, is_mptcp);
+	struct tcp_sock *tcp = basics.mptcp ? bpf_skc_to_tcp_sock(sk) : NULL;
+
+	return tcp && tcp->is_mptcp;
 }
 
 /* Only to be read by BPF_CORE_READ. NULL when it was closed before others. */
 static __always_inline struct tcp_sock *first_path(struct sock *sk)
 {
-	return options.mptcp ? BPF_CORE_READ((struct mptcp_sock *)sk, first) : NULL;
+	return basics.mptcp ? BPF_CORE_READ((struct mptcp_sock *)sk, first) : NULL;
 }
 
 /* The error of a first path that fails is kept here until the connection, which then fails, is told why. */

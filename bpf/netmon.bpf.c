@@ -20,26 +20,36 @@ static __always_inline __u32 slot_of(enum slot slot, enum program program)
 }
 
 /*
- * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: the connection that it had is closed by that,
- * of which only what was kept is known.
+ * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: that closed the connection which it had, of
+ * which only what was kept is known. process_id: of who connects it; without one, the close is the opener's. Global, like
+ * what describes a process (process.h): so it cannot be given the socket.
  */
-static __always_inline void end_former(struct connection *connection, struct sock *sk, __u32 slot, __u64 generation)
+__noinline int end_former(struct connection *connection, __u64 process_id)
 {
-	union event *event = &connection->event;
-	__u64 process_id = event->head.process_id;
+	struct task_struct *task = bpf_get_current_task_btf();
+	union event *event;
+	__u32 tid = task->pid;
 
-	if (!process_id || event->head.type == RECORD_CLOSE || event->head.type == RECORD_FAIL ||
+	if (!connection)
+		return 0;
+	event = &connection->event;
+	if (!event->head.process_id || event->head.type == RECORD_CLOSE || event->head.type == RECORD_FAIL ||
 	    connection->phase & PHASE_UNTOLD)
-		return;
-	process_id = identify(slot, generation, false, process_id, connection->opener_exec_id);
+		return 0;
+	if (options.opener)
+		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
+	if (process_id == REJECTED) {
+		process_id = event->head.process_id;
+		tid = event->head.tid;
+	}
 	event->head.type = RECORD_CLOSE;
-	event->head.tid = bpf_get_current_task_btf()->pid;
 	if (process_id == LOST)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	else if (options.aggregate)
 		add_former(connection, process_id);
 	else
-		send_close(connection, sk, process_id);
+		send_close(connection, NULL, process_id, tid);
+	return 0;
 }
 
 static __always_inline int report_open(struct sock *sk, enum direction direction, enum record_type type,
@@ -56,11 +66,11 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
-	if (connection)
-		end_former(connection, sk, slot_of(slot, program), generation);
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
-		process_id = identify(slot_of(slot, program), generation, true, 0, 0);
+		process_id = identify_current(slot_of(slot, program), generation, JUDGED, 0, 0);
+	if (connection)
+		end_former(connection, process_id);
 	if (process_id == REJECTED) {
 		if (connection)
 			bpf_sk_storage_delete(&connections, sk);
@@ -70,7 +80,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		/* Its opening, or the spare would repeat it, and its close. The spare tries once more, as the last. */
-		if (program != PROGRAM_MAIN || !options.spares)
+		if (program != PROGRAM_MAIN || !basics.spares)
 			__sync_fetch_and_add(&losses.no_storage, 2);
 		return 0;
 	}
@@ -81,6 +91,10 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	event->head.cookie = bpf_get_socket_cookie(sk);
 	read_ends(event, sk, family);
 	connection->opener_exec_id = task->self_exec_id;
+	if (options.opener) {
+		connection->opener_start_ns = start_of(task);
+		connection->passed_on = false;
+	}
 	connection->reported_by = program;
 	connection->direction = direction;
 	if (options.statistics)
@@ -101,7 +115,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	else if (options.aggregate)
 		add_opening(connection, process_id);
 	else
-		send_event(event, family);
+		send_opening(event, sk, family);
 	return 0;
 }
 
@@ -109,14 +123,14 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 static __always_inline int report_failure_at_once(struct sock *sk, const union event *ends, int error, enum slot slot,
 						  enum program program)
 {
-	__u64 process_id = identify(slot_of(slot, program), control.generation, true, 0, 0);
+	__u64 process_id = identify_current(slot_of(slot, program), control.generation, JUDGED, 0, 0);
 	struct connection *connection;
 
 	if (process_id == REJECTED)
 		return 0;
 	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
-		if (program != PROGRAM_MAIN || !options.spares)
+		if (program != PROGRAM_MAIN || !basics.spares)
 			__sync_fetch_and_add(&losses.no_storage, 1);
 		return 0;
 	}
@@ -124,14 +138,14 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
-	end_former(connection, sk, slot_of(slot, program), control.generation);
+	end_former(connection, process_id);
 	connection->event = *ends;
 	connection->event.head.sport = local_port(sk);
 	connection->event.head.tid = bpf_get_current_task_btf()->pid;
 	connection->event.head.cookie = bpf_get_socket_cookie(sk);
 	connection->event.head.process_id = process_id;
 	connection->reported_by = program;
-	report_failure(connection, error, false);
+	report_failure(connection, sk, error, false);
 	return 0;
 }
 
@@ -141,65 +155,48 @@ static __always_inline bool wants_failures(enum program program)
 	return options.outcome || (options.aggregate && program != PROGRAM_SPARE);
 }
 
-/* The socket may have no peer: the address is what was asked for, if it is an address at all. */
-static __always_inline int report_v4_failure(struct sock *sk, struct sockaddr *address, int length, int error,
-					     enum slot slot, enum program program)
+/*
+ * Fills in what was asked for: the socket may have no peer. False when that is no address of the family. With a frame of
+ * its own: those who call it need theirs.
+ */
+static __noinline bool read_asked_ends(union event *ends, struct sock *sk, struct sockaddr *address, int length,
+				       enum family family)
 {
-	__u64 generation = control.generation;
-	__be32 saddr = sk->__sk_common.skc_rcv_saddr;
-	struct sockaddr_in asked;
+	bool is_ipv4 = family == FAMILY_IPV4;
+	struct { /* as either of them begins */
+		unsigned short family;
+		__be16 port;
+	} asked;
 
-	if (!wants_failures(program) || length < (int)sizeof(asked))
-		return 0;
-	if (bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.sin_family != AF_INET)
-		return 0;
-	if (!passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, bpf_ntohs(asked.sin_port)) ||
-	    !passes_ipv4_filter(set_of(generation), DIRECTION_EGRESS, saddr, asked.sin_addr.s_addr))
-		return 0;
-	if (options.outcome) {
-		union event ends = {.ipv4.head = {.family = FAMILY_IPV4, .dport = bpf_ntohs(asked.sin_port)}};
-
-		copy_ipv4(ends.ipv4.saddr, saddr);
-		copy_ipv4(ends.ipv4.daddr, asked.sin_addr.s_addr);
-		report_failure_at_once(sk, &ends, error, slot, program);
-	} else {
-		struct flow_key key = {.family = FAMILY_IPV4, .direction = DIRECTION_EGRESS};
-
-		key.port = bpf_ntohs(asked.sin_port);
-		copy_ipv4(key.peer, asked.sin_addr.s_addr);
-		add_failure(&key, identify(slot, generation, true, 0, 0));
+	if (length < (int)(is_ipv4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)) ||
+	    bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.family != (is_ipv4 ? AF_INET : AF_INET6))
+		return false;
+	ends->head.family = family;
+	ends->head.dport = bpf_ntohs(asked.port);
+	if (is_ipv4) {
+		copy_ipv4(ends->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
+		return !bpf_probe_read_kernel(ends->ipv4.daddr, sizeof(ends->ipv4.daddr),
+					      &((struct sockaddr_in *)address)->sin_addr);
 	}
-	return 0;
+	copy_ipv6(ends->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
+	return !bpf_probe_read_kernel(ends->ipv6.daddr, sizeof(ends->ipv6.daddr),
+				      &((struct sockaddr_in6 *)address)->sin6_addr) &&
+	       !is_mapped((const void *)ends->ipv6.daddr);
 }
 
-static __always_inline int report_v6_failure(struct sock *sk, struct sockaddr *address, int length, int error,
-					     enum slot slot, enum program program)
+static __always_inline int report_refused_request(struct sock *sk, struct sockaddr *address, int length, int error,
+						  enum family family, enum slot slot, enum program program)
 {
 	__u64 generation = control.generation;
-	struct sockaddr_in6 asked;
+	union event ends = {};
 
-	if (!wants_failures(program) || length < (int)sizeof(asked))
+	if (!wants_failures(program) || !read_asked_ends(&ends, sk, address, length, family) ||
+	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, ends.head.dport) ||
+	    !passes_ip_filter_of(set_of(generation), DIRECTION_EGRESS, &ends))
 		return 0;
-	if (bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.sin6_family != AF_INET6)
-		return 0;
-	if (is_mapped(&asked.sin6_addr) ||
-	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, bpf_ntohs(asked.sin6_port)) ||
-	    !passes_ipv6_filter(set_of(generation), DIRECTION_EGRESS, &sk->__sk_common.skc_v6_rcv_saddr,
-				&asked.sin6_addr))
-		return 0;
-	if (options.outcome) {
-		union event ends = {.ipv6.head = {.family = FAMILY_IPV6, .dport = bpf_ntohs(asked.sin6_port)}};
-
-		copy_ipv6(ends.ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
-		copy_ipv6(ends.ipv6.daddr, &asked.sin6_addr);
-		report_failure_at_once(sk, &ends, error, slot, program);
-	} else {
-		struct flow_key key = {.family = FAMILY_IPV6, .direction = DIRECTION_EGRESS};
-
-		key.port = bpf_ntohs(asked.sin6_port);
-		copy_ipv6(key.peer, &asked.sin6_addr);
-		add_failure(&key, identify(slot, generation, true, 0, 0));
-	}
+	if (options.outcome)
+		return report_failure_at_once(sk, &ends, error, slot, program);
+	add_failure(&ends, DIRECTION_EGRESS, identify_current(slot, generation, JUDGED, 0, 0));
 	return 0;
 }
 
@@ -210,7 +207,7 @@ static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *a
 	if (is_path(sk))
 		return 0;
 	if (ret)
-		return report_v4_failure(sk, address, length, -ret, SLOT_TCP_V4_CONNECT, program);
+		return report_refused_request(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 }
 
@@ -220,7 +217,7 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 	if (is_path(sk))
 		return 0;
 	if (ret)
-		return report_v6_failure(sk, address, length, -ret, SLOT_TCP_V6_CONNECT, program);
+		return report_refused_request(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
 	if (is_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
@@ -237,7 +234,7 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 /* What inet_csk_accept returned stands behind its arguments. The verifier passes over what the options rule out. */
 static __always_inline struct sock *accepted_socket(__u64 *ctx)
 {
-	if (options.accept_arguments == 2)
+	if (basics.accept_arguments == 2)
 		return WORD_OF(ctx, 2);
 	return WORD_OF(ctx, 4);
 }
@@ -258,13 +255,13 @@ static __always_inline int report_tcp_accept(struct sock *sk, enum program progr
 
 static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	enum family family = is_ipv6(sk) ? FAMILY_IPV6 : FAMILY_IPV4;
+	enum family family = FAMILY_IPV4;
 
-	if (!ret)
-		return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
-	/* Either takes what is of its own family. */
-	report_v4_failure(sk, address, length, -ret, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
-	return report_v6_failure(sk, address, length, -ret, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+	if (ret ? sk->__sk_common.skc_family == AF_INET6 : is_ipv6(sk))
+		family = FAMILY_IPV6;
+	if (ret)
+		return report_refused_request(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
 }
 
 /* Where the peer speaks no MPTCP, it is a TCP socket, which inet_csk_accept returned. */
@@ -286,6 +283,15 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
 
+static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot,
+					     enum program program)
+{
+	if (options.opener)
+		connection->passed_on = start_of(task) != connection->opener_start_ns;
+	return identify_current(slot_of(slot, program), control.generation, 0,
+				connection->event.head.process_id, connection->opener_exec_id);
+}
+
 /*
  * Whether there is a connection to be closed. While its request is pending, what the close finds when it has the socket's
  * lock is reported then: that it failed by this, or both that it succeeded and this.
@@ -301,8 +307,7 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 		connection->closer_id = event->head.process_id;
 		connection->closer_tid = event->head.tid;
 		if (!is_deferred_close(task, event)) {
-			connection->closer_id = identify(slot_of(slot, program), control.generation, false,
-							 event->head.process_id, connection->opener_exec_id);
+			connection->closer_id = identify_closer(connection, task, slot, program);
 			connection->closer_tid = task->pid;
 		}
 		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_UNTOLD)
@@ -317,6 +322,7 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 	struct task_struct *task;
 	union event *event;
 	__u64 process_id;
+	__u32 tid;
 
 	if (!connection)
 		return 0;
@@ -324,21 +330,21 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 	if (!event->head.process_id || event->head.type == RECORD_CLOSE)
 		return 0;
 	process_id = event->head.process_id;
+	tid = event->head.tid;
 	task = bpf_get_current_task_btf();
 	if ((options.outcome || options.existing) && !ends_connection(connection, task, slot, program))
 		return 0;
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
-		process_id = identify(slot_of(slot, program), control.generation, false, process_id,
-				      connection->opener_exec_id);
-		event->head.tid = task->pid;
+		process_id = identify_closer(connection, task, slot, program);
+		tid = task->pid;
 	}
 	if (process_id == LOST) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	} else if (options.aggregate) {
 		add_closing(connection, sk, process_id);
 	} else {
-		send_close(connection, sk, process_id);
+		send_close(connection, sk, process_id, tid);
 	}
 	return 0;
 }
@@ -415,11 +421,13 @@ int BPF_PROG(mptcp_close_entry, struct sock *sk)
 	return report_close(sk, SLOT_MPTCP_CLOSE, PROGRAM_ONLY);
 }
 
+#ifndef PLAIN
+
 static __always_inline int note_state(struct sock *sk, int old_state, int state)
 {
 	struct connection *connection = NULL;
 
-	if (options.outcome && state == TCP_CLOSE && old_state == TCP_SYN_SENT && bpf_skc_to_tcp_sock(sk) && is_path(sk))
+	if (options.outcome && state == TCP_CLOSE && old_state == TCP_SYN_SENT && is_path(sk))
 		note_path_error(sk);
 	if ((state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED)) &&
 	    sk->sk_bpf_storage)
@@ -490,3 +498,5 @@ int task_file_walk(struct bpf_iter__task_file *context)
 		bpf_seq_write(context->meta->seq, "+", 1);
 	return 0;
 }
+
+#endif

@@ -33,44 +33,45 @@ static __always_inline void begin_request(struct connection *connection, struct 
 }
 
 /* Of now; to be submitted. NULL when the event is lost. */
-static __always_inline struct detailed_event *begin_outcome(struct connection *connection)
+static __always_inline struct detailed_event *begin_outcome(struct connection *connection, struct sock *sk)
 {
 	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
 	if (connection->event.head.process_id == LOST) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
 		return NULL;
 	}
-	return begin_detailed(&connection->event);
+	return begin_detailed(&connection->event, sk, true);
 }
 
-static __always_inline void send_close(struct connection *connection, struct sock *sk, __u64 process_id)
+static __always_inline void send_close(struct connection *connection, struct sock *sk, __u64 process_id, __u32 tid)
 {
 	union event *event = &connection->event;
 
-	if (options.statistics) {
-		send_close_with_statistics(connection, sk, process_id);
+	if (tells_more(connection)) {
+		send_detailed_close(connection, sk, process_id, tid);
 	} else {
 		stamp(event, process_id);
+		event->head.tid = tid;
 		send_event(event, event->head.family);
 	}
 }
 
-static __always_inline void send_success(struct connection *connection)
+static __always_inline void send_success(struct connection *connection, struct sock *sk)
 {
 	union event *event = &connection->event;
 	__u64 requested = event->head.timestamp_ns;
 	struct detailed_event *detailed;
 
-	detailed = begin_outcome(connection);
+	detailed = begin_outcome(connection, sk);
 	if (detailed) {
 		detailed->outcome.handshake_ns = event->head.timestamp_ns - requested;
 		bpf_ringbuf_submit(detailed, 0);
 	}
 }
 
-static __always_inline void send_existing(struct connection *connection)
+static __always_inline void send_existing(struct connection *connection, struct sock *sk)
 {
-	struct detailed_event *detailed = begin_outcome(connection);
+	struct detailed_event *detailed = begin_outcome(connection, sk);
 
 	if (detailed) {
 		detailed->outcome.direction = connection->direction;
@@ -86,26 +87,25 @@ static __always_inline void report_opened(struct connection *connection, struct 
 	if (options.existing && __sync_fetch_and_or(&connection->phase, PHASE_TELLING) & PHASE_TELLING)
 		return;
 	if (options.existing && event->head.type == RECORD_EXISTING)
-		send_existing(connection);
+		send_existing(connection, sk);
 	else
-		send_success(connection);
+		send_success(connection, sk);
 	/* Sent before that: whoever closes it from now on reports so. */
 	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_UNTOLD) & PHASE_CLOSING))
 		return;
 	event->head.type = RECORD_CLOSE;
-	event->head.tid = connection->closer_tid;
 	if (connection->closer_id == LOST)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	else
-		send_close(connection, sk, connection->closer_id);
+		send_close(connection, sk, connection->closer_id, connection->closer_tid);
 }
 
-static __always_inline void report_failure(struct connection *connection, __u32 error, bool killed)
+static __always_inline void report_failure(struct connection *connection, struct sock *sk, __u32 error, bool killed)
 {
 	struct detailed_event *detailed;
 
 	connection->event.head.type = RECORD_FAIL;
-	detailed = begin_outcome(connection);
+	detailed = begin_outcome(connection, sk);
 	if (detailed) {
 		detailed->outcome.error = error;
 		detailed->outcome.killed = killed;
@@ -136,7 +136,7 @@ static __always_inline void report_outcome(struct connection *connection, struct
 	else if (!options.outcome)
 		connection->event.head.type = RECORD_CLOSE; /* a request found at the start: nothing was told of it */
 	else
-		report_failure(connection, error,
+		report_failure(connection, sk, error,
 			       !error && connection->phase & PHASE_CLOSING && is_being_killed());
 }
 

@@ -13,6 +13,20 @@ enum {
 /* What identify() returns besides ids, which begin at 1. */
 #define REJECTED 0ULL
 #define LOST (~0ULL)
+#define PARENT_FIRST (~1ULL) /* not described yet: its parent is to be identified before */
+
+/* What identify() is to do besides. */
+enum demand {
+	JUDGED = 1,	 /* by the process filter */
+	PARENT_READ = 2, /* the parent's id is in the scratch slot's record */
+};
+
+/* Whose task it is that is identified. */
+enum whose {
+	OWN, /* the current task */
+	WALKED,
+	PARENT,
+};
 
 #define CAPABILITIES(set) (*(const __u64 *)&(set))
 
@@ -44,21 +58,25 @@ static __always_inline __u64 credentials_differ(const struct credentials *known,
 	       (known->cap_effective ^ CAPABILITIES(cred->cap_effective));
 }
 
-/* mine: the task is the current one. */
-static __always_inline __u64 cgroup_id_of(struct task_struct *task, bool mine)
+static __always_inline __u64 start_of(struct task_struct *task)
 {
-	return mine ? bpf_get_current_cgroup_id() : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	return BPF_CORE_READ(task, group_leader, start_boottime);
+}
+
+static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum whose whose)
+{
+	return whose == OWN ? bpf_get_current_cgroup_id() : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 }
 
 /*
  * 0 when the process is still the one that was described. Not a bool: see read_known(). What all threads of a process
  * have alike is the current thread's; so are the credentials, which glibc keeps alike, but the kernel does not.
  */
-static __always_inline __u64 difference(const struct process *process, struct task_struct *task, bool mine,
+static __always_inline __u64 difference(const struct process *process, struct task_struct *task, enum whose whose,
 					const struct cred *cred, __u64 generation)
 {
 	return (process->generation ^ generation) | (process->exec_id ^ task->self_exec_id) |
-	       (process->cgroup_id ^ cgroup_id_of(task, mine)) |
+	       (process->cgroup_id ^ cgroup_id_of(task, whose)) |
 	       (process->ppid ^ (__u32)task->real_parent->tgid) |
 	       credentials_differ(&process->credentials, cred, auid_of(task));
 }
@@ -79,15 +97,15 @@ static __always_inline __u64 difference(const struct process *process, struct ta
  * is read between two readings of the same id belongs to it: a thread that describes writes LOST there before anything.
  */
 static __always_inline __u64 read_known(const struct process *process, __u64 id, struct task_struct *task,
-					bool mine, const struct cred *cred, __u64 generation, bool *passes,
-					bool *described)
+					enum whose whose, const struct cred *cred, __u64 generation,
+					bool *passes, __u8 *described)
 {
 	__u64 differs;
 
 	if (!id || id == LOST || id < control.oldest_process_id)
 		return 0;
 	process = AFTER(id, process);
-	differs = difference(process, task, mine, cred, generation);
+	differs = difference(process, task, whose, cred, generation);
 	*passes = process->passes;
 	*described = process->described;
 	process = AFTER(differs | *passes | *described, process);
@@ -99,16 +117,18 @@ static __always_inline __u64 read_known(const struct process *process, __u64 id,
  * that a caller may be in. They find the record in the scratch slot.
  */
 
-static __always_inline bool is_walk(__u32 slot)
+/* Of the walk, or a parent: NULL when it is the current one. Only to be read by BPF_CORE_READ: it is but an address. */
+static __always_inline struct task_struct *other_task(const struct scratch *scratch)
 {
-	return options.existing && slot == SLOT_WALK;
+	return options.others ? scratch->other : NULL;
 }
 
-/* Only to be read by BPF_CORE_READ: of another task than the current one, it is but an address. */
-static __always_inline struct task_struct *described_task(__u32 slot)
+static __always_inline struct task_struct *described_task(const struct scratch *scratch)
 {
-	if (is_walk(slot))
-		return (void *)walked_task;
+	struct task_struct *other = other_task(scratch);
+
+	if (other)
+		return other;
 	return bpf_get_current_task_btf();
 }
 
@@ -116,22 +136,24 @@ static __always_inline struct task_struct *described_task(__u32 slot)
 __noinline int send_record(__u32 slot, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct task_struct *task = described_task(slot);
-	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct process_record *record;
 	__u32 cgroup, path = 0, args = 0;
+	struct task_struct *task;
+	struct mm_struct *mm;
 	__u64 size;
 
 	if (!scratch)
 		return 0;
+	task = described_task(scratch);
+	mm = BPF_CORE_READ(task, mm);
 	record = &scratch->record;
 	cgroup = read_cgroup(scratch, slot, task);
 	if (has_image && mm) {
 		path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
 		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
 				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
-		if (is_walk(slot))
-			record->flags |= PROCESS_ARGS_INCOMPLETE; /* in memory that is not ours; user space asks /proc */
+		if (other_task(scratch))
+			record->flags |= PROCESS_ARGS_UNREAD; /* user space asks /proc, and counts what that cannot tell */
 		else
 			args = read_args(scratch, cgroup + path, mm);
 	}
@@ -140,7 +162,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 	record->args_length = args;
 	if (record->flags & PROCESS_PATH_INCOMPLETE)
 		__sync_fetch_and_add(&losses.path_incomplete, 1);
-	if (record->flags & PROCESS_ARGS_INCOMPLETE && !is_walk(slot))
+	if (record->flags & PROCESS_ARGS_INCOMPLETE)
 		__sync_fetch_and_add(&losses.args_incomplete, 1);
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
@@ -170,11 +192,16 @@ static __always_inline void start_record(struct process_record *record, struct t
 __noinline int read_image(__u32 slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct task_struct *task = described_task(slot);
-	struct mm_struct *mm = BPF_CORE_READ(task, mm);
-	struct file *exe = BPF_CORE_READ(mm, exe_file);
+	struct task_struct *task;
+	struct mm_struct *mm;
+	struct file *exe;
 
-	if (!scratch || !exe)
+	if (!scratch)
+		return 0;
+	task = described_task(scratch);
+	mm = BPF_CORE_READ(task, mm);
+	exe = BPF_CORE_READ(mm, exe_file);
+	if (!exe)
 		return 0;
 	read_path(scratch, slot, task, exe);
 	read_secureexec(scratch, slot, task, mm, exe);
@@ -187,28 +214,30 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 	__u8 mode;
 	bool match;
 
-	if (!options.filters)
+	if (!basics.filters)
 		return 1;
 	set &= FILTER_SETS - 1;
 	mode = settings[set].process_filter.mode;
 	if (!scratch || mode == FILTER_OFF)
 		return 1;
 	match = matches_ids(set, &scratch->record.credentials) &&
-		matches_cgroup(set, scratch, slot, described_task(slot)) &&
+		matches_cgroup(set, scratch, slot, described_task(scratch)) &&
 		(!filters_binary(set) || (has_image && matches_binary(set, scratch)));
 	return match == (mode == FILTER_ALLOW);
 }
 
-/* Describes a process to user space, if it passes. Returns its new id, REJECTED or LOST. */
+/* Describes a process to user space, if it passes. Returns its new id, REJECTED, LOST or PARENT_FIRST. */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
-				      bool mine, const struct cred *cred, __u64 generation, bool judge,
-				      __u64 image_of)
+				      enum whose whose, const struct cred *cred, __u64 generation,
+				      __u32 demand, __u64 image_of)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	bool has_image, passes, wanted;
 
 	if (!scratch)
 		return LOST;
+	if (options.others)
+		scratch->other = whose == OWN ? NULL : task;
 	start_record(&scratch->record, task, cred);
 	has_image = read_image(slot);
 	if (!has_image) {
@@ -216,7 +245,15 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		scratch->record.image_of = image_of;
 	}
 	passes = passes_process_filter(slot, set_of(generation), has_image);
-	wanted = passes || !judge;
+	wanted = passes | ((demand & JUDGED) ^ JUDGED); /* without branches, each of which the verifier follows */
+	if (options.parent) {
+		/* Or clang would ask for the parent's id first, and the verifier follow both ways for nothing. */
+		asm volatile("" : "+r"(demand));
+		if (whose == PARENT)
+			scratch->record.parent_id = 0;
+		else if (wanted && !(demand & PARENT_READ))
+			return PARENT_FIRST;
+	}
 	if (wanted && !send_record(slot, has_image))
 		return LOST;
 	/* Threads may come here at once: one of them writes. */
@@ -224,10 +261,10 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		process->generation = generation;
 		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;
-		process->cgroup_id = cgroup_id_of(task, mine);
+		process->cgroup_id = cgroup_id_of(task, whose);
 		process->credentials = scratch->record.credentials;
 		process->passes = passes;
-		process->described = wanted;
+		process->described = wanted * (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED);
 		__sync_lock_test_and_set(&process->id, scratch->record.process_id);
 	}
 	return wanted ? scratch->record.process_id : REJECTED;
@@ -237,22 +274,23 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
  * A process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
  * no room for its record. lender: the process that may have been forked into this one, and its self_exec_id.
  */
-static __always_inline __u64 identify_task(struct task_struct *task, bool mine, __u32 slot, __u64 generation,
-					   bool judge, __u64 lender, __u64 lender_exec_id)
+static __always_inline __u64 identify_task(struct task_struct *task, enum whose whose, __u32 slot, __u64 generation,
+					   __u32 demand, __u64 lender, __u64 lender_exec_id)
 {
 	const struct cred *cred = task->cred;
+	__u8 described = NOT_DESCRIBED;
 	struct process *process;
-	bool passes = true, described = false;
+	bool passes = true;
 	__u64 id = 0;
 
 	/* NULL when memory is short (or, on 6.1, storage is busy on this CPU): described again each time. */
 	process = bpf_task_storage_get(&processes, task->group_leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (process) {
 		id = *(volatile __u64 *)&process->id;
-		if (read_known(process, id, task, mine, cred, generation, &passes, &described)) {
-			if (judge && !passes)
+		if (read_known(process, id, task, whose, cred, generation, &passes, &described)) {
+			if (demand & JUDGED && !passes)
 				return REJECTED;
-			if (described)
+			if (described >= (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED))
 				return id;
 		}
 		if (id && id != LOST) {
@@ -262,13 +300,44 @@ static __always_inline __u64 identify_task(struct task_struct *task, bool mine, 
 	}
 	if (lender_exec_id != task->self_exec_id)
 		lender = 0;
-	return describe(slot, process, id, task, mine, cred, generation, judge, lender);
+	return describe(slot, process, id, task, whose, cred, generation, demand, lender);
 }
 
 /* The current process's. Global: the verifier goes through it once a program, not once for each state of its caller. */
-__noinline __u64 identify(__u32 slot, __u64 generation, bool judge, __u64 lender, __u64 lender_exec_id)
+__noinline __u64 identify(__u32 slot, __u64 generation, __u32 demand, __u64 lender, __u64 lender_exec_id)
 {
-	return identify_task(bpf_get_current_task_btf(), true, slot, generation, judge, lender, lender_exec_id);
+	return identify_task(bpf_get_current_task_btf(), OWN, slot, generation, demand, lender, lender_exec_id);
+}
+
+/*
+ * Identifies a task's parent, for the record that is to follow in the slot. False when that is lost. Beside identify(),
+ * not inside of it: both have much on the stack. Not global, since it is given a task.
+ */
+static __noinline bool identify_parent(struct task_struct *task, __u32 slot, __u64 generation)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct task_struct *parent = task->real_parent;
+	__u64 id = 0;
+
+	if (!scratch)
+		return false;
+	if (parent->tgid) /* the first process has none */
+		id = identify_task(parent, PARENT, slot, generation, 0, 0, 0);
+	scratch->record.parent_id = id;
+	return id != LOST;
+}
+
+/* As identify(), the parent before it if that is asked for. */
+static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 demand, __u64 lender,
+					      __u64 lender_exec_id)
+{
+	__u64 id = identify(slot, generation, demand, lender, lender_exec_id);
+
+	if (id != PARENT_FIRST || !options.parent)
+		return id;
+	if (!identify_parent(bpf_get_current_task_btf(), slot, generation))
+		return LOST;
+	return identify(slot, generation, demand | PARENT_READ, lender, lender_exec_id);
 }
 
 #endif

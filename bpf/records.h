@@ -111,6 +111,17 @@ struct detailed_event {
 	struct statistics statistics;
 };
 
+/* Follows a detailed event, where opener or context are asked for: whose its connection is, and where it lives. */
+struct origin {
+	__u64 opener_id; /* of a close: the process that opened it, if another one closes it; else 0 */
+	__u32 opener_tid;
+	__u32 netns; /* inode number of the socket's network namespace; 0: the context is not asked for */
+	__u32 ifindex; /* of the interface that it sends by; 0: none at the moment */
+	__u32 mark;
+	__u8 details; /* is there an outcome, or are there statistics? */
+	__u8 reserved_origin[7];
+};
+
 enum secureexec {
 	SECUREEXEC_SETUID = 1,
 	SECUREEXEC_SETGID = 2,
@@ -123,6 +134,7 @@ enum process_flag {
 	PROCESS_UNLINKED = 2,	     /* the executable's path is gone */
 	PROCESS_PATH_INCOMPLETE = 4, /* only the last part of the path fits */
 	PROCESS_ARGS_INCOMPLETE = 8, /* longer than ARGS_SIZE, or paged out */
+	PROCESS_ARGS_UNREAD = 16, /* in memory that is not the current task's */
 };
 
 struct credentials {
@@ -157,6 +169,7 @@ struct process_record {
 	__u32 secureexec; /* enum secureexec */
 	__u32 reserved;
 	__u8 comm[COMM_SIZE];
+	__u64 parent_id; /* the parent, which was sent before; 0 when there is none, or it is not asked for */
 };
 
 enum filter_mode {
@@ -195,17 +208,26 @@ struct process_filter {
 };
 
 /* Set between open and load: frozen, so the verifier drops the branches not taken. */
-struct options {
-	__u8 aggregate; /* sum up in flows instead of sending events */
+struct basics {
 	__u8 spares;	/* each hook has its spare program, too */
 	__u8 accept_arguments; /* of inet_csk_accept: 4 up to 6.9, 2 since then (commit 92ef0fd55ac8) */
+	__u8 mptcp; /* the kernel has it */
+	__u8 filters; /* there are filters, or may be after a reload */
+};
+
+/* Likewise: what is asked for beyond the plain events. The plain object is compiled without. */
+struct options {
+	__u8 aggregate; /* sum up in flows instead of sending events */
 	__u8 statistics; /* closes tell them */
 	__u8 outcome; /* requests are reported when they have succeeded or failed */
 	__u8 existing; /* connections that are found open are reported */
 	__u8 ingress;  /* which of them */
 	__u8 egress;
-	__u8 filters; /* there are filters, or may be after a reload */
-	__u8 mptcp; /* the kernel has it */
+	__u8 opener;  /* closes tell who opened the connection */
+	__u8 parent;  /* processes tell their parent */
+	__u8 context; /* events tell where the connection lives */
+	__u8 origins; /* opener or context: detailed events have an origin */
+	__u8 others; /* existing or parent: other processes than the current one are described */
 };
 
 /* What the filter maps of one set are to be asked. */
@@ -299,7 +321,8 @@ _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
-_Static_assert(sizeof(struct process_record) == 112, "padding");
+_Static_assert(sizeof(struct origin) == 32, "padding");
+_Static_assert(sizeof(struct process_record) == 120, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 
 #endif

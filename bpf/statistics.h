@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Closes with statistics. */
+/* Closes with statistics, and with who opened the connection. */
 #ifndef __STATISTICS_H__
 #define __STATISTICS_H__
 
@@ -58,19 +58,40 @@ static __always_inline void read_statistics(struct statistics *statistics, struc
 	statistics->closed_by = connection->ended_by ?: ending_so_far(sk) ?: ending_of(sk->__sk_common.skc_state, 0);
 }
 
-/* To be called with the opening's time still in the event. */
-static __always_inline void send_close_with_statistics(const struct connection *connection, struct sock *sk,
-						       __u64 process_id)
+/* Of a close: than a plain event. */
+static __always_inline bool tells_more(const struct connection *connection)
 {
+	return options.statistics || (options.origins && (options.context || connection->passed_on));
+}
+
+/*
+ * To be called with the opening's process, thread and time still in the event. sk: NULL when the socket has another
+ * connection by now, and knows no more of what this one carried.
+ */
+static __always_inline void send_detailed_close(const struct connection *connection, struct sock *sk,
+						__u64 process_id, __u32 tid)
+{
+	const struct event_head *opening = &connection->event.head;
 	__u64 now = bpf_ktime_get_boot_ns();
-	struct detailed_event *detailed = begin_detailed(&connection->event);
+	struct detailed_event *detailed = begin_detailed(&connection->event, sk, options.statistics);
+	struct origin *origin = &((struct full_event *)detailed)->origin;
 
 	if (!detailed)
 		return;
-	read_statistics(&detailed->statistics, sk, connection);
-	detailed->statistics.duration_ns = now - connection->event.head.timestamp_ns;
+	if (options.statistics) {
+		if (sk)
+			read_statistics(&detailed->statistics, sk, connection);
+		else
+			detailed->statistics.closed_by = connection->ended_by ?: ENDING_LOCAL;
+		detailed->statistics.duration_ns = now - opening->timestamp_ns;
+	}
+	if (options.origins && connection->passed_on) {
+		origin->opener_id = opening->process_id;
+		origin->opener_tid = opening->tid;
+	}
 	detailed->head.timestamp_ns = now;
 	detailed->head.process_id = process_id;
+	detailed->head.tid = tid;
 	bpf_ringbuf_submit(detailed, 0);
 }
 

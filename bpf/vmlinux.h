@@ -121,6 +121,14 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct net_device {
+	int ifindex;
+};
+
+struct dst_entry {
+	struct net_device *dev;
+};
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -138,6 +146,8 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+	__u32 sk_mark;
+	struct dst_entry *sk_dst_cache;
 	struct bpf_local_storage *sk_bpf_storage;
 };
 

@@ -119,7 +119,8 @@ def _modules(architecture: Architecture, work: Path) -> dict[str, bytes]:
         shutil.copy(path, output / f"{name}.so")
     library = output / "netmon/libbpf-netmon.so"
     bundle.compile_libbpf(bundle.TARGETS[f"{architecture.name}-manylinux"], library)
-    shutil.copy(PACKAGE / "netmon.bpf.o", output / "netmon")
+    for compiled in sorted(PACKAGE.glob("*.bpf.o")):
+        shutil.copy(compiled, output / "netmon")
     for path in output.rglob("*.so"):
         subprocess.run(["llvm-strip", path], check=True)
     return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}

@@ -19,6 +19,7 @@ from pack import bundle, sbom
 from pack.sources import ROOT, THIRD_PARTY
 
 ANY = "any"
+BPF_OBJECTS = [ROOT / "src/netmon" / name for name in ("netmon.bpf.o", "netmon-plain.bpf.o")]
 
 
 def chosen_target() -> str:
@@ -42,7 +43,7 @@ class NetmonBuildHook(BuildHookInterface[Any]):
         """version: "standard", or "editable" for a wheel that points to the tree."""
         if version == "editable":
             return
-        for needed in (ROOT / "src/netmon/netmon.bpf.o", THIRD_PARTY):
+        for needed in (*BPF_OBJECTS, THIRD_PARTY):
             if not needed.exists():
                 raise FileNotFoundError(f"{needed.relative_to(ROOT)} is missing: run build.py wheel")
         if self.target_name == "wheel" and (name := chosen_target()) != ANY:

@@ -173,6 +173,15 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run.add_argument(
         "--statistics", action="store_true", help="closes tell duration, bytes, retransmits and what ended them"
     )
+    run.add_argument(
+        "--opener",
+        action="store_true",
+        help="closes tell the process that opened the connection, if it was another one",
+    )
+    run.add_argument("--parent", action="store_true", help="events tell the process's parent, too")
+    run.add_argument(
+        "--context", action="store_true", help="events tell network namespace, interface, mark and the process's cgroup"
+    )
     direction = run.add_argument_group("direction", "both when none is given")
     direction.add_argument("--ingress", action="store_true", help="accepted connections")
     direction.add_argument("--egress", action="store_true", help="connections that processes here ask for")

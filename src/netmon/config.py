@@ -275,6 +275,14 @@ class Config(_Section):
     statistics: StrictBool = Field(
         default=False, description="Closes tell how long the connection was, how much it carried and what ended it."
     )
+    opener: StrictBool = Field(
+        default=False, description="A close by another process than the one that opened the connection tells that one."
+    )
+    parent: StrictBool = Field(default=False, description="Events tell the process's parent, too.")
+    context: StrictBool = Field(
+        default=False,
+        description="Events tell where the connection lives: network namespace, interface, mark; and the cgroup.",
+    )
 
     @model_validator(mode="after")
     def _refuse_nothing_enabled(self) -> Config:

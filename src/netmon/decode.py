@@ -10,9 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from netmon.clock import Clock
-from netmon.details import details_of, unpack_detailed
+from netmon.details import context_of, details_of, unpack_detailed, unpack_origin
 from netmon.errors import DecodeError
-from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, RecordType
+from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, ORIGIN, Origin, RecordType
 from netmon.processes import KnownProcess, ProcessTable
 from netmon.ring import HEADER, Batch
 from netmon.texts import format_address, format_timestamp
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+class Opener(NamedTuple):
+    """The thread that opened a connection which another process closes."""
+
+    process: KnownProcess
+    tid: int
+
+
 # Makes an event of what a RawEvent holds.
-Make = Callable[[KnownProcess, int, int, int, int, int, bytes, str, int, dict[str, Any]], T]
+Make = Callable[[KnownProcess, int, int, int, int, int, bytes, str, int, dict[str, Any], Opener | None], T]
 
 NO_DETAILS: dict[str, Any] = {}
 
@@ -43,6 +51,7 @@ _PROCESS = int(RecordType.PROCESS)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
+_DETAILED_SIZES = (_DETAILED_SIZE, _DETAILED_SIZE + ORIGIN.size)
 
 
 def _unpacker(event: struct.Struct) -> Callable[[bytes, int], tuple[Any, ...]]:
@@ -79,11 +88,13 @@ def _make_json(
     timestamp: str,
     _timestamp_ns: int,
     details: dict[str, Any],
+    opener: Opener | None,
 ) -> str:
     more = _json_details(details) if details else ""
+    other = f',"opener":{opener.process.json(opener.tid)}' if opener else ""
     return (
-        f'{process.json_head}{tid}{process.json_tail}{EVENT_TYPES[kind]}",{_json_addresses(addresses)},'
-        f'"sport":{sport},"dport":{dport},"cookie":{cookie}{more}}},"timestamp":"{timestamp}"}}\n'
+        f'{process.json_head}{tid}{process.json_tail}{other},"network_event":{{"type":"{EVENT_TYPES[kind]}",'
+        f'{_json_addresses(addresses)},"sport":{sport},"dport":{dport},"cookie":{cookie}{more}}},"timestamp":"{timestamp}"}}\n'
     )
 
 
@@ -113,24 +124,28 @@ def _model_maker() -> Make[NetworkEvent]:
         timestamp: str,
         _timestamp_ns: int,
         details: dict[str, Any],
+        opener: Opener | None,
     ) -> NetworkEvent:
         saddr, daddr = _addresses(addresses)
-        event: NetworkEvent = validate(
-            {
-                "type": "NetworkEvent",
-                "process": process.model(tid),
-                "network_event": {
-                    "type": EVENT_TYPES[kind],
-                    "saddr": saddr,
-                    "daddr": daddr,
-                    "sport": sport,
-                    "dport": dport,
-                    "cookie": cookie,
-                    **details,
-                },
-                "timestamp": timestamp,
-            }
-        )
+        fields = {
+            "type": "NetworkEvent",
+            "process": process.model(tid),
+            "network_event": {
+                "type": EVENT_TYPES[kind],
+                "saddr": saddr,
+                "daddr": daddr,
+                "sport": sport,
+                "dport": dport,
+                "cookie": cookie,
+                **details,
+            },
+            "timestamp": timestamp,
+        }
+        if process.parent:
+            fields["parent"] = process.parent_model
+        if opener:
+            fields["opener"] = opener.process.model(opener.tid)
+        event: NetworkEvent = validate(fields)
         return event
 
     return make_model
@@ -149,6 +164,7 @@ class RawEvent(NamedTuple):
     timestamp: str  # UTC, in milliseconds
     timestamp_ns: int  # since the epoch
     details: dict[str, Any]  # the further keys of a detailed event
+    opener: Opener | None  # of a close by another process than the one that opened the connection
 
     @property
     def type_name(self) -> str:
@@ -177,6 +193,7 @@ class Decoder:
         self._clock = clock
         self._processes = processes
         self.unknown_process = 0  # events dropped because their process was never described
+        self.unknown_opener = 0  # closes told without their opener, which was let go
 
     def events(self, batch: Batch) -> Iterator[NetworkEvent]:
         """Yield the batch's connection events. Raises DecodeError for a record that is none of netmon's."""
@@ -206,7 +223,7 @@ class Decoder:
         begin = end = 0  # of the millisecond that timestamp tells: under load, many events share one
         timestamp = ""
         for at in batch.offsets:
-            details = NO_DETAILS
+            details, opener = NO_DETAILS, None
             try:
                 size, kind, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv4(data, at)
             except struct.error:
@@ -218,10 +235,14 @@ class Decoder:
                     continue
                 if size == _IPV6_SIZE and kind in EVENT_TYPES:
                     size, kind, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
-                elif size == _DETAILED_SIZE and kind in EVENT_TYPES:
+                elif size in _DETAILED_SIZES and kind in EVENT_TYPES:
                     event, addresses = unpack_detailed(data, at + HEADER.size)
                     kind, _, sport, dport, tid, time, process_id, cookie = event[:8]
                     details = details_of(event)
+                    if size != _DETAILED_SIZE:
+                        origin = unpack_origin(data, at + HEADER.size + _DETAILED_SIZE)
+                        details = (details if origin.details else {}) | context_of(origin)
+                        opener = self._opener(origin)
                 else:
                     raise _foreign(data, at)
             process = known(process_id)
@@ -232,7 +253,17 @@ class Decoder:
                 timestamp = format_timestamp(time + offset)
                 begin = time - (time + offset) % NSEC_PER_MSEC
                 end = begin + NSEC_PER_MSEC
-            yield make(process, tid, kind, sport, dport, cookie, addresses, timestamp, time + offset, details)
+            yield make(process, tid, kind, sport, dport, cookie, addresses, timestamp, time + offset, details, opener)
+
+    def _opener(self, origin: Origin) -> Opener | None:
+        """Return who opened the connection, if that is to be told. A connection may outlive what is known of it."""
+        if not origin.opener_id:
+            return None
+        process = self._processes.get(origin.opener_id)
+        if process is None:
+            self.unknown_opener += 1
+            return None
+        return Opener(process, origin.opener_tid)
 
 
 def _foreign(data: bytes, at: int) -> DecodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from netmon.layout import DETAILED_EVENT, DetailedEvent, Direction, Ending, Family, RecordType
+from netmon.layout import DETAILED_EVENT, ORIGIN, DetailedEvent, Direction, Ending, Family, Origin, RecordType
 
 IPV4_LENGTH = 4
 NSEC_PER_USEC = 1000
@@ -30,6 +30,19 @@ def unpack_detailed(data: bytes, at: int) -> tuple[DetailedEvent, bytes]:
     if event.family == Family.IPV4:
         return event, event.saddr[:IPV4_LENGTH] + event.daddr[:IPV4_LENGTH]
     return event, event.saddr + event.daddr
+
+
+def unpack_origin(data: bytes, at: int) -> Origin:
+    """Return what follows a detailed event in data."""
+    return Origin._make(ORIGIN.unpack_from(data, at))
+
+
+def context_of(origin: Origin) -> dict[str, Any]:
+    """Return the keys that tell where a connection lives, if they are asked for. It may have no interface by now."""
+    if not origin.netns:
+        return {}
+    interface = {"ifindex": origin.ifindex} if origin.ifindex else {}
+    return {"netns": origin.netns, **interface, "mark": origin.mark}
 
 
 def details_of(event: DetailedEvent) -> dict[str, Any]:

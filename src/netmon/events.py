@@ -57,12 +57,15 @@ class Process(_LeavesOut):
     )
     args: str = Field(description="The arguments without argv[0], joined by spaces.")
     container_id: str | None = Field(default=None, description="The container's full id; left out on the host.")
+    cgroup: str | None = Field(
+        default=None, description="The cgroup's path in the unified hierarchy; of a long one, its end."
+    )
 
 
 class TcpConnection(_LeavesOut):
     """What happened to a connection. saddr and sport are this host's end, daddr and dport the peer's.
 
-    Each event leaves out what it cannot tell, and what was not asked for (`outcome`, `statistics`).
+    Each event leaves out what it cannot tell, and what was not asked for (`outcome`, `statistics`, `context`).
     """
 
     type: Literal[
@@ -101,13 +104,25 @@ class TcpConnection(_LeavesOut):
     closed_by: Literal["local", "peer", "reset", "timeout"] | None = Field(
         default=None, description="What ended it: this end, the peer, a reset, or no answer."
     )
+    netns: int | None = Field(default=None, ge=0, description="Inode number of the socket's network namespace.")
+    ifindex: int | None = Field(
+        default=None, ge=0, description="The interface that it sends by, as its network namespace numbers it."
+    )
+    mark: int | None = Field(default=None, ge=0, description="The socket's mark (SO_MARK).")
 
 
-class NetworkEvent(_Model):
+_PARENT = Field(default=None, description="Its parent, when it was described; `tid` is the process id.")
+
+
+class NetworkEvent(_LeavesOut):
     """One event: what happened to a TCP connection, who did it and when."""
 
     type: Literal["NetworkEvent"] = Field(default="NetworkEvent", description="The kind of event.")
     process: Process = Field(description="Who did it.")
+    parent: Process | None = _PARENT
+    opener: Process | None = Field(
+        default=None, description="Of a close: who opened the connection, if that was another process."
+    )
     network_event: TcpConnection = Field(description="What happened.")
     timestamp: str = Field(description="When it happened: UTC, in milliseconds.")
 
@@ -145,11 +160,12 @@ class Flow(_Model):
     duration_us: int = Field(ge=0, description="From opening to close, of those closed, in microseconds.")
 
 
-class NetworkSummary(_Model):
+class NetworkSummary(_LeavesOut):
     """A flow of one period, in aggregate mode."""
 
     type: Literal["NetworkSummary"] = Field(default="NetworkSummary", description="The kind of event.")
     process: Process = Field(description="Who did it; `tid` is the process id.")
+    parent: Process | None = _PARENT
     flow: Flow = Field(description="What was summed up.")
     period_start: str = Field(description="When the period began: UTC, in milliseconds.")
     timestamp: str = Field(description="When the period ended: UTC, in milliseconds.")
@@ -170,5 +186,5 @@ def event_schema() -> dict[str, Any]:
     for name in EVENT_MODELS:
         # `type` may be left out in Python; in JSON it never is.
         part = schema["$defs"][name]
-        part["required"] = list(part["properties"])
+        part["required"] = ["type", *part["required"]]
     return {**schema, "description": "A line of netmon's output."}

@@ -35,10 +35,14 @@ class Watched(NamedTuple):
     existing: bool = False
     statistics: bool = False
     outcome: bool = False  # of egress
+    opener: bool = False
+    parent: bool = False
+    context: bool = False
 
     def differences(self, other: Watched) -> list[str]:
         """Return the configuration's keys in which the two differ."""
-        keys = ("ingress.enabled", "egress.enabled", "existing", "statistics", "egress.outcome")
+        renamed = {"ingress": "ingress.enabled", "egress": "egress.enabled", "outcome": "egress.outcome"}
+        keys = [renamed.get(name, name) for name in self._fields]
         return [key for key, mine, others in zip(keys, self, other, strict=True) if mine != others]
 
 
@@ -92,6 +96,9 @@ def compile_filters(config: Config | None) -> CompiledFilters:
             existing=config.existing,
             statistics=config.statistics,
             outcome=config.egress.enabled and config.egress.outcome,
+            opener=config.opener,
+            parent=config.parent,
+            context=config.context,
         ),
         settings=SETTINGS.pack(*Settings(**settings)),
         configured=True,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # What a configuration file would say.
 FLAGS = (
-    *("ingress", "egress", "outcome", "existing", "statistics", "src_ip", "dst_ip", "deny_ip"),
-    *("src_port", "dst_port", "deny_port", "netns", "deny_netns"),
+    *("ingress", "egress", "outcome", "existing", "statistics", "opener", "parent", "context"),
+    *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
     *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "deny_process"),
 )
 
@@ -71,7 +71,7 @@ def config_from_flags(options: dict[str, Any]) -> Config:
         process["binary"] = binary
     if process:
         config["process_filter"] = {**process, "deny_list": options["deny_process"]}
-    config |= {key: True for key in ("existing", "statistics") if options[key]}
+    config |= {key: True for key in ("existing", "statistics", "opener", "parent", "context") if options[key]}
     if options["outcome"]:
         if "egress" not in config:
             raise ConfigError(["--outcome: tells of --egress what became of it; give both, or leave out --ingress"])

@@ -37,6 +37,7 @@ def summarize(key: FlowKey, flow: Flow, process: KnownProcess, period_start: str
     return {
         "type": "NetworkSummary",
         "process": {**process.fields, "tid": process.fields["pid"]},
+        **({"parent": process.parent} if process.parent else {}),
         "flow": {
             "direction": DIRECTIONS[key.direction],
             "peer": _address_text(key),

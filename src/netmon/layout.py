@@ -66,6 +66,7 @@ class ProcessFlag(IntEnum):
     UNLINKED = 2
     PATH_INCOMPLETE = 4
     ARGS_INCOMPLETE = 8
+    ARGS_UNREAD = 16
 
 
 class FilterMode(IntEnum):
@@ -143,7 +144,19 @@ class DetailedEvent(NamedTuple):
     closed_by: int
 
 
-PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16s")
+ORIGIN = Struct("=QIIIIB7x")
+
+
+class Origin(NamedTuple):
+    opener_id: int
+    opener_tid: int
+    netns: int
+    ifindex: int
+    mark: int
+    details: int
+
+
+PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16sQ")
 
 
 class ProcessRecord(NamedTuple):
@@ -167,22 +180,34 @@ class ProcessRecord(NamedTuple):
     ppid: int
     secureexec: int
     comm: bytes
+    parent_id: int
 
 
-OPTIONS = Struct("=BBBBBBBBBB")
+BASICS = Struct("=BBBB")
+
+
+class Basics(NamedTuple):
+    spares: int
+    accept_arguments: int
+    mptcp: int
+    filters: int
+
+
+OPTIONS = Struct("=BBBBBBBBBBB")
 
 
 class Options(NamedTuple):
     aggregate: int
-    spares: int
-    accept_arguments: int
     statistics: int
     outcome: int
     existing: int
     ingress: int
     egress: int
-    filters: int
-    mptcp: int
+    opener: int
+    parent: int
+    context: int
+    origins: int
+    others: int
 
 
 SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBBBBBBBB7xB7x")

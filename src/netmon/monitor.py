@@ -38,6 +38,7 @@ MAX_RING_SIZE = 1 << 30
 BATCH_DELAY = 0.05
 MAX_BATCH_DELAY = 10.0
 MAX_PERIOD = 86400.0  # of aggregate mode, in seconds
+NOT_OF_SUMS = ("statistics", "outcome", "existing", "opener", "context")  # options that are of single connections
 
 
 class Counters(NamedTuple):
@@ -89,8 +90,8 @@ class Monitor:
             raise ValueError(f"aggregate {aggregate}: not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
         self._filters = compile_filters(config)
         watched = self._filters.watched
-        if aggregate is not None and (watched.statistics or watched.outcome or watched.existing):
-            raise ValueError("aggregate: sums go with none of statistics, outcome and existing; leave them out")
+        if aggregate is not None and any(getattr(watched, name) for name in NOT_OF_SUMS):
+            raise ValueError(f"aggregate: sums go with none of {', '.join(NOT_OF_SUMS)}; leave them out")
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay
@@ -141,6 +142,7 @@ class Monitor:
             waiting=lambda: reader.waiting,
             set_oldest=lambda process_id: reader.set_oldest(process_id),
             keep=self._period is not None,
+            tell_cgroup=self._filters.watched.context,
         )
         self._decoder = Decoder(clock, self._processes)
         self._flows: FlowReporter | None = None
@@ -212,7 +214,12 @@ class Monitor:
     def losses(self) -> Losses:
         """What has been lost so far, by reason; stays readable after close()."""
         losses = self._reader.read_losses(self._count_unknown()) if self._reader is not None else None
-        return self._final_losses if losses is None else losses
+        if losses is None:
+            return self._final_losses
+        return losses._replace(
+            args_incomplete=losses.args_incomplete + self._processes.args_unread,
+            unknown_opener=self._decoder.unknown_opener,
+        )
 
     @property
     def lost(self) -> int:

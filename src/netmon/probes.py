@@ -14,6 +14,8 @@ from netmon.filters import CompiledFilters, Watched
 from netmon.filtersets import FilterSets
 from netmon.ring import RingBuffer
 
+PLAIN_OBJECT, FULL_OBJECT = "netmon-plain.bpf.o", "netmon.bpf.o"
+
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
 # struct btf_header, after magic, version and flags: its size; the offset and size of the types, and of the strings.
@@ -35,7 +37,8 @@ SET_STATE = ("inet_sock_set_state_enter", "inet_sock_set_state_spare")
 GRAFT = ("security_sock_graft_entry", "security_sock_graft_spare")
 WALK = "task_file_walk"
 MPTCP = (*MPTCP_CONNECT, *MPTCP_ACCEPT, *MPTCP_CLOSE)  # seldom reached: without spares
-ALL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *MPTCP, *SET_STATE, *GRAFT, WALK)
+OPTIONAL_PROGRAMS = (*SET_STATE, *GRAFT, WALK)  # not in the plain object
+PLAIN_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *MPTCP)
 
 SCRATCHES = 7  # maps.h: SLOT_SPARES
 SCRATCHES_WITH_SPARES = 11  # SLOT_WALK
@@ -60,6 +63,7 @@ class Losses(NamedTuple):
     unknown_process: int = 0  # events whose process was not known
     path_incomplete: int = 0  # processes told with part of their path
     args_incomplete: int = 0  # processes whose arguments did not fit the record
+    unknown_opener: int = 0  # closes told without the process that opened, which was let go
 
     @property
     def events(self) -> int:
@@ -71,14 +75,15 @@ class Losses(NamedTuple):
         return [(name.replace("_", " "), count) for name, count in self._asdict().items()]
 
 
-def read_object() -> bytes:
-    """Return the BPF object file that netmon ships. Raises NetmonError when it was not built."""
+def read_object(*, plain: bool) -> bytes:
+    """Return a BPF object file that netmon ships: the plain one has no options. Raises NetmonError without it."""
+    name = PLAIN_OBJECT if plain else FULL_OBJECT
     try:
         # By the importer: netmon may be a directory, or one file.
         loader: Any = __spec__.loader
-        return bytes(loader.get_data(os.path.join(os.path.dirname(__file__), "netmon.bpf.o")))
+        return bytes(loader.get_data(os.path.join(os.path.dirname(__file__), name)))
     except OSError:
-        raise NetmonError("netmon.bpf.o is missing from the package: run build.py compile") from None
+        raise NetmonError(f"{name} is missing from the package: run build.py compile") from None
 
 
 def may_preempt() -> bool:
@@ -134,7 +139,8 @@ class Probes:
         aggregate: sum up in flows, for take_flows(), instead of sending events. Raises BpfError when the kernel
         refuses, KernelError without BTF, LibbpfError without libbpf.
         """
-        self._object = BpfObject(read_object(), "netmon")
+        self._options = _options(filters.watched, aggregate)
+        self._object = BpfObject(read_object(plain=self._options is None), "netmon")
         self._links: list[Link] = []
         self._pid = os.getpid()
         self._flows: Map | None = None
@@ -150,7 +156,7 @@ class Probes:
         try:
             self._filter_sets = FilterSets(self._object)
             self._flow_kind = self._object.inner_map_kind("flows")
-            self._load(filters, ring_size, aggregate)
+            self._load(filters, ring_size)
             self._losses = self._object.data(".data.losses")
             self._settings = self._object.data(".data.settings")
             self._control = self._object.data(".data.control").cast("Q")
@@ -163,25 +169,21 @@ class Probes:
             self._object.close()
             raise
 
-    def _load(self, filters: CompiledFilters, ring_size: int, aggregate: bool) -> None:
+    def _load(self, filters: CompiledFilters, ring_size: int) -> None:
         bpf = self._object
         watched = filters.watched
         wanted = {*self.programs, WALK} if watched.existing else {*self.programs}
-        for program in ALL_PROGRAMS:
+        for program in PLAIN_PROGRAMS if self._options is None else (*PLAIN_PROGRAMS, *OPTIONAL_PROGRAMS):
             bpf.set_autoload(program, program in wanted)
-        options = layout.Options(
-            aggregate=aggregate,
+        basics = layout.Basics(
             spares=self._spares,
             accept_arguments=self._traits.accept_arguments,
-            statistics=watched.statistics,
-            outcome=watched.outcome,
-            existing=watched.existing,
-            ingress=watched.ingress,
-            egress=watched.egress,
-            filters=filters.configured,
             mptcp=self._traits.has_mptcp,
+            filters=filters.configured,
         )
-        bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*options))
+        bpf.set_initial_value(".rodata.basics", layout.BASICS.pack(*basics))
+        if self._options is not None:
+            bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*self._options))
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
         scratches = SCRATCHES_WITH_SPARES if self._spares else SCRATCHES
@@ -295,6 +297,24 @@ class Probes:
     def set_oldest_process_id(self, process_id: int) -> None:
         """Make the kernel describe again, when next seen, the processes whose id is below this one."""
         self._control[OLDEST_PROCESS_ID] = process_id
+
+
+def _options(watched: Watched, aggregate: bool) -> layout.Options | None:
+    """Return what is asked for beyond the plain events; None when nothing is."""
+    asked = layout.Options(
+        aggregate=aggregate,
+        statistics=watched.statistics,
+        outcome=watched.outcome,
+        existing=watched.existing,
+        ingress=watched.existing and watched.ingress,
+        egress=watched.existing and watched.egress,
+        opener=watched.opener,
+        parent=watched.parent,
+        context=watched.context,
+        origins=watched.opener or watched.context,
+        others=watched.existing or watched.parent,
+    )
+    return asked if any(asked) else None
 
 
 def _hooks(watched: Watched, traits: KernelTraits) -> list[Hook]:

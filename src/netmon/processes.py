@@ -27,22 +27,39 @@ MAX_MODELS = 32  # of one process, by thread
 
 
 class KnownProcess:
-    """One process image: its fields, and an event's JSON around its thread id, up to the event's own type."""
+    """One process image: its fields and its parent's, and an event's JSON around its thread id, up to both of them."""
 
-    __slots__ = ("_models", "comm", "fields", "json_head", "json_tail", "size")
+    __slots__ = ("_models", "_parent_model", "comm", "fields", "json_head", "json_tail", "parent", "size")
 
-    def __init__(self, fields: dict[str, Any], comm: bytes) -> None:
+    def __init__(self, fields: dict[str, Any], comm: bytes, parent: dict[str, Any] | None = None) -> None:
         import orjson  # slow to import: not before the probes are attached
 
         self.fields = fields
         self.comm = comm
+        self.parent = parent  # its fields alone: it may be let go, and so may its own parent
         self._models: dict[int, Process] = {}
+        self._parent_model: Process | None = None
         # The thread id is the third of the keys.
-        json = orjson.dumps({"type": "NetworkEvent", "process": fields}).decode()
+        event = {"type": "NetworkEvent", "process": fields}
+        json = orjson.dumps({**event, "parent": parent} if parent else event).decode()
         head, key, tail = json.partition('"tid":')
         self.json_head = head + key
-        self.json_tail = f'{tail[1:-1]},"network_event":{{"type":"'
+        self.json_tail = tail[1:-1]
         self.size = len(json)
+
+    def json(self, tid: int) -> str:
+        """Return the process alone, as thread tid of it is seen, as JSON."""
+        import orjson
+
+        return orjson.dumps({**self.fields, "tid": tid}).decode()
+
+    @property
+    def parent_model(self) -> Process | None:
+        if self.parent is not None and self._parent_model is None:
+            from netmon.events import Process
+
+            self._parent_model = Process.model_validate(self.parent)
+        return self._parent_model
 
     def model(self, tid: int) -> Process:
         """Return the process as thread tid of it is seen. Some are kept: servers take turns of threads."""
@@ -73,8 +90,12 @@ class ProcessTable:
         read_cmdline: Callable[[int, int, str | None], bytes | None] = procfs.read_cmdline,
         limit: int = DEFAULT_LIMIT,
         keep: bool = False,
+        tell_cgroup: bool = False,
     ) -> None:
-        """waiting: how many bytes wait in the ring buffer. keep: let none go but when forget_old() is called."""
+        """waiting: how many bytes wait in the ring buffer. keep: let none go but when forget_old() is called.
+
+        tell_cgroup: among a process's fields.
+        """
         self._clock = clock
         self._last_cap = last_cap
         self._waiting = waiting
@@ -82,12 +103,14 @@ class ProcessTable:
         self._read_cmdline = read_cmdline
         self._limit = limit
         self._keep = keep
+        self._tell_cgroup = tell_cgroup
         self._known: dict[int, KnownProcess] = {}
         self._oldest = 0
         self._size = 0
         self._consumed = 0
         self._next_eviction = 0
         self.described = 0  # records taken in
+        self.args_unread = 0  # processes whose arguments neither the kernel's record nor /proc has told
         self.get = self._known.get
 
     def __len__(self) -> int:
@@ -99,7 +122,7 @@ class ProcessTable:
         Raises DecodeError when the record is shorter than it says.
         """
         process, cgroup, path, argv = split_record(record)
-        known = KnownProcess(self._fields(process, cgroup, path, argv), process.comm)
+        known = KnownProcess(self._fields(process, cgroup, path, argv), process.comm, self._parent_fields(process))
         self._known[process.process_id] = known
         self.described += 1
         self._size += known.size
@@ -153,7 +176,16 @@ class ProcessTable:
         container_id = _container_id(cgroup)
         if container_id is not None:
             fields["container_id"] = container_id
+        if self._tell_cgroup:
+            fields["cgroup"] = cgroup_path(cgroup)
         return fields
+
+    def _parent_fields(self, process: ProcessRecord) -> dict[str, Any] | None:
+        parent = self._known.get(process.parent_id)
+        # It may have ended after it was described, and left its child to another one.
+        if parent is None or parent.fields["pid"] != process.ppid:
+            return None
+        return {**parent.fields, "tid": process.ppid}
 
     def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> dict[str, str]:
         """Return secureexec, filename, binary_path and args."""
@@ -161,7 +193,7 @@ class ProcessTable:
             return self._borrowed_image(process)
         name = path.decode(errors="backslashreplace")
         binary_path = name + DELETED * bool(process.flags & ProcessFlag.UNLINKED)
-        if process.flags & ProcessFlag.ARGS_INCOMPLETE:
+        if process.flags & (ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD):
             argv = self._complete_args(process, binary_path, argv)
         return {
             "secureexec": format_secureexec(process.secureexec),
@@ -182,11 +214,14 @@ class ProcessTable:
         return {"secureexec": "", "filename": name, "binary_path": "", "args": ""}
 
     def _complete_args(self, process: ProcessRecord, binary_path: str, argv: bytes) -> bytes:
-        if self._size > SIZE_LIMIT:  # anyone may start processes, with as many arguments as these
-            return argv
-        # Something else may have been exec'd since: the part that is known tells, or else the executable.
-        cmdline = self._read_cmdline(process.pid, process.start_time_ns, None if argv else binary_path)
-        return cmdline if cmdline is not None and cmdline.startswith(argv) else argv
+        cmdline = None
+        if self._size <= SIZE_LIMIT:  # anyone may start processes, with as many arguments as these
+            # Something else may have been exec'd since: the part that is known tells, or else the executable.
+            cmdline = self._read_cmdline(process.pid, process.start_time_ns, None if argv else binary_path)
+        if cmdline is not None and cmdline.startswith(argv):
+            return cmdline
+        self.args_unread += bool(process.flags & ProcessFlag.ARGS_UNREAD)
+        return argv
 
 
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:

@@ -149,6 +149,13 @@ def test_a_small_ring_loses_and_counts() -> None:
     assert losses.events == losses.ring_full
 
 
+ALL = {
+    "ingress": {"enabled": True},
+    "egress": {"enabled": True, "outcome": True},
+    **dict.fromkeys(("existing", "statistics", "opener", "parent", "context"), True),
+}
+
+
 def test_programs_are_small(kernel: str) -> None:
     """The verifier's work, on the oldest and the newest kernel alike; without a configuration, nothing judges."""
     with Monitor(Config.everything(), any_kernel=True) as monitor, Monitor(any_kernel=True) as unfiltered:
@@ -158,3 +165,10 @@ def test_programs_are_small(kernel: str) -> None:
     for info, less in zip(infos, smaller, strict=True):
         print(kernel, info, less)
         assert 0 < less.verified_instructions < info.verified_instructions < 20_000
+
+
+def test_programs_are_small_with_every_option(kernel: str) -> None:
+    with Monitor(Config.from_dict(ALL), any_kernel=True) as monitor:
+        for info in monitor._running().probes.program_infos():
+            print(kernel, info)
+            assert 0 < info.verified_instructions < 20_000

@@ -6,12 +6,14 @@ from netmon.layout import (
     DETAILED_EVENT,
     IPV4_EVENT,
     IPV6_EVENT,
+    ORIGIN,
     PROCESS_RECORD,
     DetailedEvent,
     Ending,
     Family,
     Ipv4Event,
     Ipv6Event,
+    Origin,
     ProcessRecord,
     RecordType,
 )
@@ -37,6 +39,7 @@ PROCESS = ProcessRecord(
     ppid=1,
     secureexec=1,
     comm=b"curl\0",
+    parent_id=0,
 )
 
 
@@ -101,3 +104,9 @@ def detailed_event(**changes: int | bytes) -> bytes:
         closed_by=Ending.PEER,
     )
     return DETAILED_EVENT.pack(*event._replace(**changes))  # type: ignore[arg-type]
+
+
+def origin(**changes: int) -> bytes:
+    """Return what follows a detailed event: of one that tells nothing but its context; changes replace its fields."""
+    fields = Origin(opener_id=0, opener_tid=0, netns=4026531840, ifindex=1, mark=42, details=0)
+    return ORIGIN.pack(*fields._replace(**changes))

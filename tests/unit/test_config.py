@@ -455,7 +455,12 @@ NULL = "is empty; fill it or leave it out"
         ("process_filter.binary", "curl", "'curl' must be a mapping of keys"),
         ("process_filter.binary.name", [], EMPTY_LIST),
         ("egres", {}, "unknown key; did you mean egress?"),
-        ("other", 1, "unknown key; known here: ingress, egress, netns_filter, process_filter, existing, statistics"),
+        (
+            "other",
+            1,
+            "unknown key; known here: ingress, egress, netns_filter, process_filter, existing, statistics, opener, "
+            "parent, context",
+        ),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
         (
             "egress.port_filter",
@@ -767,6 +772,9 @@ def test_the_schema_takes_the_references_examples(text: str) -> None:
         ("process_filter.binary.other", ["x"]),
         ("egress.enabled", "yes"),
         ("statistics", "yes"),
+        ("opener", 1),
+        ("parent", "true"),
+        ("context", None),
         ("egress.ipv4_filter", None),
         ("egress.ipv4_filter.src_ip", "10.0.0.0/8"),
         ("egress.ipv4_filter.src_ip", []),

@@ -29,7 +29,7 @@ from netmon.layout import (
 from netmon.processes import ProcessTable
 from netmon.ring import Batch
 from netmon.texts import format_timestamp
-from tests.unit.records import detailed_event, ipv4_event, ipv6_event, process_record
+from tests.unit.records import detailed_event, ipv4_event, ipv6_event, origin, process_record
 
 ID = "0123456789abcdef" * 4
 
@@ -150,6 +150,87 @@ def test_details_are_only_their_own_events() -> None:
     assert "closed_by" not in plain.model_dump()["network_event"]
 
 
+@pytest.mark.parametrize(
+    ("told", "fields", "details"),
+    [
+        (origin(), {}, {"netns": 4026531840, "ifindex": 1, "mark": 42}),
+        (origin(ifindex=0, mark=0), {}, {"netns": 4026531840, "mark": 0}),
+        (origin(details=1), {"type": RecordType.ESTABLISH}, {"handshake_us": 0, "netns": 4026531840}),
+        (origin(details=1), {}, {"closed_by": "peer", "netns": 4026531840}),
+        (origin(netns=0), {}, {}),
+        (origin(netns=0, details=1), {"type": RecordType.FAIL}, {"reason": "closed"}),
+    ],
+)
+def test_where_a_connection_lives(told: bytes, fields: dict[str, int], details: dict[str, object]) -> None:
+    """With what else was asked for, and nothing that was not."""
+    (event,) = make_decoder().events(Batch.of([process_record(), detailed_event(**fields) + told]))
+    connection = event.network_event.model_dump()
+    assert {key: connection[key] for key in details} == details
+    if "handshake_us" not in details and "closed_by" not in details:
+        assert list(connection)[6:] == list(details)
+
+
+def test_who_opened_what_another_process_closes() -> None:
+    records = [
+        process_record(process_id=7, pid=1),
+        process_record(process_id=8, pid=2, argv=b"other\0-x\0"),
+        detailed_event(process_id=7, tid=10) + origin(opener_id=8, opener_tid=20, netns=0),
+        detailed_event(process_id=7, tid=10) + origin(netns=0),
+    ]
+    passed_on, own = make_decoder().events(Batch.of(records))
+    assert passed_on.opener is not None and own.opener is None
+    assert (passed_on.process.pid, passed_on.process.tid) == (1, 10)
+    assert (passed_on.opener.pid, passed_on.opener.tid, passed_on.opener.args) == (2, 20, "-x")
+    ((first, second),) = make_decoder().raw_events(Batch.of(records))
+    assert first.opener is not None and second.opener is None
+    assert (first.opener.process.fields["pid"], first.opener.tid) == (2, 20)
+
+
+def test_an_opener_that_was_let_go_is_counted() -> None:
+    decoder = make_decoder()
+    records = [process_record(), detailed_event() + origin(opener_id=6, opener_tid=20)]
+    (event,) = decoder.events(Batch.of(records))
+    assert event.opener is None
+    assert (decoder.unknown_opener, decoder.unknown_process) == (1, 0)
+
+
+def test_a_parent() -> None:
+    """As it was described; of its own parent nothing is told."""
+    records = [
+        process_record(process_id=6, pid=1, argv=b"init\0"),
+        process_record(process_id=7, pid=2, argv=b"sh\0-c\0", parent_id=6, ppid=1),
+        process_record(process_id=8, pid=3, argv=b"curl\0", parent_id=7, ppid=2),
+        ipv4_event(process_id=8),
+    ]
+    (event,) = make_decoder().events(Batch.of(records))
+    assert event.parent is not None
+    assert (event.process.ppid, event.parent.pid, event.parent.tid, event.parent.args) == (2, 2, 2, "-c")
+    assert list(event.model_dump()) == ["type", "process", "parent", "network_event", "timestamp"]
+    ((raw,),) = make_decoder().raw_events(Batch.of(records))
+    assert raw.process.parent == event.parent.model_dump()
+
+
+@pytest.mark.parametrize("parent_id", [0, 5, 6], ids=["none", "unknown", "one that has left it to another since"])
+def test_no_parent(parent_id: int) -> None:
+    records = [
+        process_record(process_id=6, pid=100),
+        process_record(process_id=7, parent_id=parent_id, ppid=1),
+        ipv4_event(),
+    ]
+    (event,) = make_decoder().events(Batch.of(records))
+    assert event.parent is None
+    assert "parent" not in event.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("names", "path"),
+    [(b"", "/"), (b"nginx.service/system.slice/", "/system.slice/nginx.service"), (b"\xff/", "/\\xff")],
+)
+def test_the_cgroup(names: bytes, path: str) -> None:
+    assert only_process(process_record(cgroup=names), tell_cgroup=True)["cgroup"] == path
+    assert "cgroup" not in only_process(process_record(cgroup=names))
+
+
 texts = st.binary(max_size=40)
 kinds = st.sampled_from([RecordType.ESTABLISH, RecordType.ACCEPT, RecordType.CLOSE])
 packed_addresses = st.binary(min_size=16, max_size=16) | st.sampled_from(
@@ -165,7 +246,9 @@ def process_records(draw: st.DrawFn, process_id: int) -> bytes:
         cgroup=f"docker-{ID}.scope/".encode() if draw(st.booleans()) else b"",
         path=b"/" + draw(texts).replace(b"\0", b""),
         argv=b"\0".join([b"argv0", *draw(st.lists(texts))]) + b"\0",
-        pid=draw(st.integers(0, 2**32 - 1)),
+        pid=process_id,
+        ppid=process_id - 1,
+        parent_id=draw(st.integers(0, process_id - 1)),
         cap_permitted=draw(st.integers(0, 2**64 - 1)),
         secureexec=draw(st.integers(0, 15)),
     )
@@ -193,7 +276,16 @@ def event_records(draw: st.DrawFn) -> bytes:
 def detailed_records(draw: st.DrawFn) -> bytes:
     """An event with details of one of processes 1 to 3."""
     counts = st.integers(0, 2**64 - 1)
-    return detailed_event(
+    numbers = st.integers(0, 2**32 - 1)
+    told = origin(
+        opener_id=draw(st.integers(0, 4)),
+        opener_tid=draw(numbers),
+        netns=draw(numbers),
+        ifindex=draw(numbers),
+        mark=draw(numbers),
+        details=draw(st.integers(0, 1)),
+    )
+    event = detailed_event(
         type=draw(
             st.sampled_from([kind for kind in RecordType if kind not in (RecordType.PROCESS, RecordType.ACCEPT)])
         ),
@@ -208,16 +300,20 @@ def detailed_records(draw: st.DrawFn) -> bytes:
         rtt_us=draw(st.integers(0, 2**29 - 1)),
         closed_by=draw(st.sampled_from([ending for ending in Ending if ending != Ending.NONE])),
     )
+    return event + told * draw(st.booleans())
 
 
 @given(
     processes=st.tuples(*map(process_records, (1, 2, 3))),
     events=st.lists(event_records() | detailed_records(), min_size=1, max_size=12),
+    tell_cgroup=st.booleans(),
 )
-def test_json_lines_are_the_models_own_json(processes: tuple[bytes, ...], events: list[bytes]) -> None:
+def test_json_lines_are_the_models_own_json(
+    processes: tuple[bytes, ...], events: list[bytes], tell_cgroup: bool
+) -> None:
     records = [*processes, *events]
-    models = list(make_decoder().events(Batch.of(records)))
-    lines = [line for lines in make_decoder().json_lines(Batch.of(records)) for line in lines]
+    models = list(make_decoder(tell_cgroup=tell_cgroup).events(Batch.of(records)))
+    lines = [line for lines in make_decoder(tell_cgroup=tell_cgroup).json_lines(Batch.of(records)) for line in lines]
     assert lines == [model.model_dump_json() + "\n" for model in models]
     assert [NetworkEvent.model_validate_json(line) for line in lines] == models
     assert len(models) == len(events)
@@ -290,6 +386,22 @@ def test_incomplete_arguments_come_from_proc(cmdline: bytes | None, args: str) -
     assert asked == [(4242, 1_000_000_000, None)]
 
 
+@pytest.mark.parametrize(
+    ("flags", "cmdline", "args", "unread"),
+    [
+        (ProcessFlag.ARGS_UNREAD, b"curl\0-s\0", "-s", 0),
+        (ProcessFlag.ARGS_UNREAD, None, "", 1),
+        (ProcessFlag.ARGS_INCOMPLETE, None, "", 0),  # counted by the kernel
+    ],
+)
+def test_arguments_that_nobody_has_told_are_counted(flags: int, cmdline: bytes | None, args: str, unread: int) -> None:
+    table = make_table(read_cmdline=lambda pid, start, exe: cmdline)
+    table.add(process_record(argv=b"", flags=flags))
+    process = table.get(7)
+    assert process is not None
+    assert (process.fields["args"], table.args_unread) == (args, unread)
+
+
 def test_a_process_without_an_image_borrows_the_one_it_was_forked_from() -> None:
     decoder = make_decoder()
     lender = process_record(argv=b"curl\0-s\0", process_id=7)
@@ -325,6 +437,9 @@ def test_an_event_of_an_unknown_process_is_counted() -> None:
         ipv4_event() + b"x",
         ipv6_event()[:-1],
         detailed_event()[:-1],
+        detailed_event() + origin()[:-1],
+        detailed_event() + origin() + b"x",
+        ipv4_event() + origin(),
         detailed_event(type=0),
         process_record()[:-1],
         process_record()[: PROCESS_RECORD.size - 1],

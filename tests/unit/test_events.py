@@ -49,6 +49,17 @@ SAMPLE: dict[str, Any] = {
 }
 
 
+# Of a container's worker that closes what another process opened, with all that is told on request.
+FULL: dict[str, Any] = {
+    "type": "NetworkEvent",
+    "process": {**SAMPLE["process"], "container_id": ID, "cgroup": f"/docker/{ID}"},
+    "parent": {**SAMPLE["process"], "cgroup": "/"},
+    "opener": SAMPLE["process"],
+    "network_event": {**SAMPLE["network_event"], "netns": 4026531840, "ifindex": 1, "mark": 42},
+    "timestamp": "2025-11-23T13:47:33.289Z",
+}
+
+
 def changed(part: str | None, **keys: Any) -> dict[str, Any]:
     """Return the sample with keys of a part (None: of the event) set; those set to ... are taken out."""
     event = copy.deepcopy(SAMPLE)
@@ -59,7 +70,7 @@ def changed(part: str | None, **keys: Any) -> dict[str, Any]:
     return event
 
 
-@pytest.mark.parametrize("event", [SAMPLE, changed("process", container_id=ID)])
+@pytest.mark.parametrize("event", [SAMPLE, changed("process", container_id=ID), FULL])
 def test_json_has_exactly_the_keys_in_their_order(event: dict[str, Any]) -> None:
     model = NetworkEvent.model_validate(event)
     assert model.model_dump_json() == json.dumps(event, separators=(",", ":"))
@@ -93,6 +104,8 @@ REFUSED = [
     changed(None, timestamp=...),
     changed(None, timestamp=0),
     changed(None, extra=1),
+    changed(None, parent={}),
+    changed(None, opener={**SAMPLE["process"], "parent": SAMPLE["process"]}),
 ]
 
 
@@ -104,7 +117,9 @@ def test_the_schema_and_the_models_refuse_the_same(event: dict[str, Any]) -> Non
         NetworkEvent.model_validate(event, strict=True)
 
 
-@pytest.mark.parametrize("event", [changed("process", container_id=None), changed(None, type=...)])
+@pytest.mark.parametrize(
+    "event", [changed("process", container_id=None), changed(None, type=...), changed(None, parent=None)]
+)
 def test_the_schema_refuses_what_netmon_never_writes(event: dict[str, Any]) -> None:
     NetworkEvent.model_validate(event)
     with pytest.raises(SchemaError):
@@ -118,6 +133,7 @@ def test_the_schema_refuses_what_netmon_never_writes(event: dict[str, Any]) -> N
         changed("process", container_id=ID),
         changed("network_event", type="TcpConnectionAccept"),
         changed("network_event", type="TcpConnectionClose", cookie=2**64 - 1),
+        FULL,
     ],
 )
 def test_the_schema_takes_events(event: dict[str, Any]) -> None:

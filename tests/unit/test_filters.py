@@ -542,9 +542,13 @@ def test_what_cannot_change_is_told_by_its_keys() -> None:
         compile_filters(Config.from_dict(config)).watched
         for config in (
             {"egress": {"enabled": True, "outcome": True}},
-            {"ingress": {"enabled": True}, "egress": {"outcome": True}, "statistics": True, "existing": True},
+            {
+                "ingress": {"enabled": True},
+                "egress": {"outcome": True},
+                **dict.fromkeys(("statistics", "existing", "opener", "parent", "context"), True),
+            },
         )
     ]
     keys = ["ingress.enabled", "egress.enabled", "existing", "statistics", "egress.outcome"]
-    assert watched[0].differences(watched[1]) == keys
+    assert watched[0].differences(watched[1]) == [*keys, "opener", "parent", "context"]
     assert watched[0].differences(watched[0]) == []

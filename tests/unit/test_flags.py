@@ -41,9 +41,10 @@ def options_of(*arguments: str) -> argparse.Namespace:
 
 
 def test_what_is_told_beyond_the_plain_events() -> None:
-    config = config_of(options_of("--outcome", "--existing", "--statistics"))
+    config = config_of(options_of("--outcome", "--existing", "--statistics", "--opener", "--parent", "--context"))
     assert config is not None
     assert (config.egress.outcome, config.existing, config.statistics) == (True, True, True)
+    assert (config.opener, config.parent, config.context) == (True, True, True)
     assert config.ingress.enabled and config.egress.enabled
 
 

@@ -53,6 +53,15 @@ def test_a_flow_is_a_summary(table: ProcessTable) -> None:
     assert list(json.loads(model.model_dump_json())) == ["type", "process", "flow", "period_start", "timestamp"]
 
 
+def test_a_summary_has_the_parent(table: ProcessTable) -> None:
+    table.add(process_record(process_id=8, pid=5, ppid=4242, parent_id=7))
+    process = table.get(8)
+    assert process is not None
+    report = summarize(*unpack_flow(flow_key(), FLOW.pack(*TOTALS)), process, "START", "END")
+    assert (report["parent"]["pid"], report["parent"]["tid"]) == (4242, 4242)
+    assert orjson.dumps(report).decode() == NetworkSummary.model_validate(report).model_dump_json()
+
+
 def test_ipv6_and_ingress(table: ProcessTable) -> None:
     process = table.get(7)
     assert process is not None

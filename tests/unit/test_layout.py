@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, PROCESS_RECORD
+from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, ORIGIN, PROCESS_RECORD
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -22,4 +22,5 @@ def test_the_generated_layout_is_what_the_object_has() -> None:
 
 def test_sizes() -> None:
     """Bytes per event and per process record are what users' rings are sized by."""
-    assert (IPV4_EVENT.size, IPV6_EVENT.size, DETAILED_EVENT.size, PROCESS_RECORD.size) == (48, 72, 128, 112)
+    assert (IPV4_EVENT.size, IPV6_EVENT.size, DETAILED_EVENT.size, PROCESS_RECORD.size) == (48, 72, 128, 120)
+    assert ORIGIN.size == 32

@@ -85,10 +85,11 @@ def test_is_tagged_for_its_platform(wheels: dict[str, Path], target: str) -> Non
 
 def test_has_all_that_netmon_is(wheels: dict[str, Path], target: str) -> None:
     package = ROOT / "src/netmon"
-    files = {f"netmon/{path.name}" for path in (*package.glob("*.py"), package / "py.typed", package / "netmon.bpf.o")}
+    files = {f"netmon/{path.name}" for path in (*package.glob("*.py"), package / "py.typed", *package.glob("*.bpf.o"))}
     with zipfile.ZipFile(wheels[target]) as archive:
         found = {name for name in archive.namelist() if name.startswith("netmon/")}
-        assert archive.read("netmon/netmon.bpf.o") == (package / "netmon.bpf.o").read_bytes()
+        for name in ("netmon.bpf.o", "netmon-plain.bpf.o"):
+            assert archive.read(f"netmon/{name}") == (package / name).read_bytes()
     assert found == {*files, LIBRARY}
 
 
