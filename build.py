@@ -137,6 +137,8 @@ def compile_bpf() -> None:
         run([*CLANG, *target, "-DPLAIN", "-o", PLAIN_BPF_OBJECT])
         run(["llvm-strip", "-g", PLAIN_BPF_OBJECT])
 
+    if not PLAIN_BPF_OBJECT.exists():
+        BPF_OBJECT.unlink(missing_ok=True)
     once(BPF_OBJECT, [*sources, *CLANG, "plain"], work)
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* A socket's ends: addresses in network order, ports in the host's. */
+/* A socket's ends: addresses in network order, ports in the host's; and where it is. */
 #ifndef __ADDRESS_H__
 #define __ADDRESS_H__
 
@@ -40,6 +40,14 @@ static __always_inline __u16 local_port(struct sock *sk)
 	if (!port)
 		port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	return port;
+}
+
+/* The socket's, not its process's: whose threads may be in several, and sockets stay in that which they were made in. */
+static __always_inline __u32 netns_of(struct sock *sk)
+{
+	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
+		return 0;
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
 #endif

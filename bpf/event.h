@@ -5,6 +5,7 @@
 
 #include "address.h"
 #include "maps.h"
+#include "mptcp.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
@@ -35,12 +36,16 @@ struct full_event {
 
 static __noinline void begin_origin(struct origin *origin, struct sock *sk, bool details)
 {
+	struct sock *routed = sk;
+
 	__builtin_memset(origin, 0, sizeof(*origin));
 	origin->details = details;
 	if (!options.context)
 		return;
-	origin->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	origin->ifindex = BPF_CORE_READ(sk, sk_dst_cache, dev, ifindex);
+	origin->netns = netns_of(sk);
+	if (basics.mptcp && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+		routed = (void *)first_path(sk);
+	origin->ifindex = BPF_CORE_READ(routed, sk_dst_cache, dev, ifindex);
 	origin->mark = BPF_CORE_READ(sk, sk_mark);
 }
 

@@ -115,14 +115,6 @@ __noinline int passes_port_filter(__u32 set, __u32 direction, __u32 sport, __u32
 	       (filter->mode == FILTER_ALLOW);
 }
 
-/* The socket's, not its process's: whose threads may be in several, and sockets stay in that which they were made in. */
-static __always_inline __u32 netns_of(struct sock *sk)
-{
-	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
-		return 0;
-	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-}
-
 /* Before its addresses: these cost less to judge. */
 static __always_inline bool passes_socket_filters(__u32 set, enum direction direction, struct sock *sk, __u16 dport)
 {

@@ -81,13 +81,18 @@ static __always_inline void read_mptcp_transfer(struct transfer *transfer, struc
 	struct mptcp_sock *mptcp = (void *)sk;
 	struct tcp_sock *tcp = first_path(sk);
 
-	transfer->established = transfer->established || !tcp || BPF_CORE_READ(tcp, bytes_acked);
-	if (!transfer->established)
-		return;
-	if (bpf_core_field_exists(mptcp->bytes_sent)) {
+	bool counts = bpf_core_field_exists(mptcp->bytes_sent);
+
+	if (counts) {
 		transfer->sent = BPF_CORE_READ(mptcp, bytes_sent);
 		transfer->received = BPF_CORE_READ(mptcp, bytes_received);
-	} else if (tcp) {
+	}
+	/* A path that was reset has forgotten that it was acknowledged. */
+	transfer->established = transfer->established || !tcp || BPF_CORE_READ(tcp, bytes_acked) || transfer->sent ||
+				transfer->received;
+	if (!transfer->established)
+		return;
+	if (!counts && tcp) {
 		transfer->sent = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
 		transfer->received = BPF_CORE_READ(tcp, bytes_received);
 	}

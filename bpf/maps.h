@@ -164,7 +164,7 @@ struct prefix_trie {
 #define FILTER_MAPS(name, inner)                                                                       \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
-		__uint(max_entries, FILTER_SETS);                                                  \
+		__uint(max_entries, FILTER_SETS + 1); /* the last no program looks at */           \
 		__type(key, __u32);                                                                \
 		__array(values, struct inner);                                                     \
 	} name SEC(".maps")

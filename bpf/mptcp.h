@@ -37,6 +37,14 @@ static __always_inline void note_path_error(struct sock *path)
 		bpf_map_update_elem(&path_errors, &key, &error, 0);
 }
 
+/* What had this address before it. */
+static __always_inline void forget_path_error(struct sock *path)
+{
+	__u64 key = (__u64)path;
+
+	bpf_map_delete_elem(&path_errors, &key);
+}
+
 static __always_inline __u32 take_path_error(struct sock *sk)
 {
 	__u64 key = (__u64)first_path(sk);

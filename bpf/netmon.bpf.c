@@ -21,14 +21,13 @@ static __always_inline __u32 slot_of(enum slot slot, enum program program)
 
 /*
  * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: that closed the connection which it had, of
- * which only what was kept is known. process_id: of who connects it; without one, the close is the opener's. Global, like
- * what describes a process (process.h): so it cannot be given the socket.
+ * which only what was kept is known. process_id: of who connects it. Global, like what describes a process (process.h): so it
+ * cannot be given the socket.
  */
 __noinline int end_former(struct connection *connection, __u64 process_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	union event *event;
-	__u32 tid = task->pid;
 
 	if (!connection)
 		return 0;
@@ -37,18 +36,14 @@ __noinline int end_former(struct connection *connection, __u64 process_id)
 	    connection->phase & PHASE_UNTOLD)
 		return 0;
 	if (options.opener)
-		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
-	if (process_id == REJECTED) {
-		process_id = event->head.process_id;
-		tid = event->head.tid;
-	}
+		connection->passed_on = start_of(task) != connection->opener_start_ns;
 	event->head.type = RECORD_CLOSE;
 	if (process_id == LOST)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	else if (options.aggregate)
 		add_former(connection, process_id);
 	else
-		send_close(connection, NULL, process_id, tid);
+		send_close(connection, NULL, process_id, task->pid);
 	return 0;
 }
 
@@ -62,20 +57,24 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 
 	if (sk->sk_bpf_storage)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
-	if (connection && connection->reported_by && connection->reported_by != program) {
+	if (connection && program != PROGRAM_ONLY && connection->reported_by && connection->reported_by != program) {
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
 		process_id = identify_current(slot_of(slot, program), generation, JUDGED, 0, 0);
-	if (connection)
-		end_former(connection, process_id);
 	if (process_id == REJECTED) {
-		if (connection)
+		if (connection) {
+			end_former(connection, identify_current(slot_of(slot, program), generation, 0,
+								connection->event.head.process_id,
+								connection->opener_exec_id));
 			bpf_sk_storage_delete(&connections, sk);
+		}
 		return 0;
 	}
+	if (connection)
+		end_former(connection, process_id);
 	if (!connection)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
@@ -427,8 +426,12 @@ static __always_inline int note_state(struct sock *sk, int old_state, int state)
 {
 	struct connection *connection = NULL;
 
-	if (options.outcome && state == TCP_CLOSE && old_state == TCP_SYN_SENT && is_path(sk))
-		note_path_error(sk);
+	if (options.outcome && is_path(sk)) {
+		if (state == TCP_SYN_SENT)
+			forget_path_error(sk);
+		else if (state == TCP_CLOSE && old_state == TCP_SYN_SENT)
+			note_path_error(sk);
+	}
 	if ((state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED)) &&
 	    sk->sk_bpf_storage)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);

@@ -105,8 +105,8 @@ def _check_absolute(text: str, parts: Sequence[str]) -> str:
 
 def _check_cgroup(text: str) -> str:
     _check_bytes(text, Limit.PREFIX_SIZE - 1)  # and a '/'
-    if text.startswith((f"{CGROUP_MOUNT}/", "0::/")):
-        path = text.removeprefix(CGROUP_MOUNT).removeprefix("0::")
+    if text == CGROUP_MOUNT or text.startswith((f"{CGROUP_MOUNT}/", "0::/")):
+        path = text.removeprefix(CGROUP_MOUNT).removeprefix("0::") or "/"
         raise ValueError(f"has more before it than a cgroup's path; did you mean {path}?")
     if not text.startswith("/"):
         raise ValueError("does not begin with '/'; give the path that follows '0::' in /proc/PID/cgroup")

@@ -53,6 +53,13 @@ class FilterSets:
         for name in self._kinds:
             put_map(self._bpf.map_fd(name), generation % SETS, None)
 
+    def _wait_for_programs(self) -> None:
+        """Return when none runs any more that has begun before, and may have the old generation in hand."""
+        # The kernel waits so when it has put a map into another: here, where no program looks at it.
+        kind = self._kinds[PORTS]
+        with closing(Map(kind, PORTS, 1)) as nothing:
+            put_map(self._bpf.map_fd(PORTS), SETS, nothing)
+
     def swap(self, filters: CompiledFilters, settings: memoryview, control: memoryview) -> None:
         """Fill the idle set, then have it judge; connections judged before keep their verdicts.
 
@@ -66,4 +73,5 @@ class FilterSets:
         self._empty(new)
         self.fill(filters, new)
         control[GENERATION] = new
+        self._wait_for_programs()
         self._empty(old)

@@ -40,7 +40,7 @@ def check_port(value: Any) -> int | str:
 
 def _explain(value: Any) -> str:
     if isinstance(value, str) and value.isdecimal():
-        return "is a number in quotes; write it without"
+        return "is not how a port is written; write it like 443, without quotes and without 0 before it"
     return "is not a port or a range of ports; write it like 443 or 8000-8999"
 
 

@@ -87,7 +87,7 @@ class ProcessTable:
         *,
         waiting: Callable[[], int],
         set_oldest: Callable[[int], None],
-        read_cmdline: Callable[[int, int, str | None], bytes | None] = procfs.read_cmdline,
+        read_cmdline: Callable[[int, int, str | None, bytes], bytes | None] = procfs.read_cmdline,
         limit: int = DEFAULT_LIMIT,
         keep: bool = False,
         tell_cgroup: bool = False,
@@ -217,7 +217,8 @@ class ProcessTable:
         cmdline = None
         if self._size <= SIZE_LIMIT:  # anyone may start processes, with as many arguments as these
             # Something else may have been exec'd since: the part that is known tells, or else the executable.
-            cmdline = self._read_cmdline(process.pid, process.start_time_ns, None if argv else binary_path)
+            exe, comm = None if argv else binary_path, process.comm.rstrip(b"\0")
+            cmdline = self._read_cmdline(process.pid, process.start_time_ns, exe, comm)
         if cmdline is not None and cmdline.startswith(argv):
             return cmdline
         self.args_unread += bool(process.flags & ProcessFlag.ARGS_UNREAD)

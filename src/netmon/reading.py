@@ -88,13 +88,14 @@ class Reader:
         """Raises NetmonError in a forked child, and while another thread waits or reads."""
         self.require_own()
         # No lock: a signal handler that raises could leave it locked.
-        if self._reading_thread not in (None, me := threading.get_ident()):
+        before = self._reading_thread
+        if before not in (None, me := threading.get_ident()):
             raise NetmonError("this monitor is being read by another thread: one at a time may")
         self._reading_thread = me
         try:
             yield
         finally:
-            self._reading_thread = None
+            self._reading_thread = before
 
     @property
     def usable(self) -> AbstractContextManager[object]:

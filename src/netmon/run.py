@@ -105,7 +105,10 @@ def _teller() -> Callable[[str], None]:
         return lambda _state: None
     from netmon.service import ServiceManager
 
-    return ServiceManager(os.environ).tell
+    try:
+        return ServiceManager(os.environ).tell
+    except OSError as error:
+        raise NetmonError(f"NOTIFY_SOCKET: {error.strerror}") from error
 
 
 def _reload(monitor: Monitor, options: argparse.Namespace) -> None:

@@ -45,8 +45,8 @@ ON_ARM64 = (
 )
 
 
-# Between the oldest and the newest kernel, where both of these run: what is of netmon's own making, whatever the kernel,
-# and what takes long.
+# Not between the oldest and the newest kernel, where both of these run: what is of netmon's own making, whatever the
+# kernel, and what takes long.
 OUTERMOST = {"6.1", "newest"}
 ON_OUTERMOST = (
     "test_embedding.py::*",

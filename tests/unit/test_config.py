@@ -296,7 +296,7 @@ NO_PORT = "is out of range; ports go from 0 to 65535"
         (-1, f"-1 {NO_PORT}"),
         (65536, f"65536 {NO_PORT}"),
         ("1-65536", f"'1-65536' {NO_PORT}"),
-        ("443", "'443' is a number in quotes; write it without"),
+        ("443", "'443' is not how a port is written; write it like 443, without quotes and without 0 before it"),
         ("8999-8000", "'8999-8000' runs backwards; did you mean 8000-8999?"),
         ("8000-", f"'8000-' {NOT_A_PORT}"),
         ("-8000", f"'-8000' {NOT_A_PORT}"),

@@ -47,7 +47,7 @@ def make_table(**options: object) -> ProcessTable:
     defaults = {
         "waiting": lambda: 0,
         "set_oldest": lambda oldest: None,
-        "read_cmdline": lambda pid, start, exe: None,
+        "read_cmdline": lambda pid, start, exe, comm: None,
     }
     return ProcessTable(FixedClock(), 40, **{**defaults, **options})  # type: ignore[arg-type]
 
@@ -377,13 +377,13 @@ def test_the_innermost_cgroup_comes_first_in_the_record() -> None:
 def test_incomplete_arguments_come_from_proc(cmdline: bytes | None, args: str) -> None:
     asked = []
 
-    def read_cmdline(pid: int, start_time_ns: int, exe: str | None) -> bytes | None:
-        asked.append((pid, start_time_ns, exe))
+    def read_cmdline(pid: int, start_time_ns: int, exe: str | None, comm: bytes) -> bytes | None:
+        asked.append((pid, start_time_ns, exe, comm))
         return cmdline
 
     record = process_record(argv=b"curl\0-s\0", flags=ProcessFlag.ARGS_INCOMPLETE)
     assert only_process(record, read_cmdline=read_cmdline)["args"] == args
-    assert asked == [(4242, 1_000_000_000, None)]
+    assert asked == [(4242, 1_000_000_000, None, b"curl")]
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_incomplete_arguments_come_from_proc(cmdline: bytes | None, args: str) -
     ],
 )
 def test_arguments_that_nobody_has_told_are_counted(flags: int, cmdline: bytes | None, args: str, unread: int) -> None:
-    table = make_table(read_cmdline=lambda pid, start, exe: cmdline)
+    table = make_table(read_cmdline=lambda pid, start, exe, comm: cmdline)
     table.add(process_record(argv=b"", flags=flags))
     process = table.get(7)
     assert process is not None

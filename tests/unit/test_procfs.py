@@ -55,24 +55,34 @@ def test_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part_of_a_tick", [0, 9_999_999])
 def test_a_live_process(sleeper: Sleeper, part_of_a_tick: int) -> None:
     for exe in (sleeper.exe, None):
-        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + part_of_a_tick, exe) == sleeper.cmdline
+        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + part_of_a_tick, exe, b"other") == sleeper.cmdline
 
 
 def test_another_process_of_the_same_id(sleeper: Sleeper) -> None:
     for wrong in (-10_000_000, 10_000_000):
-        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + wrong, None) is None
+        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + wrong, None, b"other") is None
 
 
 def test_another_program_of_the_same_process(sleeper: Sleeper) -> None:
-    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/other") is None
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/other", b"other") is None
+
+
+def test_of_another_user_the_name_tells(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
+    def refuse(path: bytes) -> str:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    comm = Path(f"/proc/{sleeper.pid}/comm").read_bytes().rstrip(b"\n")
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/any", comm) == sleeper.cmdline
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/any", b"other") is None
 
 
 def test_a_process_that_is_gone() -> None:
     sleeper = Sleeper()
     sleeper.end()
-    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None) is None
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") is None
 
 
 def test_arguments_are_cut(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
     monkeypatch.setattr(procfs, "MAX_CMDLINE", 10)
-    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None) == sleeper.cmdline[:10]
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") == sleeper.cmdline[:10]
