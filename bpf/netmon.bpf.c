@@ -21,13 +21,14 @@ static __always_inline __u32 slot_of(enum slot slot, enum program program)
 
 /*
  * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: that closed the connection which it had, of
- * which only what was kept is known. process_id: of who connects it. Global, like what describes a process (process.h): so it
- * cannot be given the socket.
+ * which only what was kept is known. process_id: of who connects it; REJECTED when that is not reported: then the opener
+ * stands for it. Global, like what describes a process (process.h): so it cannot be given the socket.
  */
 __noinline int end_former(struct connection *connection, __u64 process_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	union event *event;
+	__u32 tid = task->pid;
 
 	if (!connection)
 		return 0;
@@ -36,14 +37,18 @@ __noinline int end_former(struct connection *connection, __u64 process_id)
 	    connection->phase & PHASE_UNTOLD)
 		return 0;
 	if (options.opener)
-		connection->passed_on = start_of(task) != connection->opener_start_ns;
+		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
+	if (process_id == REJECTED) {
+		process_id = event->head.process_id;
+		tid = event->head.tid;
+	}
 	event->head.type = RECORD_CLOSE;
 	if (process_id == LOST)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 	else if (options.aggregate)
 		add_former(connection, process_id);
 	else
-		send_close(connection, NULL, process_id, task->pid);
+		send_close(connection, NULL, process_id, tid);
 	return 0;
 }
 
@@ -64,17 +69,13 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
 		process_id = identify_current(slot_of(slot, program), generation, JUDGED, 0, 0);
-	if (process_id == REJECTED) {
-		if (connection) {
-			end_former(connection, identify_current(slot_of(slot, program), generation, 0,
-								connection->event.head.process_id,
-								connection->opener_exec_id));
-			bpf_sk_storage_delete(&connections, sk);
-		}
-		return 0;
-	}
 	if (connection)
 		end_former(connection, process_id);
+	if (process_id == REJECTED) {
+		if (connection)
+			bpf_sk_storage_delete(&connections, sk);
+		return 0;
+	}
 	if (!connection)
 		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {

@@ -179,7 +179,7 @@ static __always_inline void start_record(struct process_record *record, struct t
 	record->flags = 0;
 	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
 	record->image_of = 0;
-	record->start_time_ns = start_of(task);
+	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of(), for less of the stack */
 	copy_credentials(&record->credentials, cred, auid_of(task));
 	record->pid = task->tgid;
 	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
