@@ -348,7 +348,7 @@ def test_requests_that_fail_at_once(blue: Path) -> None:
     )
     cookies = []
     with Monitor(config, any_kernel=True) as monitor:
-        for namespace, address, port in itertools.product((HERE, blue), ("192.0.2.1", "2001:db8::1"), (443, 444)):
+        for namespace, address, port in itertools.product((HERE, blue), ("192.0.2.1", "2001:db9::1"), (443, 444)):
             with within(namespace):
                 client = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
             if namespace == blue and port == 443:
