@@ -171,4 +171,4 @@ def test_programs_are_small_with_every_option(kernel: str) -> None:
     with Monitor(Config.from_dict(ALL), any_kernel=True) as monitor:
         for info in monitor._running().probes.program_infos():
             print(kernel, info)
-            assert 0 < info.verified_instructions < 20_000
+            assert 0 < info.verified_instructions < 30_000  # most on 6.18: 24,000
