@@ -239,6 +239,8 @@ def test_a_thousand_connections_being_opened_while_it_starts(more: list[str]) ->
         told[event["network_event"]["cookie"]].append(event["network_event"]["type"].removeprefix("TcpConnection"))
     clients, servers = cookies[: len(cookies) // 2], cookies[len(cookies) // 2 :]
     assert len(clients) >= WHILE_STARTING
+    untold = [i for end in (clients, servers) for i, cookie in enumerate(end) if cookie not in told]
+    assert not untold, f"of {len(clients)}; {ended.stderr}"
     kinds = [{tuple(told[cookie]) for cookie in end} for end in (clients, servers)]
     assert kinds == [
         {("Existing", "Close"), ("Establish", "Close")},
