@@ -43,6 +43,7 @@ static __noinline void begin_origin(struct origin *origin, struct sock *sk, bool
 	if (!options.context)
 		return;
 	origin->netns = netns_of(sk);
+	/* As is_mptcp(), but sk may be NULL. */
 	if (basics.mptcp && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
 		routed = (void *)first_path(sk);
 	origin->ifindex = BPF_CORE_READ(routed, sk_dst_cache, dev, ifindex);

@@ -80,7 +80,6 @@ static __always_inline void read_mptcp_transfer(struct transfer *transfer, struc
 {
 	struct mptcp_sock *mptcp = (void *)sk;
 	struct tcp_sock *tcp = first_path(sk);
-
 	bool counts = bpf_core_field_exists(mptcp->bytes_sent);
 
 	if (counts) {

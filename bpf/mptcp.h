@@ -14,6 +14,12 @@ static __always_inline bool is_mptcp(struct sock *sk)
 	return basics.mptcp && sk->sk_protocol == IPPROTO_MPTCP;
 }
 
+/* Of TCP, a path or not, or of MPTCP. */
+static __always_inline bool is_either(struct sock *sk)
+{
+	return bpf_skc_to_tcp_sock(sk) || is_mptcp(sk);
+}
+
 static __always_inline bool is_path(struct sock *sk)
 {
 	struct tcp_sock *tcp = basics.mptcp ? bpf_skc_to_tcp_sock(sk) : NULL;

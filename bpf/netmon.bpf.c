@@ -470,7 +470,7 @@ int BPF_PROG(inet_sock_set_state_spare, struct sock *sk, int old_state, int stat
  */
 static __always_inline int report_graft(struct sock *sk, enum program program)
 {
-	return bpf_skc_to_tcp_sock(sk) || is_mptcp(sk) ? report_accept(sk, SLOT_INET_CSK_ACCEPT, program) : 0;
+	return is_either(sk) ? report_accept(sk, SLOT_INET_CSK_ACCEPT, program) : 0;
 }
 
 SEC("fentry/security_sock_graft")
@@ -499,7 +499,7 @@ int task_file_walk(struct bpf_iter__task_file *context)
 	control.walker = bpf_get_current_task_btf()->pid;
 	socket = bpf_sock_from_file(file);
 	sk = socket ? socket->sk : NULL;
-	if (!sk || !(bpf_skc_to_tcp_sock(sk) || is_mptcp(sk)))
+	if (!sk || !is_either(sk))
 		return 0;
 	if (report_existing(task, sk))
 		bpf_seq_write(context->meta->seq, "+", 1);

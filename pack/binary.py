@@ -17,7 +17,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,15 +190,25 @@ def _materials(debian: Sequence[Package], wheels: Sequence[Package]) -> bytes:
     return sbom.make_sbom(__version__, licence, [*debian, *wheels, runtime.MUSL]).encode()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Build what is asked for, or all."""
-    parser = argparse.ArgumentParser(prog="build.py binary", description="Makes the one file, in dist/.")
+def parse_targets(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> Sequence[str]:
+    """Return the names of the architectures that are asked for: all, unless --target says otherwise."""
     parser.add_argument("--target", choices=(*ARCHITECTURES, "all"), default="all")
     target = parser.parse_args(arguments).target
-    for architecture in ARCHITECTURES if target == "all" else (target,):
+    return tuple(ARCHITECTURES) if target == "all" else (target,)
+
+
+def build_in_dist(targets: Sequence[str], build: Callable[[str, Path], Path]) -> None:
+    """Build each into dist/, and say what it is."""
+    for architecture in targets:
         path = build(architecture, ROOT / "dist")
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes  SHA-256 {checksum}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Build what is asked for, or all."""
+    parser = argparse.ArgumentParser(prog="build.py binary", description="Makes the one file, in dist/.")
+    build_in_dist(parse_targets(parser, arguments), build)
 
 
 if __name__ == "__main__":

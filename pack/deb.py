@@ -95,14 +95,10 @@ def _lay(files: dict[str, bytes], root: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build what is asked for, or all."""
     parser = argparse.ArgumentParser(prog="build.py deb", description="Makes Debian packages, in dist/.")
-    parser.add_argument("--target", choices=(*ARCHITECTURES, "all"), default="all")
-    target = parser.parse_args(arguments).target
+    targets = binary.parse_targets(parser, arguments)
     if not shutil.which("dpkg-deb"):
         parser.error("there is no dpkg-deb: install dpkg")
-    for architecture in ARCHITECTURES if target == "all" else (target,):
-        path = build(architecture, ROOT / "dist")
-        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-        print(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes  SHA-256 {checksum}")
+    binary.build_in_dist(targets, build)
 
 
 if __name__ == "__main__":

@@ -318,8 +318,11 @@ def _options(watched: Watched, aggregate: bool) -> layout.Options | None:
 
 
 def _hooks(watched: Watched, traits: KernelTraits) -> list[Hook]:
-    egress = [V4_CONNECT, *([V6_CONNECT] if traits.has_ipv6 else []), *([MPTCP_CONNECT] if traits.has_mptcp else [])]
-    accept = [ACCEPT, *([MPTCP_ACCEPT] if traits.has_mptcp else [])]
-    ingress = [GRAFT] if watched.existing and traits.has_graft else accept
-    closes = [CLOSE, *([MPTCP_CLOSE] if traits.has_mptcp else [])]
-    return [*(egress if watched.egress else []), *(ingress if watched.ingress else []), *closes]
+    hooks: list[Hook] = []
+    if watched.egress:
+        hooks += [V4_CONNECT, *[V6_CONNECT] * traits.has_ipv6, *[MPTCP_CONNECT] * traits.has_mptcp]
+    if watched.ingress and watched.existing and traits.has_graft:
+        hooks.append(GRAFT)
+    elif watched.ingress:
+        hooks += [ACCEPT, *[MPTCP_ACCEPT] * traits.has_mptcp]
+    return [*hooks, CLOSE, *[MPTCP_CLOSE] * traits.has_mptcp]

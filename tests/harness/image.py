@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,35 +145,38 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
 
 def headers_image(line: KernelLine, release: str) -> Path:
     """Return the initramfs with the headers of a kernel, for what compiles against them."""
-    image = CACHE / "images" / f"headers-{release}.cpio"
-    if image.exists():
-        return image
-    root = CACHE / "roots" / f"headers-{os.getpid()}"
-    shutil.rmtree(root, ignore_errors=True)
     common = re.sub(r"-\w+-\w+$", "-common", release)
-    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+
+    def fill(root: Path, downloads: Path) -> None:
         # Alone: they depend on a compiler, which bcc brings itself.
         packages = [f"linux-headers-{release}", f"linux-headers-{common}"]
-        _unpack(Archive(line.suite, line.architecture).download_alone(packages, Path(directory)), root)
-    image.parent.mkdir(parents=True, exist_ok=True)
-    write_cpio(root, image)
-    shutil.rmtree(root)
-    return image
+        _unpack(Archive(line.suite, line.architecture).download_alone(packages, downloads), root)
+
+    return _kernels_image("headers", release, fill)
 
 
 def modules_image(line: KernelLine, release: str) -> Path:
     """Return the initramfs with MODULES of a kernel."""
-    image = CACHE / "images" / f"modules-{release}-{'-'.join(MODULES)}.cpio"
+
+    def fill(root: Path, downloads: Path) -> None:
+        directory = root / "usr/lib/modules" / release
+        directory.mkdir(parents=True)
+        archive = Archive(line.suite, line.architecture)
+        (deb,) = archive.download_alone([archive.modules_package(release)], downloads)
+        _unpack_modules(deb, directory)
+
+    return _kernels_image("modules", f"{release}-{'-'.join(MODULES)}", fill)
+
+
+def _kernels_image(kind: str, version: str, fill: Callable[[Path, Path], None]) -> Path:
+    """Return the initramfs of what fill(root, downloads) lays under root, built when it is not cached."""
+    image = CACHE / "images" / f"{kind}-{version}.cpio"
     if image.exists():
         return image
-    root = CACHE / "roots" / f"modules-{os.getpid()}"
+    root = CACHE / "roots" / f"{kind}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
-    directory = root / "usr/lib/modules" / release
-    directory.mkdir(parents=True)
-    archive = Archive(line.suite, line.architecture)
     with tempfile.TemporaryDirectory(dir=CACHE) as downloads:
-        (deb,) = archive.download_alone([archive.modules_package(release)], Path(downloads))
-        _unpack_modules(deb, directory)
+        fill(root, Path(downloads))
     image.parent.mkdir(parents=True, exist_ok=True)
     write_cpio(root, image)
     shutil.rmtree(root)

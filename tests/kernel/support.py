@@ -245,3 +245,19 @@ def status_of(pid: int | str = "self") -> dict[str, list[str]]:
 def auid_of(pid: int | str = "self") -> int:
     """Return the audit (login) user id."""
     return int(Path(f"/proc/{pid}/loginuid").read_text())
+
+
+def leave_to_child(sock: socket.socket, then: Callable[[], object] = lambda: None) -> int:
+    """Close a socket of which a forked child, which then does that and exits, has the last copy; return its pid."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(read_end, 1)
+        then()
+        os._exit(0)
+    sock.close()
+    os.write(write_end, b"x")
+    os.waitpid(child, 0)
+    os.close(read_end)
+    os.close(write_end)
+    return child

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.subjects import CONNECT_ONCE, check, connected, process_of, read_expected
-from tests.kernel.support import PROGRAMS, Event, Netmon, types_of
+from tests.kernel.support import PROGRAMS, Event, Netmon, leave_to_child, types_of
 
 NO_AUID = 0xFFFFFFFF
 
@@ -181,16 +181,7 @@ def test_an_inherited_connection_closed_by_exit(netmon: Netmon, listener: socket
     """The child that exits last closes it, never having made a connection of its own."""
     with netmon.watch() as seen:
         connection = socket.create_connection(listener.getsockname())
-        read_end, write_end = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.read(read_end, 1)
-            os._exit(0)
-        connection.close()
-        os.write(write_end, b"x")
-        os.waitpid(child, 0)
-        os.close(read_end)
-        os.close(write_end)
+        child = leave_to_child(connection)
     assert types_of(seen) == ["Establish", "Close"]
     opened, closed = (event["process"] for event in seen)
     assert (opened["pid"], closed["pid"]) == (os.getpid(), child)

@@ -25,6 +25,7 @@ from tests.kernel.support import (
     auid_of,
     connect_pair,
     cookie_of,
+    leave_to_child,
     listen,
     refused_connection,
     status_of,
@@ -65,18 +66,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 def passes_by_fork(sock: socket.socket) -> int:
     """The child's copy is the last."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.read(read_end, 1)
-        sock.close()
-        os._exit(0)
-    sock.close()
-    os.write(write_end, b"x")
-    os.waitpid(child, 0)
-    os.close(read_end)
-    os.close(write_end)
-    return child
+    return leave_to_child(sock, sock.close)
 
 
 def passes_by_message(sock: socket.socket) -> int:
