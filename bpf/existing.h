@@ -30,7 +30,7 @@ static __always_inline bool is_open(__u8 state)
 
 static __noinline __u64 identify_walked(struct task_struct *task, __u64 generation, __u32 demand)
 {
-	return identify_task(task, WALKED, SLOT_WALK, generation, demand, 0, 0);
+	return identify_task(task, WALKED, NULL, SLOT_WALK, generation, demand, 0, 0);
 }
 
 /* As identify_current(). */

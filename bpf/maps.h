@@ -86,24 +86,37 @@ enum described {
 	DESCRIBED,
 };
 
-/* What was last told of a process, kept with its thread group's leader. */
+/* What was last told of a process. */
 struct process {
 	__u64 id; /* 0 or LOST: the rest means nothing yet. The last to be written, the first and last to be read. */
+	__u64 start_time_ns; /* of the thread group's leader, CLOCK_BOOTTIME */
 	__u64 exec_id;
 	__u64 cgroup_id;
 	__u64 generation; /* of the filter that judged it */
 	struct credentials credentials;
+	__u32 pid;
 	__u32 ppid;
 	__u8 described; /* enum described: its record was sent */
 	__u8 passes;	/* the process filter's verdict */
 };
 
+/* Kept with each thread group's leader. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct process);
 } processes SEC(".maps");
+
+enum { RECENT_PROCESSES = 16 };
+
+/* Copies of those that this CPU has met last, each at its pid modulo their number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RECENT_PROCESSES);
+	__type(key, __u32);
+	__type(value, struct process);
+} recent_processes SEC(".maps");
 
 /*
  * Sets of things to be found in: struct settings says which of them there are. Sizes, not types: clang leaves the types

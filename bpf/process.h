@@ -48,14 +48,25 @@ static __always_inline void copy_credentials(struct credentials *to, const struc
 	to->cap_effective = CAPABILITIES(cred->cap_effective);
 }
 
-/* Compared by value: the address of a freed cred may come back with other credentials in it. */
-static __always_inline __u64 credentials_differ(const struct credentials *known, const struct cred *cred, __u32 auid)
+/* One after the other: clang would rather load them all first, and have the half of them on the stack. */
+static __always_inline void compare(__u64 *difference, __u64 known, __u64 now)
 {
-	return (known->uid ^ cred->uid.val) | (known->euid ^ cred->euid.val) | (known->gid ^ cred->gid.val) |
-	       (known->egid ^ cred->egid.val) | (known->auid ^ auid) |
-	       (known->cap_inheritable ^ CAPABILITIES(cred->cap_inheritable)) |
-	       (known->cap_permitted ^ CAPABILITIES(cred->cap_permitted)) |
-	       (known->cap_effective ^ CAPABILITIES(cred->cap_effective));
+	*difference |= known ^ now;
+	asm volatile("" : "+r"(*difference));
+}
+
+/* By value: the address of a freed cred may come back with other credentials in it. */
+static __always_inline void compare_credentials(__u64 *difference, const struct credentials *known,
+						const struct cred *cred, __u32 auid)
+{
+	compare(difference, known->uid, cred->uid.val);
+	compare(difference, known->euid, cred->euid.val);
+	compare(difference, known->gid, cred->gid.val);
+	compare(difference, known->egid, cred->egid.val);
+	compare(difference, known->auid, auid);
+	compare(difference, known->cap_inheritable, CAPABILITIES(cred->cap_inheritable));
+	compare(difference, known->cap_permitted, CAPABILITIES(cred->cap_permitted));
+	compare(difference, known->cap_effective, CAPABILITIES(cred->cap_effective));
 }
 
 static __always_inline __u64 start_of(struct task_struct *task)
@@ -72,13 +83,19 @@ static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum whose w
  * 0 when the process is still the one that was described. Not a bool: see read_known(). What all threads of a process
  * have alike is the current thread's; so are the credentials, which glibc keeps alike, but the kernel does not.
  */
-static __always_inline __u64 difference(const struct process *process, struct task_struct *task, enum whose whose,
-					const struct cred *cred, __u64 generation)
+static __always_inline __u64 difference_of(const struct process *process, struct task_struct *task, enum whose whose,
+					   const struct cred *cred, __u64 generation)
 {
-	return (process->generation ^ generation) | (process->exec_id ^ task->self_exec_id) |
-	       (process->cgroup_id ^ cgroup_id_of(task, whose)) |
-	       (process->ppid ^ (__u32)task->real_parent->tgid) |
-	       credentials_differ(&process->credentials, cred, auid_of(task));
+	__u64 difference = 0;
+
+	compare(&difference, process->cgroup_id, cgroup_id_of(task, whose)); /* a call: before there is much to keep */
+	compare(&difference, process->start_time_ns, task->group_leader->start_boottime);
+	compare(&difference, process->pid, (__u32)task->tgid);
+	compare(&difference, process->ppid, (__u32)task->real_parent->tgid);
+	compare(&difference, process->exec_id, task->self_exec_id);
+	compare(&difference, process->generation, generation);
+	compare_credentials(&difference, &process->credentials, cred, auid_of(task));
+	return difference;
 }
 
 /*
@@ -105,7 +122,7 @@ static __always_inline __u64 read_known(const struct process *process, __u64 id,
 	if (!id || id == LOST || id < control.oldest_process_id)
 		return 0;
 	process = AFTER(id, process);
-	differs = difference(process, task, whose, cred, generation);
+	differs = difference_of(process, task, whose, cred, generation);
 	*passes = process->passes;
 	*described = process->described;
 	process = AFTER(differs | *passes | *described, process);
@@ -258,6 +275,8 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		return LOST;
 	/* Threads may come here at once: one of them writes. */
 	if (process && known_id != LOST && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
+		process->start_time_ns = scratch->record.start_time_ns;
+		process->pid = scratch->record.pid;
 		process->generation = generation;
 		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;
@@ -271,11 +290,47 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 }
 
 /*
+ * The current process's id, when this CPU has met it just now and it would be reported; else 0. It is asked first, since
+ * what is kept with a task takes a long way to find.
+ */
+static __always_inline __u64 find_recent(struct task_struct *task, __u64 generation, struct process **recent)
+{
+	__u32 index = (__u32)task->tgid % RECENT_PROCESSES;
+	__u8 described = NOT_DESCRIBED;
+	bool passes = false;
+	__u64 id;
+
+	*recent = bpf_map_lookup_elem(&recent_processes, &index);
+	if (!*recent)
+		return 0;
+	id = *(volatile __u64 *)&(*recent)->id;
+	id = read_known(*recent, id, task, OWN, task->cred, generation, &passes, &described);
+	return passes && described == DESCRIBED ? id : 0;
+}
+
+/* What was known of the process under that id, in place of what was recent there. */
+static __always_inline void keep_recent(struct process *recent, struct process *process, __u64 id)
+{
+	__u64 former;
+
+	if (!recent)
+		return;
+	former = recent->id;
+	/* Programs may be preempted by others on this CPU: one of them writes. */
+	if (former == LOST || __sync_val_compare_and_swap(&recent->id, former, LOST) != former)
+		return;
+	__builtin_memcpy(&recent->start_time_ns, &process->start_time_ns, sizeof(*recent) - sizeof(recent->id));
+	/* A thread may have described it anew meanwhile. */
+	__sync_lock_test_and_set(&recent->id, __sync_fetch_and_add(&process->id, 0) == id ? id : 0);
+}
+
+/*
  * A process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
  * no room for its record. lender: the process that may have been forked into this one, and its self_exec_id.
  */
-static __always_inline __u64 identify_task(struct task_struct *task, enum whose whose, __u32 slot, __u64 generation,
-					   __u32 demand, __u64 lender, __u64 lender_exec_id)
+static __always_inline __u64 identify_task(struct task_struct *task, enum whose whose, struct process *recent,
+					   __u32 slot, __u64 generation, __u32 demand, __u64 lender,
+					   __u64 lender_exec_id)
 {
 	const struct cred *cred = task->cred;
 	__u8 described = NOT_DESCRIBED;
@@ -290,8 +345,11 @@ static __always_inline __u64 identify_task(struct task_struct *task, enum whose 
 		if (read_known(process, id, task, whose, cred, generation, &passes, &described)) {
 			if (demand & JUDGED && !passes)
 				return REJECTED;
-			if (described >= (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED))
+			if (described >= (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED)) {
+				if (whose == OWN)
+					keep_recent(recent, process, id);
 				return id;
+			}
 		}
 		if (id && id != LOST) {
 			lender = id;
@@ -306,7 +364,11 @@ static __always_inline __u64 identify_task(struct task_struct *task, enum whose 
 /* The current process's. Global: the verifier goes through it once a program, not once for each state of its caller. */
 __noinline __u64 identify(__u32 slot, __u64 generation, __u32 demand, __u64 lender, __u64 lender_exec_id)
 {
-	return identify_task(bpf_get_current_task_btf(), OWN, slot, generation, demand, lender, lender_exec_id);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct process *recent;
+	__u64 id = find_recent(task, generation, &recent);
+
+	return id ? id : identify_task(task, OWN, recent, slot, generation, demand, lender, lender_exec_id);
 }
 
 /*
@@ -322,7 +384,7 @@ static __noinline bool identify_parent(struct task_struct *task, __u32 slot, __u
 	if (!scratch)
 		return false;
 	if (parent->tgid) /* the first process has none */
-		id = identify_task(parent, PARENT, slot, generation, 0, 0, 0);
+		id = identify_task(parent, PARENT, NULL, slot, generation, 0, 0, 0);
 	scratch->record.parent_id = id;
 	return id != LOST;
 }
