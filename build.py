@@ -39,6 +39,7 @@ SYSTEM_PACKAGES = {
     "libc6-dev": "/usr/include/stdio.h",
     "buildah": "/usr/bin/buildah",
     "cpio": "/usr/bin/cpio",
+    "mandoc": "/usr/bin/mandoc",
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
     "qemu-system-arm": "/usr/bin/qemu-system-aarch64",
     "systemd": "/usr/bin/systemd-analyze",

@@ -6,6 +6,7 @@ They depend on nothing. debian/ has what dpkg reads; the service is systemd/netm
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import os
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 from hatchling.builders.utils import get_reproducible_timestamp
 
 from netmon import __version__
-from pack import binary
+from pack import binary, documents
 from pack.runtime import ARCHITECTURES
 from pack.sources import ROOT
 
@@ -28,6 +29,8 @@ SCRIPTS = ("postinst", "prerm", "postrm")
 # Here it is a user's command, too (validate, schema, check), hence not in sbin.
 PROGRAM = "usr/bin/netmon"
 DOCUMENTATION = "usr/share/doc/netmon"
+MANUAL = ROOT / "docs/netmon.1"
+MAINTAINER = "The netmon authors <nobody@netmon.invalid>"  # Debian wants an address: there is none
 
 
 def build(name: str, directory: Path) -> Path:
@@ -41,7 +44,8 @@ def package(one_file: Path, name: str, directory: Path) -> Path:
     architecture = ARCHITECTURES[name].debian
     files = _files(one_file)
     size = sum(-(-len(data) // 1024) for data in files.values())
-    control = (DEBIAN / "control").read_text().format(version=__version__, architecture=architecture, size=size)
+    control = (DEBIAN / "control").read_text()
+    control = control.format(version=__version__, architecture=architecture, maintainer=MAINTAINER, size=size)
     files |= {"DEBIAN/control": control.encode(), "DEBIAN/conffiles": (DEBIAN / "conffiles").read_bytes()}
     files |= {f"DEBIAN/{script}": (DEBIAN / script).read_bytes() for script in SCRIPTS}
     files["DEBIAN/md5sums"] = _md5sums(files)
@@ -58,19 +62,34 @@ def package(one_file: Path, name: str, directory: Path) -> Path:
 
 def _files(one_file: Path) -> dict[str, bytes]:
     """Return what is installed, by path."""
-    files = {
+    return {
         PROGRAM: one_file.read_bytes(),
         "usr/lib/systemd/system/netmon.service": SERVICE.read_bytes(),
         "etc/netmon/netmon.yaml": (DEBIAN / "netmon.yaml").read_bytes(),
+        "usr/share/lintian/overrides/netmon": (DEBIAN / "lintian-overrides").read_bytes(),
+        "usr/share/man/man1/netmon.1.gz": _gzip(MANUAL.read_bytes()),
+        **{f"{DOCUMENTATION}/{name}": data for name, data in _documentation(one_file).items()},
     }
-    pages = (DEBIAN / "copyright", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
-    documentation = {page.name: page.read_bytes() for page in pages}
+
+
+def _documentation(one_file: Path) -> dict[str, bytes]:
+    changelog = documents.debian_changelog(
+        (ROOT / "CHANGELOG.md").read_text(), "netmon", MAINTAINER, get_reproducible_timestamp()
+    )
     with zipfile.ZipFile(one_file) as archive:
-        documentation["netmon.cdx.json"] = archive.read("netmon.cdx.json")
-        for name in archive.namelist():
-            if name.startswith("LICENSES/"):
-                documentation[f"licences/{name.removeprefix('LICENSES/')}"] = archive.read(name)
-    return {**files, **{f"{DOCUMENTATION}/{name}": data for name, data in documentation.items()}}
+        materials = archive.read("netmon.cdx.json")
+        names = [name for name in archive.namelist() if name.startswith("LICENSES/")]
+        licences = {name.removeprefix("LICENSES/"): archive.read(name).decode() for name in names}
+    return {
+        **{page.name: page.read_bytes() for page in sorted((ROOT / "docs").glob("*.md"))},
+        "changelog.gz": _gzip(changelog.encode()),
+        "copyright": documents.copyright_file((DEBIAN / "copyright").read_text(), licences).encode(),
+        "netmon.cdx.json": materials,
+    }
+
+
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, 9, mtime=0)
 
 
 def _md5sums(files: dict[str, bytes]) -> bytes:

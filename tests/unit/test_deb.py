@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from netmon import __version__
 from netmon.config import Config
-from pack import deb
+from pack import deb, documents
 from pack.runtime import ARCHITECTURES
 from pack.sources import ROOT
 
@@ -53,8 +55,7 @@ def test_holds_the_one_file_and_what_belongs_to_it(
     assert conffiles == [f"/{file.relative_to(tmp_path)}" for file in (tmp_path / "etc").rglob("*") if file.is_file()]
     documentation = tmp_path / "usr/share/doc/netmon"
     assert (documentation / "config.md").read_bytes() == (ROOT / "docs/config.md").read_bytes()
-    for name in ("netmon-BSD-2-Clause", "netmon-GPL-2.0-only", "libc6-copyright", "orjson-LICENSE-MPL-2.0"):
-        assert (documentation / "licences" / name).stat().st_size
+    assert gzip.decompress((tmp_path / "usr/share/man/man1/netmon.1.gz").read_bytes()) == deb.MANUAL.read_bytes()
     ask("sh", "-c", f"cd {tmp_path} && md5sum --check --strict --quiet DEBIAN/md5sums")
 
 
@@ -82,3 +83,44 @@ def test_the_same_parts_make_the_same_bytes(
     finally:
         os.umask(umask)
     assert again.read_bytes() == first
+
+
+def test_its_changelog_is_the_project_s(build: Callable[[str], Path], tmp_path: Path) -> None:
+    ask("dpkg-deb", "--raw-extract", build("x86_64"), tmp_path)
+    text = gzip.decompress((tmp_path / "usr/share/doc/netmon/changelog.gz").read_bytes()).decode()
+    assert text.startswith(f"netmon ({__version__}) ")
+    assert text.count("\n  * ") == (ROOT / "CHANGELOG.md").read_text().count("\n- ")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_changelog_tells_of_each_version() -> None:
+    given = (
+        "# Changelog\n\n## 1.1.0 (unreleased)\n\n- One, two,\n  three.\n\n## 1.0.0 (2026-12-24)\n\n- Four.\n- Five.\n"
+    )
+    assert documents.debian_changelog(given, "netmon", "A <b@c.invalid>", 0) == (
+        "netmon (1.1.0) UNRELEASED; urgency=medium\n\n  * One, two, three.\n\n"
+        " -- A <b@c.invalid>  Thu, 01 Jan 1970 00:00:00 +0000\n\n"
+        "netmon (1.0.0) stable; urgency=medium\n\n  * Four.\n  * Five.\n\n"
+        " -- A <b@c.invalid>  Thu, 24 Dec 2026 00:00:00 +0000\n"
+    )
+
+
+def test_its_copyright_has_each_licence_that_debian_has_not(
+    build: Callable[[str], Path], one_file: Callable[[str], Path], tmp_path: Path
+) -> None:
+    ask("dpkg-deb", "--raw-extract", build("x86_64"), tmp_path)
+    text = (tmp_path / "usr/share/doc/netmon/copyright").read_text()
+    assert text.startswith("netmon is free software")
+    with zipfile.ZipFile(one_file("x86_64")) as archive:
+        licences = {
+            name.removeprefix("LICENSES/"): archive.read(name).decode()
+            for name in archive.namelist()
+            if name.startswith("LICENSES/")
+        }
+    for name, common in documents.COMMON_LICENCES.items():
+        assert licences.pop(name)
+        assert f"/usr/share/common-licenses/{common}\n" in text
+    assert {"netmon-BSD-2-Clause", "libc6-copyright", "orjson-LICENSE-MIT"} <= set(licences)
+    for name, licence in licences.items():
+        assert name in text
+        assert licence.strip("\n") in text

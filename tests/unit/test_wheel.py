@@ -90,7 +90,9 @@ def test_has_all_that_netmon_is(wheels: dict[str, Path], target: str) -> None:
         found = {name for name in archive.namelist() if name.startswith("netmon/")}
         for name in ("netmon.bpf.o", "netmon-plain.bpf.o"):
             assert archive.read(f"netmon/{name}") == (package / name).read_bytes()
+        manual = archive.read(f"netmon_bpf-{__version__}.data/data/share/man/man1/netmon.1")
     assert found == {*files, LIBRARY}
+    assert manual == (ROOT / "docs/netmon.1").read_bytes()
 
 
 def test_its_libbpf_needs_only_the_c_library(wheels: dict[str, Path], target: str) -> None:
