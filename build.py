@@ -223,7 +223,7 @@ def command_test(arguments: Sequence[str]) -> None:
     for architecture in PROGRAM_COMPILERS:
         compile_programs(architecture)
         unpack_wheel(architecture)
-    build_deb("x86_64")
+        build_deb(architecture)
     os.chdir(ROOT)
     os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
 

@@ -42,6 +42,8 @@ ON_ARM64 = (
     "test_aggregate.py::test_bytes_are_those_that_the_programs_counted*client closes first*",
     "test_reload.py::test_another_file_takes_effect_at_once*",
     "test_reload.py::test_nothing_slips_through_while_filters_are_swapped*",
+    "test_service.py::test_is_started_by_its_installation*",
+    "test_service.py::test_events_come_out_in_the_journal*",
 )
 
 
@@ -120,7 +122,7 @@ def modules() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what a kernel need not run, and of modules that are for one kernel (ONLY_ON) the others."""
+    """Leave out what a kernel need not run, and of modules that are for some (ONLY_ON) the others."""
     chosen = set(config.getoption("--kernel"))
     left_out = {
         item
@@ -144,8 +146,8 @@ def is_one_of(patterns: tuple[str, ...], test: str) -> bool:
 
 
 def is_for_another(kernel: str, item: pytest.Item) -> bool:
-    only_on = getattr(getattr(item, "module", None), "ONLY_ON", kernel)
-    return kernel not in ("", only_on)
+    only_on = getattr(getattr(item, "module", None), "ONLY_ON", (kernel,))
+    return kernel not in ("", *only_on)
 
 
 # First, whether this file is known before pytest's own plugins or after them: the tests' ids depend on it.

@@ -17,7 +17,7 @@ from tests.kernel.support import DEADLINE, refused_connection, status_of, types_
 
 # Not for systemd: there is the package, which has the one file.
 CONTENTS = WITH_SYSTEMD
-ONLY_ON = "6.12"
+ONLY_ON = ("6.12",)
 
 CAPABILITIES = {"PERFMON": 38, "BPF": 39}  # linux/capability.h
 # hostPID: the processes of /proc are the node's.

@@ -16,7 +16,7 @@ from tests.harness.image import WITH_SYSTEMD
 from tests.kernel.support import DEADLINE, Event, listen, refused_connection, status_of, types_of, wait_until
 
 CONTENTS = WITH_SYSTEMD
-ONLY_ON = "6.12"
+ONLY_ON = ("6.12", "6.12-arm64")
 
 CONFIGURATION = Path("/etc/netmon/netmon.yaml")
 PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/systemd")
