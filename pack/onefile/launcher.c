@@ -427,27 +427,9 @@ static int enter_own_proc(void)
 	return root;
 }
 
-/* Make a path relative to the current directory, unless it is. */
-static void make_relative(const char *path, char *relative, size_t size)
-{
-	char directory[4096];
-	size_t used = 0;
-
-	if (*path == '/') {
-		if (!getcwd(directory, sizeof(directory)) || *directory != '/')
-			fail("the current directory has no path, and /proc is not mounted");
-		for (const char *at = directory; *at; at++)
-			if (*at == '/' && at[1] && used + 3 < size)
-				used += snprintf(relative + used, size - used, "../");
-		path++;
-	}
-	if (snprintf(relative + used, size - used, "%s", path) >= (int)(size - used))
-		fail("%s: the file's path is too long", path);
-}
-
 int main(int argc, char **argv)
 {
-	static char relative[4096], home[64], path[64], preload[1024] = "LD_PRELOAD=", code[64], name[32];
+	static char home[64], path[64], preload[1024] = "LD_PRELOAD=", code[64], name[32];
 	const char *proc = "/proc"; /* where Python and the linker find it */
 	int root = -1, file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct archive archive;
@@ -456,25 +438,21 @@ int main(int argc, char **argv)
 
 	if (argc < 1)
 		fail("no arguments, not even a name");
-	if (file < 0) {
-		/* By its name it could be had only where the caller cannot have another file in its place: the caller's own
-		 * rights are all that there are. */
-		if (getauxval(AT_SECURE) || (errno != ENOENT && errno != ENOTDIR))
-			fail("/proc/self/exe: %s", strerror(errno));
-		make_relative((const char *)getauxval(AT_EXECFN), relative, sizeof(relative));
-		file = open(relative, O_RDONLY | O_CLOEXEC);
-		if (file < 0)
-			fail("%s: %s", relative, strerror(errno));
+	if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) {
 		root = enter_own_proc();
 		proc = "";
+		file = open("/self/exe", O_RDONLY | O_CLOEXEC);
 	}
 	file = above_standard(file);
 	if (file < 0)
-		fail("the file: %s", strerror(errno));
+		fail("%s/self/exe: %s", proc, strerror(errno));
 	archive = read_archive(file);
 	start = unpack_start(&archive);
 	munmap((void *)archive.bytes, archive.size);
-	close(file);
+	if (root < 0) {
+		close(file);
+		file = -1;
+	}
 
 	for (unsigned i = 0; i < start.count; i++) {
 		size = strlen(preload);
@@ -483,7 +461,6 @@ int main(int argc, char **argv)
 	snprintf(name, sizeof(name), "%s/self/exe", proc);
 	snprintf(home, sizeof(home), "PYTHONHOME=%s", name);
 	snprintf(path, sizeof(path), "PYTHONPATH=%s", name);
-	snprintf(code, sizeof(code), "import start; start.main(%d)", root);
-	begin(&start, argv, (char *const[]){name, "-SPBc", code, root < 0 ? name : relative, NULL},
-	      (char *const[]){home, path, preload, NULL});
+	snprintf(code, sizeof(code), "import start; start.main(%d, %d)", root, file);
+	begin(&start, argv, (char *const[]){name, "-SPBc", code, NULL}, (char *const[]){home, path, preload, NULL});
 }

@@ -6,15 +6,19 @@ launcher.c has started it. What is native code is unpacked into memory, sealed, 
 from __future__ import annotations
 
 import fcntl
+import marshal
 import os
 import sys
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
+from typing import Any
 from zipimport import zipimporter
 
+ARCHIVE = "/proc/self/exe"
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 MFD_NOEXEC_SEAL = 0x0008  # linux/memfd.h, from 6.3 on
+PYC_HEADER_SIZE = 16  # bytes
 
 descriptors = "/proc/self/fd"
 
@@ -28,13 +32,54 @@ class OneFile(zipimporter):
     def _native_spec(self, fullname: str) -> ModuleSpec | None:
         try:
             path = self.native(f"{self.archive}/{self.prefix}{fullname.rpartition('.')[2]}.so")
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno == 0:  # zipimport's own: the archive has none
+                return None
+            raise
         return ModuleSpec(fullname, ExtensionFileLoader(fullname, path), origin=path)
 
     @lru_cache(maxsize=None)  # noqa: B019, UP033  importers live as long as Python
     def native(self, path: str) -> str:
         """Return the path of a library that the archive has at path. Raises OSError when it has none."""
+        return memory_file(path.rpartition("/")[2], self.get_data(path))
+
+
+class HeldFile:
+    """Imports from the archive by its descriptor, where it has no path to be opened by again."""
+
+    def __init__(self, file: int) -> None:
+        from zipfile import ZipFile  # slow to import
+
+        self._archive = ZipFile(os.fdopen(file, "rb"))
+        self.names = frozenset(self._archive.namelist())
+
+    def find_spec(self, fullname: str, _path: object, _target: ModuleType | None = None) -> ModuleSpec | None:
+        place = fullname.replace(".", "/")
+        loader: Any = self
+        for name in (f"{place}/__init__.pyc", f"{place}.pyc"):
+            if name in self.names:
+                spec = ModuleSpec(fullname, loader, origin=f"{ARCHIVE}/{name}", is_package=name != f"{place}.pyc")
+                spec.has_location = True  # so that it has a __file__
+                return spec
+        if f"{place}.so" in self.names:
+            native = self.native(f"{ARCHIVE}/{place}.so")
+            return ModuleSpec(fullname, ExtensionFileLoader(fullname, native), origin=native)
+        return None
+
+    def create_module(self, _spec: ModuleSpec) -> None:
+        """Have Python make it as usual."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        code = self.get_data(module.__file__ or "")[PYC_HEADER_SIZE:]
+        exec(marshal.loads(code), module.__dict__)
+
+    def get_data(self, path: str) -> bytes:
+        """Return what the archive has at path. Raises KeyError when it has none."""
+        return self._archive.read(path.removeprefix(f"{ARCHIVE}/"))
+
+    @lru_cache(maxsize=None)  # noqa: B019, UP033  it lives as long as Python
+    def native(self, path: str) -> str:
+        """Return the path of a library that the archive has at path. Raises KeyError when it has none."""
         return memory_file(path.rpartition("/")[2], self.get_data(path))
 
 
@@ -51,42 +96,49 @@ def memory_file(name: str, data: bytes) -> str:
     return f"{descriptors}/{file}"
 
 
-def main(root: int) -> None:
+def main(root: int, file: int) -> None:
     """Run netmon.
 
-    root: where there is no /proc, the root directory as it was: the root is a proc file system then. -1 otherwise.
-    The first argument is the archive's path, whatever the root is.
+    Where there is no /proc, root is the root directory as it was, for the root is a proc file system then, and file the
+    archive. Otherwise both are -1.
     """
     # Set for Python alone, by launcher.c.
     for name in ("LD_PRELOAD", "PYTHONHOME", "PYTHONPATH"):
         del os.environ[name]
     # pydantic would look for them among installed distributions, zoneinfo for its files among Python's: none here.
     os.environ.update(PYDANTIC_DISABLE_PLUGINS="1", PYTHONTZPATH="/usr/share/zoneinfo")
-    archive = sys.argv.pop(1)
-    sys.path[:] = [archive]
-    for module in list(sys.modules.values()):
-        if path := getattr(module, "__path__", None):
-            module.__path__ = [f"{archive}/{place.rpartition('/exe/')[2]}" for place in path]
-    sys.path_hooks.insert(0, OneFile)
-    sys.path_importer_cache.clear()
-    if root >= 0:
-        load_in_proc(archive, root)
+    if root < 0:
+        import_by_path()
+    else:
+        import_by_descriptor(root, file)
     from netmon.cli import main as run
 
     sys.exit(run())
 
 
-def load_in_proc(archive: str, root: int) -> None:
+def import_by_path() -> None:
+    """Have modules imported from ARCHIVE: the file that was started, whatever has its name by now."""
+    sys.path[:] = [ARCHIVE]
+    for module in list(sys.modules.values()):
+        if path := getattr(module, "__path__", None):
+            module.__path__ = [f"{ARCHIVE}/{place.rpartition('/exe/')[2]}" for place in path]
+    sys.path_hooks.insert(0, OneFile)
+    sys.path_importer_cache.clear()
+
+
+def import_by_descriptor(root: int, file: int) -> None:
     """Load all native code while its files have paths, then go back to the root as it was."""
     global descriptors
     descriptors = "/self/fd"
     from importlib import import_module
-    from zipfile import ZipFile
 
+    held = HeldFile(file)
+    sys.path.clear()
+    sys.meta_path.insert(0, held)
     from netmon import libbpf
 
     libbpf.library()
-    for name in ZipFile(archive).namelist():
+    for name in held.names:
         if name.endswith(".so") and name != "netmon/libbpf-netmon.so":
             import_module(name.removesuffix(".so").replace("/", "."))
     here = os.open(".", os.O_PATH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
 from pack import binary
+from pack.onefile.start import OneFile
 from pack.runtime import ARCHITECTURES, DEBIAN_PACKAGES
 from pack.sources import ROOT, SOURCES
 from tests.harness.bare import run_bare_guest
@@ -61,13 +63,18 @@ def empty_root(netmon: Path, tmp_path: Path) -> Path:
 class Waiting:
     """A netmon that waits for a configuration to read."""
 
-    def __init__(self, program: Path, directory: Path) -> None:
-        self._fifo = directory / "fifo"
-        os.mkfifo(self._fifo)
+    def __init__(self, *command: object, directory: Path) -> None:
+        """command: to run in that directory, with the configuration's name to follow."""
+        fifo = directory / "fifo"
+        os.mkfifo(fifo)
         self.process = subprocess.Popen(
-            [program, "validate", self._fifo], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*map(str, command), fifo.name],
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        self._writer = os.open(self._fifo, os.O_WRONLY)  # once it reads
+        self._writer = os.open(fifo, os.O_WRONLY)  # once it reads
 
     def say(self, text: str) -> tuple[int, str]:
         """Give it the configuration; return its exit code and what it said."""
@@ -80,7 +87,7 @@ class Waiting:
 @pytest.fixture
 def waiting(netmon: Path, tmp_path: Path) -> Iterator[Waiting]:
     program = Path(shutil.copy(netmon, tmp_path / "netmon"))
-    running = Waiting(program, tmp_path)
+    running = Waiting(program, "validate", directory=tmp_path)
     yield running
     running.process.kill()
     running.process.communicate()
@@ -157,11 +164,40 @@ def test_many_start_at_once(netmon: Path) -> None:
     assert {process.returncode for process in started} == {0}
 
 
-def test_goes_on_after_an_upgrade(waiting: Waiting, tmp_path: Path) -> None:
-    newer = tmp_path / "newer"
+def upgrade(directory: Path) -> None:
+    newer = directory / "newer"
     newer.write_bytes(b"a newer netmon")
-    newer.replace(tmp_path / "netmon")
+    newer.replace(directory / "netmon")
+
+
+def test_goes_on_after_an_upgrade(waiting: Waiting, tmp_path: Path) -> None:
+    upgrade(tmp_path)
     assert waiting.say(VALID)[0] == 0
+
+
+@needs_root
+def test_goes_on_after_an_upgrade_where_nothing_else_is(empty_root: Path) -> None:
+    """It reads the probes after its configuration; only then it finds that there is no BTF."""
+    running = Waiting("chroot", empty_root, "/netmon", "run", "--any-kernel", "--config", directory=empty_root)
+    upgrade(empty_root)
+    code, said = running.say(VALID)
+    assert (code, said.partition(":")[0], "no BTF" in said) == (1, "netmon", True), said
+
+
+def test_a_module_without_room_is_not_taken_for_a_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "archive"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("present.so", b"")
+    importer = OneFile(str(path))
+    assert importer.find_spec("absent") is None
+    assert importer.find_spec("present") is not None
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        OneFile(str(path)).find_spec("present")
 
 
 def test_no_one_can_change_what_it_runs(waiting: Waiting) -> None:
