@@ -33,35 +33,50 @@ def split_cidr(text: str, family: socket.AddressFamily) -> tuple[bytes, int]:
     return packed, number
 
 
+class CidrError(ValueError):
+    """What is no address or CIDR of a family. Of many, few are told: it finds out what is wrong when it is asked."""
+
+    def __init__(self, value: Any, family: socket.AddressFamily) -> None:
+        super().__init__(value, family)
+
+    def __str__(self) -> str:
+        value, family = self.args
+        return _explain(_text_of(value), family)
+
+
 def check_ipv4(value: Any) -> str:
-    """Return an IPv4 address or CIDR as text. Raises ValueError that says what is wrong with it."""
+    """Return an IPv4 address or CIDR as text. Raises CidrError."""
     return _check(value, socket.AF_INET)
 
 
 def check_ipv6(value: Any) -> str:
-    """Return an IPv6 address or CIDR, not a mapped one, as text. Raises ValueError likewise."""
+    """Return an IPv6 address or CIDR, not a mapped one, as text. Raises CidrError."""
     return _check(value, socket.AF_INET6)
 
 
 def _check(value: Any, family: socket.AddressFamily) -> str:
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, IPv4Address | IPv4Network | IPv6Address | IPv6Network):
-        text = str(value)
-    else:
-        raise ValueError(_not_a_cidr(family))
+    text = value if isinstance(value, str) else _text_of(value)
     try:
         packed, length = split_cidr(text, family)
     except (ValueError, OSError):
-        raise ValueError(_explain(text, family)) from None
-    if length >= 96 and packed.startswith(MAPPED_PREFIX):
-        network = ip_network((packed[12:], length - 96), strict=False)
-        raise ValueError(f"is IPv4-mapped, which the IPv4 filter judges; put {network} in ipv4_filter")
-    host_bits = 8 * len(packed) - length
-    if host_bits and int.from_bytes(packed, "big") & ((1 << host_bits) - 1):
-        network = ip_network((packed, length), strict=False)
-        raise ValueError(f"has host bits set; did you mean {network}?")
+        raise CidrError(value, family) from None
+    if _is_mapped(packed, length) or _has_host_bits(packed, length):
+        raise CidrError(value, family)
     return text
+
+
+def _text_of(value: Any) -> str:
+    """Return what is to be read: of what is no address at all, nothing."""
+    return str(value) if isinstance(value, str | IPv4Address | IPv4Network | IPv6Address | IPv6Network) else ""
+
+
+def _is_mapped(packed: bytes, length: int) -> bool:
+    return length >= 96 and packed.startswith(MAPPED_PREFIX)
+
+
+def _has_host_bits(packed: bytes, length: int) -> bool:
+    host_bits = 8 * len(packed) - length
+    return bool(host_bits and int.from_bytes(packed, "big") & ((1 << host_bits) - 1))
 
 
 def _not_a_cidr(family: socket.AddressFamily) -> str:
@@ -71,6 +86,18 @@ def _not_a_cidr(family: socket.AddressFamily) -> str:
 
 
 def _explain(text: str, family: socket.AddressFamily) -> str:
+    """Return what is wrong with a text that _check() refuses."""
+    try:
+        packed, length = split_cidr(text, family)
+    except (ValueError, OSError):
+        return _explain_unreadable(text, family)
+    if _is_mapped(packed, length):
+        network = ip_network((packed[12:], length - 96), strict=False)
+        return f"is IPv4-mapped, which the IPv4 filter judges; put {network} in ipv4_filter"
+    return f"has host bits set; did you mean {ip_network((packed, length), strict=False)}?"
+
+
+def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
     """Return what is wrong with a text that split_cidr() refuses."""
     if "%" in text:
         return "has a scope, which a filter cannot match; leave out '%' and what follows"

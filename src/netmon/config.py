@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -28,12 +29,12 @@ from pydantic import (
 
 from netmon.cidr import check_ipv4, check_ipv6
 from netmon.errors import ConfigError
+from netmon.explanations import each, explain, render
 from netmon.layout import Limit
 from netmon.netns import NETNS_SCHEMA, check_netns
 from netmon.ports import PORT_SCHEMA, check_port
-from netmon.problems import explain, render
 from netmon.schema import schema_of
-from netmon.yamlfile import Document, Problem, load_yaml
+from netmon.yamlfile import Document, load_yaml
 
 T = TypeVar("T")
 S = TypeVar("S", bound="_Section")
@@ -129,8 +130,6 @@ def _check_container_id(text: str) -> str:
     return text
 
 
-Ipv4Cidr = Annotated[str, BeforeValidator(check_ipv4)]
-Ipv6Cidr = Annotated[str, BeforeValidator(check_ipv6)]
 Id = Annotated[
     StrictInt,
     AfterValidator(_check_id),
@@ -154,6 +153,9 @@ Optionally = Annotated[T | None, BeforeValidator(_refuse_none)]
 # Sequences to type checkers, so that lists may be given; tuples once they are checked.
 Items = Annotated[Sequence[T], AfterValidator(_refuse_empty), Field(json_schema_extra={"minItems": 1})]
 ListOf = Annotated[Items[T] | None, BeforeValidator(_refuse_none)]
+# These may be a million: they are checked by one loop over the list.
+Ipv4Cidrs = Optionally[Annotated[Items[Annotated[str, SkipValidation]], AfterValidator(each(check_ipv4))]]
+Ipv6Cidrs = Optionally[Annotated[Items[Annotated[str, SkipValidation]], AfterValidator(each(check_ipv6))]]
 
 
 class _Section(BaseModel):
@@ -178,15 +180,15 @@ class _IpFilter(_Section):
 class Ipv4Filter(_IpFilter):
     """An IPv4 connection matches when its source OR its destination is in a list."""
 
-    src_ip: ListOf[Ipv4Cidr] = Field(default=None, description="This host's end: addresses and CIDRs, like 10.0.0.0/8.")
-    dst_ip: ListOf[Ipv4Cidr] = Field(default=None, description="The peer's end: addresses and CIDRs, like 10.0.0.0/8.")
+    src_ip: Ipv4Cidrs = Field(default=None, description="This host's end: addresses and CIDRs, like 10.0.0.0/8.")
+    dst_ip: Ipv4Cidrs = Field(default=None, description="The peer's end: addresses and CIDRs, like 10.0.0.0/8.")
 
 
 class Ipv6Filter(_IpFilter):
     """An IPv6 connection matches when its source OR its destination is in a list."""
 
-    src_ip: ListOf[Ipv6Cidr] = Field(default=None, description="This host's end: addresses and CIDRs, like 2000::/3.")
-    dst_ip: ListOf[Ipv6Cidr] = Field(default=None, description="The peer's end: addresses and CIDRs, like 2000::/3.")
+    src_ip: Ipv6Cidrs = Field(default=None, description="This host's end: addresses and CIDRs, like 2000::/3.")
+    dst_ip: Ipv6Cidrs = Field(default=None, description="The peer's end: addresses and CIDRs, like 2000::/3.")
 
 
 class PortFilter(_Section):
@@ -316,20 +318,19 @@ def config_schema() -> dict[str, Any]:
 
 
 def _validate(document: Document) -> Config:
-    if not isinstance(document.data, Mapping):
-        problem = Problem((), "must be a mapping with the keys ingress, egress, process_filter")
-        raise ConfigError(render(document, [*document.problems, problem]))
-    problems = list(document.problems)
-    try:
-        config = Config.model_validate(document.data)
-    except ValidationError as error:
-        # What YAML's checks took out stands as null: told already.
-        known = {problem.location for problem in problems}
-        problems += [p for p in explain(error, Config) if p.location not in known]
-        if not _enables_something(document.data):
-            problems.append(Problem((), NOTHING_ENABLED))
-    if problems:
-        raise ConfigError(render(document, list(dict.fromkeys(problems))))
+    problems = document.problems
+    config = None
+    if isinstance(document.data, Mapping):
+        try:
+            config = Config.model_validate(document.data)
+        except ValidationError as error:
+            explain(error, Config, problems)
+            if not _enables_something(document.data):
+                problems.add((), lambda: NOTHING_ENABLED)
+    else:
+        problems.add((), lambda: "must be a mapping with the keys ingress, egress, process_filter")
+    if problems or config is None:
+        raise ConfigError(render(document))
     return config
 
 

@@ -12,7 +12,7 @@ import re
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from yaml.events import (
@@ -29,13 +29,12 @@ from yaml.events import (
 )
 
 from netmon.errors import ConfigError
+from netmon.problems import Location, Problems
 
 try:
     from yaml import CSafeLoader as SafeLoader
 except ImportError:  # PyYAML built without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
-
-Location = tuple[int | str, ...]  # keys, and indexes in lists
 
 MAX_SIZE = 256 << 20  # bytes of a file: five million CIDRs of the longest
 MAX_DEPTH = 20  # of mappings and lists in each other: a configuration needs 4
@@ -56,12 +55,11 @@ _WORDS = {
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})\Z")
 
 
-class Problem(NamedTuple):
-    """What is wrong at a place in a document."""
+class Refused:
+    """Stands in place of what was refused as YAML, and told."""
 
-    location: Location
-    text: str
-    line: int | None = None  # from 1; None: the location's own
+
+REFUSED = Refused()
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,12 @@ class Lines:
 class Document:
     """Data and where it came from.
 
-    problems: what is wrong with it as YAML; lines: of the file that it came from, if it did.
+    problems: what is wrong with it; lines: of the file that it came from, if it did.
     """
 
     source: str
     data: Any
-    problems: tuple[Problem, ...] = ()
+    problems: Problems = field(default_factory=Problems)
     lines: Lines = field(default_factory=Lines)
 
     def line_of(self, location: Location) -> int | None:
@@ -109,13 +107,13 @@ def _error(what: str, event: Any) -> yaml.MarkedYAMLError:
 
 
 class _Reader:
-    """Makes plain data of YAML's events as they come, and collects what must not stand in it (None in its place).
+    """Makes plain data of YAML's events as they come, and collects what must not stand in it (REFUSED in its place).
 
     A syntax tree of the events would take many times their data's memory.
     """
 
     def __init__(self, content: bytes) -> None:
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         self.lines = Lines()
         self._get_event = SafeLoader(content).get_event
         self._anchors: set[str] = set()
@@ -148,16 +146,16 @@ class _Reader:
         else:
             self._anchors.add(event.anchor)
 
-    def _refuse(self, location: Location, text: str, line: int | None) -> None:
-        self.problems.append(Problem(location, text, line))
+    def _refuse(self, location: Location, text: str, line: int | None) -> Refused:
+        self.problems.add(location, lambda: text, line)
+        return REFUSED
 
     def _read_node(self, event: Any, location: Location, line: int | None) -> Any:
         """Return what begins with an event. line: of what it is the value of."""
         if isinstance(event, ScalarEvent):
             return self._read_scalar(event, location, line)
         if isinstance(event, AliasEvent):
-            self._refuse(location, "is an alias (*), which is not taken; write it out", line)
-            return None
+            return self._refuse(location, "is an alias (*), which is not taken; write it out", line)
         if len(location) >= MAX_DEPTH:
             self._refuse(location, "is nested too deeply", line)
         elif isinstance(event, MappingStartEvent) and event.tag in (*_UNTAGGED, _MAPPING):
@@ -166,7 +164,8 @@ class _Reader:
             return self._read_list(location)
         else:
             self._refuse(location, _explain_tag(event), line)
-        return self._skip(event)
+        self._skip(event)
+        return REFUSED
 
     def _skip(self, event: Any) -> None:
         """Pass over the rest of what begins with an event."""
@@ -179,7 +178,7 @@ class _Reader:
                 raise _error("is nested too deeply", event)
             event = self._next()
 
-    def _read_scalar(self, event: ScalarEvent, location: Location, line: int | None) -> str | int | bool | None:
+    def _read_scalar(self, event: ScalarEvent, location: Location, line: int | None) -> Any:
         text: str = event.value
         tag = event.tag
         if tag in _UNTAGGED:
@@ -192,8 +191,7 @@ class _Reader:
             return text.lower() == "true"
         if tag == _INT and _INTEGER.match(text):
             return int(text)
-        self._refuse(location, _explain_tag(event), line)
-        return None
+        return self._refuse(location, _explain_tag(event), line)
 
     def _read_list(self, location: Location) -> list[Any]:
         data: list[Any] = []
@@ -264,7 +262,7 @@ def load_yaml(path: Path) -> Document:
         raise ConfigError([f"{path}: is not YAML: {error}"]) from None
     except EOFError:
         raise ConfigError([f"{path}: is empty; enable ingress, egress or both"]) from None
-    return Document(str(path), data, tuple(reader.problems), reader.lines)
+    return Document(str(path), data, reader.problems, reader.lines)
 
 
 def _read_file(path: Path) -> bytes:

@@ -28,7 +28,8 @@ from netmon.config import (
     config_schema,
 )
 from netmon.errors import ConfigError
-from netmon.yamlfile import load_yaml
+from netmon.problems import MAX_TOLD
+from netmon.yamlfile import REFUSED, load_yaml
 from tests.unit import cases
 
 ON = {"enabled": True}
@@ -700,13 +701,13 @@ ITEMS: list[tuple[str, Any, str | None]] = [
     *((text, "7", None) for text in ("'7'", '"7"', "!!str 7", "|-\n    7", ">-\n    7")),
     *((text, "a b", None) for text in ("a b", "a\n    b", "'a\n    b'")),
     *((text, {"a": [7, []]}, None) for text in ("{a: [7, []]}", "a:\n    - 7\n    - []", "!!map\n    a: [7, []]")),
-    ("!x 7", None, f"has the tag '!x', {NO_TAG}"),
-    ("!x [7, {a: [7]}]", None, f"has the tag '!x', {NO_TAG}"),
-    ("!!int x", None, f"has the tag 'tag:yaml.org,2002:int', {NO_TAG}"),
+    ("!x 7", REFUSED, f"has the tag '!x', {NO_TAG}"),
+    ("!x [7, {a: [7]}]", REFUSED, f"has the tag '!x', {NO_TAG}"),
+    ("!!int x", REFUSED, f"has the tag 'tag:yaml.org,2002:int', {NO_TAG}"),
 ]
 
 
-@given(st.lists(st.sampled_from(ITEMS), min_size=1))
+@given(st.lists(st.sampled_from(ITEMS), min_size=1, max_size=MAX_TOLD))
 def test_items_and_their_lines(items: list[tuple[str, Any, str | None]]) -> None:
     text, lines, problems = "list:\n", [], []
     for i, (item, _, problem) in enumerate(items):
@@ -719,17 +720,64 @@ def test_items_and_their_lines(items: list[tuple[str, Any, str | None]]) -> None
     document = load_yaml(Path("netmon.yaml"))
     assert document.data == {"list": [value for _, value, _ in items]}
     assert [document.line_of(("list", i)) for i in range(len(items))] == lines
-    assert list(document.problems) == problems
+    assert document.problems.told() == problems
 
 
-def test_of_twenty_thousand_problems_in_a_list_the_first_are_told() -> None:
-    lines = "".join(f"      - 10.0.{i >> 8}.{i & 255}/8\n" for i in range(1, 20_001))
-    text = f"egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n{lines}    src_ip: [x]\n"
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    ("key", "item", "told"),
+    [
+        ("dst_ip:", "- 10.0.{}.{}/8", ".dst_ip[0]: '10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?"),
+        ("dst_ip:", "- !x {}.{}", ".dst_ip[0]: has the tag '!x', which is not taken; leave it out"),
+        ("dst_ip:", "- [{}, {}]", ".dst_ip[0]: is not an IPv4 address or CIDR; write it like 10.0.0.0/8 or 10.1.2.3"),
+        ("# no key", "k{}_{}: 1", ".k0_1: unknown key; known here: deny_list, src_ip, dst_ip"),
+        ("# no key", "? [{}, {}]\n      : 1", ": 'a list or mapping' is a key, but not text; put it in quotes"),
+    ],
+)
+def test_of_many_problems_in_one_place_the_first_are_told(key: str, item: str, told: str) -> None:
+    lines = "".join(f"      {item.format(i >> 8, i & 255)}\n" for i in range(1, MANY + 1))
+    text = f"egress:\n  enabled: true\n  ipv4_filter:\n      {key}\n{lines}      src_ip: [x]\n"
     problems = problems_of(text)
-    assert len(problems) == 102
-    more = "netmon.yaml:105: egress.ipv4_filter.dst_ip[100]: and 19,900 more, of which this is the first"
-    assert problems[-2] == more
-    assert problems[-1].startswith("netmon.yaml:20005: egress.ipv4_filter.src_ip[0]: 'x' is not")
+    assert len(problems) == MAX_TOLD + 2
+    each = len(item.splitlines())
+    assert problems[0] == f"netmon.yaml:5: egress.ipv4_filter{told}"
+    assert problems[-2].startswith(f"netmon.yaml:{5 + MAX_TOLD * each}: egress.ipv4_filter")
+    assert problems[-2].endswith(": and 19,900 more, of which this is the first")
+    assert problems[-1].startswith(f"netmon.yaml:{5 + MANY * each}: egress.ipv4_filter.src_ip[0]")
+
+
+def test_of_problems_in_very_many_places_the_first_are_told() -> None:
+    lines = "".join("      - [!x 1]\n" for _ in range(MANY))
+    problems = problems_of(f"egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n{lines}")
+    assert len(problems) < 2000
+    assert (
+        problems[0]
+        == "netmon.yaml:5: egress.ipv4_filter.dst_ip[0][0]: has the tag '!x', which is not taken; leave it out"
+    )
+    assert problems[-1].endswith("more, of which this is the first")
+
+
+def test_what_yaml_refuses_is_told_once() -> None:
+    """And what is wrong beside it all the same."""
+    text = (
+        "existing: &a !x true\nnetns_filter: *a\nprocess_filter: !x {}\n"
+        "egress:\n  enabled: !x true\n  ipv4_filter:\n    dst_ip: [!x 1, 10.0.0.1/8, *a]\n"
+    )
+    tag, alias = (
+        "has the tag '!x', which is not taken; leave it out",
+        "is an alias (*), which is not taken; write it out",
+    )
+    assert problems_of(text) == [
+        f"netmon.yaml:1: existing: {tag}",
+        f"netmon.yaml:2: netns_filter: {alias}",
+        f"netmon.yaml:3: process_filter: {tag}",
+        f"netmon.yaml:5: egress.enabled: {tag}",
+        f"netmon.yaml:7: egress.ipv4_filter.dst_ip[0]: {tag}",
+        f"netmon.yaml:7: egress.ipv4_filter.dst_ip[2]: {alias}",
+        "netmon.yaml:7: egress.ipv4_filter.dst_ip[1]: '10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?",
+    ]
 
 
 @given(cases.configs())
