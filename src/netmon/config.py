@@ -23,6 +23,7 @@ from pydantic import (
     StrictStr,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -31,7 +32,7 @@ from netmon.cidr import check_ipv4, check_ipv6
 from netmon.errors import ConfigError
 from netmon.explanations import each, explain, render
 from netmon.layout import Limit
-from netmon.netns import NETNS_SCHEMA, check_netns
+from netmon.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.ports import PORT_SCHEMA, check_port
 from netmon.schema import schema_of
 from netmon.yamlfile import Document, load_yaml
@@ -41,6 +42,7 @@ S = TypeVar("S", bound="_Section")
 
 MAX_ID = 2**32 - 1
 CGROUP_MOUNT = "/sys/fs/cgroup"
+LOOK_UP = "look up"  # pydantic's context: what the configuration names must be here
 NO_NAMES = frozenset(("", ".", ".."))  # which no file has
 
 
@@ -130,6 +132,13 @@ def _check_container_id(text: str) -> str:
     return text
 
 
+def _check_netns(value: Any, info: ValidationInfo) -> int | str:
+    netns = check_netns(value)
+    if info.context == LOOK_UP:
+        inode_of(netns)
+    return netns
+
+
 Id = Annotated[
     StrictInt,
     AfterValidator(_check_id),
@@ -139,7 +148,7 @@ Name = Annotated[StrictStr, AfterValidator(_check_name)]
 PathPrefix = Annotated[StrictStr, AfterValidator(_check_prefix)]
 FullPath = Annotated[StrictStr, AfterValidator(_check_path)]
 Port = Annotated[int | str, BeforeValidator(check_port), WithJsonSchema(PORT_SCHEMA)]
-Netns = Annotated[int | str, BeforeValidator(check_netns), WithJsonSchema(NETNS_SCHEMA)]
+Netns = Annotated[int | str, BeforeValidator(_check_netns), WithJsonSchema(NETNS_SCHEMA)]
 Cgroup = Annotated[StrictStr, AfterValidator(_check_cgroup)]
 ContainerId = Annotated[
     StrictStr,
@@ -298,14 +307,17 @@ class Config(_Section):
         return cls(ingress=Direction(enabled=True), egress=Egress(enabled=True))
 
     @classmethod
-    def from_dict(cls, data: Any, source: str = "configuration") -> Config:
-        """Return the configuration that a mapping describes. source names it in errors. Raises ConfigError."""
-        return _validate(Document(source, data))
+    def from_dict(cls, data: Any, source: str = "configuration", *, look_up: bool = False) -> Config:
+        """Return the configuration that a mapping describes. source names it in errors. Raises ConfigError.
+
+        look_up: refuse paths of network namespaces that are not here; else it is the Monitor that does.
+        """
+        return _validate(Document(source, data), look_up)
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Config:
-        """Return the configuration in a YAML file. Raises ConfigError."""
-        return _validate(load_yaml(Path(path)))
+    def from_yaml(cls, path: str | Path, *, look_up: bool = False) -> Config:
+        """Return the configuration in a YAML file. look_up: as for from_dict(). Raises ConfigError."""
+        return _validate(load_yaml(Path(path)), look_up)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data (for JSON, YAML) of which from_dict() makes this configuration."""
@@ -317,12 +329,12 @@ def config_schema() -> dict[str, Any]:
     return schema_of(TypeAdapter(Config))
 
 
-def _validate(document: Document) -> Config:
+def _validate(document: Document, look_up: bool) -> Config:
     problems = document.problems
     config = None
     if isinstance(document.data, Mapping):
         try:
-            config = Config.model_validate(document.data)
+            config = Config.model_validate(document.data, context=LOOK_UP if look_up else None)
         except ValidationError as error:
             explain(error, Config, problems)
             if not _enables_something(document.data):

@@ -48,7 +48,7 @@ def config_of(options: argparse.Namespace) -> Config | None:
         raise ConfigError([f"{_flag(flags[0])}: goes into the file that --config names; give one or the other"])
     from netmon.config import Config
 
-    return Config.from_yaml(options.config)
+    return Config.from_yaml(options.config, look_up=True)
 
 
 def config_from_flags(options: dict[str, Any]) -> Config:
@@ -85,7 +85,7 @@ def config_from_flags(options: dict[str, Any]) -> Config:
         if options[flag] and not present:
             raise ConfigError([f"{_flag(flag)}: denies what {needed} names; give one"])
     try:
-        return Config.from_dict(config)
+        return Config.from_dict(config, look_up=True)
     except ConfigError as error:
         raise ConfigError(_as_flags(error.problems)) from None
 

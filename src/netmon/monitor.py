@@ -189,8 +189,8 @@ class Monitor:
     def reload(self, config: Config | None) -> None:
         """Judge what opens from now on by another configuration, swapped in at once; what is open keeps its verdict.
 
-        In the reading thread. Raises NetmonError when more than filters differ, BpfError when the kernel has no room
-        for it; then nothing has changed.
+        In the reading thread. Raises NetmonError when more than filters differ, or when there was none at the start
+        (start with Config.everything()); ConfigError; BpfError when the kernel has no room. Then nothing has changed.
         """
         filters = compile_filters(config)
         self._running().probes.swap_filters(filters)

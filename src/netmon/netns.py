@@ -59,14 +59,22 @@ def resolve_netns(listed: Sequence[int | str]) -> list[int]:
     numbers, problems = [], []
     for i, item in enumerate(listed):
         try:
-            numbers.append(item if isinstance(item, int) else _inode_of(item))
-        except OSError as error:
-            problems.append(f"netns_filter.netns[{i}]: {item!r} cannot be used: {error.strerror}; {_REMEDY}")
+            numbers.append(inode_of(item))
         except ValueError as error:
-            problems.append(f"netns_filter.netns[{i}]: {item!r} {error}; {_REMEDY}")
+            problems.append(f"configuration: netns_filter.netns[{i}]: {item!r} {error}")
     if problems:
         raise ConfigError(problems)
     return numbers
+
+
+def inode_of(netns: int | str) -> int:
+    """Return an inode number, of a path as it is now. Raises ValueError that says why it has none."""
+    if isinstance(netns, int):
+        return netns
+    try:
+        return _inode_of(netns)
+    except OSError as error:
+        raise ValueError(f"cannot be used: {error.strerror}; {_REMEDY}") from None
 
 
 _REMEDY = "give the path of a network namespace that is there, or its inode number"
@@ -75,15 +83,15 @@ _REMEDY = "give the path of a network namespace that is there, or its inode numb
 def _inode_of(path: str) -> int:
     # What is opened is a file of the namespaces' file system, or one that opening leaves as it is.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("is not a namespace")
+        raise ValueError(f"is not a namespace; {_REMEDY}")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
         inode = os.fstat(fd).st_ino
     except OSError:
-        raise ValueError("is not a namespace") from None
+        raise ValueError(f"is not a namespace; {_REMEDY}") from None
     finally:
         os.close(fd)
     if kind != CLONE_NEWNET:
-        raise ValueError("is another kind of namespace")
+        raise ValueError(f"is another kind of namespace; {_REMEDY}")
     return inode

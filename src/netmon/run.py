@@ -114,7 +114,7 @@ def _teller() -> Callable[[str], None]:
 def _reload(monitor: Monitor, options: argparse.Namespace) -> None:
     """Read the configuration again; whatever is wrong with it, go on with the one before."""
     if options.config is None:
-        say("SIGHUP: there is no configuration file to reload")
+        say("SIGHUP: there is no configuration file to reload; start it with --config FILE to have one")
         return
     try:
         monitor.reload(config_of(options))

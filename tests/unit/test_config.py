@@ -350,6 +350,22 @@ def test_network_namespaces_that_are_taken() -> None:
     assert config.netns_filter == NetnsFilter(netns=[1, 4294967295, "/run/netns/absent"])
 
 
+def test_network_namespaces_are_looked_up_on_demand() -> None:
+    text = "egress:\n  enabled: true\nnetns_filter:\n  netns:\n    - 7\n    - /proc/self/ns/net\n"
+    config = load(text)
+    assert Config.from_yaml("netmon.yaml", look_up=True) == config
+    Path("netmon.yaml").write_text(f"{text}    - /run/netns/absent\n    - /dev/null\nparent: 1\n")
+    remedy = "give the path of a network namespace that is there, or its inode number"
+    absent = f"cannot be used: No such file or directory; {remedy}"
+    with pytest.raises(ConfigError) as caught:
+        Config.from_yaml("netmon.yaml", look_up=True)
+    assert caught.value.problems == [
+        f"netmon.yaml:7: netns_filter.netns[2]: '/run/netns/absent' {absent}",
+        f"netmon.yaml:8: netns_filter.netns[3]: '/dev/null' is not a namespace; {remedy}",
+        "netmon.yaml:9: parent: 1 must be true or false, without quotes",
+    ]
+
+
 ID = cases.ID
 NO_CGROUP = "can match nothing: no cgroup's path has '//', '/./', '/../' or a '/' at its end"
 NO_CONTAINER = "is not a container's id, of the digits 0 to 9 and a to f; names are not looked up"

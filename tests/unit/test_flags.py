@@ -58,7 +58,7 @@ def test_ports_namespaces_and_where_processes_are() -> None:
     config = config_of(
         options_of(
             *("--src-port", "22", "--src-port", "8000-8999", "--dst-port", "443", "--deny-port"),
-            *("--netns", "/run/netns/blue", "--netns", "7", "--deny-netns"),
+            *("--netns", "/proc/self/ns/net", "--netns", "7", "--deny-netns"),
             *("--cgroup", "/system.slice", "--container-id", container_id),
         )
     )
@@ -68,7 +68,7 @@ def test_ports_namespaces_and_where_processes_are() -> None:
         {
             "ingress": {"enabled": True, "port_filter": ports},
             "egress": {"enabled": True, "port_filter": ports},
-            "netns_filter": {"netns": ["/run/netns/blue", 7], "deny_list": True},
+            "netns_filter": {"netns": ["/proc/self/ns/net", 7], "deny_list": True},
             "process_filter": {"cgroup": ["/system.slice"], "container_id": [container_id]},
         }
     )
@@ -80,6 +80,7 @@ def test_ports_namespaces_and_where_processes_are() -> None:
         (["--src-port", "ssh"], "--src-port: 'ssh' is not a port"),
         (["--dst-port", "65536"], "--dst-port: 65536 is out of range"),
         (["--netns", "blue"], "--netns: 'blue' is not a path; did you mean /run/netns/blue?"),
+        (["--netns", "7", "--netns", "/absent"], "--netns: '/absent' cannot be used: No such file or directory; give"),
         (["--container-id", "web"], "--container-id: 'web' is not a container's id"),
         (["--cgroup", "x"], "--cgroup: 'x' does not begin with '/'"),
         (["--deny-port"], "--deny-port: denies what --src-port or --dst-port names; give one"),
