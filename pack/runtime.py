@@ -1,7 +1,8 @@
 """What the one file has besides netmon: Python and its C library from Debian, Python packages from PyPI.
 
-PyPI's are pinned, with their SHA-256, in onefile/requirements.txt. Debian's are the newest that its stable release
-has, which it signs: so what is built has their security updates. The bill of materials tells which they were.
+PyPI's are pinned, with their SHA-256, in onefile/requirements.txt. Debian's are the newest that its stable release and
+its security updates have, which it signs. They cannot be pinned: its mirrors drop a revision when there is a newer one.
+The bill of materials tells which they were.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def unpack_debian(architecture: Architecture, root: Path) -> list[Package]:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     with locked_cache():
-        downloaded = Archive(DEBIAN_SUITE, architecture).download(DEBIAN_PACKAGES)
+        downloaded = Archive(DEBIAN_SUITE, architecture, security=True).download(DEBIAN_PACKAGES)
         debs = sorted(deb for deb in downloaded if deb.name.partition("_")[0] in DEBIAN_PACKAGES)
         for deb in debs:
             subprocess.run(["dpkg-deb", "--extract", deb, root], check=True)

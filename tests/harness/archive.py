@@ -65,14 +65,14 @@ KERNELS = {
 }
 
 
-def mirror() -> str:
-    """Return the archive that this machine uses for Debian, or Debian's own."""
+def mirror(name: str) -> str:
+    """Return the archive that this machine uses for debian, or debian-security; or Debian's own."""
     paths = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.sources")]
     for path in filter(Path.exists, paths):
-        match = re.search(r"^(?:deb |URIs:).*?(https?://\S+/debian)/?\s", path.read_text(), re.MULTILINE)
+        match = re.search(rf"^(?:deb |URIs:).*?(https?://\S+/{name})/?\s", path.read_text(), re.MULTILINE)
         if match:
             return match[1]
-    return "http://deb.debian.org/debian"
+    return f"http://deb.debian.org/{name}"
 
 
 @contextmanager
@@ -91,13 +91,25 @@ def _host_network_options() -> str:
 
 
 class Archive:
-    """One Debian suite, with its backports; or its sources alone. To be used with the cache locked."""
+    """One Debian suite, with its backports; or with its security updates, or its sources alone.
 
-    def __init__(self, suite: str, architecture: Architecture = NATIVE, *, sources: bool = False) -> None:
+    To be used with the cache locked.
+    """
+
+    def __init__(
+        self, suite: str, architecture: Architecture = NATIVE, *, sources: bool = False, security: bool = False
+    ) -> None:
         self.suite = suite
         self.architecture = architecture
-        self.directory = CACHE / "apt" / f"{suite}-{'sources' if sources else architecture.debian}"
-        self._lines = [("deb-src", suite)] if sources else [("deb", suite), ("deb", f"{suite}-backports")]
+        if sources:
+            kind, self._lines = "sources", [("deb-src", "debian", suite)]
+        elif security:
+            kind = f"{architecture.debian}-security"
+            self._lines = [("deb", "debian", suite), ("deb", "debian-security", f"{suite}-security")]
+        else:
+            kind = architecture.debian
+            self._lines = [("deb", "debian", suite), ("deb", "debian", f"{suite}-backports")]
+        self.directory = CACHE / "apt" / f"{suite}-{kind}"
         self._stamp = self.directory / "updated"
         self._config = self.directory / "apt.conf"
 
@@ -106,7 +118,7 @@ class Archive:
             (self.directory / part).mkdir(parents=True, exist_ok=True)
         sources = self.directory / "sources.list"
         sources.write_text(
-            "".join(f"{kind} [signed-by={KEYRING}] {mirror()} {suite} main\n" for kind, suite in self._lines)
+            "".join(f"{kind} [signed-by={KEYRING}] {mirror(name)} {suite} main\n" for kind, name, suite in self._lines)
         )
         options = {
             "Dir::State": self.directory / "state",
