@@ -80,7 +80,7 @@ class Filler:
         """There is nothing to detach from."""
         self.attached = False
 
-    def report_existing(self, count: int) -> bool:
+    def report_existing(self) -> bool:
         """There are none."""
         return False
 

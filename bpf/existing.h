@@ -71,26 +71,30 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	return true;
 }
 
-/* Returns whether there was something to tell. */
-static __always_inline bool report_existing(struct task_struct *task, struct sock *sk)
+/* The other half is for what happens meanwhile. */
+static __always_inline bool has_room_to_walk(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
+}
+
+static __always_inline void report_existing(struct task_struct *task, struct sock *sk)
 {
 	__u8 state = sk->__sk_common.skc_state;
 	struct connection found = {}, *connection;
 
 	if ((!is_open(state) && state != TCP_SYN_SENT) || bpf_sk_storage_get(&connections, sk, NULL, 0) ||
 	    !describe_found(&found, task, sk))
-		return false;
+		return;
 	/* What is still being asked for is told when it is open: its connect() may have begun before the probes did. */
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
 	connection = bpf_sk_storage_get(&connections, sk, &found, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		__sync_fetch_and_add(&losses.no_storage, 2);
-		return true;
+		return;
 	}
 	/* connect() may have been faster, and told it. If it opened since our look, nobody has. */
 	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
 		report_opened(connection, sk);
-	return true;
 }
 
 #endif

@@ -485,7 +485,7 @@ int BPF_PROG(security_sock_graft_spare, struct sock *sk)
 	return report_graft(sk, PROGRAM_SPARE);
 }
 
-/* Writes a byte for each connection, so that who reads can stop now and then to read the ring buffer. */
+/* Where half of the ring buffer is full, who reads gets EAGAIN: the walk goes on from there at the next time. */
 SEC("iter/task_file")
 int task_file_walk(struct bpf_iter__task_file *context)
 {
@@ -501,8 +501,9 @@ int task_file_walk(struct bpf_iter__task_file *context)
 	sk = socket ? socket->sk : NULL;
 	if (!sk || !is_either(sk))
 		return 0;
-	if (report_existing(task, sk))
-		bpf_seq_write(context->meta->seq, "+", 1);
+	if (!has_room_to_walk())
+		return 1;
+	report_existing(task, sk);
 	return 0;
 }
 

@@ -72,6 +72,7 @@ enum bpf_map_type {
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_NOEXIST = 1 };
 enum { BPF_RB_FORCE_WAKEUP = 2 };
+enum { BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 
 /* The interface to programs: it does not change, so there is nothing to relocate. */
@@ -187,12 +188,7 @@ struct mptcp_sock { /* empty where MPTCP is not configured */
 	__u64 bytes_received;
 };
 
-struct bpf_iter_meta {
-	struct seq_file *seq;
-};
-
 struct bpf_iter__task_file {
-	struct bpf_iter_meta *meta;
 	struct task_struct *task;
 	struct file *file;
 };

@@ -200,17 +200,16 @@ class Probes:
             with self._object.attach(WALK) as walk:
                 self._walk_fd = walk.iterate()
 
-    def report_existing(self, count: int) -> bool:
-        """Have the kernel report up to so many more connections that were open. Whether there may be further ones."""
+    def report_existing(self) -> bool:
+        """Have the kernel report connections that were open, while it has room. Whether there may be further ones."""
         if self._walk_fd is None:
             return False
         try:
-            more = bool(os.read(self._walk_fd, count))
-        except BlockingIOError:  # the kernel takes a break after a million files
-            more = True
-        if not more:
-            self._end_walk()
-        return more
+            os.read(self._walk_fd, 1)  # nothing: the end
+        except BlockingIOError:  # the ring buffer is half full, or the kernel takes a break after a million files
+            return True
+        self._end_walk()
+        return False
 
     def _end_walk(self) -> None:
         if self._walk_fd is not None:

@@ -22,8 +22,6 @@ T = TypeVar("T")
 MAX_TIMEOUT = 1_000_000.0  # seconds: poll(2) counts milliseconds in an int
 # How long (seconds) a record that a program has begun may take, when the probes are detached, and how often to look.
 FINISH_LIMIT, FINISH_STEP = 1.0, 0.001
-# Bytes of the ring buffer for a connection that was open, and its process's record, of which some are longer.
-ROOM_FOR_EXISTING = 1024
 # Bytes read at once: a bound on memory whatever the kernel's pace.
 BATCH_LIMIT = 256 << 10
 # Beside other tasks: a batch is decoded in one go, and the others wait.
@@ -57,19 +55,14 @@ class Reader:
         self._ring_size = ring_size
         self._batch_delay = batch_delay
         self._delay = batch_delay
-        # Now, as many as there is room for: what is closed before the walk has come to it is not told.
-        self._walking = self._walk()
+        # Now, as far as there is room: what is closed before the walk has come to it is not told.
+        self._walking = probes.report_existing()
         self._more = self._walking  # there is more to read for sure
         self._read_since_wait = 0  # bytes
         self._closed = False
         # Held while the probes' memory is used: close() may come from another thread.
         self._lock = threading.RLock()
         self._reading_thread: int | None = None
-
-    def _walk(self) -> bool:
-        """Have connections that were open reported. Whether there may be further ones."""
-        room = self._ring_size - self.probes.ring.waiting
-        return self.probes.report_existing(max(1, room // ROOM_FOR_EXISTING))
 
     @property
     def forked(self) -> bool:
@@ -206,8 +199,8 @@ class Reader:
                 self._finish_by = time.monotonic() + FINISH_LIMIT
             for reporter in reporters:
                 reporter.prepare(self.stopping)
-            if self._walking and self.probes.ring.waiting < self._ring_size // 4:
-                self._walking = self._walk() and not self.stopping
+            if self._walking:
+                self._walking = self.probes.report_existing() and not self.stopping
             self._more = self.probes.ring.fill(limit) or self._walking
             if self.stopping and not self._more:
                 self._more = self._wait_for_unfinished()

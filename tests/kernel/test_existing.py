@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from netmon import Config, Monitor, NetworkEvent
 from tests.kernel.support import (
     Event,
     Netmon,
+    Pair,
     connect_pair,
     cookie_of,
     drop,
@@ -30,6 +32,9 @@ from tests.kernel.support import (
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 WHILE_STARTING = 1000
+# Half of it: what is open by the time that netmon is ready has been found, however slow all that shares a CPU is.
+ROOM_FOR_ALL = "16M"
+EXISTING = Config.from_dict({"ingress": {"enabled": True}, "egress": {"enabled": True}, "existing": True})
 
 
 def of_cookie(events: list[Event], cookie: int) -> list[Event]:
@@ -187,6 +192,39 @@ def test_a_thread_that_waits_in_accept() -> None:
     assert [types_of(of_cookie(events, cookie)) for cookie in cookies] == [["Establish", "Close"], ["Accept", "Close"]]
 
 
+@pytest.fixture
+def many_pairs() -> Iterator[list[Pair]]:
+    with listen() as listener:
+        pairs = [connect_pair(listener, listener.getsockname()) for _ in range(240)]
+    yield pairs
+    for pair in pairs:
+        pair.close()
+
+
+def told_and_there(events: Iterable[NetworkEvent], pairs: list[Pair]) -> tuple[list[int], list[int]]:
+    """The cookies of what was told as existing, and of both ends of the pairs."""
+    told = [event.network_event.cookie for event in events if event.network_event.type == "TcpConnectionExisting"]
+    return sorted(told), sorted(cookie for pair in pairs for cookie in (pair.client_cookie, pair.server_cookie))
+
+
+def test_they_are_found_by_the_time_that_it_is_ready(many_pairs: list[Pair]) -> None:
+    """As many as half the ring buffer holds: what is closed before anything is read has been told."""
+    with Monitor(EXISTING, any_kernel=True, ring_size=256 << 10) as monitor:
+        for pair in many_pairs:
+            pair.close()
+        monitor.stop()
+        told, there = told_and_there(monitor, many_pairs)
+        assert monitor.lost == 0
+    assert told == there
+
+
+def test_more_than_the_ring_buffer_holds(many_pairs: list[Pair]) -> None:
+    with Monitor(EXISTING, any_kernel=True, ring_size=16 << 10) as monitor:
+        told, there = told_and_there(monitor.events(timeout=1), many_pairs)
+        assert monitor.lost == 0
+    assert told == there
+
+
 LOAD = """
 import json, socket, sys, threading, time
 listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -228,7 +266,7 @@ def test_a_thousand_connections_being_opened_while_it_starts(more: list[str]) ->
     load = subprocess.Popen([sys.executable, "-c", LOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert load.stdin is not None and load.stdout is not None
     assert load.stdout.readline() == "open\n"
-    with Netmon("--existing", *more) as netmon:
+    with Netmon("--existing", "--ring-size", ROOM_FOR_ALL, *more) as netmon:
         wait_until(lambda: "TcpConnectionAccept" in {e["network_event"]["type"] for e in netmon.events}, "an accept")
         out, _ = load.communicate("\n", timeout=60)
         ended = netmon.stop()
