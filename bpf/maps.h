@@ -89,12 +89,10 @@ enum described {
 /* What was last told of a process. */
 struct process {
 	__u64 id; /* 0 or LOST: the rest means nothing yet. The last to be written, the first and last to be read. */
-	__u64 start_time_ns; /* of the thread group's leader, CLOCK_BOOTTIME */
 	__u64 exec_id;
 	__u64 cgroup_id;
 	__u64 generation; /* of the filter that judged it */
 	struct credentials credentials;
-	__u32 pid;
 	__u32 ppid;
 	__u8 described; /* enum described: its record was sent */
 	__u8 passes;	/* the process filter's verdict */
@@ -110,12 +108,18 @@ struct {
 
 enum { RECENT_PROCESSES = 16 };
 
-/* Copies of those that this CPU has met last, each at its pid modulo their number. */
+struct recent {
+	struct process process;
+	__u64 start_time_ns; /* of the thread that it was found for */
+	__u32 tid;
+};
+
+/* Copies, for the threads that this CPU has met last, each at its id modulo their number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RECENT_PROCESSES);
 	__type(key, __u32);
-	__type(value, struct process);
+	__type(value, struct recent);
 } recent_processes SEC(".maps");
 
 /*

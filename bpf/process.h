@@ -11,9 +11,10 @@ enum {
 };
 
 /* What identify() returns besides ids, which begin at 1. */
-#define REJECTED 0ULL
 #define LOST (~0ULL)
 #define PARENT_FIRST (~1ULL) /* not described yet: its parent is to be identified before */
+#define REJECTED (~2ULL)
+#define UNKNOWN 0ULL /* known_id() alone: to be described (again) */
 
 /* What identify() is to do besides. */
 enum demand {
@@ -35,17 +36,19 @@ static __always_inline __u32 auid_of(struct task_struct *task)
 	return bpf_core_field_exists(task->loginuid) ? task->loginuid.val : NO_AUID;
 }
 
-static __always_inline void copy_credentials(struct credentials *to, const struct cred *cred, __u32 auid)
+static __always_inline void copy_credentials(struct credentials *to, struct task_struct *task)
 {
-	to->uid = cred->uid.val;
-	to->euid = cred->euid.val;
-	to->gid = cred->gid.val;
-	to->egid = cred->egid.val;
-	to->auid = auid;
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+
+	to->uid = BPF_CORE_READ(cred, uid.val);
+	to->euid = BPF_CORE_READ(cred, euid.val);
+	to->gid = BPF_CORE_READ(cred, gid.val);
+	to->egid = BPF_CORE_READ(cred, egid.val);
+	to->auid = auid_of(task);
 	to->reserved_credentials = 0;
-	to->cap_inheritable = CAPABILITIES(cred->cap_inheritable);
-	to->cap_permitted = CAPABILITIES(cred->cap_permitted);
-	to->cap_effective = CAPABILITIES(cred->cap_effective);
+	bpf_core_read(&to->cap_inheritable, sizeof(to->cap_inheritable), &cred->cap_inheritable);
+	bpf_core_read(&to->cap_permitted, sizeof(to->cap_permitted), &cred->cap_permitted);
+	bpf_core_read(&to->cap_effective, sizeof(to->cap_effective), &cred->cap_effective);
 }
 
 /* One after the other: clang would rather load them all first, and have the half of them on the stack. */
@@ -80,21 +83,19 @@ static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum whose w
 }
 
 /*
- * 0 when the process is still the one that was described. Not a bool: see read_known(). What all threads of a process
+ * 0 when the process is still the one that was described. Not a bool: see known_id(). What all threads of a process
  * have alike is the current thread's; so are the credentials, which glibc keeps alike, but the kernel does not.
  */
 static __always_inline __u64 difference_of(const struct process *process, struct task_struct *task, enum whose whose,
-					   const struct cred *cred, __u64 generation)
+					   __u64 generation)
 {
 	__u64 difference = 0;
 
 	compare(&difference, process->cgroup_id, cgroup_id_of(task, whose)); /* a call: before there is much to keep */
-	compare(&difference, process->start_time_ns, task->group_leader->start_boottime);
-	compare(&difference, process->pid, (__u32)task->tgid);
 	compare(&difference, process->ppid, (__u32)task->real_parent->tgid);
 	compare(&difference, process->exec_id, task->self_exec_id);
 	compare(&difference, process->generation, generation);
-	compare_credentials(&difference, &process->credentials, cred, auid_of(task));
+	compare_credentials(&difference, &process->credentials, task->cred, auid_of(task));
 	return difference;
 }
 
@@ -110,23 +111,36 @@ static __always_inline __u64 difference_of(const struct process *process, struct
 	})
 
 /*
- * The id under which the process is known, with the process filter's verdict; 0 when it must be described (again). What
- * is read between two readings of the same id belongs to it: a thread that describes writes LOST there before anything.
+ * The id under which a process is known, REJECTED, or UNKNOWN. What is read between two readings of the same id belongs
+ * to it: a thread that describes writes LOST there before anything.
  */
-static __always_inline __u64 read_known(const struct process *process, __u64 id, struct task_struct *task,
-					enum whose whose, const struct cred *cred, __u64 generation,
-					bool *passes, __u8 *described)
+static __always_inline __u64 known_id(const struct process *process, struct task_struct *task, enum whose whose,
+				      __u64 generation, __u32 demand)
 {
-	__u64 differs;
+	__u64 differs, id = *(volatile __u64 *)&process->id;
+	__u8 passes, described;
 
 	if (!id || id == LOST || id < control.oldest_process_id)
-		return 0;
+		return UNKNOWN;
 	process = AFTER(id, process);
-	differs = difference_of(process, task, whose, cred, generation);
-	*passes = process->passes;
-	*described = process->described;
-	process = AFTER(differs | *passes | *described, process);
-	return differs || *(volatile __u64 *)&process->id != id ? 0 : id;
+	differs = difference_of(process, task, whose, generation);
+	passes = process->passes;
+	described = process->described;
+	process = AFTER(differs | passes | described, process);
+	if (differs || *(volatile __u64 *)&process->id != id)
+		return UNKNOWN;
+	if (demand & JUDGED && !passes)
+		return REJECTED;
+	return described >= (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED) ? id : UNKNOWN;
+}
+
+/*
+ * Of the current process. Global: the verifier, which searches all of the kernel's types at each pointer that is followed,
+ * goes through it once, not once for each place where a process may be found.
+ */
+__noinline __u64 known_current(const struct process *process, __u64 generation, __u32 demand)
+{
+	return process ? known_id(process, bpf_get_current_task_btf(), OWN, generation, demand) : UNKNOWN;
 }
 
 /*
@@ -187,8 +201,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 	return !bpf_ringbuf_output(&events, record, size, 0);
 }
 
-static __always_inline void start_record(struct process_record *record, struct task_struct *task,
-					 const struct cred *cred)
+static __always_inline void start_record(struct process_record *record, struct task_struct *task)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 
@@ -197,7 +210,7 @@ static __always_inline void start_record(struct process_record *record, struct t
 	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
 	record->image_of = 0;
 	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of(), for less of the stack */
-	copy_credentials(&record->credentials, cred, auid_of(task));
+	copy_credentials(&record->credentials, task);
 	record->pid = task->tgid;
 	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	record->secureexec = 0;
@@ -245,8 +258,7 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 
 /* Describes a process to user space, if it passes. Returns its new id, REJECTED, LOST or PARENT_FIRST. */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
-				      enum whose whose, const struct cred *cred, __u64 generation,
-				      __u32 demand, __u64 image_of)
+				      enum whose whose, __u64 generation, __u32 demand, __u64 image_of)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	bool has_image, passes, wanted;
@@ -255,7 +267,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		return LOST;
 	if (options.others)
 		scratch->other = whose == OWN ? NULL : task;
-	start_record(&scratch->record, task, cred);
+	start_record(&scratch->record, task);
 	has_image = read_image(slot);
 	if (!has_image) {
 		scratch->record.flags |= PROCESS_NO_IMAGE;
@@ -275,8 +287,6 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		return LOST;
 	/* Threads may come here at once: one of them writes. */
 	if (process && known_id != LOST && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
-		process->start_time_ns = scratch->record.start_time_ns;
-		process->pid = scratch->record.pid;
 		process->generation = generation;
 		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;
@@ -289,67 +299,67 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	return wanted ? scratch->record.process_id : REJECTED;
 }
 
-/*
- * The current process's id, when this CPU has met it just now and it would be reported; else 0. It is asked first, since
- * what is kept with a task takes a long way to find.
- */
-static __always_inline __u64 find_recent(struct task_struct *task, __u64 generation, struct process **recent)
+/* Where this CPU has the thread's process at hand, if it has met it just now. */
+static __always_inline struct recent *recent_place(struct task_struct *task)
 {
-	__u32 index = (__u32)task->tgid % RECENT_PROCESSES;
-	__u8 described = NOT_DESCRIBED;
-	bool passes = false;
-	__u64 id;
+	__u32 index = (__u32)task->pid % RECENT_PROCESSES;
 
-	*recent = bpf_map_lookup_elem(&recent_processes, &index);
-	if (!*recent)
-		return 0;
-	id = *(volatile __u64 *)&(*recent)->id;
-	id = read_known(*recent, id, task, OWN, task->cred, generation, &passes, &described);
-	return passes && described == DESCRIBED ? id : 0;
+	return bpf_map_lookup_elem(&recent_processes, &index);
+}
+
+/*
+ * As known_id(). The thread is looked at last: when it is this one now, it was so before, for nobody else writes that
+ * it is, here or on another CPU.
+ */
+static __always_inline __u64 known_recently(const struct recent *recent, struct task_struct *task, __u64 generation,
+					    __u32 demand)
+{
+	__u64 known = known_current(&recent->process, generation, demand);
+
+	if (*(volatile __u32 *)&recent->tid != (__u32)task->pid ||
+	    *(volatile __u64 *)&recent->start_time_ns != task->start_boottime)
+		return UNKNOWN;
+	return known;
 }
 
 /* What was known of the process under that id, in place of what was recent there. */
-static __always_inline void keep_recent(struct process *recent, struct process *process, __u64 id)
+static __always_inline void keep_recent(struct recent *recent, struct task_struct *task, struct process *process,
+					__u64 id)
 {
-	__u64 former;
+	__u64 former = recent->process.id;
 
-	if (!recent)
-		return;
-	former = recent->id;
 	/* Programs may be preempted by others on this CPU: one of them writes. */
-	if (former == LOST || __sync_val_compare_and_swap(&recent->id, former, LOST) != former)
+	if (former == LOST || __sync_val_compare_and_swap(&recent->process.id, former, LOST) != former)
 		return;
-	__builtin_memcpy(&recent->start_time_ns, &process->start_time_ns, sizeof(*recent) - sizeof(recent->id));
+	__builtin_memcpy(&recent->process.exec_id, &process->exec_id,
+			 sizeof(*process) - offsetof(struct process, exec_id));
+	recent->start_time_ns = task->start_boottime;
+	recent->tid = task->pid;
 	/* A thread may have described it anew meanwhile. */
-	__sync_lock_test_and_set(&recent->id, __sync_fetch_and_add(&process->id, 0) == id ? id : 0);
+	__sync_lock_test_and_set(&recent->process.id, __sync_fetch_and_add(&process->id, 0) == id ? id : 0);
 }
 
 /*
  * A process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
  * no room for its record. lender: the process that may have been forked into this one, and its self_exec_id.
  */
-static __always_inline __u64 identify_task(struct task_struct *task, enum whose whose, struct process *recent,
+static __always_inline __u64 identify_task(struct task_struct *task, enum whose whose, struct recent *recent,
 					   __u32 slot, __u64 generation, __u32 demand, __u64 lender,
 					   __u64 lender_exec_id)
 {
-	const struct cred *cred = task->cred;
-	__u8 described = NOT_DESCRIBED;
 	struct process *process;
-	bool passes = true;
-	__u64 id = 0;
+	__u64 known, id = 0;
 
 	/* NULL when memory is short (or, on 6.1, storage is busy on this CPU): described again each time. */
 	process = bpf_task_storage_get(&processes, task->group_leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (process) {
 		id = *(volatile __u64 *)&process->id;
-		if (read_known(process, id, task, whose, cred, generation, &passes, &described)) {
-			if (demand & JUDGED && !passes)
-				return REJECTED;
-			if (described >= (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED)) {
-				if (whose == OWN)
-					keep_recent(recent, process, id);
-				return id;
-			}
+		known = whose == OWN ? known_current(process, generation, demand) :
+				       known_id(process, task, whose, generation, demand);
+		if (known != UNKNOWN) {
+			if (recent)
+				keep_recent(recent, task, process, id);
+			return known;
 		}
 		if (id && id != LOST) {
 			lender = id;
@@ -358,17 +368,15 @@ static __always_inline __u64 identify_task(struct task_struct *task, enum whose 
 	}
 	if (lender_exec_id != task->self_exec_id)
 		lender = 0;
-	return describe(slot, process, id, task, whose, cred, generation, demand, lender);
+	return describe(slot, process, id, task, whose, generation, demand, lender);
 }
 
 /* The current process's. Global: the verifier goes through it once a program, not once for each state of its caller. */
 __noinline __u64 identify(__u32 slot, __u64 generation, __u32 demand, __u64 lender, __u64 lender_exec_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct process *recent;
-	__u64 id = find_recent(task, generation, &recent);
 
-	return id ? id : identify_task(task, OWN, recent, slot, generation, demand, lender, lender_exec_id);
+	return identify_task(task, OWN, recent_place(task), slot, generation, demand, lender, lender_exec_id);
 }
 
 /*
@@ -393,11 +401,16 @@ static __noinline bool identify_parent(struct task_struct *task, __u32 slot, __u
 static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 demand, __u64 lender,
 					      __u64 lender_exec_id)
 {
-	__u64 id = identify(slot, generation, demand, lender, lender_exec_id);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *recent = recent_place(task);
+	__u64 id = recent ? known_recently(recent, task, generation, demand) : UNKNOWN;
 
+	/* What is kept with a task takes a long way to find. */
+	if (id == UNKNOWN)
+		id = identify(slot, generation, demand, lender, lender_exec_id);
 	if (id != PARENT_FIRST || !options.parent)
 		return id;
-	if (!identify_parent(bpf_get_current_task_btf(), slot, generation))
+	if (!identify_parent(task, slot, generation))
 		return LOST;
 	return identify(slot, generation, demand | PARENT_READ, lender, lender_exec_id);
 }
