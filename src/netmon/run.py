@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -38,10 +37,10 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError([f"--{str(error).replace('_', '-', 1)}"]) from None
     signals.attend(monitor)
     tell = _teller()
-    threading.Thread(target=_import_for_events).start()  # while the kernel verifies
     with monitor:
         say("ready")
         tell("READY=1")
+        _import_for_events()
         count = 0
         for lines in _lines(monitor):
             count += _write(lines)
@@ -55,7 +54,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _import_for_events() -> None:
-    """Import what the first event needs and a start does not, slow to import as it is."""
+    """Import what the first event needs and a start does not, slow to import as it is.
+
+    Not in a thread beside the start: libbpf, which calls back for all that it says, would wait for the interpreter.
+    """
     import socket  # noqa: F401
 
     import orjson  # noqa: F401
