@@ -23,6 +23,7 @@ from tests.kernel.support import (
     Netmon,
     connect_pair,
     cookie_of,
+    counts_of,
     disconnect,
     drop,
     listen,
@@ -409,14 +410,22 @@ def test_with_statistics() -> None:
     assert len(events) == 5
 
 
-def test_under_load(netmon: Netmon) -> None:
-    with netmon.watch() as seen:
+def test_under_load() -> None:
+    """Each once, but for what may have been missed: on a kernel that preempts programs, both of a hook may be."""
+    connections = 2 * 1000
+    with Netmon("--outcome") as netmon:
         subprocess.run([PROGRAMS / "connect_load", "-n", "1000", "-p", "2"], check=True, capture_output=True)
-    kinds = types_of(seen)
-    opened = kinds.count("Establish")
-    assert opened == kinds.count("Accept") == kinds.count("Close") // 2
-    cookies = [event["network_event"]["cookie"] for event in seen]
-    assert len(cookies) == 2 * len(set(cookies)) == 4 * opened
+        ended = netmon.stop()
+    events, lost, missed = counts_of(ended.stderr)
+    assert lost == 0
+    assert events <= 4 * connections <= events + missed
+    told: dict[int, list[str]] = {}
+    for event, kind in zip(ended.events, types_of(ended.events), strict=True):
+        told.setdefault(event["network_event"]["cookie"], []).append(kind)
+    whole = {("Establish", "Close"), ("Accept", "Close")}
+    short = [kinds for kinds in told.values() if tuple(kinds) not in whole]
+    assert all(kinds in (["Establish"], ["Accept"]) for kinds in short)
+    assert len(short) <= missed
 
 
 def test_closed_while_it_is_established(netmon: Netmon) -> None:
