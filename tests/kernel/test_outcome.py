@@ -428,7 +428,7 @@ def test_under_load() -> None:
     assert len(short) <= missed
 
 
-def test_closed_while_it_is_established(netmon: Netmon) -> None:
+def test_closed_while_it_is_established() -> None:
     """Both ends in a hurry: however it comes out, each request has one outcome, and a connection one close."""
     script = (
         "import socket, sys\n"
@@ -437,15 +437,19 @@ def test_closed_while_it_is_established(netmon: Netmon) -> None:
         "        sock.setblocking(False)\n"
         "        sock.connect_ex(('127.0.0.1', int(sys.argv[1])))\n"
     )
-    with netmon.watch() as seen, listen() as listener:
+    with Netmon("--outcome") as netmon, listen() as listener:
         listener.setblocking(False)
         children = [subprocess.Popen([sys.executable, "-c", script, str(listener.getsockname()[1])]) for _ in range(2)]
         while any(child.poll() is None for child in children):
             with contextlib.suppress(BlockingIOError):
                 listener.accept()[0].close()
+        ended = netmon.stop()
+    missed = counts_of(ended.stderr)[2]
     by_cookie: dict[int, list[str]] = {}
-    for event, kind in zip(seen, types_of(seen), strict=True):
+    for event, kind in zip(ended.events, types_of(ended.events), strict=True):
         if event["process"]["pid"] != os.getpid():
             by_cookie.setdefault(event["network_event"]["cookie"], []).append(kind)
-    assert len(by_cookie) == 4000
-    assert {tuple(kinds) for kinds in by_cookie.values()} <= {("Fail",), ("Establish", "Close")}
+    assert len(by_cookie) <= 4000 <= len(by_cookie) + missed
+    short = [kinds for kinds in by_cookie.values() if tuple(kinds) not in {("Fail",), ("Establish", "Close")}]
+    assert all(kinds == ["Establish"] for kinds in short)
+    assert len(short) <= missed
