@@ -257,7 +257,7 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 }
 
 /* Describes a process to user space, if it passes. Returns its new id, REJECTED, LOST or PARENT_FIRST. */
-static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 known_id, struct task_struct *task,
+static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 former_id, struct task_struct *task,
 				      enum whose whose, __u64 generation, __u32 demand, __u64 image_of)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
@@ -286,7 +286,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	if (wanted && !send_record(slot, has_image))
 		return LOST;
 	/* Threads may come here at once: one of them writes. */
-	if (process && known_id != LOST && __sync_val_compare_and_swap(&process->id, known_id, LOST) == known_id) {
+	if (process && former_id != LOST && __sync_val_compare_and_swap(&process->id, former_id, LOST) == former_id) {
 		process->generation = generation;
 		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;

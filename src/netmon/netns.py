@@ -74,7 +74,10 @@ def inode_of(netns: int | str) -> int:
     try:
         return _inode_of(netns)
     except OSError as error:
-        raise ValueError(f"cannot be used: {error.strerror}; {_REMEDY}") from None
+        reason = f"cannot be used: {error.strerror}"
+    except ValueError as error:
+        reason = str(error)
+    raise ValueError(f"{reason}; {_REMEDY}")
 
 
 _REMEDY = "give the path of a network namespace that is there, or its inode number"
@@ -83,15 +86,15 @@ _REMEDY = "give the path of a network namespace that is there, or its inode numb
 def _inode_of(path: str) -> int:
     # What is opened is a file of the namespaces' file system, or one that opening leaves as it is.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"is not a namespace; {_REMEDY}")
+        raise ValueError("is not a namespace")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
         inode = os.fstat(fd).st_ino
     except OSError:
-        raise ValueError(f"is not a namespace; {_REMEDY}") from None
+        raise ValueError("is not a namespace") from None
     finally:
         os.close(fd)
     if kind != CLONE_NEWNET:
-        raise ValueError(f"is another kind of namespace; {_REMEDY}")
+        raise ValueError("is another kind of namespace")
     return inode

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -228,6 +229,14 @@ def connect_pair(listener: socket.socket, to: tuple[str, int], family: socket.Ad
 def types_of(events: list[Event]) -> list[str]:
     """Return the events' types without their common prefix: Establish, Accept, Close."""
     return [event["network_event"]["type"].removeprefix("TcpConnection") for event in events]
+
+
+def types_by_cookie(events: Iterable[Event]) -> dict[int, list[str]]:
+    """Return the types of each connection's events."""
+    told: dict[int, list[str]] = defaultdict(list)
+    for event in events:
+        told[event["network_event"]["cookie"]] += types_of([event])
+    return told
 
 
 def ends(event: Event) -> tuple[str, int, str, int]:

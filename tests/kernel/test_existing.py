@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from tests.kernel.support import (
     ends,
     listen,
     refused_connection,
+    types_by_cookie,
     types_of,
     wait_until,
 )
@@ -272,9 +272,7 @@ def test_a_thousand_connections_being_opened_while_it_starts(more: list[str]) ->
         ended = netmon.stop()
     assert ", 0 lost" in ended.stderr
     cookies: list[int] = json.loads(out)
-    told: dict[int, list[str]] = defaultdict(list)
-    for event in ended.events:
-        told[event["network_event"]["cookie"]].append(event["network_event"]["type"].removeprefix("TcpConnection"))
+    told = types_by_cookie(ended.events)
     clients, servers = cookies[: len(cookies) // 2], cookies[len(cookies) // 2 :]
     assert len(clients) >= WHILE_STARTING
     untold = [i for end in (clients, servers) for i, cookie in enumerate(end) if cookie not in told]
