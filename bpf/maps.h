@@ -49,7 +49,7 @@ enum phase {
 	PHASE_UNTOLD = PHASE_PENDING | PHASE_FOUND,
 };
 
-/* A connection that was reported, as long as its socket lives. */
+/* A connection that was reported, until its socket is closed. */
 struct connection {
 	/* As it was opened: to be sent again at its close, when the socket may have lost its ends (a refused connect
 	 * is disconnected before it is closed). */
@@ -71,6 +71,18 @@ struct {
 	__type(key, int);
 	__type(value, struct connection);
 } connections SEC(".maps");
+
+#ifdef PLAIN
+enum { PLACES = 1 << 14 };
+
+/* Others are kept here: see connection.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PLACES);
+	__type(key, __u32);
+	__type(value, struct connection);
+} places SEC(".maps");
+#endif
 
 /* Why MPTCP's paths failed: see mptcp.h. Old ones make room. */
 struct {

@@ -3,6 +3,7 @@
  * netmon: each TCP connection's opening and close, with the process behind it.
  * Loads unchanged on Linux 6.2 (6.1 works) and newer, on x86_64 and arm64.
  */
+#include "connection.h"
 #include "event.h"
 #include "existing.h"
 #include "flow.h"
@@ -55,13 +56,11 @@ __noinline int end_former(struct connection *connection, __u64 process_id)
 static __always_inline int report_open(struct sock *sk, enum direction direction, enum record_type type,
 				       enum family family, enum slot slot, enum program program)
 {
-	struct connection *connection = NULL;
-	__u64 process_id, generation = control.generation;
+	struct connection *connection = find_connection(sk);
+	__u64 process_id, cookie, generation = control.generation;
 	struct task_struct *task;
 	union event *event;
 
-	if (sk->sk_bpf_storage)
-		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	if (connection && program != PROGRAM_ONLY && connection->reported_by && connection->reported_by != program) {
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
@@ -73,11 +72,12 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		end_former(connection, process_id);
 	if (process_id == REJECTED) {
 		if (connection)
-			bpf_sk_storage_delete(&connections, sk);
+			forget_connection(connection, sk);
 		return 0;
 	}
+	cookie = bpf_get_socket_cookie(sk);
 	if (!connection)
-		connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		connection = keep_connection(sk, cookie);
 	if (!connection) {
 		/* Its opening, or the spare would repeat it, and its close. The spare tries once more, as the last. */
 		if (program != PROGRAM_MAIN || !basics.spares)
@@ -88,7 +88,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	event = &connection->event;
 	event->head.type = type;
 	event->head.tid = task->pid;
-	event->head.cookie = bpf_get_socket_cookie(sk);
+	event->head.cookie = cookie;
 	read_ends(event, sk, family);
 	connection->opener_exec_id = task->self_exec_id;
 	if (options.opener) {
@@ -321,7 +321,7 @@ static __always_inline bool ends_connection(struct connection *connection, struc
 
 static __always_inline int report_close(struct sock *sk, enum slot slot, enum program program)
 {
-	struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	struct connection *connection = find_connection(sk);
 	struct task_struct *task;
 	union event *event;
 	__u64 process_id;
@@ -349,6 +349,7 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 	} else {
 		send_close(connection, sk, process_id, tid);
 	}
+	leave_place(connection);
 	return 0;
 }
 

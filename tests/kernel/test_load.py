@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.kernel.support import PROGRAMS, Netmon, counts_of, status_of
+from tests.kernel.support import PROGRAMS, Netmon, counts_of, status_of, types_by_cookie
 
 CONNECTIONS = 50_000
+OPEN_AT_ONCE = 10_000  # two sockets each: more than bpf/maps.h has PLACES for
 
 
 def test_every_event_or_an_exact_count_of_the_lost() -> None:
@@ -25,3 +26,19 @@ def test_every_event_or_an_exact_count_of_the_lost() -> None:
     counts = {kind: ended.stdout.count(b'"TcpConnection%s"' % kind) for kind in (b"Establish", b"Accept", b"Close")}
     if events == 4 * CONNECTIONS:
         assert counts == {b"Establish": CONNECTIONS, b"Accept": CONNECTIONS, b"Close": 2 * CONNECTIONS}
+
+
+def test_more_connections_open_than_have_a_place() -> None:
+    """Those that find none are kept with their sockets; places that were left are taken again."""
+    with Netmon() as netmon:
+        for connections in (1000, OPEN_AT_ONCE, 1000):
+            command = [str(PROGRAMS / "connect_load"), "-n", str(connections), "-o"]
+            subprocess.run(command, input=b"close\n", check=True, capture_output=True)
+        ended = netmon.stop()
+    events, lost, missed = counts_of(ended.stderr)
+    total = 2 * (1000 + OPEN_AT_ONCE + 1000)
+    assert events + lost <= 2 * total <= events + lost + missed
+    if events == 2 * total:
+        told = types_by_cookie(ended.events)
+        assert len(told) == total
+        assert all(types[0] in ("Establish", "Accept") and types[1:] == ["Close"] for types in told.values())
