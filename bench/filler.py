@@ -94,6 +94,10 @@ class Filler:
         """Return what was lost."""
         return Losses(ring_full=self.lost, unknown_process=unknown_process)
 
+    def count_lost(self, unknown_process: int) -> int:
+        """Return how many events were lost."""
+        return self.read_losses(unknown_process).events
+
     def close(self) -> None:
         """Free everything."""
         self._state.release()

@@ -15,10 +15,10 @@ def boot_time_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def _measure_offset() -> int:
-    """Return CLOCK_REALTIME - CLOCK_BOOTTIME in nanoseconds, from the quickest of three readings."""
+def _measure_offset(count: int = 3) -> int:
+    """Return CLOCK_REALTIME - CLOCK_BOOTTIME in nanoseconds, from the quickest of so many readings."""
     readings = []
-    for _ in range(3):
+    for _ in range(count):
         before = time.clock_gettime_ns(time.CLOCK_REALTIME)
         boot = boot_time_ns()
         after = time.clock_gettime_ns(time.CLOCK_REALTIME)
@@ -41,7 +41,9 @@ class Clock:
 
     def refresh(self) -> None:
         """Notice that the clock was set. Cheap: meant for each batch of records."""
-        offset = _measure_offset()
+        if abs(_measure_offset(1) - self._offset) < STEP_NS:
+            return
+        offset = _measure_offset()  # this thread may have been interrupted between the clocks
         if abs(offset - self._offset) >= STEP_NS:
             self._offset = offset
             self._since.append(boot_time_ns())

@@ -15,7 +15,7 @@ from netmon.errors import DecodeError
 from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, ORIGIN, Origin, RecordType
 from netmon.processes import KnownProcess, ProcessTable
 from netmon.ring import HEADER, Batch
-from netmon.texts import format_address, format_timestamp
+from netmon.texts import ADDRESSES_KEPT, format_address, format_timestamp
 
 if TYPE_CHECKING:
     from netmon.events import NetworkEvent
@@ -45,7 +45,6 @@ EVENT_TYPES = {
 }
 CHUNK_LINES = 100  # some 64 KiB: all that a pipe takes, and little enough to stay in the heap and the caches
 CHUNK_EVENTS = 1000
-ADDRESSES_KEPT = 4096
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
 _IPV4_SIZE = IPV4_EVENT.size
@@ -73,7 +72,8 @@ def _addresses(packed: bytes) -> tuple[str, str]:
 
 @lru_cache(maxsize=ADDRESSES_KEPT)
 def _json_addresses(packed: bytes) -> str:
-    saddr, daddr = _addresses(packed)
+    half = len(packed) // 2
+    saddr, daddr = format_address(packed[:half]), format_address(packed[half:])
     return f'"saddr":"{saddr}","daddr":"{daddr}"'
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon import procfs
 from netmon.clock import Clock
@@ -25,33 +25,101 @@ LATE_RECORDS = 64 << 10  # bytes
 
 MAX_MODELS = 32  # of one process, by thread
 
+PARTS_KEPT = 256
+
+# Plain ints: an enum's members are slow to reach.
+_NO_IMAGE = int(ProcessFlag.NO_IMAGE)
+_UNLINKED = int(ProcessFlag.UNLINKED)
+_ARGS_MISSING = int(ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD)
+
+# The fields of a record that credentials are, by the names that they have in events, too.
+CREDENTIALS = slice(ProcessRecord._fields.index("uid"), ProcessRecord._fields.index("cap_effective") + 1)
+
+
+class Part(NamedTuple):
+    """Some of a process's fields, which many processes have alike."""
+
+    fields: dict[str, Any]
+    json: str  # the same, each behind a comma
+
+
+def _part(fields: dict[str, Any]) -> Part:
+    import orjson  # slow to import: not before the probes are attached
+
+    return Part(fields, f",{orjson.dumps(fields).decode()[1:-1]}" if fields else "")
+
 
 class KnownProcess:
     """One process image: its fields and its parent's, and an event's JSON around its thread id, up to both of them."""
 
-    __slots__ = ("_models", "_parent_model", "comm", "fields", "json_head", "json_tail", "parent", "size")
+    __slots__ = (
+        "_credentials",
+        "_models",
+        "_parent_model",
+        "_place",
+        "_start_time",
+        "args",
+        "comm",
+        "image",
+        "json_head",
+        "json_tail",
+        "parent",
+        "pid",
+        "ppid",
+        "size",
+    )
 
-    def __init__(self, fields: dict[str, Any], comm: bytes, parent: dict[str, Any] | None = None) -> None:
-        import orjson  # slow to import: not before the probes are attached
+    def __init__(
+        self,
+        start_time: str,
+        process: ProcessRecord,
+        credentials: Part,
+        image: Part,
+        args: str,
+        place: Part,
+        parent: dict[str, Any] | None = None,
+    ) -> None:
+        """parent: its fields alone, since it may be let go, and so may its own parent."""
+        import orjson
 
-        self.fields = fields
-        self.comm = comm
-        self.parent = parent  # its fields alone: it may be let go, and so may its own parent
-        self._models: dict[int, Process] = {}
+        self._start_time = start_time
+        self.pid = process.pid
+        self.ppid = process.ppid
+        self._credentials = credentials
+        self.image = image
+        self.args = args
+        self._place = place
+        self.comm = process.comm
+        self.parent = parent
+        self._models: dict[int, Process] | None = None
         self._parent_model: Process | None = None
-        # The thread id is the third of the keys.
-        event = {"type": "NetworkEvent", "process": fields}
-        json = orjson.dumps({**event, "parent": parent} if parent else event).decode()
-        head, key, tail = json.partition('"tid":')
-        self.json_head = head + key
-        self.json_tail = tail[1:-1]
-        self.size = len(json)
+        # In the order of the model's fields. Put together here, for parts cost less than to write the whole each time.
+        self.json_head = f'{{"type":"NetworkEvent","process":{{"start_time":"{start_time}","pid":{self.pid},"tid":'
+        of_parent = f',"parent":{orjson.dumps(parent).decode()}' if parent else ""
+        self.json_tail = (
+            f',"ppid":{self.ppid}{credentials.json}{image.json},"args":{orjson.dumps(args).decode()}{place.json}}}'
+            f"{of_parent}"
+        )
+        self.size = len(self.json_head) + len(self.json_tail)
+
+    def fields(self, tid: int) -> dict[str, Any]:
+        """Return the process as thread tid of it is seen."""
+        return {
+            "start_time": self._start_time,
+            "pid": self.pid,
+            "tid": tid,
+            "ppid": self.ppid,
+            **self._credentials.fields,
+            **self.image.fields,
+            "args": self.args,
+            **self._place.fields,
+        }
 
     def json(self, tid: int) -> str:
         """Return the process alone, as thread tid of it is seen, as JSON."""
         import orjson
 
-        return orjson.dumps({**self.fields, "tid": tid}).decode()
+        return orjson.dumps(self.fields(tid)).decode()
 
     @property
     def parent_model(self) -> Process | None:
@@ -63,13 +131,16 @@ class KnownProcess:
 
     def model(self, tid: int) -> Process:
         """Return the process as thread tid of it is seen. Some are kept: servers take turns of threads."""
-        model = self._models.get(tid)
+        models = self._models
+        if models is None:
+            models = self._models = {}
+        model = models.get(tid)
         if model is None:
             from netmon.events import Process  # pydantic: slow to import, and not needed for JSON lines
 
-            if len(self._models) >= MAX_MODELS:
-                self._models.clear()
-            model = self._models[tid] = Process.model_validate({**self.fields, "tid": tid})
+            if len(models) >= MAX_MODELS:
+                models.clear()
+            model = models[tid] = Process.model_validate(self.fields(tid))
         return model
 
 
@@ -122,7 +193,16 @@ class ProcessTable:
         Raises DecodeError when the record is shorter than it says.
         """
         process, cgroup, path, argv = split_record(record)
-        known = KnownProcess(self._fields(process, cgroup, path, argv), process.comm, self._parent_fields(process))
+        image, args = self._image(process, path, argv)
+        known = KnownProcess(
+            format_timestamp(self._clock.start_time(process.start_time_ns)),
+            process,
+            _credentials(process[CREDENTIALS], self._last_cap),
+            image,
+            args,
+            _place(cgroup, self._tell_cgroup),
+            self._parent_fields(process),
+        )
         self._known[process.process_id] = known
         self.described += 1
         self._size += known.size
@@ -156,62 +236,33 @@ class ProcessTable:
         # What was written before the kernel was told, and what a preempted program writes a little later.
         self._next_eviction = self._consumed + self._waiting() + LATE_RECORDS
 
-    def _fields(self, process: ProcessRecord, cgroup: bytes, path: bytes, argv: bytes) -> dict[str, Any]:
-        image = self._image(process, path, argv)
-        fields: dict[str, Any] = {
-            "start_time": format_timestamp(self._clock.start_time(process.start_time_ns)),
-            "pid": process.pid,
-            "tid": 0,
-            "ppid": process.ppid,
-            "uid": process.uid,
-            "euid": process.euid,
-            "gid": process.gid,
-            "egid": process.egid,
-            "auid": process.auid,
-            "cap_inheritable": format_capabilities(process.cap_inheritable, self._last_cap),
-            "cap_permitted": format_capabilities(process.cap_permitted, self._last_cap),
-            "cap_effective": format_capabilities(process.cap_effective, self._last_cap),
-            **image,
-        }
-        container_id = _container_id(cgroup)
-        if container_id is not None:
-            fields["container_id"] = container_id
-        if self._tell_cgroup:
-            fields["cgroup"] = cgroup_path(cgroup)
-        return fields
-
     def _parent_fields(self, process: ProcessRecord) -> dict[str, Any] | None:
         parent = self._known.get(process.parent_id)
         # It may have ended after it was described, and left its child to another one.
-        if parent is None or parent.fields["pid"] != process.ppid:
+        if parent is None or parent.pid != process.ppid:
             return None
-        return {**parent.fields, "tid": process.ppid}
+        return parent.fields(process.ppid)
 
-    def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> dict[str, str]:
-        """Return secureexec, filename, binary_path and args."""
-        if process.flags & ProcessFlag.NO_IMAGE:
+    def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> tuple[Part, str]:
+        """Return the executable's part, and the arguments."""
+        flags = process.flags
+        if flags & _NO_IMAGE:
             return self._borrowed_image(process)
-        name = path.decode(errors="backslashreplace")
-        binary_path = name + DELETED * bool(process.flags & ProcessFlag.UNLINKED)
-        if process.flags & (ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD):
-            argv = self._complete_args(process, binary_path, argv)
-        return {
-            "secureexec": format_secureexec(process.secureexec),
-            "filename": name.rpartition("/")[2],
-            "binary_path": binary_path,
-            "args": format_args(argv),
-        }
+        image = _executable(path, flags & _UNLINKED, process.secureexec)
+        if flags & _ARGS_MISSING:
+            argv = self._complete_args(process, image.fields["binary_path"], argv)
+        return image, format_args(argv)
 
-    def _borrowed_image(self, process: ProcessRecord) -> dict[str, str]:
+    def _borrowed_image(self, process: ProcessRecord) -> tuple[Part, str]:
         """An exiting process has given up its image: take that of the process it was forked from.
 
         The kernel names one that exec'd as often; another name means that it was another one's child after all.
         """
         lender = self._known.get(process.image_of)
         if lender is not None and lender.comm == process.comm:
-            return {key: lender.fields[key] for key in ("secureexec", "filename", "binary_path", "args")}
+            return lender.image, lender.args
         name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
-        return {"secureexec": "", "filename": name, "binary_path": "", "args": ""}
+        return _part({"secureexec": "", "filename": name, "binary_path": ""}), ""
 
     def _complete_args(self, process: ProcessRecord, binary_path: str, argv: bytes) -> bytes:
         cmdline = None
@@ -246,9 +297,36 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
     )
 
 
-@lru_cache(maxsize=256)
-def _container_id(cgroup: bytes) -> str | None:
-    return container_id_of(cgroup_path(cgroup))
+@lru_cache(maxsize=PARTS_KEPT)
+def _credentials(values: tuple[int, ...], last_cap: int) -> Part:
+    """values: of the record's fields CREDENTIALS."""
+    *ids, inheritable, permitted, effective = values
+    capabilities = (format_capabilities(mask, last_cap) for mask in (inheritable, permitted, effective))
+    return _part(dict(zip(ProcessRecord._fields[CREDENTIALS], (*ids, *capabilities), strict=True)))
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _executable(path: bytes, unlinked: int, secureexec: int) -> Part:
+    name = path.decode(errors="backslashreplace")
+    return _part(
+        {
+            "secureexec": format_secureexec(secureexec),
+            "filename": name.rpartition("/")[2],
+            "binary_path": name + DELETED * bool(unlinked),
+        }
+    )
+
+
+@lru_cache(maxsize=PARTS_KEPT)
+def _place(cgroup: bytes, tell_cgroup: bool) -> Part:
+    path = cgroup_path(cgroup)
+    container_id = container_id_of(path)
+    return _part(
+        {
+            **({"container_id": container_id} if container_id is not None else {}),
+            **({"cgroup": path} if tell_cgroup else {}),
+        }
+    )
 
 
 def cgroup_path(names: bytes) -> str:

@@ -13,8 +13,9 @@ from functools import lru_cache
 
 from netmon.errors import NetmonError
 
-# struct itimerspec: the interval, none here, and the time left, in seconds and nanoseconds.
+# struct itimerspec: the interval, none here, and the time, in seconds and nanoseconds.
 ITIMERSPEC = struct.Struct("@4l")
+TFD_TIMER_ABSTIME = 1  # sys/timerfd.h: the time is one of the clock's, not what is left until then
 NSEC_PER_SEC = 1_000_000_000
 
 NO_ASYNCIO = (
@@ -43,7 +44,7 @@ class Readiness:
             weakref.finalize(self, made.pop_all().close).atexit = False
         self._wake_poll = select.poll()
         self._wake_poll.register(self._wake_fd, select.POLLIN)
-        self._timer_set = False
+        self._timer_due: float | None = None
         self._awaited = False
 
     def fileno(self) -> int:
@@ -54,14 +55,11 @@ class Readiness:
         """Make it readable: from any thread or signal handler."""
         os.eventfd_write(self._wake_fd, 1)
 
-    def set_timer(self, seconds: float | None) -> None:
-        """Make it readable in so many seconds, and not by a time that was set before; None: by no time."""
-        if seconds is None and not self._timer_set:
-            return
-        # Nothing left would turn it off.
-        left_ns = max(1, int(seconds * NSEC_PER_SEC)) if seconds is not None else 0
-        _set_timer(self._timer_fd, left_ns)
-        self._timer_set = seconds is not None
+    def set_timer(self, due: float | None) -> None:
+        """Make it readable at that time (time.monotonic()), and not by one that was set before; None: by none."""
+        if due != self._timer_due:
+            _set_timer(self._timer_fd, due)
+            self._timer_due = due
 
     def wait(self, seconds: float | None) -> bool:
         """Wait, but no longer than that; say whether it is readable."""
@@ -122,5 +120,7 @@ def _make_timer() -> int:
     return fd
 
 
-def _set_timer(fd: int, left_ns: int) -> None:
-    _libc().timerfd_settime(fd, 0, ITIMERSPEC.pack(0, 0, *divmod(left_ns, NSEC_PER_SEC)), None)
+def _set_timer(fd: int, due: float | None) -> None:
+    # All zeros would turn it off.
+    due_ns = max(1, int(due * NSEC_PER_SEC)) if due is not None else 0
+    _libc().timerfd_settime(fd, TFD_TIMER_ABSTIME, ITIMERSPEC.pack(0, 0, *divmod(due_ns, NSEC_PER_SEC)), None)

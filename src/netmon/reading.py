@@ -158,10 +158,10 @@ class Reader:
 
     def set_timer(self, reporters: Sequence[Reporter]) -> None:
         """Be ready when one of them has to report, and at once when there is more to read."""
-        left = [left for reporter in reporters if (left := reporter.seconds_left()) is not None]
-        left += [0.0] * self._more
+        due = [due for reporter in reporters if (due := reporter.due()) is not None]
+        due += [0.0] * self._more
         if (readiness := self._readiness) is not None:
-            readiness.set_timer(min(left, default=None))
+            readiness.set_timer(min(due, default=None))
 
     def wait(self, reporters: Sequence[Reporter], deadline: float | None, gather_until: float | None = None) -> bool:
         """Wait for records, then for others to join them, or for a report to be due. False when the deadline passes.

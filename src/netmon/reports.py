@@ -29,8 +29,8 @@ LOST_REASONS = ("ring_full", "no_storage", "flows_full", "unknown_process", "mis
 class Reporter(Protocol):
     """Something that has to report now and then."""
 
-    def seconds_left(self) -> float | None:
-        """Return how long it can wait, with nothing to read in the ring buffer; None: until there is."""
+    def due(self) -> float | None:
+        """Return until when (time.monotonic()) it can wait, with nothing in the ring buffer; None: until there is."""
 
     def prepare(self, ending: bool) -> None:
         """Get ready. ending: this is the last time, or what follows is only what is left in the ring buffer."""
@@ -50,8 +50,8 @@ class LossReporter:
         self._next = time.monotonic()
         self._idle = True  # nothing was read since the last look
 
-    def seconds_left(self) -> float | None:
-        return None if self._idle else max(0.0, self._next - time.monotonic())
+    def due(self) -> float | None:
+        return None if self._idle else self._next
 
     def prepare(self, ending: bool) -> None:
         self._idle = False
@@ -62,9 +62,11 @@ class LossReporter:
             return []
         self._idle = True
         self._next = now + LOSS_INTERVAL
-        losses = self._probes.read_losses(self._count_unknown())
-        if losses.events <= self._told.events:  # what may have been missed alone mostly was not
+        unknown_process = self._count_unknown()
+        # What may have been missed alone mostly was not, and is slow to ask for.
+        if self._probes.count_lost(unknown_process) <= self._told.events:
             return []
+        losses = self._probes.read_losses(unknown_process)
         # What was thought to be missed may turn out not to be: another program of the hook did run.
         lost = {name: max(0, getattr(losses, name) - getattr(self._told, name)) for name in LOST_REASONS}
         self._told = losses
@@ -90,8 +92,8 @@ class FlowReporter:
         self._started_ns = boot_time_ns()
         self._started = time.monotonic()
 
-    def seconds_left(self) -> float | None:
-        return 0.0 if self._taken is not None else max(0.0, self._started + self._period - time.monotonic())
+    def due(self) -> float | None:
+        return 0.0 if self._taken is not None else self._started + self._period
 
     def prepare(self, ending: bool) -> None:
         """Take the flows before the ring buffer is read: it has the records of all their processes."""

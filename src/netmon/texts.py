@@ -16,6 +16,8 @@ CAPABILITIES = (
     "PERFMON BPF CHECKPOINT_RESTORE"
 ).split()  # capability.h, in the order of their numbers
 
+ADDRESSES_KEPT = 4096
+
 # The runtimes' scopes (docker-ID.scope, cri-containerd-ID.scope, ...), and the bare ID of the cgroupfs drivers.
 # SLICE:cri-containerd:ID: what becomes of a path meant for systemd when the runtime makes the cgroup itself.
 # conmon, a container's keeper, stands in a scope of its own on the host. As names_container() in bpf/cgroup.h has it.
@@ -33,6 +35,7 @@ def format_timestamp(ns: int) -> str:
     return f"{_format_seconds(seconds)}{milliseconds:03d}Z"
 
 
+@lru_cache(maxsize=ADDRESSES_KEPT)
 def format_address(packed: bytes) -> str:
     """Return an IPv4 (4 bytes) or IPv6 (16 bytes) address as text."""
     import socket  # slow to import: not before the probes are attached
