@@ -164,7 +164,7 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--batch-delay",
         type=duration,
         metavar="TIME",
-        help="how long a first event waits for others to be read with it (default: 50ms)",
+        help="how long a first event waits for others to be read with it (default: 80ms)",
     )
     run.add_argument("--existing", action="store_true", help="report connections that are open at the start, too")
     run.add_argument(

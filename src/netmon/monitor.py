@@ -35,7 +35,7 @@ DEFAULT_RING_SIZE = 4 << 20  # bytes: about 75,000 events
 MAX_RING_SIZE = 1 << 30
 
 # How long (seconds) a first event waits for others to be read with it, unless the ring buffer fills too fast for that.
-BATCH_DELAY = 0.05
+BATCH_DELAY = 0.08
 MAX_BATCH_DELAY = 10.0
 MAX_PERIOD = 86400.0  # of aggregate mode, in seconds
 NOT_OF_SUMS = ("statistics", "outcome", "existing", "opener", "context")  # options that are of single connections
