@@ -285,6 +285,9 @@ struct scratch {
 	struct task_struct *other; /* the task that is described; NULL: the current one */
 };
 
+/* By slot: what the spare has told because the main program, which runs before it, was skipped. */
+__u64 covered[SLOT_MPTCP_CONNECT] SEC(".data.covered");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, SLOTS);

@@ -20,6 +20,13 @@ static __always_inline __u32 slot_of(enum slot slot, enum program program)
 	return program == PROGRAM_SPARE ? slot + SLOT_SPARES : slot;
 }
 
+/* To be called by whoever tells an event that the other program of its hook has not told. */
+static __always_inline void note_covered(enum slot slot, enum program program)
+{
+	if (program == PROGRAM_SPARE)
+		__sync_fetch_and_add(&covered[slot], 1);
+}
+
 /*
  * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: that closed the connection which it had, of
  * which only what was kept is known. process_id: of who connects it; REJECTED when that is not reported: then the opener
@@ -84,6 +91,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 			__sync_fetch_and_add(&losses.no_storage, 2);
 		return 0;
 	}
+	note_covered(slot, program);
 	task = bpf_get_current_task_btf();
 	event = &connection->event;
 	event->head.type = type;
@@ -138,6 +146,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 		connection->reported_by = 0; /* the other program was here */
 		return 0;
 	}
+	note_covered(slot, program);
 	end_former(connection, process_id);
 	connection->event = *ends;
 	connection->event.head.sport = local_port(sk);
@@ -337,6 +346,7 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 	task = bpf_get_current_task_btf();
 	if ((options.outcome || options.existing) && !ends_connection(connection, task, slot, program))
 		return 0;
+	note_covered(slot, program);
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
 		process_id = identify_closer(connection, task, slot, program);

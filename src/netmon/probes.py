@@ -40,6 +40,7 @@ MPTCP = (*MPTCP_CONNECT, *MPTCP_ACCEPT, *MPTCP_CLOSE)  # seldom reached: without
 OPTIONAL_PROGRAMS = (*SET_STATE, *GRAFT, WALK)  # not in the plain object
 PLAIN_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *MPTCP)
 
+COVERED = {V4_CONNECT: 0, V6_CONNECT: 1, ACCEPT: 2, GRAFT: 2, CLOSE: 3}  # maps.h: enum slot
 SCRATCHES = 7  # maps.h: SLOT_SPARES
 SCRATCHES_WITH_SPARES = 11  # SLOT_WALK
 SCRATCHES_WITH_WALK = 12  # SLOTS
@@ -161,6 +162,7 @@ class Probes:
             self._settings = self._object.data(".data.settings")
             self._control = self._object.data(".data.control").cast("Q")
             self._flows_made = self._object.data(".data.flows").cast("Q")
+            self._covered = self._object.data(".data.covered").cast("Q")
             self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
             self._filter_sets.fill(filters)
             if aggregate:
@@ -233,7 +235,7 @@ class Probes:
         if self._object.closed:
             return
         self._end_walk()
-        for memory in (self._losses, self._settings, self._control, self._flows_made):
+        for memory in (self._losses, self._settings, self._control, self._flows_made, self._covered):
             memory.release()
         if self._flows is not None:
             self._flows.close()
@@ -293,11 +295,16 @@ class Probes:
     def _most_missed(self, hook: Hook) -> int:
         """An event is missed when neither program ran: at most as often as the less often skipped one was.
 
-        A connection whose opening is missed is not known at its close.
+        Where the main program was skipped, and the spare has told the event, it was not. A connection whose opening is
+        missed is not known at its close.
         """
-        skipped = min(self._object.program_info(program).recursion_misses for program in hook)
         if hook == SET_STATE and not self._watched.outcome:  # no event, only what ended a connection
             return 0
+        covered = self._covered[COVERED[hook]] if hook in COVERED else 0  # first: of the skips, none may be missing
+        skips = [self._object.program_info(program).recursion_misses for program in hook]
+        if covered <= skips[0]:  # more, if a kernel ran the spare first
+            skips[0] -= covered
+        skipped = min(skips)
         return skipped if hook[0] in (CLOSE[0], MPTCP_CLOSE[0]) else 2 * skipped
 
     def set_oldest_process_id(self, process_id: int) -> None:
