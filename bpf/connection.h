@@ -2,8 +2,9 @@
 /*
  * Where a connection that was reported is kept until its socket is closed. That is the kernel's storage of the socket; but
  * to make that takes longer than all else that is done for a connection. So the plain object has places for many, which
- * it takes first: at the socket's cookie modulo their number, since the kernel counts cookies up. A place whose close was
- * missed stays taken. Nobody but the one who opens or closes the socket looks at it: with options others may.
+ * it takes first: at the socket's cookie modulo their number, since the kernel gives cookies out in rows. A place whose
+ * close was missed stays taken, and another one that would have it goes into its socket's storage. Nobody but who opens
+ * or closes the socket looks at a place: with options others may.
  */
 #ifndef __CONNECTION_H__
 #define __CONNECTION_H__
@@ -49,11 +50,14 @@ static __always_inline struct connection *keep_connection(struct sock *sk, __u64
 	return bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
-/* Its place is for another one from now on. What is in the socket's storage goes with the socket. */
+/*
+ * Its place is for another one from now on. What is in the socket's storage goes with the socket, its cookie or without.
+ */
 static __always_inline void leave_place(struct connection *connection)
 {
 #ifdef PLAIN
-	__sync_lock_test_and_set(&connection->event.head.cookie, 0); /* all that was read before it is behind us */
+	/* A full barrier: nothing of the place is read or written after it. */
+	__sync_lock_test_and_set(&connection->event.head.cookie, 0);
 #endif
 }
 

@@ -75,7 +75,7 @@ struct {
 #ifdef PLAIN
 enum { PLACES = 1 << 14 };
 
-/* Others are kept here: see connection.h. */
+/* Where the plain object keeps connections: see connection.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PLACES);

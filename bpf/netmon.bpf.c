@@ -28,6 +28,20 @@ static __always_inline void note_covered(enum slot slot, enum program program)
 }
 
 /*
+ * Whether the other program of the hook has told this opening: its mark is taken away. What the main program finds is
+ * left of an earlier connect, which it was skipped for. Now it was not: the spare will tell this one, too, and count it.
+ */
+static __always_inline bool take_mark(struct connection *connection, enum slot slot, enum program program)
+{
+	if (program == PROGRAM_ONLY || !connection->reported_by || connection->reported_by == program)
+		return false;
+	connection->reported_by = 0;
+	if (program == PROGRAM_MAIN)
+		__sync_fetch_and_sub(&covered[slot], 1);
+	return true;
+}
+
+/*
  * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: that closed the connection which it had, of
  * which only what was kept is known. process_id: of who connects it; REJECTED when that is not reported: then the opener
  * stands for it. Global, like what describes a process (process.h): so it cannot be given the socket.
@@ -68,10 +82,8 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	struct task_struct *task;
 	union event *event;
 
-	if (connection && program != PROGRAM_ONLY && connection->reported_by && connection->reported_by != program) {
-		connection->reported_by = 0; /* the other program was here */
+	if (connection && take_mark(connection, slot, program))
 		return 0;
-	}
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
 		process_id = identify_current(slot_of(slot, program), generation, JUDGED, 0, 0);
@@ -142,10 +154,8 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 			__sync_fetch_and_add(&losses.no_storage, 1);
 		return 0;
 	}
-	if (connection->reported_by && connection->reported_by != program) {
-		connection->reported_by = 0; /* the other program was here */
+	if (take_mark(connection, slot, program))
 		return 0;
-	}
 	note_covered(slot, program);
 	end_former(connection, process_id);
 	connection->event = *ends;

@@ -36,7 +36,7 @@ def summarize(key: FlowKey, flow: Flow, process: KnownProcess, period_start: str
     """Return a flow as the data of a NetworkSummary."""
     return {
         "type": "NetworkSummary",
-        "process": process.fields(process.pid),
+        "process": process.fields_of(process.pid),
         **({"parent": process.parent} if process.parent else {}),
         "flow": {
             "direction": DIRECTIONS[key.direction],

@@ -302,7 +302,7 @@ class Probes:
             return 0
         covered = self._covered[COVERED[hook]] if hook in COVERED else 0  # first: of the skips, none may be missing
         skips = [self._object.program_info(program).recursion_misses for program in hook]
-        if covered <= skips[0]:  # more, if a kernel ran the spare first
+        if covered <= skips[0]:  # it is, unless a kernel runs the spare first
             skips[0] -= covered
         skipped = min(skips)
         return skipped if hook[0] in (CLOSE[0], MPTCP_CLOSE[0]) else 2 * skipped

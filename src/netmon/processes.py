@@ -25,7 +25,7 @@ LATE_RECORDS = 64 << 10  # bytes
 
 MAX_MODELS = 32  # of one process, by thread
 
-PARTS_KEPT = 256
+PARTS_KEPT = 64  # of each kind: a path may be long
 
 # Plain ints: an enum's members are slow to reach.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
@@ -53,14 +53,14 @@ class KnownProcess:
     """One process image: its fields and its parent's, and an event's JSON around its thread id, up to both of them."""
 
     __slots__ = (
+        "_args",
         "_credentials",
+        "_image",
         "_models",
         "_parent_model",
         "_place",
         "_start_time",
-        "args",
         "comm",
-        "image",
         "json_head",
         "json_tail",
         "parent",
@@ -86,8 +86,8 @@ class KnownProcess:
         self.pid = process.pid
         self.ppid = process.ppid
         self._credentials = credentials
-        self.image = image
-        self.args = args
+        self._image = image
+        self._args = args
         self._place = place
         self.comm = process.comm
         self.parent = parent
@@ -102,7 +102,12 @@ class KnownProcess:
         )
         self.size = len(self.json_head) + len(self.json_tail)
 
-    def fields(self, tid: int) -> dict[str, Any]:
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The process, without a thread: tid is 0."""
+        return self.fields_of(0)
+
+    def fields_of(self, tid: int) -> dict[str, Any]:
         """Return the process as thread tid of it is seen."""
         return {
             "start_time": self._start_time,
@@ -110,16 +115,20 @@ class KnownProcess:
             "tid": tid,
             "ppid": self.ppid,
             **self._credentials.fields,
-            **self.image.fields,
-            "args": self.args,
+            **self._image.fields,
+            "args": self._args,
             **self._place.fields,
         }
+
+    def lend(self) -> tuple[Part, str]:
+        """Return the executable's part, and the arguments."""
+        return self._image, self._args
 
     def json(self, tid: int) -> str:
         """Return the process alone, as thread tid of it is seen, as JSON."""
         import orjson
 
-        return orjson.dumps(self.fields(tid)).decode()
+        return orjson.dumps(self.fields_of(tid)).decode()
 
     @property
     def parent_model(self) -> Process | None:
@@ -140,7 +149,7 @@ class KnownProcess:
 
             if len(models) >= MAX_MODELS:
                 models.clear()
-            model = models[tid] = Process.model_validate(self.fields(tid))
+            model = models[tid] = Process.model_validate(self.fields_of(tid))
         return model
 
 
@@ -241,7 +250,7 @@ class ProcessTable:
         # It may have ended after it was described, and left its child to another one.
         if parent is None or parent.pid != process.ppid:
             return None
-        return parent.fields(process.ppid)
+        return parent.fields_of(process.ppid)
 
     def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> tuple[Part, str]:
         """Return the executable's part, and the arguments."""
@@ -260,7 +269,7 @@ class ProcessTable:
         """
         lender = self._known.get(process.image_of)
         if lender is not None and lender.comm == process.comm:
-            return lender.image, lender.args
+            return lender.lend()
         name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
         return _part({"secureexec": "", "filename": name, "binary_path": ""}), ""
 

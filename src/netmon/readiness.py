@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import select
 import struct
@@ -15,6 +16,7 @@ from netmon.errors import NetmonError
 
 # struct itimerspec: the interval, none here, and the time, in seconds and nanoseconds.
 ITIMERSPEC = struct.Struct("@4l")
+UNKNOWN_DUE = math.nan  # like no time, itself neither
 TFD_TIMER_ABSTIME = 1  # sys/timerfd.h: the time is one of the clock's, not what is left until then
 NSEC_PER_SEC = 1_000_000_000
 
@@ -58,6 +60,7 @@ class Readiness:
     def set_timer(self, due: float | None) -> None:
         """Make it readable at that time (time.monotonic()), and not by one that was set before; None: by none."""
         if due != self._timer_due:
+            self._timer_due = UNKNOWN_DUE  # until it is set: a signal handler may raise in between
             _set_timer(self._timer_fd, due)
             self._timer_due = due
 

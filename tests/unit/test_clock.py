@@ -46,3 +46,11 @@ def test_small_differences_between_readings_are_not_followed(
     monkeypatch.setattr(clock, "_measure_offset", lambda _count=3: event + 999_999)
     subject.refresh()
     assert subject.event_time(0) == event
+
+
+def test_a_reading_that_was_interrupted_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Clock()
+    offset = subject.event_time(0)
+    monkeypatch.setattr(clock, "_measure_offset", lambda count=3: offset + (5_000_000_000 if count == 1 else 0))
+    subject.refresh()
+    assert subject.event_time(0) == offset

@@ -183,7 +183,7 @@ def test_who_opened_what_another_process_closes() -> None:
     assert (passed_on.opener.pid, passed_on.opener.tid, passed_on.opener.args) == (2, 20, "-x")
     ((first, second),) = make_decoder().raw_events(Batch.of(records))
     assert first.opener is not None and second.opener is None
-    assert (first.opener.process.pid, first.opener.tid) == (2, 20)
+    assert (first.opener.process.fields["pid"], first.opener.tid) == (2, 20)
 
 
 def test_an_opener_that_was_let_go_is_counted() -> None:
@@ -399,7 +399,7 @@ def test_arguments_that_nobody_has_told_are_counted(flags: int, cmdline: bytes |
     table.add(process_record(argv=b"", flags=flags))
     process = table.get(7)
     assert process is not None
-    assert (process.args, table.args_unread) == (args, unread)
+    assert (process.fields["args"], table.args_unread) == (args, unread)
 
 
 def test_a_process_without_an_image_borrows_the_one_it_was_forked_from() -> None:
