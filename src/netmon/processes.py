@@ -210,7 +210,7 @@ class ProcessTable:
             image,
             args,
             _place(cgroup, self._tell_cgroup),
-            self._parent_fields(process),
+            self._parent_fields(process) if process.parent_id else None,
         )
         self._known[process.process_id] = known
         self.described += 1

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 from netmon.clock import Clock
@@ -26,6 +26,29 @@ FINISH_LIMIT, FINISH_STEP = 1.0, 0.001
 BATCH_LIMIT = 256 << 10
 # Beside other tasks: a batch is decoded in one go, and the others wait.
 ASYNC_BATCH_LIMIT = 64 << 10
+
+
+class Turn:
+    """Held by one thread at a time, which may take it again. Entering raises NetmonError in another one."""
+
+    __slots__ = ("_depth", "thread")
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self.thread: int | None = None
+
+    def __enter__(self) -> None:
+        # No lock: a signal handler that raises could leave it locked.
+        me = threading.get_ident()
+        if self.thread not in (None, me):
+            raise NetmonError("this monitor is being read by another thread: one at a time may")
+        self.thread = me
+        self._depth += 1
+
+    def __exit__(self, *_error: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self.thread = None
 
 
 class Reader:
@@ -62,7 +85,7 @@ class Reader:
         self._closed = False
         # Held while the probes' memory is used: close() may come from another thread.
         self._lock = threading.RLock()
-        self._reading_thread: int | None = None
+        self._turn = Turn()
 
     @property
     def forked(self) -> bool:
@@ -75,20 +98,6 @@ class Reader:
             raise NetmonError(
                 "this monitor is the parent process's: a forked child can only close it, and start its own"
             )
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Raises NetmonError in a forked child, and while another thread waits or reads."""
-        self.require_own()
-        # No lock: a signal handler that raises could leave it locked.
-        before = self._reading_thread
-        if before not in (None, me := threading.get_ident()):
-            raise NetmonError("this monitor is being read by another thread: one at a time may")
-        self._reading_thread = me
-        try:
-            yield
-        finally:
-            self._reading_thread = before
 
     @property
     def usable(self) -> AbstractContextManager[object]:
@@ -168,7 +177,8 @@ class Reader:
 
         gather_until: the deadline of waiting for the others, if there is one.
         """
-        with self._reading():
+        self.require_own()
+        with self._turn:
             self.set_timer(reporters)
             if (readiness := self._readiness) is None:
                 return True
@@ -180,7 +190,8 @@ class Reader:
 
     async def wait_async(self, reporters: Sequence[Reporter], deadline: float | None) -> bool:
         """Wait as wait() does, in asyncio's event loop."""
-        with self._reading():
+        self.require_own()
+        with self._turn:
             self.set_timer(reporters)
             if (readiness := self._readiness) is None:
                 return True
@@ -191,7 +202,8 @@ class Reader:
 
     def read(self, reporters: Sequence[Reporter], limit: int = BATCH_LIMIT) -> bool:
         """Read the next batch, of some limit bytes at most. False when nothing follows: see finished."""
-        with self._reading(), self.usable:
+        self.require_own()
+        with self._turn, self.usable:
             if self.finished:
                 return False
             if self.stopping and self.probes.attached:

@@ -145,6 +145,8 @@ def _lines(monitor: Monitor) -> Iterator[list[str]]:
 
 def _write(lines: list[str]) -> int:
     """Write all of the lines, whatever part of them a single write takes: none, if standard output does not block."""
+    if not lines:
+        return 0
     data = memoryview("".join(lines).encode())
     fd = sys.stdout.fileno()
     while data:

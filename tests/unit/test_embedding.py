@@ -344,7 +344,7 @@ def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
     first = threading.Thread(target=lambda: seen.extend(monitor))
     first.start()
     end = time.monotonic() + DEADLINE
-    while len(seen) < EVENTS or monitor._running()._reading_thread != first.ident:
+    while len(seen) < EVENTS or monitor._running()._turn.thread != first.ident:
         assert time.monotonic() < end
     with pytest.raises(NetmonError, match="another thread"):
         monitor.poll(0)
