@@ -16,7 +16,7 @@ CAPABILITIES = (
     "PERFMON BPF CHECKPOINT_RESTORE"
 ).split()  # capability.h, in the order of their numbers
 
-ADDRESSES_KEPT = 4096
+ADDRESSES_KEPT = 8192  # some 350 bytes each
 
 # The runtimes' scopes (docker-ID.scope, cri-containerd-ID.scope, ...), and the bare ID of the cgroupfs drivers.
 # SLICE:cri-containerd:ID: what becomes of a path meant for systemd when the runtime makes the cgroup itself.
