@@ -457,9 +457,8 @@ static __always_inline int note_state(struct sock *sk, int old_state, int state)
 		else if (state == TCP_CLOSE && old_state == TCP_SYN_SENT)
 			note_path_error(sk);
 	}
-	if ((state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED)) &&
-	    sk->sk_bpf_storage)
-		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	if (state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED))
+		connection = find_connection(sk);
 	if (!connection)
 		return 0;
 	if (options.statistics && state == TCP_CLOSE)

@@ -63,17 +63,18 @@ _unpack_ipv4 = _unpacker(IPV4_EVENT)
 _unpack_ipv6 = _unpacker(IPV6_EVENT)
 
 
-@lru_cache(maxsize=ADDRESSES_KEPT)
-def _addresses(packed: bytes) -> tuple[str, str]:
+def _format_addresses(packed: bytes) -> tuple[str, str]:
     """Return source and destination as text."""
     half = len(packed) // 2
     return format_address(packed[:half]), format_address(packed[half:])
 
 
+_addresses = lru_cache(maxsize=ADDRESSES_KEPT)(_format_addresses)
+
+
 @lru_cache(maxsize=ADDRESSES_KEPT)
 def _json_addresses(packed: bytes) -> str:
-    half = len(packed) // 2
-    saddr, daddr = format_address(packed[:half]), format_address(packed[half:])
+    saddr, daddr = _format_addresses(packed)
     return f'"saddr":"{saddr}","daddr":"{daddr}"'
 
 

@@ -91,7 +91,7 @@ class KnownProcess:
         self._place = place
         self.comm = process.comm
         self.parent = parent
-        self._models: dict[int, Process] | None = None
+        self._models: dict[int, Process] = {}
         self._parent_model: Process | None = None
         # In the order of the model's fields. Put together here, for parts cost less than to write the whole each time.
         self.json_head = f'{{"type":"NetworkEvent","process":{{"start_time":"{start_time}","pid":{self.pid},"tid":'
@@ -140,16 +140,13 @@ class KnownProcess:
 
     def model(self, tid: int) -> Process:
         """Return the process as thread tid of it is seen. Some are kept: servers take turns of threads."""
-        models = self._models
-        if models is None:
-            models = self._models = {}
-        model = models.get(tid)
+        model = self._models.get(tid)
         if model is None:
             from netmon.events import Process  # pydantic: slow to import, and not needed for JSON lines
 
-            if len(models) >= MAX_MODELS:
-                models.clear()
-            model = models[tid] = Process.model_validate(self.fields_of(tid))
+            if len(self._models) >= MAX_MODELS:
+                self._models.clear()
+            model = self._models[tid] = Process.model_validate(self.fields_of(tid))
         return model
 
 
@@ -210,7 +207,7 @@ class ProcessTable:
             image,
             args,
             _place(cgroup, self._tell_cgroup),
-            self._parent_fields(process) if process.parent_id else None,
+            self._parent_fields(process),
         )
         self._known[process.process_id] = known
         self.described += 1

@@ -100,6 +100,12 @@ class Reader:
             )
 
     @property
+    def _reading(self) -> Turn:
+        """Held, this thread waits or reads. Raises NetmonError in a forked child."""
+        self.require_own()
+        return self._turn
+
+    @property
     def usable(self) -> AbstractContextManager[object]:
         """Held, the probes are not closed meanwhile. A forked child may have been left a lock that nobody opens."""
         return nullcontext() if self.forked else self._lock
@@ -177,8 +183,7 @@ class Reader:
 
         gather_until: the deadline of waiting for the others, if there is one.
         """
-        self.require_own()
-        with self._turn:
+        with self._reading:
             self.set_timer(reporters)
             if (readiness := self._readiness) is None:
                 return True
@@ -190,8 +195,7 @@ class Reader:
 
     async def wait_async(self, reporters: Sequence[Reporter], deadline: float | None) -> bool:
         """Wait as wait() does, in asyncio's event loop."""
-        self.require_own()
-        with self._turn:
+        with self._reading:
             self.set_timer(reporters)
             if (readiness := self._readiness) is None:
                 return True
@@ -202,8 +206,7 @@ class Reader:
 
     def read(self, reporters: Sequence[Reporter], limit: int = BATCH_LIMIT) -> bool:
         """Read the next batch, of some limit bytes at most. False when nothing follows: see finished."""
-        self.require_own()
-        with self._turn, self.usable:
+        with self._reading, self.usable:
             if self.finished:
                 return False
             if self.stopping and self.probes.attached:

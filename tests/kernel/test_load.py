@@ -23,7 +23,7 @@ def test_every_event_or_an_exact_count_of_the_lost() -> None:
     events, lost, missed = counts_of(ended.stderr)
     assert events == ended.stdout.count(b"\n")
     assert events + lost <= 4 * CONNECTIONS <= events + lost + missed
-    # The bound is a tight one: of a connection whose opening is missed its close is, too.
+    # A tight bound: a missed opening has a missed close, and what nobody was to be told of may have been skipped, too.
     assert missed <= 2 * (4 * CONNECTIONS - events - lost) + 20
     counts = {kind: ended.stdout.count(b'"TcpConnection%s"' % kind) for kind in (b"Establish", b"Accept", b"Close")}
     if events == 4 * CONNECTIONS:
