@@ -3,9 +3,9 @@
 #ifndef __EVENT_H__
 #define __EVENT_H__
 
-#include "address.h"
 #include "maps.h"
 #include "mptcp.h"
+#include "socket.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
@@ -96,12 +96,6 @@ static __always_inline void send_opening(union event *event, struct sock *sk, en
 	detailed = begin_detailed(event, sk, false);
 	if (detailed)
 		bpf_ringbuf_submit(detailed, 0);
-}
-
-static __always_inline bool is_ipv6(struct sock *sk)
-{
-	return bpf_core_field_exists(sk->__sk_common.skc_v6_daddr) && sk->__sk_common.skc_family == AF_INET6 &&
-	       !is_mapped(&sk->__sk_common.skc_v6_daddr);
 }
 
 #endif

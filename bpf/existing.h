@@ -97,4 +97,23 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 		report_opened(connection, sk);
 }
 
+/* Where half of the ring buffer is full, who reads gets EAGAIN: the walk goes on from there at the next time. */
+static __always_inline int visit_file(struct task_struct *task, struct file *file)
+{
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	control.walker = bpf_get_current_task_btf()->pid;
+	socket = bpf_sock_from_file(file);
+	sk = socket ? socket->sk : NULL;
+	if (!sk || !is_either(sk))
+		return 0;
+	if (!has_room_to_walk())
+		return 1;
+	report_existing(task, sk);
+	return 0;
+}
+
 #endif

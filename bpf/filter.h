@@ -3,9 +3,9 @@
 #ifndef __FILTER_H__
 #define __FILTER_H__
 
-#include "address.h"
-#include "cgroup.h"
+#include "cgroup_filter.h"
 #include "maps.h"
+#include "socket.h"
 
 static __always_inline bool is_in(void *maps, __u32 set, const void *key)
 {

@@ -4,8 +4,8 @@
 #define __FLOW_H__
 
 #include "maps.h"
-#include "mptcp.h"
 #include "process.h"
+#include "transfer.h"
 
 /* Wakes user space, once a period, before the flows have no more room. What it finds is a record that was discarded. */
 static __always_inline void notice_new_flow(void)
@@ -66,66 +66,6 @@ static __always_inline void add_opening(const struct connection *connection, __u
 
 	if (flow)
 		__sync_fetch_and_add(&flow->opened, 1);
-}
-
-/* What a connection that is about to be closed has carried: payload, in bytes. */
-struct transfer {
-	__u64 sent; /* what waits to be sent counts: the kernel goes on after the close */
-	__u64 received;
-	bool established;
-};
-
-/* Up to 6.4 the connection itself does not count: its first path does. */
-static __always_inline void read_mptcp_transfer(struct transfer *transfer, struct sock *sk)
-{
-	struct mptcp_sock *mptcp = (void *)sk;
-	struct tcp_sock *tcp = first_path(sk);
-	bool counts = bpf_core_field_exists(mptcp->bytes_sent);
-
-	if (counts) {
-		transfer->sent = BPF_CORE_READ(mptcp, bytes_sent);
-		transfer->received = BPF_CORE_READ(mptcp, bytes_received);
-	}
-	/* A path that was reset has forgotten that it was acknowledged. */
-	transfer->established = transfer->established || !tcp || BPF_CORE_READ(tcp, bytes_acked) || transfer->sent ||
-				transfer->received;
-	if (!transfer->established)
-		return;
-	if (!counts && tcp) {
-		transfer->sent = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
-		transfer->received = BPF_CORE_READ(tcp, bytes_received);
-	}
-	if (sk->__sk_common.skc_state != TCP_CLOSE)
-		transfer->sent += BPF_CORE_READ(mptcp, write_seq) - BPF_CORE_READ(mptcp, snd_nxt);
-}
-
-static __always_inline void read_transfer(struct transfer *transfer, struct sock *sk, enum direction direction)
-{
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	__u8 state = sk->__sk_common.skc_state;
-
-	transfer->sent = transfer->received = 0;
-	transfer->established = direction == DIRECTION_INGRESS;
-	if (!tcp) {
-		if (basics.mptcp)
-			read_mptcp_transfer(transfer, sk);
-		return;
-	}
-	/* bytes_acked counts our SYN. */
-	transfer->established = transfer->established || tcp->bytes_acked;
-	if (!transfer->established)
-		return;
-	transfer->sent = tcp->bytes_sent - tcp->bytes_retrans;
-	if (state != TCP_CLOSE) {
-		__u32 waiting = tcp->write_seq - tcp->snd_nxt;
-
-		/* After a shutdown, the last in the queue is our FIN. */
-		if (waiting && (state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK))
-			waiting--;
-		transfer->sent += waiting;
-	}
-	/* bytes_received counts the peer's FIN. */
-	transfer->received = tcp->bytes_received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1);
 }
 
 /* To be called with the opening's time still in the event. */

@@ -6,10 +6,11 @@
 #ifndef __OUTCOME_H__
 #define __OUTCOME_H__
 
+#include "close.h"
+#include "connection.h"
 #include "event.h"
 #include "mptcp.h"
-#include "process.h"
-#include "statistics.h"
+#include "transfer.h"
 
 enum {
 	NSEC_PER_USEC = 1000,
@@ -41,19 +42,6 @@ static __always_inline struct detailed_event *begin_outcome(struct connection *c
 		return NULL;
 	}
 	return begin_detailed(&connection->event, sk, true);
-}
-
-static __always_inline void send_close(struct connection *connection, struct sock *sk, __u64 process_id, __u32 tid)
-{
-	union event *event = &connection->event;
-
-	if (tells_more(connection)) {
-		send_detailed_close(connection, sk, process_id, tid);
-	} else {
-		stamp(event, process_id);
-		event->head.tid = tid;
-		send_event(event, event->head.family);
-	}
 }
 
 static __always_inline void send_success(struct connection *connection, struct sock *sk)
@@ -138,6 +126,27 @@ static __always_inline void report_outcome(struct connection *connection, struct
 	else
 		report_failure(connection, sk, error,
 			       !error && connection->phase & PHASE_CLOSING && is_being_killed());
+}
+
+static __always_inline int note_state(struct sock *sk, int old_state, int state)
+{
+	struct connection *connection = NULL;
+
+	if (options.outcome && is_path(sk)) {
+		if (state == TCP_SYN_SENT)
+			forget_path_error(sk);
+		else if (state == TCP_CLOSE && old_state == TCP_SYN_SENT)
+			note_path_error(sk);
+	}
+	if (state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED))
+		connection = find_connection(sk);
+	if (!connection)
+		return 0;
+	if (options.statistics && state == TCP_CLOSE)
+		note_ending(connection, sk, old_state);
+	if ((options.outcome || options.existing) && connection->phase & PHASE_PENDING)
+		report_outcome(connection, sk, old_state, state);
+	return 0;
 }
 
 #endif

@@ -4,11 +4,7 @@
 #define __PROCESS_H__
 
 #include "filter.h"
-#include "image.h"
-
-enum {
-	NO_AUID = 0xffffffff, /* what the kernel says of a process that never logged in; also without CONFIG_AUDIT */
-};
+#include "process_record.h"
 
 /* What identify() returns besides ids, which begin at 1. */
 #define LOST (~0ULL)
@@ -30,26 +26,6 @@ enum whose {
 };
 
 #define CAPABILITIES(set) (*(const __u64 *)&(set))
-
-static __always_inline __u32 auid_of(struct task_struct *task)
-{
-	return bpf_core_field_exists(task->loginuid) ? task->loginuid.val : NO_AUID;
-}
-
-static __always_inline void copy_credentials(struct credentials *to, struct task_struct *task)
-{
-	const struct cred *cred = BPF_CORE_READ(task, cred);
-
-	to->uid = BPF_CORE_READ(cred, uid.val);
-	to->euid = BPF_CORE_READ(cred, euid.val);
-	to->gid = BPF_CORE_READ(cred, gid.val);
-	to->egid = BPF_CORE_READ(cred, egid.val);
-	to->auid = auid_of(task);
-	to->reserved_credentials = 0;
-	bpf_core_read(&to->cap_inheritable, sizeof(to->cap_inheritable), &cred->cap_inheritable);
-	bpf_core_read(&to->cap_permitted, sizeof(to->cap_permitted), &cred->cap_permitted);
-	bpf_core_read(&to->cap_effective, sizeof(to->cap_effective), &cred->cap_effective);
-}
 
 /* One after the other: clang would rather load them all first, and have the half of them on the stack. */
 static __always_inline void compare(__u64 *difference, __u64 known, __u64 now)
@@ -141,101 +117,6 @@ static __always_inline __u64 known_id(const struct process *process, struct task
 __noinline __u64 known_current(const struct process *process, __u64 generation, __u32 demand)
 {
 	return process ? known_id(process, bpf_get_current_task_btf(), OWN, generation, demand) : UNKNOWN;
-}
-
-/*
- * What describes a process is global functions of scalars: the verifier goes through each once, not once for each state
- * that a caller may be in. They find the record in the scratch slot.
- */
-
-/* Of the walk, or a parent: NULL when it is the current one. Only to be read by BPF_CORE_READ: it is but an address. */
-static __always_inline struct task_struct *other_task(const struct scratch *scratch)
-{
-	return options.others ? scratch->other : NULL;
-}
-
-static __always_inline struct task_struct *described_task(const struct scratch *scratch)
-{
-	struct task_struct *other = other_task(scratch);
-
-	if (other)
-		return other;
-	return bpf_get_current_task_btf();
-}
-
-/* Sends the record with its strings. 0 when the ring buffer is full. */
-__noinline int send_record(__u32 slot, bool has_image)
-{
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct process_record *record;
-	__u32 cgroup, path = 0, args = 0;
-	struct task_struct *task;
-	struct mm_struct *mm;
-	__u64 size;
-
-	if (!scratch)
-		return 0;
-	task = described_task(scratch);
-	mm = BPF_CORE_READ(task, mm);
-	record = &scratch->record;
-	cgroup = read_cgroup(scratch, slot, task);
-	if (has_image && mm) {
-		path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
-		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
-				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
-		if (other_task(scratch))
-			record->flags |= PROCESS_ARGS_UNREAD; /* user space asks /proc, and counts what that cannot tell */
-		else
-			args = read_args(scratch, cgroup + path, mm);
-	}
-	record->cgroup_length = cgroup;
-	record->path_length = path;
-	record->args_length = args;
-	if (record->flags & PROCESS_PATH_INCOMPLETE)
-		__sync_fetch_and_add(&losses.path_incomplete, 1);
-	if (record->flags & PROCESS_ARGS_INCOMPLETE)
-		__sync_fetch_and_add(&losses.args_incomplete, 1);
-	size = sizeof(*record) + cgroup + path + args;
-	if (size > sizeof(*record) + sizeof(scratch->strings))
-		return 0;
-	return !bpf_ringbuf_output(&events, record, size, 0);
-}
-
-static __always_inline void start_record(struct process_record *record, struct task_struct *task)
-{
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-
-	record->type = RECORD_PROCESS;
-	record->flags = 0;
-	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
-	record->image_of = 0;
-	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of(), for less of the stack */
-	copy_credentials(&record->credentials, task);
-	record->pid = task->tgid;
-	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
-	record->secureexec = 0;
-	record->reserved = 0;
-	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
-}
-
-/* Reads the executable's path and what its exec was like. 0 when the process has given up its image. */
-__noinline int read_image(__u32 slot)
-{
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct task_struct *task;
-	struct mm_struct *mm;
-	struct file *exe;
-
-	if (!scratch)
-		return 0;
-	task = described_task(scratch);
-	mm = BPF_CORE_READ(task, mm);
-	exe = BPF_CORE_READ(mm, exe_file);
-	if (!exe)
-		return 0;
-	read_path(scratch, slot, task, exe);
-	read_secureexec(scratch, slot, task, mm, exe);
-	return 1;
 }
 
 __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)

@@ -7,6 +7,8 @@
 #ifndef __RECORDS_H__
 #define __RECORDS_H__
 
+#include "vmlinux.h"
+
 enum limit {
 	COMM_SIZE = 16,
 	NAME_SIZE = 256,	/* NAME_MAX and a NUL */

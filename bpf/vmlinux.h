@@ -280,11 +280,6 @@ struct kernfs_node {
 	const char *name;
 };
 
-/* The parent became RCU-protected and was renamed in 6.15 (commit 633488947ef6). */
-struct kernfs_node___v6_15 {
-	struct kernfs_node *__parent;
-};
-
 struct cgroup {
 	struct kernfs_node *kn;
 	int level;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* A socket's ends: addresses in network order, ports in the host's; and where it is. */
-#ifndef __ADDRESS_H__
-#define __ADDRESS_H__
+#ifndef __SOCKET_H__
+#define __SOCKET_H__
 
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
@@ -48,6 +48,12 @@ static __always_inline __u32 netns_of(struct sock *sk)
 	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
 		return 0;
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+static __always_inline bool is_ipv6(struct sock *sk)
+{
+	return bpf_core_field_exists(sk->__sk_common.skc_v6_daddr) && sk->__sk_common.skc_family == AF_INET6 &&
+	       !is_mapped(&sk->__sk_common.skc_v6_daddr);
 }
 
 #endif

@@ -3,15 +3,14 @@
  * The image a process runs: the executable's path, its arguments, and what made its exec a secure one.
  * All of it is read once per image, into the program's scratch slot; nothing here is hot.
  */
-#ifndef __IMAGE_H__
-#define __IMAGE_H__
+#ifndef __EXECUTABLE_H__
+#define __EXECUTABLE_H__
 
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 
 enum {
 	MAX_PATH_STEPS = PATH_SIZE / 2, /* the shortest component is "/x" */
-	MAX_CGROUP_STEPS = 64,
 	MAX_AUXV_STEPS = AUXV_SIZE,
 };
 
@@ -161,44 +160,6 @@ static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot,
 	    scratch->record.credentials.cap_permitted & ~ambient)
 		how |= SECUREEXEC_FILE_CAPS;
 	scratch->record.secureexec |= how;
-}
-
-static long walk_cgroup_step(__u32 index, __u32 *slot)
-{
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
-	struct kernfs_node *node, *parent;
-	__u32 length;
-	long n;
-
-	if (!scratch)
-		return 1;
-	node = scratch->kernfs_node;
-	if (bpf_core_field_exists(struct kernfs_node___v6_15, __parent))
-		parent = BPF_CORE_READ((struct kernfs_node___v6_15 *)node, __parent);
-	else
-		parent = BPF_CORE_READ(node, parent);
-	if (!parent) /* the root has no name */
-		return 1;
-	length = scratch->cgroup_length;
-	if (length >= CGROUP_SIZE - NAME_SIZE)
-		return 1;
-	n = bpf_probe_read_kernel_str(&scratch->strings[length], NAME_SIZE, BPF_CORE_READ(node, name));
-	if (n <= 0 || n > NAME_SIZE)
-		return 1;
-	length += n;
-	scratch->strings[(length - 1) & (CGROUP_SIZE - 1)] = '/'; /* in place of the NUL */
-	scratch->cgroup_length = length;
-	scratch->kernfs_node = parent;
-	return 0;
-}
-
-/* Writes the names of the cgroup's path, from the leaf up, to the start of strings. Returns their length. */
-static __always_inline __u32 read_cgroup(struct scratch *scratch, __u32 slot, struct task_struct *task)
-{
-	scratch->kernfs_node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
-	scratch->cgroup_length = 0;
-	bpf_loop(MAX_CGROUP_STEPS, walk_cgroup_step, &slot, 0);
-	return scratch->cgroup_length & (CGROUP_SIZE - 1);
 }
 
 /* Appends argv, as it stands in the process's memory, at offset in strings. Returns its length. */

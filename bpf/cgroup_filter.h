@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* A process's cgroup as filters ask for it: the path that leads to it, and the container that it is in. */
-#ifndef __CGROUP_H__
-#define __CGROUP_H__
+#ifndef __CGROUP_FILTER_H__
+#define __CGROUP_FILTER_H__
 
 #include "maps.h"
 #include <bpf/bpf_core_read.h>

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* What a connection has carried, and what ended it. */
+#ifndef __TRANSFER_H__
+#define __TRANSFER_H__
+
+#include "compat.h"
+#include "maps.h"
+#include "mptcp.h"
+#include <bpf/bpf_core_read.h>
+
+/* What a connection that is about to be closed has carried: payload, in bytes. */
+struct transfer {
+	__u64 sent; /* what waits to be sent counts: the kernel goes on after the close */
+	__u64 received;
+	bool established;
+};
+
+/* Where the connection itself does not count, its first path does. */
+static __always_inline void read_mptcp_transfer(struct transfer *transfer, struct sock *sk)
+{
+	struct mptcp_sock *mptcp = (void *)sk;
+	struct tcp_sock *tcp = first_path(sk);
+	bool counts = counts_bytes(mptcp);
+
+	if (counts) {
+		transfer->sent = BPF_CORE_READ(mptcp, bytes_sent);
+		transfer->received = BPF_CORE_READ(mptcp, bytes_received);
+	}
+	/* A path that was reset has forgotten that it was acknowledged. */
+	transfer->established = transfer->established || !tcp || BPF_CORE_READ(tcp, bytes_acked) || transfer->sent ||
+				transfer->received;
+	if (!transfer->established)
+		return;
+	if (!counts && tcp) {
+		transfer->sent = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
+		transfer->received = BPF_CORE_READ(tcp, bytes_received);
+	}
+	if (sk->__sk_common.skc_state != TCP_CLOSE)
+		transfer->sent += BPF_CORE_READ(mptcp, write_seq) - BPF_CORE_READ(mptcp, snd_nxt);
+}
+
+static __always_inline void read_transfer(struct transfer *transfer, struct sock *sk, enum direction direction)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	__u8 state = sk->__sk_common.skc_state;
+
+	transfer->sent = transfer->received = 0;
+	transfer->established = direction == DIRECTION_INGRESS;
+	if (!tcp) {
+		if (basics.mptcp)
+			read_mptcp_transfer(transfer, sk);
+		return;
+	}
+	/* bytes_acked counts our SYN. */
+	transfer->established = transfer->established || tcp->bytes_acked;
+	if (!transfer->established)
+		return;
+	transfer->sent = tcp->bytes_sent - tcp->bytes_retrans;
+	if (state != TCP_CLOSE) {
+		__u32 waiting = tcp->write_seq - tcp->snd_nxt;
+
+		/* After a shutdown, the last in the queue is our FIN. */
+		if (waiting && (state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK))
+			waiting--;
+		transfer->sent += waiting;
+	}
+	/* bytes_received counts the peer's FIN. */
+	transfer->received = tcp->bytes_received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1);
+}
+
+/* state: the connection's last one before it ended, or its present one. */
+static __always_inline enum ending ending_of(__u8 state, int error)
+{
+	switch (error) {
+	case 0:
+		return state == TCP_CLOSE_WAIT || state == TCP_LAST_ACK ? ENDING_PEER : ENDING_LOCAL;
+	case EPIPE:
+	case ECONNABORTED: /* by this host: ss --kill */
+	case ECONNRESET:
+	case ECONNREFUSED:
+		return ENDING_RESET;
+	default: /* ETIMEDOUT, or why nothing came through */
+		return ENDING_TIMEOUT;
+	}
+}
+
+/*
+ * What ended the connection, noted as long as its socket knows: a program that reads its error clears it, and of the
+ * connection's last state nothing is left.
+ */
+static __always_inline void note_ending(struct connection *connection, struct sock *sk, int last_state)
+{
+	if (!connection->ended_by)
+		connection->ended_by = ending_of(last_state, sk->sk_err);
+}
+
+/* Of a connection that was reset before it was accepted, say. */
+static __always_inline enum ending ending_so_far(struct sock *sk)
+{
+	return sk->__sk_common.skc_state == TCP_CLOSE ? ending_of(TCP_CLOSE, sk->sk_err) : ENDING_NONE;
+}
+
+static __always_inline void read_statistics(struct statistics *statistics, struct sock *sk,
+					    const struct connection *connection)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct transfer transfer;
+
+	read_transfer(&transfer, sk, connection->direction);
+	statistics->bytes_sent = transfer.sent;
+	statistics->bytes_received = transfer.received;
+	if (tcp) {
+		statistics->segments_retransmitted = tcp->total_retrans;
+		statistics->rtt_us = tcp->srtt_us >> 3;
+	} else { /* MPTCP's first path */
+		tcp = first_path(sk);
+		statistics->segments_retransmitted = BPF_CORE_READ(tcp, total_retrans);
+		statistics->rtt_us = BPF_CORE_READ(tcp, srtt_us) >> 3;
+	}
+	statistics->closed_by = connection->ended_by ?: ending_so_far(sk) ?: ending_of(sk->__sk_common.skc_state, 0);
+}
+
+#endif
