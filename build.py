@@ -53,8 +53,8 @@ PROGRAM_COMPILERS = {
     "x86_64": CLANG,
     "aarch64": (str(PYTHON), "-m", "ziglang", "cc", "-target", "aarch64-linux-musl", *FLAGS),
 }
-BPF_OBJECT = ROOT / "src/netmon/netmon.bpf.o"
-PLAIN_BPF_OBJECT = ROOT / "src/netmon/netmon-plain.bpf.o"
+BPF_OBJECT = ROOT / "src/netmon/kernel/netmon.bpf.o"
+PLAIN_BPF_OBJECT = ROOT / "src/netmon/kernel/netmon-plain.bpf.o"
 BPF_OBJECT_WITH_DEBUG = BUILD / "netmon.bpf.o"
 LAYOUT = ROOT / "src/netmon/layout.py"
 
@@ -239,13 +239,13 @@ def command_run(arguments: Sequence[str]) -> None:
         if line.startswith("FAIL"):
             say(f"this host cannot run netmon: {line.removeprefix('FAIL').strip()}")
     say("running it in a QEMU guest instead, with sample traffic; Ctrl-C ends it")
-    os.execv(PYTHON, [str(PYTHON), "-m", "tests.harness.run", "run", *arguments])
+    os.execv(PYTHON, [str(PYTHON), "-m", "vm.run", "run", *arguments])
 
 
 def command_shell(arguments: Sequence[str]) -> None:
     set_up()
     os.chdir(ROOT)
-    os.execv(PYTHON, [str(PYTHON), "-m", "tests.harness.run", "shell", *arguments])
+    os.execv(PYTHON, [str(PYTHON), "-m", "vm.run", "shell", *arguments])
 
 
 def command_bench(arguments: Sequence[str]) -> None:

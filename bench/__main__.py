@@ -13,9 +13,9 @@ from bench import cidrs, native, plot, report
 from bench.host import GuestDiedError, Result, run_in_guest
 from bench.monitors import names_for
 from bench.plan import DEFAULT, LONG, QUICK, Plan
-from tests.harness.architecture import X86_64
-from tests.harness.archive import KERNELS
-from tests.harness.image import BUILD, PROJECT
+from vm.architecture import X86_64
+from vm.archive import KERNELS
+from vm.image import BUILD, PROJECT
 
 RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"

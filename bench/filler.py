@@ -13,11 +13,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 from bench.mixes import Mix
-from netmon.bpf import BpfObject
+from netmon.kernel.bpf import BpfObject
+from netmon.kernel.ring_buffer import RingBuffer
+from netmon.losses import Losses
 from netmon.monitor import Monitor
-from netmon.probes import Losses
-from netmon.ring import RingBuffer
-from tests.unit.socket_filter import compile_bpf, run
+from tests.support.socket_filter import compile_bpf, run
 
 SOURCE = Path(__file__).with_name("ring_fill.bpf.c")
 OBJECT = SOURCE.parents[1] / "build/bench/ring_fill.bpf.o"

@@ -15,7 +15,7 @@ from bench.running import START_DEADLINE, Running, wait_until
 from bench.start import seconds_to_ready
 
 if TYPE_CHECKING:
-    from tests.harness.guest import Channel
+    from vm.guest import Channel
 
 WARM_UP = "warmup"
 WARM_UP_CONNECTIONS = 100  # events enough to fill a program's output buffer

@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.monitors import MONITORS
 from bench.plan import Plan
-from tests.harness.image import FOR_TESTS, PACKAGES, PROJECT, Contents
-from tests.harness.qemu import CPUS, Machine
+from vm.image import FOR_TESTS, PACKAGES, PROJECT, Contents
+from vm.qemu import CPUS, Machine
 
 WITH_PEERS = Contents("bench", (*PACKAGES, "bpfcc-tools", "bpftrace", "libbpf-tools", "python3-bpfcc"), "6G")
 # Seconds that a guest may go without a word: bcc takes a minute to start, a million CIDRs longer.

@@ -6,7 +6,7 @@ import ipaddress
 from typing import NamedTuple
 
 from netmon.layout import RecordType
-from tests.unit.records import ipv4_event, ipv6_event, process_record
+from tests.support.records import ipv4_event, ipv6_event, process_record
 
 CONTAINER = f"cri-containerd-{'0123456789abcdef' * 4}.scope/kubepods-burstable.slice/kubepods.slice/".encode()
 KINDS = (RecordType.ESTABLISH, RecordType.CLOSE)

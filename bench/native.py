@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from bench.filler import Filler, object_file, watching
 from bench.mixes import MIXES, Mix
+from netmon.batch import HEADER
 from netmon.monitor import DEFAULT_RING_SIZE, Monitor
-from netmon.reading import BATCH_LIMIT
-from netmon.ring import HEADER
+from netmon.reader.reader import BATCH_LIMIT
 
 RESULTS = Path(__file__).parent / "results"
 

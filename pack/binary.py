@@ -27,7 +27,7 @@ from netmon import __version__
 from pack import bundle, runtime, sbom, sources
 from pack.runtime import ARCHITECTURES, LINKERS, Package
 from pack.sources import ROOT, ZLIB
-from tests.harness.architecture import NATIVE, Architecture
+from vm.architecture import NATIVE, Architecture
 
 ONE_FILE = ROOT / "pack/onefile"
 PACKAGE = ROOT / "src/netmon"
@@ -117,10 +117,10 @@ def _modules(architecture: Architecture, work: Path) -> dict[str, bytes]:
     for name in names:
         (path,) = (work / "debian" / runtime.STDLIB / "lib-dynload").glob(f"{name}.*")
         shutil.copy(path, output / f"{name}.so")
-    library = output / "netmon/libbpf-netmon.so"
+    library = output / "netmon/kernel/libbpf-netmon.so"
     bundle.compile_libbpf(bundle.TARGETS[f"{architecture.name}-manylinux"], library)
-    for compiled in sorted(PACKAGE.glob("*.bpf.o")):
-        shutil.copy(compiled, output / "netmon")
+    for compiled in sorted((PACKAGE / "kernel").glob("*.bpf.o")):
+        shutil.copy(compiled, output / "netmon/kernel")
     for path in output.rglob("*.so"):
         subprocess.run(["llvm-strip", path], check=True)
     return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}

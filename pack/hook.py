@@ -19,7 +19,7 @@ from pack import bundle, sbom
 from pack.sources import ROOT, THIRD_PARTY
 
 ANY = "any"
-BPF_OBJECTS = [ROOT / "src/netmon" / name for name in ("netmon.bpf.o", "netmon-plain.bpf.o")]
+BPF_OBJECTS = [ROOT / "src/netmon/kernel" / name for name in ("netmon.bpf.o", "netmon-plain.bpf.o")]
 
 
 def chosen_target() -> str:
@@ -56,5 +56,5 @@ class NetmonBuildHook(BuildHookInterface[Any]):
         materials.write_text(sbom.make_sbom(self.metadata.version, core.license_expression))
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{target.tag}"
-        build_data["force_include"][str(library)] = "netmon/libbpf-netmon.so"
+        build_data["force_include"][str(library)] = "netmon/kernel/libbpf-netmon.so"
         build_data["sbom_files"].append(str(materials))

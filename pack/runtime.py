@@ -20,8 +20,8 @@ from urllib.parse import quote, unquote
 
 from pack.bundle import ZIGLANG
 from pack.sources import DEBIAN_SUITE, ROOT
-from tests.harness.architecture import AARCH64, NATIVE, X86_64, Architecture
-from tests.harness.archive import CACHE, Archive, locked_cache
+from vm.architecture import AARCH64, NATIVE, X86_64, Architecture
+from vm.archive import CACHE, Archive, locked_cache
 
 REQUIREMENTS = ROOT / "pack/onefile/requirements.txt"
 PYTHON = "3.13"  # Debian's

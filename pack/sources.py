@@ -78,7 +78,7 @@ def unpack_all() -> None:
 def fetch(source: Source) -> Path:
     """Return a source's archive, from the cache or from Debian. Raises SourceError when it is not the pinned one."""
     # Not at the top: an sdist builds without Debian's archive.
-    from tests.harness.archive import CACHE, Archive, locked_cache
+    from vm.archive import CACHE, Archive, locked_cache
 
     kept = CACHE / "sources" / source.archive
     with locked_cache():

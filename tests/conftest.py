@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.harness.archive import KERNELS
+from vm.archive import KERNELS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +22,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.option.kernel:
         config.option.kernel = list(KERNELS)
     if "NETMON_GUEST" not in os.environ:
-        from tests.harness.plugin import GuestRunner
+        from vm.pytest_plugin import GuestRunner
 
         config.pluginmanager.register(GuestRunner())

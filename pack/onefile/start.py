@@ -111,7 +111,7 @@ def main(root: int, file: int) -> None:
         import_by_path()
     else:
         import_by_descriptor(root, file)
-    from netmon.cli import main as run
+    from netmon.cli.main import main as run
 
     sys.exit(run())
 
@@ -135,11 +135,11 @@ def import_by_descriptor(root: int, file: int) -> None:
     held = HeldFile(file)
     sys.path.clear()
     sys.meta_path.insert(0, held)
-    from netmon import libbpf
+    from netmon.kernel import libbpf
 
     libbpf.library()
     for name in held.names:
-        if name.endswith(".so") and name != "netmon/libbpf-netmon.so":
+        if name.endswith(".so") and name != "netmon/kernel/libbpf-netmon.so":
             import_module(name.removesuffix(".so").replace("/", "."))
     here = os.open(".", os.O_PATH)
     os.fchdir(root)

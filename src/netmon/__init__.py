@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netmon.config import Config
-    from netmon.decode import RawEvent
+    from netmon.decode.decoder import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
+    from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
-    from netmon.probes import Losses
 
 __version__ = "0.1.0"
 
@@ -51,13 +51,13 @@ _MODULES = {
     "Counters": "monitor",
     "Event": "events",
     "Flow": "events",
-    "Losses": "probes",
+    "Losses": "losses",
     "LostEvents": "events",
     "Monitor": "monitor",
     "NetworkEvent": "events",
     "NetworkSummary": "events",
     "Process": "events",
-    "RawEvent": "decode",
+    "RawEvent": "decode.decoder",
     "TcpConnection": "events",
 }
 

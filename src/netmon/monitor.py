@@ -10,19 +10,20 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from netmon import procfs
-from netmon.check import explain_refusal, require_kernel
-from netmon.clock import Clock
-from netmon.decode import Decoder, RawEvent
+from netmon.batch import Batch
+from netmon.decode.clock import Clock
+from netmon.decode.decoder import Decoder, RawEvent
+from netmon.decode.processes import ProcessTable
 from netmon.errors import BpfError, NetmonError
-from netmon.filters import compile_filters
-from netmon.logs import debug_logger
-from netmon.probes import Losses, Probes
-from netmon.processes import ProcessTable
-from netmon.readiness import deadline_in
-from netmon.reading import Reader, Stream, bounded
-from netmon.reports import MIN_PERIOD, FlowReporter, LossReporter, Report, Reporter
-from netmon.ring import Batch
+from netmon.filters.compile import compile_filters
+from netmon.kernel import procfs
+from netmon.kernel.probes import Probes
+from netmon.kernel.requirements import explain_refusal, require_kernel
+from netmon.log import debug_logger
+from netmon.losses import Losses
+from netmon.reader.reader import Reader, Stream, bounded
+from netmon.reader.reporters import MIN_PERIOD, FlowReporter, LossReporter, Report, Reporter
+from netmon.reader.wakeup import deadline_in
 
 if TYPE_CHECKING:
     from netmon.config import Config
@@ -139,6 +140,7 @@ class Monitor:
         self._processes = ProcessTable(
             clock,
             procfs.read_last_cap(),
+            read_cmdline=procfs.read_cmdline,
             waiting=lambda: reader.waiting,
             set_oldest=lambda process_id: reader.set_oldest(process_id),
             keep=self._period is not None,

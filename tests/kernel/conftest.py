@@ -1,4 +1,4 @@
-"""Kernel tests: collected here for each kernel of the matrix, run in guests (tests/harness/plugin.py)."""
+"""Kernel tests: collected here for each kernel of the matrix, run in guests (vm/pytest_plugin.py)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.architecture import AARCH64
-from tests.harness.archive import KERNELS
-from tests.harness.plugin import kernel_of
-from tests.kernel.subjects import CONNECT_ONCE
-from tests.kernel.support import Netmon, listen
+from tests.support.kernel import Netmon, listen
+from tests.support.subjects import CONNECT_ONCE
+from vm.architecture import AARCH64
+from vm.archive import KERNELS
+from vm.pytest_plugin import kernel_of
 
 # What arm64 kernels run of the tests: each thing once that could differ there, since a start takes seconds.
 ON_ARM64 = (
@@ -27,7 +27,7 @@ ON_ARM64 = (
     "test_process.py::*",
     "test_filters.py::test_each_kind_of_address_filter*-ipv?-dst_ip-deny*",
     "test_filters.py::test_the_references_configurations*",
-    "test_filters_where.py::test_what_is_open_at_the_start*",
+    "test_filters_port_netns_cgroup.py::test_what_is_open_at_the_start*",
     "test_filters.py::test_a_close_follows_the_verdict_of_its_opening*",
     "test_command.py::test_a_signal_drains_and_sums_up*",
     "test_command.py::test_check_names_each_need*",
@@ -51,7 +51,7 @@ ON_ARM64 = (
 # kernel, and what takes long.
 OUTERMOST = {"6.1", "newest"}
 ON_OUTERMOST = (
-    "test_embedding.py::*",
+    "test_monitor.py::*",
     "test_load.py::*",
     "test_overload.py::*",
     "test_aggregate.py::test_a_period*",
@@ -70,7 +70,7 @@ ON_OUTERMOST = (
     "test_library.py::test_an_iteration*",
     "test_library.py::test_more_files*",
     "test_library.py::test_ring_sizes*",
-    "test_process_odd.py::test_two_threads_first_seen_at_once*",
+    "test_process_edge_cases.py::test_two_threads_first_seen_at_once*",
     "test_reload.py::test_another_file*",
     "test_reload.py::test_a_file_that_cannot_be_used*",
     "test_reload.py::test_without_a_file*",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from netmon import Monitor, NetmonError, NetworkSummary
-from tests.kernel.support import (
+from tests.support.kernel import (
     PROGRAMS,
     Event,
     Netmon,
@@ -171,8 +171,8 @@ def test_a_period_is_reported_when_it_ends() -> None:
 
 def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many ports as four periods have room for: all are told."""
-    monkeypatch.setattr("netmon.probes.MAX_FLOWS", 64)
-    monkeypatch.setattr("netmon.probes.MANY_FLOWS", 32)
+    monkeypatch.setattr("netmon.kernel.probes.MAX_FLOWS", 64)
+    monkeypatch.setattr("netmon.kernel.probes.MANY_FLOWS", 32)
     program = (
         "import socket, sys\n"
         "for port in range(1, 257):\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.support import DEADLINE, Netmon, listen, refused_connection, wait_until
+from tests.support.kernel import DEADLINE, Netmon, listen, refused_connection, wait_until
 
 NETMON = [sys.executable, "-m", "netmon"]
 

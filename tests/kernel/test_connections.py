@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.kernel.support import (
+from tests.support.kernel import (
     PROGRAMS,
     Event,
     Netmon,

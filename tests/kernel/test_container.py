@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.harness.image import WITH_SYSTEMD
-from tests.kernel.support import DEADLINE, refused_connection, status_of, types_of
+from tests.support.kernel import DEADLINE, refused_connection, status_of, types_of
+from vm.image import WITH_SYSTEMD
 
 # Not for systemd: there is the package, which has the one file.
 CONTENTS = WITH_SYSTEMD

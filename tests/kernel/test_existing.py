@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from netmon import Config, Monitor, NetworkEvent
-from tests.kernel.support import (
+from tests.support.kernel import (
     Event,
     Netmon,
     Pair,

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from netmon import Config, Monitor, NetmonError, NetworkEvent
-from tests.kernel.support import listen, refused_connection
+from tests.support.kernel import listen, refused_connection
 
 
 def test_events_are_models() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.kernel.support import PROGRAMS, Netmon, counts_of, status_of, types_by_cookie
+from tests.support.kernel import PROGRAMS, Netmon, counts_of, status_of, types_by_cookie
 
 CONNECTIONS = 50_000
 OPEN_AT_ONCE = 10_000  # two sockets each: more than bpf/maps.h has PLACES for

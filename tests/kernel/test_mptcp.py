@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from netmon.check import parse_release
-from tests.kernel.support import (
+from netmon.kernel.requirements import parse_release
+from tests.support.kernel import (
     Event,
     Netmon,
     Pair,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.kernel.support import (
+from tests.support.kernel import (
     PROGRAMS,
     Event,
     Netmon,

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 from netmon import LostEvents, Monitor, NetworkEvent
-from tests.kernel.support import PROGRAMS, Event, Netmon, counts_of, refused_connection, status_of, wait_until
+from tests.support.kernel import PROGRAMS, Event, Netmon, counts_of, refused_connection, status_of, wait_until
 
 CONNECTIONS = 3000
 RING = "64K"  # some 1,100 events

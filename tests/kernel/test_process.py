@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.subjects import CONNECT_ONCE, check, connected, process_of, read_expected
-from tests.kernel.support import PROGRAMS, Event, Netmon, leave_to_child, types_of
+from tests.support.kernel import PROGRAMS, Event, Netmon, leave_to_child, types_of
+from tests.support.subjects import CONNECT_ONCE, check, connected, process_of, read_expected
 
 NO_AUID = 0xFFFFFFFF
 

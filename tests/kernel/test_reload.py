@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from netmon import Config, Monitor, NetmonError
-from tests.kernel.support import PROGRAMS, Netmon, refused_connection, wait_until
+from tests.support.kernel import PROGRAMS, Netmon, refused_connection, wait_until
 
 
 def config_for(*addresses: str, binary: str = "") -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernel.support import Event, Netmon, ends, types_of, wait_until
+from tests.support.kernel import Event, Netmon, ends, types_of, wait_until
 
 PROCESS = {
     "args": str,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.image import WITH_SYSTEMD
-from tests.kernel.support import DEADLINE, Event, listen, refused_connection, status_of, types_of, wait_until
+from tests.support.kernel import DEADLINE, Event, listen, refused_connection, status_of, types_of, wait_until
+from vm.image import WITH_SYSTEMD
 
 CONTENTS = WITH_SYSTEMD
 ONLY_ON = ("6.12", "6.12-arm64")

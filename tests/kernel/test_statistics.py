@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from netmon import Config, Monitor
-from tests.kernel.support import (
+from tests.support.kernel import (
     Event,
     Netmon,
     Pair,

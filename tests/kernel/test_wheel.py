@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from tests.kernel.support import DEADLINE, refused_connection
+from tests.support.kernel import DEADLINE, refused_connection
 
 HIDING = (
     *("unshare", "--mount", "sh", "-c"),

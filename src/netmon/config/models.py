@@ -1,0 +1,354 @@
+"""What to watch: the configuration's models, read from YAML, a mapping or Python.
+
+Config.from_yaml() and from_dict() tell of every problem at once (ConfigError), each with its place, the value and
+the remedy. Models built in Python raise pydantic's ValidationError, as pydantic's models do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+
+from netmon.config.cidr import check_ipv4, check_ipv6
+from netmon.config.messages import each, explain, render
+from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
+from netmon.config.ports import PORT_SCHEMA, check_port
+from netmon.config.yaml_reader import Document, load_yaml
+from netmon.errors import ConfigError
+from netmon.layout import Limit
+from netmon.schema import schema_of
+
+T = TypeVar("T")
+S = TypeVar("S", bound="_Section")
+
+MAX_ID = 2**32 - 1
+CGROUP_MOUNT = "/sys/fs/cgroup"
+LOOK_UP = "look up"  # pydantic's context: what the configuration names must be here
+NO_NAMES = frozenset(("", ".", ".."))  # which no file has
+
+
+def _refuse_none(value: Any) -> Any:
+    if value is None:
+        raise ValueError("is empty; fill it or leave it out")
+    return value
+
+
+def _refuse_empty(values: Sequence[T]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("is an empty list, which nothing can match; fill it or leave it out")
+    return tuple(values)
+
+
+def _check_id(number: int) -> int:
+    if not 0 <= number <= MAX_ID:
+        raise ValueError(f"is out of range; ids go from 0 to {MAX_ID}")
+    return number
+
+
+def _check_bytes(text: str, limit: int) -> None:
+    if not text:
+        raise ValueError("is empty; leave it out")
+    if "\0" in text:
+        raise ValueError("holds a NUL character, which no path can")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("cannot be written as UTF-8") from None
+    if size > limit:
+        raise ValueError(f"is {size} bytes long; the kernel side compares at most {limit}")
+
+
+def _check_name(text: str) -> str:
+    _check_bytes(text, Limit.NAME_SIZE - 1)
+    if "/" in text:
+        raise ValueError("is a path, not a file name; put it in path, or prefix")
+    if text in NO_NAMES:
+        raise ValueError("is no file's name; give the executable's")
+    return text
+
+
+def _check_path(text: str) -> str:
+    _check_bytes(text, Limit.BINARY_PATH_SIZE - 1)
+    return _check_absolute(text, text.split("/")[1:])
+
+
+def _check_prefix(text: str) -> str:
+    _check_bytes(text, Limit.PREFIX_SIZE)
+    # What follows the last slash may be the beginning of anything: /usr/. of /usr/.hidden.
+    return _check_absolute(text, text.split("/")[1:-1])
+
+
+def _check_absolute(text: str, parts: Sequence[str]) -> str:
+    """parts: those names in it that are whole."""
+    if not text.startswith("/"):
+        raise ValueError("does not begin with '/'; give the full path, or put a file name in name")
+    if not NO_NAMES.isdisjoint(parts):
+        raise ValueError("can match nothing: no executable's path has '//', '/./', '/../' or a '/' at its end")
+    return text
+
+
+def _check_cgroup(text: str) -> str:
+    _check_bytes(text, Limit.PREFIX_SIZE - 1)  # and a '/'
+    if text == CGROUP_MOUNT or text.startswith((f"{CGROUP_MOUNT}/", "0::/")):
+        path = text.removeprefix(CGROUP_MOUNT).removeprefix("0::") or "/"
+        raise ValueError(f"has more before it than a cgroup's path; did you mean {path}?")
+    if not text.startswith("/"):
+        raise ValueError("does not begin with '/'; give the path that follows '0::' in /proc/PID/cgroup")
+    if text != "/" and not NO_NAMES.isdisjoint(text.split("/")[1:]):
+        raise ValueError("can match nothing: no cgroup's path has '//', '/./', '/../' or a '/' at its end")
+    return text
+
+
+def _check_container_id(text: str) -> str:
+    _check_bytes(text, Limit.PREFIX_SIZE)
+    scheme, _, rest = text.rpartition("://")
+    if scheme:
+        raise ValueError(f"names the runtime, too; did you mean {rest}?")
+    if not re.fullmatch("[0-9a-f]+", text):
+        raise ValueError("is not a container's id, of the digits 0 to 9 and a to f; names are not looked up")
+    if len(text) > Limit.CONTAINER_ID_SIZE:
+        raise ValueError(f"has {len(text)} digits; ids have {Limit.CONTAINER_ID_SIZE:d}")
+    if len(text) < Limit.SHORT_CONTAINER_ID_SIZE:
+        raise ValueError(f"has {len(text)} digits; give at least the first {Limit.SHORT_CONTAINER_ID_SIZE:d}")
+    return text
+
+
+def _check_netns(value: Any, info: ValidationInfo) -> int | str:
+    netns = check_netns(value)
+    if info.context == LOOK_UP:
+        inode_of(netns)
+    return netns
+
+
+Id = Annotated[
+    StrictInt,
+    AfterValidator(_check_id),
+    Field(json_schema_extra={"minimum": 0, "maximum": MAX_ID}),
+]
+Name = Annotated[StrictStr, AfterValidator(_check_name)]
+PathPrefix = Annotated[StrictStr, AfterValidator(_check_prefix)]
+FullPath = Annotated[StrictStr, AfterValidator(_check_path)]
+Port = Annotated[int | str, BeforeValidator(check_port), WithJsonSchema(PORT_SCHEMA)]
+Netns = Annotated[int | str, BeforeValidator(_check_netns), WithJsonSchema(NETNS_SCHEMA)]
+Cgroup = Annotated[StrictStr, AfterValidator(_check_cgroup)]
+ContainerId = Annotated[
+    StrictStr,
+    AfterValidator(_check_container_id),
+    Field(
+        json_schema_extra={"pattern": f"^[0-9a-f]{{{Limit.SHORT_CONTAINER_ID_SIZE:d},{Limit.CONTAINER_ID_SIZE:d}}}$"}
+    ),
+]
+
+Optionally = Annotated[T | None, BeforeValidator(_refuse_none)]
+# Sequences to type checkers, so that lists may be given; tuples once they are checked.
+Items = Annotated[Sequence[T], AfterValidator(_refuse_empty), Field(json_schema_extra={"minItems": 1})]
+ListOf = Annotated[Items[T] | None, BeforeValidator(_refuse_none)]
+# These may be a million: they are checked by one loop over the list.
+Ipv4Cidrs = Optionally[Annotated[Items[Annotated[str, SkipValidation]], AfterValidator(each(check_ipv4))]]
+Ipv6Cidrs = Optionally[Annotated[Items[Annotated[str, SkipValidation]], AfterValidator(each(check_ipv6))]]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs_one_of: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _refuse_all_absent(self: S) -> S:
+        keys = self.needs_one_of
+        if keys and all(getattr(self, key) is None for key in keys):
+            raise ValueError(f"is empty; give at least one of {', '.join(keys)}, or leave it out")
+        return self
+
+
+class _IpFilter(_Section):
+    needs_one_of = ("src_ip", "dst_ip")
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+
+
+class Ipv4Filter(_IpFilter):
+    """An IPv4 connection matches when its source OR its destination is in a list."""
+
+    src_ip: Ipv4Cidrs = Field(default=None, description="This host's end: addresses and CIDRs, like 10.0.0.0/8.")
+    dst_ip: Ipv4Cidrs = Field(default=None, description="The peer's end: addresses and CIDRs, like 10.0.0.0/8.")
+
+
+class Ipv6Filter(_IpFilter):
+    """An IPv6 connection matches when its source OR its destination is in a list."""
+
+    src_ip: Ipv6Cidrs = Field(default=None, description="This host's end: addresses and CIDRs, like 2000::/3.")
+    dst_ip: Ipv6Cidrs = Field(default=None, description="The peer's end: addresses and CIDRs, like 2000::/3.")
+
+
+class PortFilter(_Section):
+    """A connection matches when its source port OR its destination port is in a list."""
+
+    needs_one_of = ("src_port", "dst_port")
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    src_port: ListOf[Port] = Field(default=None, description="This host's end: ports, and ranges like 8000-8999.")
+    dst_port: ListOf[Port] = Field(default=None, description="The peer's end: ports, and ranges like 8000-8999.")
+
+
+class NetnsFilter(_Section):
+    """A connection matches when its socket's network namespace is in the list."""
+
+    needs_one_of = ("netns",)
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    netns: ListOf[Netns] = Field(default=None, description="Inode numbers, and paths like /run/netns/NAME.")
+
+
+class Direction(_Section):
+    """One direction of connections. A family without a filter is not filtered."""
+
+    enabled: StrictBool = Field(default=False, description="Report this direction.")
+    ipv4_filter: Optionally[Ipv4Filter] = Field(
+        default=None, description="Which IPv4 connections, IPv4-mapped ones among them."
+    )
+    ipv6_filter: Optionally[Ipv6Filter] = Field(default=None, description="Which IPv6 connections.")
+    port_filter: Optionally[PortFilter] = Field(default=None, description="Which ports, of both families.")
+
+
+class Egress(Direction):
+    """The direction in which there are outcomes to be told."""
+
+    outcome: StrictBool = Field(
+        default=False, description="Report a request when it has succeeded or failed, not when it is made."
+    )
+
+
+class BinaryFilter(_Section):
+    """An executable matches by its file name OR the beginning of its path OR its path."""
+
+    needs_one_of = ("name", "prefix", "path")
+
+    name: ListOf[Name] = Field(default=None, description="File names, like curl.")
+    prefix: ListOf[PathPrefix] = Field(default=None, description="Leading parts of paths, like /usr/local/bin/.")
+    path: ListOf[FullPath] = Field(default=None, description="Full paths, like /usr/bin/curl.")
+
+
+class ProcessFilter(_Section):
+    """A process matches when all that is given does."""
+
+    needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id")
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    uid: ListOf[Id] = Field(default=None, description="Real user ids.")
+    euid: ListOf[Id] = Field(default=None, description="Effective user ids.")
+    auid: ListOf[Id] = Field(default=None, description="Audit (login) user ids; 4294967295: none.")
+    binary: Optionally[BinaryFilter] = Field(default=None, description="Which executables.")
+    cgroup: ListOf[Cgroup] = Field(
+        default=None, description="Paths of cgroups, like /system.slice: what is below them matches, too."
+    )
+    container_id: ListOf[ContainerId] = Field(
+        default=None, description="Containers' ids: all 64 digits, or at least the first 12."
+    )
+
+
+NOTHING_ENABLED = "neither ingress.enabled nor egress.enabled is true: nothing to watch; set one"
+
+
+class Config(_Section):
+    """What to watch: connections' directions, their ends, where they are, the processes behind them."""
+
+    ingress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
+        default=Direction(), description="Connections that processes here accept."
+    )
+    egress: Annotated[Egress, BeforeValidator(_refuse_none)] = Field(
+        default=Egress(), description="Connections that processes here ask for."
+    )
+    netns_filter: Optionally[NetnsFilter] = Field(
+        default=None, description="Which network namespaces, in both directions."
+    )
+    process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
+    existing: StrictBool = Field(default=False, description="Report connections that are open at the start, too.")
+    statistics: StrictBool = Field(
+        default=False, description="Closes tell how long the connection was, how much it carried and what ended it."
+    )
+    opener: StrictBool = Field(
+        default=False, description="A close by another process than the one that opened the connection tells that one."
+    )
+    parent: StrictBool = Field(default=False, description="Events tell the process's parent, too.")
+    context: StrictBool = Field(
+        default=False,
+        description="Events tell where the connection lives: network namespace, interface, mark; and the cgroup.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_nothing_enabled(self) -> Config:
+        if not (self.ingress.enabled or self.egress.enabled):
+            raise ValueError(NOTHING_ENABLED)
+        return self
+
+    @classmethod
+    def everything(cls) -> Config:
+        """Both directions, no filter."""
+        return cls(ingress=Direction(enabled=True), egress=Egress(enabled=True))
+
+    @classmethod
+    def from_dict(cls, data: Any, source: str = "configuration", *, look_up: bool = False) -> Config:
+        """Return the configuration that a mapping describes. source names it in errors. Raises ConfigError.
+
+        look_up: refuse paths of network namespaces that are not here; else it is the Monitor that does.
+        """
+        return _validate(Document(source, data), look_up)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, *, look_up: bool = False) -> Config:
+        """Return the configuration in a YAML file. look_up: as for from_dict(). Raises ConfigError."""
+        return _validate(load_yaml(Path(path)), look_up)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data (for JSON, YAML) of which from_dict() makes this configuration."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a configuration."""
+    return schema_of(TypeAdapter(Config))
+
+
+def _validate(document: Document, look_up: bool) -> Config:
+    problems = document.problems
+    config = None
+    if isinstance(document.data, Mapping):
+        try:
+            config = Config.model_validate(document.data, context=LOOK_UP if look_up else None)
+        except ValidationError as error:
+            explain(error, Config, problems)
+            if not _enables_something(document.data):
+                problems.add((), lambda: NOTHING_ENABLED)
+    else:
+        problems.add((), lambda: "must be a mapping with the keys ingress, egress, process_filter")
+    if problems or config is None:
+        raise ConfigError(render(document))
+    return config
+
+
+def _enables_something(data: Mapping[str, Any]) -> bool:
+    """Say whether a direction is enabled, or may be meant to. Models check that only when all their parts are right."""
+    return any(
+        isinstance(part, Mapping) and part.get("enabled") not in (None, False)
+        for part in map(data.get, ("ingress", "egress"))
+    )

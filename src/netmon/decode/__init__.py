@@ -1,0 +1,1 @@
+"""Records to events: pure, without a kernel."""

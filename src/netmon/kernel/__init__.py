@@ -1,0 +1,1 @@
+"""All that talks to the kernel: libbpf, the BPF object, its maps and programs, and /proc."""

@@ -1,0 +1,320 @@
+"""The BPF object in the kernel: configured, loaded, attached; its ring buffer and its losses."""
+
+from __future__ import annotations
+
+import os
+import struct
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from netmon import layout
+from netmon.errors import KernelError, NetmonError
+from netmon.filters.compile import CompiledFilters, Watched
+from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
+from netmon.kernel.filter_maps import FilterSets
+from netmon.kernel.ring_buffer import RingBuffer
+from netmon.losses import Losses
+
+PLAIN_OBJECT, FULL_OBJECT = "netmon-plain.bpf.o", "netmon.bpf.o"
+
+KERNEL_BTF = "/sys/kernel/btf/vmlinux"
+
+# struct btf_header, after magic, version and flags: its size; the offset and size of the types, and of the strings.
+BTF_HEADER = struct.Struct("4x5I")
+
+PREEMPTION = "/sys/kernel/debug/sched/preempt"
+
+Hook = tuple[str, ...]  # a program, and its spare
+
+V4_CONNECT = ("tcp_v4_connect_exit", "tcp_v4_connect_spare")
+V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_spare")
+ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_spare")
+CLOSE = ("tcp_close_entry", "tcp_close_spare")
+MPTCP_CONNECT = ("mptcp_connect_exit",)
+MPTCP_ACCEPT = ("mptcp_stream_accept_exit",)
+MPTCP_CLOSE = ("mptcp_close_entry",)
+SET_STATE = ("inet_sock_set_state_enter", "inet_sock_set_state_spare")
+# In place of ACCEPT: reached after the wait in it, by threads, too, that waited there before the probes were attached.
+GRAFT = ("security_sock_graft_entry", "security_sock_graft_spare")
+WALK = "task_file_walk"
+MPTCP = (*MPTCP_CONNECT, *MPTCP_ACCEPT, *MPTCP_CLOSE)  # seldom reached: without spares
+OPTIONAL_PROGRAMS = (*SET_STATE, *GRAFT, WALK)  # not in the plain object
+PLAIN_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *MPTCP)
+
+COVERED = {V4_CONNECT: 0, V6_CONNECT: 1, ACCEPT: 2, GRAFT: 2, CLOSE: 3}  # maps.h: enum slot
+SCRATCHES = 7  # maps.h: SLOT_SPARES
+SCRATCHES_WITH_SPARES = 11  # SLOT_WALK
+SCRATCHES_WITH_WALK = 12  # SLOTS
+
+MAX_FLOWS = 1 << 16  # of a period
+# Above it user space ends the period early.
+MANY_FLOWS = MAX_FLOWS // 4 * 3
+
+OLDEST_PROCESS_ID = layout.Control._fields.index("oldest_process_id")
+WALKER = layout.Control._fields.index("walker")
+FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
+
+
+def read_object(*, plain: bool) -> bytes:
+    """Return a BPF object file that netmon ships: the plain one has no options. Raises NetmonError without it."""
+    name = PLAIN_OBJECT if plain else FULL_OBJECT
+    try:
+        # By the importer: netmon may be a directory, or one file.
+        loader: Any = __spec__.loader
+        return bytes(loader.get_data(os.path.join(os.path.dirname(__file__), name)))
+    except OSError:
+        raise NetmonError(f"{name} is missing from the package: run build.py compile") from None
+
+
+def may_preempt() -> bool:
+    """Say whether this kernel may preempt a task inside a program. Where it does not tell, it may."""
+    try:
+        with open(PREEMPTION) as file:
+            mode = file.read()
+    except OSError:
+        return True
+    return "(none)" not in mode and "(voluntary)" not in mode
+
+
+class KernelTraits(NamedTuple):
+    """What differs from kernel to kernel and CO-RE does not settle, by the names in its BTF."""
+
+    has_ipv6: bool
+    accept_arguments: int  # of inet_csk_accept, which lost two in 6.10
+    has_graft: bool  # security modules are told of accepted sockets
+    has_mptcp: bool
+
+
+def read_traits() -> KernelTraits:
+    """Look at this kernel. Raises KernelError when it has no BTF."""
+    names = _read_btf_names()
+    return KernelTraits(
+        has_ipv6=b"\0tcp_v6_connect\0" in names,
+        accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,
+        has_graft=b"\0security_sock_graft\0" in names,
+        has_mptcp=b"\0mptcp_connect\0" in names,
+    )
+
+
+def _read_btf_names() -> bytes:
+    """Return the string section of the kernel's BTF: names are found there without parsing types.
+
+    Only that section, since the kernel hands out the file a page at a time.
+    """
+    try:
+        with open(KERNEL_BTF, "rb") as file:
+            header_size, _, _, offset, size = BTF_HEADER.unpack(file.read(BTF_HEADER.size))
+            file.seek(header_size + offset)
+            return file.read(size)
+    except (OSError, struct.error) as error:
+        raise KernelError(f"{KERNEL_BTF} cannot be read ({error}): this kernel has no BTF") from None
+
+
+class Probes:
+    """netmon's programs in the kernel, from construction to close(). Nothing outlives the process."""
+
+    def __init__(self, filters: CompiledFilters, ring_size: int, *, aggregate: bool = False) -> None:
+        """Load the programs that the directions need, the filters in the kernel before any is attached.
+
+        aggregate: sum up in flows, for take_flows(), instead of sending events. Raises BpfError when the kernel
+        refuses, KernelError without BTF, LibbpfError without libbpf.
+        """
+        self._options = _options(filters.watched, aggregate)
+        self._object = BpfObject(read_object(plain=self._options is None), "netmon")
+        self._links: list[Link] = []
+        self._pid = os.getpid()
+        self._flows: Map | None = None
+        self._watched = filters.watched
+        self._configured = filters.configured
+        self._spares = may_preempt()
+        self._traits = read_traits()
+        self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters.watched, self._traits)]
+        if filters.watched.statistics or filters.watched.outcome or filters.watched.existing:
+            self.hooks.append(SET_STATE)
+        self.programs = [program for hook in self.hooks for program in hook]
+        self._walk_fd: int | None = None
+        try:
+            self._filter_sets = FilterSets(self._object)
+            self._flow_kind = self._object.inner_map_kind("flows")
+            self._load(filters, ring_size)
+            self._losses = self._object.data(".data.losses")
+            self._settings = self._object.data(".data.settings")
+            self._control = self._object.data(".data.control").cast("Q")
+            self._flows_made = self._object.data(".data.flows").cast("Q")
+            self._covered = self._object.data(".data.covered").cast("Q")
+            self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
+            self._filter_sets.fill(filters)
+            if aggregate:
+                self._replace_flows()
+        except BaseException:
+            self._object.close()
+            raise
+
+    def _load(self, filters: CompiledFilters, ring_size: int) -> None:
+        bpf = self._object
+        watched = filters.watched
+        wanted = {*self.programs, WALK} if watched.existing else {*self.programs}
+        for program in PLAIN_PROGRAMS if self._options is None else (*PLAIN_PROGRAMS, *OPTIONAL_PROGRAMS):
+            bpf.set_autoload(program, program in wanted)
+        basics = layout.Basics(
+            spares=self._spares,
+            accept_arguments=self._traits.accept_arguments,
+            mptcp=self._traits.has_mptcp,
+            filters=filters.configured,
+        )
+        bpf.set_initial_value(".rodata.basics", layout.BASICS.pack(*basics))
+        if self._options is not None:
+            bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*self._options))
+        bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
+        bpf.set_max_entries("events", ring_size)
+        scratches = SCRATCHES_WITH_SPARES if self._spares else SCRATCHES
+        if watched.existing:
+            scratches = SCRATCHES_WITH_WALK
+        bpf.set_max_entries("scratches", scratches)
+        bpf.load()
+
+    def attach(self) -> None:
+        """Attach the programs: the close first, so that no opening is reported without its close."""
+        for program in reversed(self.programs):
+            self._links.append(self._object.attach(program))
+        if self._watched.existing:
+            with self._object.attach(WALK) as walk:
+                self._walk_fd = walk.iterate()
+
+    def report_existing(self) -> bool:
+        """Have the kernel report connections that were open, while it has room. Whether there may be further ones."""
+        if self._walk_fd is None:
+            return False
+        try:
+            os.read(self._walk_fd, 1)  # nothing: the end
+        except BlockingIOError:  # the ring buffer is half full, or the kernel takes a break after a million files
+            return True
+        self._end_walk()
+        return False
+
+    def _end_walk(self) -> None:
+        if self._walk_fd is not None:
+            os.close(self._walk_fd)
+            self._walk_fd = None
+            if os.getpid() == self._pid:  # not from a forked child: it shares the memory
+                self._control[WALKER] = 0
+
+    @property
+    def attached(self) -> bool:
+        return bool(self._links)
+
+    def detach(self) -> None:
+        """Detach the programs; what they reported can still be read."""
+        while self._links:
+            self._links.pop().close()
+
+    def close(self) -> None:
+        """Detach and free everything. Twice is fine."""
+        self.detach()
+        if self._object.closed:
+            return
+        self._end_walk()
+        for memory in (self._losses, self._settings, self._control, self._flows_made, self._covered):
+            memory.release()
+        if self._flows is not None:
+            self._flows.close()
+        self.ring.close()
+        self._object.close()
+
+    def swap_filters(self, filters: CompiledFilters) -> None:
+        """Judge by other filters from now on. Raises NetmonError when it is not only these that change, BpfError."""
+        if changed := self._watched.differences(filters.watched):
+            raise NetmonError(f"{' and '.join(changed)} cannot change while netmon runs: start it again")
+        if filters.configured and not self._configured:
+            raise NetmonError(
+                "started without a configuration, nothing can be filtered: start with Config.everything()"
+            )
+        self._filter_sets.swap(filters, self._settings, self._control)
+
+    @property
+    def flows_are_many(self) -> bool:
+        """Whether the flows may soon have no more room."""
+        return self._flows_made[0] > self._control[FLOWS_NOTICE]
+
+    def take_flows(self) -> list[tuple[bytes, bytes]]:
+        """Return the flows since the last time, struct flow_key and struct flow, complete; and begin anew."""
+        taken = self._replace_flows()
+        assert taken is not None, "not in aggregate mode"
+        with closing(taken):
+            return list(taken.items())
+
+    def _replace_flows(self) -> Map | None:
+        flows = Map(self._flow_kind, "flows", MAX_FLOWS)
+        try:
+            put_map(self._object.map_fd("flows"), 0, flows)
+        except BaseException:
+            flows.close()
+            raise
+        taken, self._flows = self._flows, flows
+        self._control[FLOWS_NOTICE] = self._flows_made[0] + MANY_FLOWS
+        return taken
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return what the kernel says of each loaded program."""
+        return [self._object.program_info(program) for program in self.programs]
+
+    def read_losses(self, unknown_process: int = 0) -> Losses:
+        """Return the losses so far; unknown_process is what the reader counted."""
+        missed = sum(self._most_missed(hook) for hook in self.hooks)
+        return self._counted(unknown_process)._replace(missed=missed)
+
+    def count_lost(self, unknown_process: int) -> int:
+        """Return how many events were lost so far for sure: without asking the kernel, as read_losses() does."""
+        return self._counted(unknown_process).events
+
+    def _counted(self, unknown_process: int) -> Losses:
+        kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
+        return Losses(**kernel._asdict(), unknown_process=unknown_process)
+
+    def _most_missed(self, hook: Hook) -> int:
+        """An event is missed when neither program ran: at most as often as the less often skipped one was.
+
+        Where the main program was skipped, and the spare has told the event, it was not. A connection whose opening is
+        missed is not known at its close.
+        """
+        if hook == SET_STATE and not self._watched.outcome:  # no event, only what ended a connection
+            return 0
+        covered = self._covered[COVERED[hook]] if hook in COVERED else 0  # first: of the skips, none may be missing
+        skips = [self._object.program_info(program).recursion_misses for program in hook]
+        if covered <= skips[0]:  # it is, unless a kernel runs the spare first
+            skips[0] -= covered
+        skipped = min(skips)
+        return skipped if hook[0] in (CLOSE[0], MPTCP_CLOSE[0]) else 2 * skipped
+
+    def set_oldest_process_id(self, process_id: int) -> None:
+        """Make the kernel describe again, when next seen, the processes whose id is below this one."""
+        self._control[OLDEST_PROCESS_ID] = process_id
+
+
+def _options(watched: Watched, aggregate: bool) -> layout.Options | None:
+    """Return what is asked for beyond the plain events; None when nothing is."""
+    asked = layout.Options(
+        aggregate=aggregate,
+        statistics=watched.statistics,
+        outcome=watched.outcome,
+        existing=watched.existing,
+        ingress=watched.existing and watched.ingress,
+        egress=watched.existing and watched.egress,
+        opener=watched.opener,
+        parent=watched.parent,
+        context=watched.context,
+        origins=watched.opener or watched.context,
+        others=watched.existing or watched.parent,
+    )
+    return asked if any(asked) else None
+
+
+def _hooks(watched: Watched, traits: KernelTraits) -> list[Hook]:
+    hooks: list[Hook] = []
+    if watched.egress:
+        hooks += [V4_CONNECT, *[V6_CONNECT] * traits.has_ipv6, *[MPTCP_CONNECT] * traits.has_mptcp]
+    if watched.ingress and watched.existing and traits.has_graft:
+        hooks.append(GRAFT)
+    elif watched.ingress:
+        hooks += [ACCEPT, *[MPTCP_ACCEPT] * traits.has_mptcp]
+    return [*hooks, CLOSE, *[MPTCP_CLOSE] * traits.has_mptcp]

@@ -1,0 +1,1 @@
+"""Waiting for records, reading them in batches, and handing them on."""

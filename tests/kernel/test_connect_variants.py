@@ -1,0 +1,162 @@
+"""Ways around connect() and accept(): each is reported like any other connection."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import DEADLINE, PROGRAMS, Event, Netmon, cookie_of, ends, listen, types_of
+from tests.support.subjects import CONNECT_ONCE
+
+TCP_FASTOPEN_CONNECT = 30
+TCP_FASTOPEN = Path("/proc/sys/net/ipv4/tcp_fastopen")
+CLIENT, SERVER, WITHOUT_COOKIE = 1, 2, 0x4 | 0x200  # of both sides
+
+
+def of_cookie(events: list[Event], cookie: int) -> list[Event]:
+    return [event for event in events if event["network_event"]["cookie"] == cookie]
+
+
+def send_to(sock: socket.socket, to: tuple[str, int]) -> None:
+    sock.sendto(b"data", socket.MSG_FASTOPEN, to)
+
+
+def connect_then_send(sock: socket.socket, to: tuple[str, int]) -> None:
+    """connect() sends nothing: the SYN goes with the data."""
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+    sock.connect(to)
+    sock.sendall(b"data")
+
+
+@pytest.mark.parametrize("way", [send_to, connect_then_send])
+@pytest.mark.parametrize("without_cookie", [0, WITHOUT_COOKIE], ids=["first", "data in the SYN"])
+def test_fast_open(netmon: Netmon, way: object, without_cookie: int) -> None:
+    """What connect() is asked by MSG_FASTOPEN passes the hooks of security modules by."""
+    assert callable(way)
+    before = TCP_FASTOPEN.read_text()
+    TCP_FASTOPEN.write_text(str(CLIENT | SERVER | without_cookie))
+    try:
+        with netmon.watch() as seen, listen() as listener, socket.socket() as client:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+            way(client, listener.getsockname())
+            server, _ = listener.accept()
+            assert server.recv(5) == b"data"
+            cookies = cookie_of(client), cookie_of(server)
+            client_end, server_end = client.getsockname(), server.getsockname()
+            server.close()
+    finally:
+        TCP_FASTOPEN.write_text(before)
+    told = [of_cookie(seen, cookie) for cookie in cookies]
+    assert [types_of(events) for events in told] == [["Establish", "Close"], ["Accept", "Close"]]
+    assert ends(told[0][1]) == (*client_end, *server_end)
+    assert {ends(event) for event in told[1]} == {(*server_end, *client_end)}
+    assert len(seen) == 4
+
+
+def test_io_uring(netmon: Netmon) -> None:
+    """Hooks on system calls miss it."""
+    setting = Path("/proc/sys/kernel/io_uring_disabled")
+    assert not setting.exists() or setting.read_text() == "0\n"
+    with netmon.watch() as seen:
+        child = subprocess.Popen([PROGRAMS / "uring"], stdout=subprocess.PIPE)
+        out, _ = child.communicate()
+        assert child.returncode == 0
+    told = [of_cookie(seen, int(cookie)) for cookie in out.split()]
+    assert [types_of(events) for events in told] == [["Establish", "Close"], ["Accept", "Close"]]
+    assert {(event["process"]["pid"], event["process"]["filename"]) for event in seen} == {(child.pid, "uring")}
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("call", ["accept", "accept4"])
+def test_accept_by_its_system_calls(netmon: Netmon, listener: socket.socket, call: str) -> None:
+    """Whatever the flags, and with no address asked for."""
+    flags = [socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC] if call == "accept4" else []
+    with netmon.watch() as seen, socket.create_connection(listener.getsockname()):
+        fd = getattr(ctypes.CDLL(None, use_errno=True), call)(listener.fileno(), None, None, *flags)
+        with socket.socket(fileno=fd) as server:
+            cookie, these = cookie_of(server), (*server.getsockname(), *server.getpeername())
+    told = of_cookie(seen, cookie)
+    assert types_of(told) == ["Accept", "Close"]
+    assert {ends(event) for event in told} == {these}
+    assert len(seen) == 4
+
+
+def test_vfork(netmon: Netmon, port: str) -> None:
+    """The child connects with its parent's image, and again with that which it execs; then it closes both."""
+    with netmon.watch() as seen:
+        parent = subprocess.Popen(
+            [PROGRAMS / "vfork_connect", port, CONNECT_ONCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        parent.communicate(b"\n")
+        assert parent.returncode == 0
+    before, after, *closes = seen
+    assert types_of(seen) == ["Establish", "Establish", "Close", "Close"]
+    assert (before["process"]["filename"], before["process"]["args"]) == ("vfork_connect", f"{port} {CONNECT_ONCE}")
+    assert {event["process"]["filename"] for event in (after, *closes)} == {"connect_once"}
+    assert {event["process"]["args"] for event in (after, *closes)} == {port}
+    (pid,) = {event["process"]["pid"] for event in seen}
+    assert pid != parent.pid
+    assert {event["process"]["ppid"] for event in (before, after)} == {parent.pid}
+
+
+def test_posix_spawn(netmon: Netmon, port: str) -> None:
+    with netmon.watch() as seen, open(os.devnull) as null:
+        actions = [(os.POSIX_SPAWN_DUP2, null.fileno(), 0)]
+        pid = os.posix_spawn(CONNECT_ONCE, ["spawned", port], {}, file_actions=actions)
+        assert os.waitpid(pid, 0) == (pid, 0)
+    assert types_of(seen) == ["Establish", "Close"]
+    assert {(event["process"]["pid"], event["process"]["filename"], event["process"]["args"]) for event in seen} == {
+        (pid, "connect_once", port)
+    }
+
+
+def test_killed(netmon: Netmon, port: str) -> None:
+    """It has no memory any more when its connection closes, and is told as ever (Elastic ebpf#216)."""
+    with netmon.watch() as seen:
+        child = subprocess.Popen([CONNECT_ONCE, port], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"connected\n"
+        child.kill()
+        child.wait()
+    assert types_of(seen) == ["Establish", "Close"]
+    assert seen[0]["process"] == seen[1]["process"]
+    assert (seen[1]["process"]["pid"], seen[1]["process"]["args"]) == (child.pid, port)
+
+
+def test_a_socket_of_the_kernels(netmon: Netmon, modules: None) -> None:
+    """A block device over the network: a thread of the kernel's connects, which has neither program nor arguments."""
+    subprocess.run(["modprobe", "rbd"], check=True)
+    with netmon.watch() as seen, listen() as listener:
+        monitor = "{}:{} name=nobody,mount_timeout=1 pool image".format(*listener.getsockname())
+        command = f"echo '{monitor}' > /sys/bus/rbd/add_single_major"
+        adding = subprocess.Popen(["sh", "-c", command], stderr=subprocess.DEVNULL)
+        listener.settimeout(DEADLINE)
+        server, peer = listener.accept()
+        server.close()
+        adding.wait()
+    told = [event for event in seen if ends(event)[:2] == peer]
+    assert types_of(told) == ["Establish", "Close"]
+    for event in told:
+        process = event["process"]
+        assert process["filename"].startswith("kworker/")
+        assert (process["binary_path"], process["args"], process["uid"]) == ("", "", 0)
+
+
+def test_simultaneous_open(netmon: Netmon) -> None:
+    """A socket that connects to itself: its SYN is answered by its SYN."""
+    with netmon.watch() as seen, socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        end = sock.getsockname()
+        sock.connect(end)
+        sock.sendall(b"four")
+        assert sock.recv(5) == b"four"
+        cookie = cookie_of(sock)
+    assert types_of(seen) == ["Establish", "Close"]
+    assert [event["network_event"]["cookie"] for event in seen] == [cookie, cookie]
+    assert {ends(event) for event in seen} == {(*end, *end)}
+    assert {event["process"]["pid"] for event in seen} == {os.getpid()}

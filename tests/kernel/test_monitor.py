@@ -1,0 +1,137 @@
+"""docs/library.md: its examples, as they stand there; and an event loop that waits for the kernel."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from netmon import Monitor, NetmonError, NetworkEvent, NetworkSummary
+from tests.support.kernel import DEADLINE, refused_connection, wait_until
+
+LIBRARY = Path("library.md").resolve()  # put there by vm/pytest_plugin.py
+
+
+@pytest.fixture(autouse=True)
+def any_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest kernel that is tested is one that a Monitor refuses unless told to try."""
+    monkeypatch.setattr("netmon.monitor.require_kernel", lambda release: None)
+
+
+def example(heading: str) -> str:
+    """Return the first block of Python that follows a heading."""
+    block = re.search(rf"^## {heading}\n.*?^```python\n(.*?)^```", LIBRARY.read_text(), re.DOTALL | re.MULTILINE)
+    assert block, heading
+    return block[1]
+
+
+@contextmanager
+def running(code: str) -> Iterator[BaseProcess]:
+    """Run a program in a fork: all that is slow to import is there."""
+    program = multiprocessing.get_context("fork").Process(target=exec, args=(code, {"__name__": "__main__"}))
+    program.start()
+    try:
+        yield program
+    finally:
+        program.kill()
+        program.join()
+
+
+def answer_of(port: int) -> str:
+    """Return all that a server says; nothing when there is none."""
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            return sock.makefile().read()
+    except ConnectionRefusedError:
+        return ""
+
+
+def test_an_asyncio_service(capfd: pytest.CaptureFixture[str]) -> None:
+    with running(example("In asyncio: a service")) as service:
+        # The test and the service both open connections by asking.
+        wait_until(lambda: re.search(r"^[1-9]\d* /\S*python", answer_of(7979)), "the service: its count of Python's")
+        service.terminate()
+        service.join(DEADLINE)
+        assert service.exitcode == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_fixture_that_asserts_what_a_program_connects_to(tmp_path: Path) -> None:
+    file = tmp_path / "test_example.py"
+    file.write_text(example("In pytest: what a program connects to"))
+    # With none of this project's settings; 0: something passed and nothing failed.
+    assert pytest.main(["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), str(file)]) == 0
+
+
+def test_a_prometheus_exporter() -> None:
+    def scrape() -> str:
+        try:
+            with urlopen("http://127.0.0.1:9435/metrics") as response:
+                return str(response.read().decode())
+        except OSError:
+            return ""
+
+    with running(example("A Prometheus exporter")):
+        text = wait_until(lambda: re.search(r"(?s).*Close.*", scrape()), "the exporter: closes")[0]
+    assert re.search(r'^netmon_events_total{type="TcpConnectionAccept"} [1-9]\d*$', text, re.MULTILINE)
+    assert re.search(r"^netmon_lost_total 0$", text, re.MULTILINE)
+
+
+def test_an_event_loop_wakes_for_what_the_kernel_reports() -> None:
+    """For records, and for a period that is over; a child forked meanwhile does not disturb it."""
+    with Monitor(any_kernel=True) as events, Monitor(any_kernel=True, aggregate=1) as sums, select.epoll() as loop:
+        for monitor in (events, sums):
+            loop.register(monitor.fileno(), select.EPOLLIN)
+        child = os.fork()
+        if not child:
+            os._exit(end_of_child(events, sums))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        cookie = refused_connection()
+        seen: list[object] = []
+        while not any(isinstance(event, NetworkSummary) for event in seen):
+            ready = loop.poll(DEADLINE)
+            assert ready
+            for monitor in (events, sums):
+                if monitor.fileno() in dict(ready):
+                    seen += monitor.poll(0)
+        cookies = [event.network_event.cookie for event in seen if isinstance(event, NetworkEvent)]
+        assert cookies == [cookie, cookie]
+
+
+def end_of_child(*monitors: Monitor) -> int:
+    """Do what must not disturb the parent; return the exit code."""
+    for monitor in monitors:
+        monitor.stop()
+        try:
+            monitor.poll(0)
+            return 1
+        except NetmonError:
+            monitor.close()
+    return 0
+
+
+def descriptors() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+def test_a_failed_start_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its last step, in the mode that has most."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("netmon.reader.reader.Readiness", refuse)
+    monitor = Monitor(any_kernel=True, aggregate=1)
+    before = descriptors()
+    with pytest.raises(NetmonError, match="Too many open files"):
+        monitor.start()
+    assert descriptors() == before

@@ -1,0 +1,137 @@
+"""A process met again and again on one CPU, where the probes have it at hand: what has changed of it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+from tests.support.kernel import Netmon
+
+# After each change it connects four times, from ports that it says together with what it knows of itself.
+CHANGES = """
+import ctypes, json, os, socket, struct, sys
+port, parent_dies = int(sys.argv[1]), int(sys.argv[2])
+container = 'fedcba9876543210' * 4
+os.sched_setaffinity(0, {0})
+
+def connect(**changed):
+    sockets = []
+    for _ in range(4):
+        sockets.append(socket.create_connection(('127.0.0.1', port)))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    state = {'euid': os.geteuid(), 'egid': os.getegid(), 'ppid': os.getppid(), **changed}
+    print(json.dumps([ports, state]), flush=True)
+
+def set_capabilities(*masks):
+    header = struct.pack('=Ii', 0x20080522, 0)
+    assert ctypes.CDLL(None).capset(header, struct.pack('=6I', *masks, 0, 0, 0)) == 0
+
+connect(container_id=None)
+os.setegid(1000)
+connect(container_id=None)
+os.seteuid(1000)
+connect(cap_effective='')
+os.seteuid(0)
+connect(cap_effective='ALL_CAPS')
+directory = f'/sys/fs/cgroup/docker-{container}.scope'
+os.makedirs(directory, exist_ok=True)
+with open(directory + '/cgroup.procs', 'w') as file:
+    file.write('0')
+connect(container_id=container)
+os.close(parent_dies)
+while os.getppid() != 1:
+    pass
+connect(container_id=container)
+with open('/proc/self/loginuid', 'w') as file:
+    file.write('4711')
+connect(auid=4711)
+set_capabilities(1 << 7, 1 << 7, 0)
+connect(cap_permitted='CAP_SETUID')
+set_capabilities(0, 1 << 7, 0)
+connect(cap_effective='')
+os.execv(sys.executable, [sys.executable, '-c', f'''
+import socket
+for _ in range(4):
+    socket.create_connection(('127.0.0.1', {port})).close()
+''', 'after exec'])
+"""
+
+# Starts the other, and ends when that has closed its end of the pipe.
+PARENT = """
+import os, subprocess, sys
+reads, writes = os.pipe()
+subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[2], str(writes)], pass_fds=[writes])
+os.close(writes)
+os.read(reads, 1)
+"""
+
+
+def test_whatever_changes_between_connections(netmon: Netmon, port: str) -> None:
+    with netmon.watch() as seen:
+        child = subprocess.run(["python3", "-c", PARENT, CHANGES, port], stdout=subprocess.PIPE, text=True, check=True)
+    steps = [json.loads(line) for line in child.stdout.splitlines()]
+    assert len(steps) == 9
+    for ports, state in steps:
+        told = [event["process"] for event in seen if event["network_event"]["sport"] in ports]
+        assert len(told) == 8
+        assert [{key: process.get(key) for key in state} for process in told] == [state] * 8
+    last = [event["process"] for event in seen][-8:]
+    assert {process["args"].rpartition(" ")[2] for process in last} == {"exec"}
+    assert len({event["process"]["pid"] for event in seen}) == 1
+
+
+# Connects once for each byte that it is sent, and says so.
+CONNECT_WHEN_ASKED = """
+import os, socket, sys
+os.sched_setaffinity(0, {0})
+while sys.stdin.buffer.raw.read(1):
+    socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()
+    print(flush=True)
+"""
+PLACES = 16  # bpf/maps.h: RECENT_PROCESSES
+
+
+def start(port: str) -> subprocess.Popen[bytes]:
+    command = ["python3", "-c", CONNECT_WHEN_ASKED, port]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+
+def start_in_same_place(port: str, other: int) -> subprocess.Popen[bytes]:
+    """Start it with a process id that has the other's place among those that a CPU has at hand."""
+    for _ in range(10 * PLACES):
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        if (pid + 1) % PLACES == other % PLACES:
+            child = start(port)
+            if child.pid % PLACES == other % PLACES:
+                return child
+            end(child)
+    raise AssertionError("no such process id came")
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    child.communicate()
+    assert child.returncode == 0
+
+
+def connect(child: subprocess.Popen[bytes]) -> None:
+    assert child.stdin and child.stdout
+    child.stdin.write(b".")
+    assert child.stdout.read(1) == b"\n"
+
+
+def test_processes_that_take_each_others_place(netmon: Netmon, port: str) -> None:
+    with netmon.watch() as seen:
+        first = start(port)
+        second = start_in_same_place(port, first.pid)
+        order = [first] * 3 + [second] * 3 + [first, second] * 2
+        for child in order:
+            connect(child)
+        end(first)
+        end(second)
+    assert [event["process"]["pid"] for event in seen[::2]] == [child.pid for child in order]

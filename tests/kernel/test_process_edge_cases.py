@@ -1,0 +1,132 @@
+"""Processes that are easily told wrong: each case was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.kernel import PROGRAMS, Netmon, cookie_of, counts_of, types_of
+from tests.support.subjects import CONNECT_ONCE, check, connected, process_of
+
+PROCESSES = 1500
+
+
+def test_a_privileged_user_id_is_no_file_capability(netmon: Netmon, port: str) -> None:
+    """A set-user-ID wrapper that execs a plain program: secure to the kernel, since euid and uid differ."""
+    process = check(netmon, [CONNECT_ONCE, port], preexec_fn=lambda: os.setresuid(1000, 0, 0))
+    assert process["secureexec"] == ""
+
+
+def test_a_file_mounted_under_another_name(port: str, tmp_path: Path) -> None:
+    """As docker's --init is: filters and events go by the name it has there."""
+    source = Path(shutil.copy(CONNECT_ONCE, tmp_path / "a-longer-source-name"))
+    mounted = tmp_path / "init"
+    mounted.touch()
+    subprocess.run(["mount", "--bind", source, mounted], check=True)
+    try:
+        with Netmon("--name", "init") as netmon:
+            with connected([mounted, port]) as subject:
+                assert subject.exe == str(mounted)
+            ended = netmon.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", mounted], check=True)
+    assert [event["process"]["filename"] for event in ended.events] == ["init", "init"]
+
+
+def test_a_connection_inherited_over_exec_and_closed_by_exit(netmon: Netmon, listener: socket.socket) -> None:
+    """Of the program that exits nothing but its name is left to tell: never another program's path."""
+    with netmon.watch() as seen:
+        connection = socket.create_connection(listener.getsockname())
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[connection.fileno()])
+        connection.close()
+        child.communicate(b"")
+    assert types_of(seen) == ["Establish", "Close"]
+    process = seen[1]["process"]
+    assert (process["pid"], process["filename"], process["binary_path"]) == (child.pid, "cat", "")
+
+
+def test_a_program_that_execs_another_which_closes_by_exit(netmon: Netmon, port: str) -> None:
+    script = (
+        f"import os, socket; s = socket.create_connection(('127.0.0.1', {port})); s.set_inheritable(True);"
+        "os.execv('/bin/cat', ['cat', '/dev/null'])"
+    )
+    with netmon.watch() as seen:
+        subprocess.run(["python3", "-c", script], check=True)
+    assert types_of(seen) == ["Establish", "Close"]
+    assert (seen[1]["process"]["filename"], seen[1]["process"]["args"]) == ("cat", "")
+
+
+@pytest.mark.parametrize("length", [4095, 4096, 4200])
+def test_a_path_at_the_limit(netmon: Netmon, port: str, tmp_path: Path, length: int) -> None:
+    """One that does not fit keeps its end."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    left = length - len(str(tmp_path)) - len("/subject")
+    try:
+        while left > 0:
+            size = left if left <= 201 else min(201, left - 2)
+            Path("d" * (size - 1)).mkdir()
+            os.chdir("d" * (size - 1))
+            left -= size
+        shutil.copy(CONNECT_ONCE, "subject")
+        with netmon.watch() as seen, connected(["./subject", port]) as subject:
+            pass
+    finally:
+        os.chdir(before)
+    process = process_of(seen, subject.pid)
+    assert process["filename"] == "subject"
+    assert process["binary_path"].endswith("d/subject")
+    if length == 4095:
+        assert len(process["binary_path"]) == 4095
+
+
+def test_a_parent_that_dies(netmon: Netmon, port: str) -> None:
+    script = f"""
+import os, socket
+connect = lambda: socket.create_connection(('127.0.0.1', {port})).close()
+parent = os.getpid()
+read_end, write_end = os.pipe()
+if os.fork():
+    os.read(read_end, 1)
+else:
+    connect()
+    os.write(write_end, b'x')
+    while os.getppid() == parent: pass
+    connect()
+    os.write(2, b'%d %d' % (os.getpid(), os.getppid()))
+    os._exit(0)
+"""
+    with netmon.watch() as seen:
+        said = subprocess.run(["python3", "-c", script], check=True, capture_output=True).stderr
+    pid, new_parent = map(int, said.split())
+    parents = [event["process"]["ppid"] for event in seen if event["process"]["pid"] == pid]
+    assert len(parents) == 4
+    assert parents[0] != new_parent
+    assert parents[2:] == [new_parent, new_parent]
+
+
+def test_two_threads_first_seen_at_once() -> None:
+    """Each of many processes connects first from two threads at the same time: nothing is lost unseen."""
+    with Netmon() as netmon:
+        subprocess.run([PROGRAMS / "connect_race", str(PROCESSES)], check=True)
+        ended = netmon.stop()
+    events, lost, missed = counts_of(ended.stderr)
+    assert lost == 0, ended.stderr
+    assert events <= 4 * PROCESSES <= events + missed, ended.stderr
+
+
+def test_the_same_ends_twice_on_one_socket(netmon: Netmon) -> None:
+    """Refused, and asked for again from the same port to the same peer: two requests."""
+    with netmon.watch() as seen, socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        cookie = cookie_of(sock)
+        for _ in range(2):
+            with pytest.raises(ConnectionRefusedError):
+                sock.connect(("127.0.0.1", 1))
+    assert types_of(seen) == ["Establish", "Close", "Establish", "Close"]
+    assert {event["network_event"]["cookie"] for event in seen} == {cookie}

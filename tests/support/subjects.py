@@ -1,0 +1,105 @@
+"""The subjects of the process tests: programs that connect and wait while the test reads their /proc."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.kernel import PROGRAMS, Event, Netmon, auid_of, status_of, wait_until
+
+CONNECT_ONCE = PROGRAMS / "connect_once"
+
+
+class Subject:
+    """A child that has connected and now waits: its /proc can be read."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.child = child
+        self.pid = child.pid
+
+    @property
+    def exe(self) -> str:
+        return str(Path(f"/proc/{self.pid}/exe").readlink())
+
+    @property
+    def cmdline(self) -> list[bytes]:
+        return Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+
+    @property
+    def stat(self) -> list[str]:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+
+
+@contextmanager
+def connected(command: Sequence[str | bytes | Path], **options: Any) -> Iterator[Subject]:
+    """Run a program that connects, says so and waits; end it on leaving."""
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"connected\n"
+    yield Subject(child)
+    child.communicate(b"\n")
+    assert child.returncode == 0
+
+
+def process_of(seen: list[Event], pid: int) -> dict[str, Any]:
+    """Return the one process that the events of pid tell of."""
+    processes = [event["process"] for event in seen if event["process"]["pid"] == pid]
+    assert processes
+    assert all(process == processes[0] for process in processes)
+    return dict(processes[0])
+
+
+def capability_names(mask: str) -> str:
+    """Return what `capsh --decode` says of a hexadecimal mask, written as netmon does."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    if int(mask, 16) == (1 << (last + 1)) - 1:
+        return "ALL_CAPS"
+    said = subprocess.run(["capsh", f"--decode={mask}"], capture_output=True, text=True, check=True)
+    names = said.stdout.strip().partition("=")[2]
+    return " | ".join(sorted(names.upper().split(","), key=capability_number)) if names else ""
+
+
+def capability_number(name: str) -> int:
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    for number in range(last + 1):
+        said = subprocess.run(["capsh", f"--decode={1 << number:x}"], capture_output=True, text=True, check=True)
+        if said.stdout.strip().endswith("=" + name.lower()):
+            return number
+    raise AssertionError(name)
+
+
+def read_expected(subject: Subject) -> dict[str, Any]:
+    """Read from /proc what netmon must say of a live process."""
+    status = status_of(subject.pid)
+    exe = subject.exe
+    return {
+        "pid": subject.pid,
+        "tid": subject.pid,
+        "ppid": os.getpid(),
+        "uid": int(status["Uid"][0]),
+        "euid": int(status["Uid"][1]),
+        "gid": int(status["Gid"][0]),
+        "egid": int(status["Gid"][1]),
+        "auid": auid_of(subject.pid),
+        "cap_inheritable": capability_names(status["CapInh"][0]),
+        "cap_permitted": capability_names(status["CapPrm"][0]),
+        "cap_effective": capability_names(status["CapEff"][0]),
+        "filename": exe.removesuffix(" (deleted)").rpartition("/")[2],
+        "binary_path": exe,
+        "args": b" ".join(subject.cmdline[1:]).decode(errors="backslashreplace"),
+    }
+
+
+def check(netmon: Netmon, command: Sequence[str | bytes | Path], **options: Any) -> dict[str, Any]:
+    """Run a subject and compare all that /proc says of it. Returns the process as netmon tells it."""
+    with netmon.watch() as seen, connected(command, **options) as subject:
+        expected = read_expected(subject)
+        # netmon may have to ask /proc, too.
+        wait_until(lambda: subject.pid in (event["process"]["pid"] for event in netmon.events), "the event")
+    process = process_of(seen, subject.pid)
+    assert {key: process[key] for key in expected} == expected
+    return process

@@ -1,0 +1,56 @@
+"""Kernel times to UTC."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from netmon.decode import clock
+from netmon.decode.clock import Clock
+
+
+def test_now_is_now() -> None:
+    now = Clock().event_time(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    assert abs(now - time.time_ns()) < 1_000_000_000
+
+
+def test_start_times_do_not_move_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference; quark#364, #368."""
+    subject = Clock()
+    start, event = subject.start_time(0), subject.event_time(0)
+    monkeypatch.setattr(clock, "_measure_offset", lambda _count=3: event + 3_600_000_000_000)
+    subject.refresh()
+    assert subject.event_time(0) == event + 3_600_000_000_000
+    assert subject.start_time(0) == start
+
+
+def test_what_starts_after_the_clock_was_set_goes_by_the_set_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that boots with a wrong clock: its first process keeps the time it was told with."""
+    subject = Clock()
+    early = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    offset = subject.event_time(0)
+    for step in (3_600_000_000_000, 7_200_000_000_000):
+        monkeypatch.setattr(clock, "_measure_offset", lambda _count=3, step=step: offset + step)
+        subject.refresh()
+        late = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        assert subject.start_time(late) == late + offset + step
+        assert subject.start_time(early) == early + offset
+
+
+def test_small_differences_between_readings_are_not_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = Clock()
+    event = subject.event_time(0)
+    monkeypatch.setattr(clock, "_measure_offset", lambda _count=3: event + 999_999)
+    subject.refresh()
+    assert subject.event_time(0) == event
+
+
+def test_a_reading_that_was_interrupted_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Clock()
+    offset = subject.event_time(0)
+    monkeypatch.setattr(clock, "_measure_offset", lambda count=3: offset + (5_000_000_000 if count == 1 else 0))
+    subject.refresh()
+    assert subject.event_time(0) == offset

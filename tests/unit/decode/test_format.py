@@ -1,0 +1,121 @@
+"""The texts of an event's fields."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netmon.decode.format import (
+    CAPABILITIES,
+    container_id_of,
+    format_args,
+    format_capabilities,
+    format_secureexec,
+    format_timestamp,
+)
+from tests.support.cases import ID, IN_CONTAINER, ON_THE_HOST
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_763_905_653_289_000_000, "2025-11-23T13:47:33.289Z"),
+        (1_763_905_653_289_999_999, "2025-11-23T13:47:33.289Z"),  # cut, not rounded
+        (1_763_905_653_999_999_999, "2025-11-23T13:47:33.999Z"),
+        (1_763_905_653_007_000_000, "2025-11-23T13:47:33.007Z"),
+        (951_782_400_000_000_000, "2000-02-29T00:00:00.000Z"),
+    ],
+)
+def test_format_timestamp(ns: int, text: str) -> None:
+    assert format_timestamp(ns) == text
+
+
+@given(st.integers(0, 2**63))
+def test_timestamps_are_the_calendars(ns: int) -> None:
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=ns // 1_000_000)
+    expected = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert format_timestamp(ns) == expected
+
+
+ALL = (1 << 41) - 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "last_cap", "text"),
+    [
+        (0, 40, ""),
+        (ALL, 40, "ALL_CAPS"),
+        (1, 40, "CAP_CHOWN"),
+        (1 << 13 | 1 << 21, 40, "CAP_NET_RAW | CAP_SYS_ADMIN"),
+        (1 << 40, 40, "CAP_CHECKPOINT_RESTORE"),
+        (ALL >> 1, 39, "ALL_CAPS"),  # a kernel with one less
+        (1 << 41 | 1 << 63 | 2, 63, "CAP_DAC_OVERRIDE | CAP_41 | CAP_63"),  # one with more
+        ((1 << 42) - 1, 41, "ALL_CAPS"),
+    ],
+)
+def test_format_capabilities(mask: int, last_cap: int, text: str) -> None:
+    assert format_capabilities(mask, last_cap) == text
+
+
+@pytest.mark.parametrize("number", [0, 12, 40])
+def test_all_but_one_capability_is_not_all(number: int) -> None:
+    names = format_capabilities(ALL & ~(1 << number), 40).split(" | ")
+    assert names == [f"CAP_{name}" for name in CAPABILITIES if name != CAPABILITIES[number]]
+
+
+@given(st.sets(st.integers(0, 39)))
+def test_each_capability_has_its_name(numbers: set[int]) -> None:
+    text = format_capabilities(sum(1 << number for number in numbers), 40)
+    expected = [f"CAP_{CAPABILITIES[number]}" for number in sorted(numbers)]
+    assert [name for name in text.split(" | ") if name] == expected
+    assert len(set(CAPABILITIES)) == 41
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (0, ""),
+        (1, "SETUID"),
+        (2, "SETGID"),
+        (4, "FILE_CAPS"),
+        (8, "FILELESS_EXEC"),
+        (9, "SETUID | FILELESS_EXEC"),
+        (15, "SETUID | SETGID | FILE_CAPS | FILELESS_EXEC"),
+    ],
+)
+def test_format_secureexec(flags: int, text: str) -> None:
+    assert format_secureexec(flags) == text
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (b"", ""),
+        (b"curl\0", ""),
+        (b"curl", ""),
+        (b"curl\0-s\0a b\0", "-s a b"),
+        (b"curl\0-s\0cut off", "-s cut off"),
+        (b"curl\0\0x\0", " x"),  # an empty argument
+        (b"\0-s\0", "-s"),  # an empty argv[0]
+        (b"nginx: worker process\0\0\0\0\0", ""),  # a title over the arguments
+        (b"x\0caf\xc3\xa9\0", "caf\u00e9"),
+        (b"x\0caf\xe9\0\xff\xfe\0", "caf\\xe9 \\xff\\xfe"),
+        (b'x\0say "hi"\n\0', 'say "hi"\n'),
+    ],
+)
+def test_format_args(argv: bytes, text: str) -> None:
+    assert format_args(argv) == text
+
+
+@pytest.mark.parametrize("path", IN_CONTAINER)
+def test_containers(path: str) -> None:
+    assert container_id_of(path) == ID
+
+
+@pytest.mark.parametrize("path", ON_THE_HOST)
+def test_on_the_host(path: str) -> None:
+    assert container_id_of(path) is None

@@ -1,0 +1,375 @@
+"""libbpf in Python's hands, against this machine's kernel: as root, like all that loads programs."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from netmon.errors import BpfError, LibbpfError, NetmonError, VerifierError
+from netmon.kernel import libbpf
+from netmon.kernel.bpf import BpfObject, update_map
+from netmon.kernel.ring_buffer import RingBuffer
+from tests.support.socket_filter import compile_bpf, run
+
+HERE = Path(__file__).parent
+RING_SIZE = 1 << 20  # bytes
+RECORD_SIZE = 72  # with its header
+RING_RECORDS = RING_SIZE // RECORD_SIZE - 1  # never quite full
+
+
+def compile_c(source: Path, output: Path, *options: str) -> Path:
+    """Compile with clang; return output."""
+    subprocess.run(["clang", *options, str(source), "-o", str(output)], check=True)
+    return output
+
+
+@pytest.fixture(scope="module")
+def object_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The compiled bindings.bpf.c."""
+    return compile_bpf(HERE / "bindings.bpf.c", tmp_path_factory.mktemp("bpf") / "bindings.bpf.o")
+
+
+@pytest.fixture
+def opened(object_file: bytes) -> Iterator[BpfObject]:
+    """An object that is not loaded yet."""
+    with BpfObject(object_file, "bindings") as opened:
+        opened.set_max_entries("records", RING_SIZE)
+        yield opened
+
+
+@pytest.fixture
+def loaded(opened: BpfObject) -> BpfObject:
+    """A loaded object."""
+    opened.load()
+    return opened
+
+
+@pytest.fixture
+def ring(loaded: BpfObject) -> Iterator[RingBuffer]:
+    """The loaded object's ring buffer."""
+    with RingBuffer(loaded.map_fd("records"), RING_SIZE) as ring:
+        yield ring
+
+
+@pytest.fixture
+def other_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Lets a test choose NETMON_LIBBPF anew."""
+    libbpf.library.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    libbpf.library.cache_clear()
+
+
+def take(ring: RingBuffer, limit: int = RING_SIZE) -> list[bytes]:
+    """Return the records that wait, up to the one in which they come to limit bytes."""
+    ring.fill(limit)
+    return list(ring.batch)
+
+
+def numbers(records: list[bytes]) -> list[int]:
+    """Return what send_record began its records with."""
+    return [struct.unpack_from("=Q", record)[0] for record in records]
+
+
+class TestLibrary:
+    def test_tells_its_version(self) -> None:
+        assert tuple(map(int, libbpf.version().split("."))) >= libbpf.MINIMUM_VERSION
+
+    @pytest.mark.parametrize("path", ["/nowhere/libbpf.so.1", "libc.so.6"])
+    def test_says_how_to_get_a_missing_one(self, other_library: pytest.MonkeyPatch, path: str) -> None:
+        other_library.setenv("NETMON_LIBBPF", path)
+        with pytest.raises(LibbpfError, match=r"cannot be loaded .*Debian: libbpf1.* NETMON_LIBBPF"):
+            libbpf.library()
+
+    def test_refuses_an_old_one(self, other_library: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        source = tmp_path / "old.c"
+        source.write_text("int libbpf_major_version(void) { return 1; } int libbpf_minor_version(void) { return 0; }")
+        library = compile_c(source, tmp_path / "libold.so", "-shared")
+        other_library.setenv("NETMON_LIBBPF", str(library))
+        with pytest.raises(LibbpfError, match=r"is libbpf 1\.0; netmon needs 1\.1 or newer"):
+            libbpf.library()
+
+    def test_is_not_needed_for_what_does_without(self) -> None:
+        environment = {"NETMON_LIBBPF": "/nowhere", "PYTHONPATH": ":".join(sys.path)}
+        command = [sys.executable, "-m", "netmon", "schema", "event"]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    def test_structs_have_c_s_layout(self, tmp_path: Path) -> None:
+        source = tmp_path / "layout.c"
+        lines = ["#include <stddef.h>", "#include <linux/bpf.h>", "#include <bpf/libbpf.h>"]
+        for struct_type in (libbpf.bpf_prog_info, libbpf.bpf_object_open_opts):
+            for name, *_ in struct_type._fields_:
+                if name != "gpl_compatible":  # a bit-field, which has no offset
+                    offset = getattr(struct_type, name).offset
+                    lines.append(f'_Static_assert(offsetof(struct {struct_type.__name__}, {name}) == {offset}, "");')
+        source.write_text("\n".join(lines))
+        compile_c(source, tmp_path / "layout.o", "-c")
+
+    def test_logs_for_those_who_ask_and_prints_nothing(
+        self, object_file: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with caplog.at_level(logging.DEBUG, "netmon.libbpf"):
+            BpfObject(object_file, "bindings").close()
+        assert "libbpf: map 'records': found max_entries = 4096." in caplog.messages
+        assert capfd.readouterr() == ("", "")
+
+
+class TestErrors:
+    def test_an_object_that_is_none(self) -> None:
+        with pytest.raises(BpfError) as caught:
+            BpfObject(b"not an object file", "broken")
+        error = caught.value
+        assert isinstance(error, OSError)
+        assert error.errno == 4001  # LIBBPF_ERRNO__FORMAT
+        assert error.operation == "open broken"
+        assert str(error).startswith("open broken: Not a valid BPF object (FORMAT): elf: ")
+
+    def test_a_program_that_the_verifier_rejects(self, opened: BpfObject) -> None:
+        opened.set_autoload("trust_the_map", True)
+        with pytest.raises(VerifierError) as caught:
+            opened.load()
+        error = caught.value
+        assert error.errno == errno.EACCES
+        verdict = "trust_the_map: R0 invalid mem access 'map_value_or_null'"
+        assert str(error) == f"load bindings: Permission denied (EACCES): {verdict}"
+        assert "BEGIN PROG LOAD LOG" in error.log
+        assert "processed " in error.log
+
+    def test_names_that_the_object_lacks(self, loaded: BpfObject) -> None:
+        with pytest.raises(BpfError, match=r"find map nothing: .* \(ENOENT\)"):
+            loaded.map_fd("nothing")
+        with pytest.raises(BpfError, match=r"find program nothing: .* \(ENOENT\)"):
+            loaded.program_fd("nothing")
+
+    def test_a_value_of_the_wrong_size(self, opened: BpfObject) -> None:
+        with pytest.raises(BpfError, match=r"set \.rodata\.settings: .* \(EINVAL\)"):
+            opened.set_initial_value(".rodata.settings", bytes(7))
+
+    def test_a_program_that_attaches_to_nothing(self, loaded: BpfObject) -> None:
+        with pytest.raises(BpfError, match="attach send_record"):
+            loaded.attach("send_record")
+
+    def test_threads_have_their_own_logs(self) -> None:
+        logs: dict[str, list[str]] = {"one": [], "two": []}
+
+        def fail(name: str) -> None:
+            for _ in range(200):
+                try:
+                    BpfObject(b"not an object file", name)
+                except BpfError as error:
+                    logs[name].append(error.log)
+
+        threads = [threading.Thread(target=fail, args=(name,)) for name in logs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for name, others in (("one", "two"), ("two", "one")):
+            assert len(logs[name]) == 200
+            assert all(name in log and others not in log for log in logs[name])
+
+
+class TestObject:
+    def test_starts_with_the_data_it_was_given(self, opened: BpfObject) -> None:
+        opened.set_initial_value(".rodata.settings", struct.pack("=Q", 1000))
+        opened.load()
+        with RingBuffer(opened.map_fd("records"), RING_SIZE) as ring:
+            run(opened.program_fd("send_record"), 3)
+            assert numbers(take(ring)) == [1000, 1001, 1002]
+
+    def test_shares_its_data_with_the_kernel(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        state = loaded.data(".data.state")
+        run(loaded.program_fd("send_record"), 5)
+        assert struct.unpack("=Q", state) == (5,)
+        state[:] = struct.pack("=Q", 70)
+        run(loaded.program_fd("send_record"), 1)
+        assert numbers(take(ring))[-1] == 70
+        loaded.close()
+        assert struct.unpack("=Q", state) == (71,)
+        state.release()
+        with pytest.raises(ValueError, match="released"):
+            bytes(state)
+
+    def test_describes_its_programs(self, loaded: BpfObject) -> None:
+        info = loaded.program_info("send_record")
+        assert info.name == "send_record"
+        assert info.verified_instructions > 0
+        assert info.translated_bytes > 0
+        assert info.recursion_misses == 0
+
+    def test_is_not_used_after_its_end(self, loaded: BpfObject) -> None:
+        loaded.close()
+        loaded.close()
+        assert loaded.closed
+        with pytest.raises(NetmonError, match="BpfObject is closed"):
+            loaded.map_fd("records")
+
+
+class TestUpdateMap:
+    def test_fills_a_trie(self, opened: BpfObject) -> None:
+        opened.set_max_entries("cidrs", 100_000)
+        opened.load()
+        # The last, in another batch than the first, is the same and takes no room of its own.
+        keys = b"".join(struct.pack("=III", 64, 0, number) for number in (*range(99_999), 0))
+        update_map(opened.map_fd("cidrs"), keys, 12, b"\1")
+        update_map(opened.map_fd("cidrs"), struct.pack("=III", 64, 0, 99_999), 12, b"\1")
+        with pytest.raises(BpfError, match=r"fill map: .* \(ENOSPC\)"):
+            update_map(opened.map_fd("cidrs"), struct.pack("=III", 64, 1, 0), 12, b"\1")
+
+    def test_fills_a_map_without_batches(self, loaded: BpfObject) -> None:
+        devices = loaded.map_fd("devices")
+        loopback = struct.pack("=I", 1)
+        update_map(devices, struct.pack("=4I", *range(4)), 4, loopback)
+        with pytest.raises(BpfError, match=r"fill map: .* \(E2BIG\)"):
+            update_map(devices, struct.pack("=I", 4), 4, loopback)
+
+    def test_has_nothing_to_do_for_no_keys(self) -> None:
+        update_map(-1, b"", 12, b"\1")
+
+
+class TestRingBuffer:
+    def test_returns_no_more_than_asked_for(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        assert take(ring) == []
+        run(loaded.program_fd("send_record"), 25)
+        batches = [numbers(take(ring, 10 * RECORD_SIZE)) for _ in range(4)]
+        assert batches == [list(range(10)), list(range(10, 20)), list(range(20, 25)), []]
+
+    def test_returns_all_that_a_full_one_holds(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        run(loaded.program_fd("send_record"), 2 * RING_RECORDS)
+        (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
+        assert sent >= RING_RECORDS
+        assert numbers(take(ring)) == list(range(sent))
+
+    def test_passes_over_what_was_discarded(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        for program in ("send_record", "discard_record", "send_record", "discard_record"):
+            run(loaded.program_fd(program), 1)
+        assert numbers(take(ring)) == [0, 1]
+        assert take(ring) == []
+
+    def test_reads_while_the_kernel_writes(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        """More than it holds, over its end again and again."""
+        writer = threading.Thread(target=lambda: run(loaded.program_fd("send_record"), 20 * RING_RECORDS))
+        writer.start()
+        seen: list[int] = []
+        while writer.is_alive():
+            seen += numbers(take(ring, 64 << 10))
+        writer.join()
+        seen += numbers(take(ring))
+        (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
+        assert sent > RING_RECORDS
+        assert seen == list(range(sent))
+
+    def test_records_outlive_it(self, loaded: BpfObject, ring: RingBuffer) -> None:
+        run(loaded.program_fd("send_record"), 2)
+        records = take(ring)
+        ring.close()
+        loaded.close()
+        assert numbers(records) == [0, 1]
+        assert [len(record) for record in records] == [64, 64]
+
+    def test_two_live_side_by_side(self, object_file: bytes, loaded: BpfObject, ring: RingBuffer) -> None:
+        with BpfObject(object_file, "other") as other:
+            other.set_initial_value(".rodata.settings", struct.pack("=Q", 500))
+            other.load()
+            with RingBuffer(other.map_fd("records"), 4096) as other_ring:
+                run(loaded.program_fd("send_record"), 2)
+                run(other.program_fd("send_record"), 3)
+                assert numbers(take(ring)) == [0, 1]
+                assert numbers(take(other_ring)) == [500, 501, 502]
+        run(loaded.program_fd("send_record"), 1)
+        assert numbers(take(ring)) == [2]
+
+    def test_is_not_used_after_its_end(self, ring: RingBuffer) -> None:
+        ring.close()
+        ring.close()
+        with pytest.raises(NetmonError, match="RingBuffer is closed"):
+            ring.fill(1)
+        with pytest.raises(NetmonError, match="RingBuffer is closed"):
+            ring.fileno()
+
+    def test_is_readable_when_records_wait_whatever_signals_say(
+        self, loaded: BpfObject, ring: RingBuffer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        signals = []
+        sender = threading.Thread(target=lambda: run(loaded.program_fd("send_record"), 1))
+
+        def on_alarm(number: int, _frame: FrameType | None) -> None:
+            signals.append(number)
+            if len(signals) == 3:
+                sender.start()
+
+        poll = select.poll()
+        poll.register(ring.fileno(), select.POLLIN)
+        assert poll.poll(0) == []
+        before = signal.signal(signal.SIGALRM, on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        try:
+            assert poll.poll(60_000) == [(ring.fileno(), select.POLLIN)]
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        sender.join()
+        assert len(signals) >= 3
+        assert numbers(take(ring)) == [0]
+
+    def test_an_exception_while_reading_loses_and_repeats_nothing(self, object_file: bytes, tmp_path: Path) -> None:
+        """In a process of its own, since this one may have threads."""
+        file = tmp_path / "bindings.bpf.o"
+        file.write_bytes(object_file)
+        script = f"from {__name__} import read_interrupted; read_interrupted({str(file)!r})"
+        environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def read_interrupted(object_file: str) -> None:
+    """Read again and again while a signal handler raises, as Ctrl-C does, at every point of the reading."""
+    with BpfObject(Path(object_file).read_bytes(), "bindings") as loaded:
+        loaded.set_max_entries("records", RING_SIZE)
+        loaded.load()
+        with RingBuffer(loaded.map_fd("records"), RING_SIZE) as ring:
+            seen: list[int] = []
+            interruptions = 0
+            for attempt in range(100):
+                run(loaded.program_fd("send_record"), RING_RECORDS)
+                interruptions += fill_for(ring, seconds=0.00001 * (1 + attempt % 50))
+                seen += numbers(list(ring.batch)) + numbers(take(ring))
+            (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
+            assert interruptions > 10
+            assert seen == list(range(sent))
+
+
+class TimeUpError(Exception):
+    """Raised by a signal handler."""
+
+
+def fill_for(ring: RingBuffer, seconds: float) -> bool:
+    """Read, but have a signal handler raise in the midst; return whether it did."""
+    reading = True
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        if reading:
+            raise TimeUpError
+
+    signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        ring.fill(RING_SIZE)
+        reading = False
+        return False
+    except TimeUpError:
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,0 +1,47 @@
+"""What is made of what the kernel counts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from netmon.kernel.probes import ACCEPT, CLOSE, GRAFT, MPTCP_CLOSE, SET_STATE, V4_CONNECT, Hook, Probes
+
+
+def most_missed(hook: Hook, skips: tuple[int, ...], covered: int = 0, *, outcome: bool = False) -> int:
+    """Return it, each of the hook's programs having been skipped so often, and so much told by the spare alone."""
+    by_program = dict(zip(hook, skips, strict=True))
+    probes = SimpleNamespace(
+        _watched=SimpleNamespace(outcome=outcome),
+        _object=SimpleNamespace(
+            program_info=lambda program: SimpleNamespace(recursion_misses=by_program[program]),
+        ),
+        _covered=[covered] * 4,
+    )
+    return Probes._most_missed(cast(Probes, probes), hook)
+
+
+@pytest.mark.parametrize(
+    ("hook", "skips", "covered", "missed"),
+    [
+        (CLOSE, (0, 0), 0, 0),
+        (CLOSE, (7, 3), 0, 3),
+        (CLOSE, (7, 3), 5, 2),
+        (CLOSE, (7, 3), 7, 0),
+        (V4_CONNECT, (7, 3), 5, 4),  # the closes, too
+        (ACCEPT, (7, 3), 6, 2),
+        (GRAFT, (7, 3), 6, 2),
+        (CLOSE, (3, 4), 1000, 3),  # the spare runs first: it covers for nobody
+        (CLOSE[:1], (3,), 0, 3),  # without a spare
+        (MPTCP_CLOSE, (3,), 0, 3),
+        (SET_STATE, (3, 2), 0, 0),
+    ],
+)
+def test_what_may_have_been_missed(hook: Hook, skips: tuple[int, ...], covered: int, missed: int) -> None:
+    assert most_missed(hook, skips, covered) == missed
+
+
+def test_outcomes_may_be_missed() -> None:
+    assert most_missed(SET_STATE, (3, 2), outcome=True) == 4

@@ -1,0 +1,88 @@
+"""What is asked of /proc, against this process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netmon.errors import NetmonError
+from netmon.kernel import procfs
+
+
+class Sleeper:
+    """A child that waits for its standard input to end."""
+
+    def __init__(self, *arguments: str) -> None:
+        script = "import sys; print(flush=True); sys.stdin.read()"
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self.child.stdout is not None
+        self.child.stdout.readline()
+        self.pid = self.child.pid
+        self.cmdline = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        self.exe = str(Path(f"/proc/{self.pid}/exe").readlink())
+        ticks = int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        self.start_ns = ticks * procfs.NSEC_PER_SEC // os.sysconf("SC_CLK_TCK")
+
+    def end(self) -> None:
+        self.child.communicate()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Sleeper]:
+    made = Sleeper("two words", "", "caf\u00e9")
+    yield made
+    made.end()
+
+
+def test_the_last_capability_is_one_that_exists() -> None:
+    last = procfs.read_last_cap()
+    assert int(Path("/proc/self/status").read_text().partition("CapBnd:\t")[2][:16], 16) < 1 << last + 1
+
+
+def test_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(procfs, "LAST_CAP", tmp_path / "cap_last_cap")
+    with pytest.raises(NetmonError, match=r"cap_last_cap cannot be read \(No such file or directory\): mount /proc"):
+        procfs.read_last_cap()
+
+
+@pytest.mark.parametrize("part_of_a_tick", [0, 9_999_999])
+def test_a_live_process(sleeper: Sleeper, part_of_a_tick: int) -> None:
+    for exe in (sleeper.exe, None):
+        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + part_of_a_tick, exe, b"other") == sleeper.cmdline
+
+
+def test_another_process_of_the_same_id(sleeper: Sleeper) -> None:
+    for wrong in (-10_000_000, 10_000_000):
+        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + wrong, None, b"other") is None
+
+
+def test_another_program_of_the_same_process(sleeper: Sleeper) -> None:
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/other", b"other") is None
+
+
+def test_of_another_user_the_name_tells(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
+    def refuse(path: bytes) -> str:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    comm = Path(f"/proc/{sleeper.pid}/comm").read_bytes().rstrip(b"\n")
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/any", comm) == sleeper.cmdline
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/any", b"other") is None
+
+
+def test_a_process_that_is_gone() -> None:
+    sleeper = Sleeper()
+    sleeper.end()
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") is None
+
+
+def test_arguments_are_cut(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
+    monkeypatch.setattr(procfs, "MAX_CMDLINE", 10)
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") == sleeper.cmdline[:10]

@@ -1,0 +1,319 @@
+"""The one file: where it runs, what it refuses, what is inside."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from elftools.elf.elffile import ELFFile
+
+from netmon import __version__
+from pack import binary
+from pack.onefile.start import OneFile
+from pack.runtime import ARCHITECTURES, DEBIAN_PACKAGES
+from pack.sources import ROOT, SOURCES
+from vm.bare_guest import run_bare_guest
+
+HOST = os.uname().machine
+BARE_KERNELS = {"x86_64": "6.12", "aarch64": "6.12-arm64"}
+LARGEST = 15_000_000  # bytes
+DEADLINE = 60  # seconds
+# struct vfs_cap_data, version 2: permitted and effective.
+CAP_BPF_AND_PERFMON = struct.pack("<5I", 0x02000001, 0, 0, 1 << 38 - 32 | 1 << 39 - 32, 0)
+VALID = "egress:\n  enabled: true\n"
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot and mount")
+
+
+@pytest.fixture(scope="module")
+def netmon(one_file: Callable[[str], Path]) -> Path:
+    """This machine's."""
+    return one_file(HOST)
+
+
+def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*map(str, command)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+
+
+@pytest.fixture
+def empty_root(netmon: Path, tmp_path: Path) -> Path:
+    """A directory with nothing in it but netmon: no /proc, no /dev, no C library."""
+    shutil.copy(netmon, tmp_path / "netmon")
+    return tmp_path
+
+
+class Waiting:
+    """A netmon that waits for a configuration to read."""
+
+    def __init__(self, *command: object, directory: Path) -> None:
+        """command: to run in that directory, with the configuration's name to follow."""
+        fifo = directory / "fifo"
+        os.mkfifo(fifo)
+        self.process = subprocess.Popen(
+            [*map(str, command), fifo.name],
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._writer = os.open(fifo, os.O_WRONLY)  # once it reads
+
+    def say(self, text: str) -> tuple[int, str]:
+        """Give it the configuration; return its exit code and what it said."""
+        os.write(self._writer, text.encode())
+        os.close(self._writer)
+        _, said = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def waiting(netmon: Path, tmp_path: Path) -> Iterator[Waiting]:
+    program = Path(shutil.copy(netmon, tmp_path / "netmon"))
+    running = Waiting(program, "validate", directory=tmp_path)
+    yield running
+    running.process.kill()
+    running.process.communicate()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_is_one_static_program(architecture: str, one_file: Callable[[str], Path]) -> None:
+    path = one_file(architecture)
+    assert path.name == f"netmon-{__version__}-{architecture}"
+    assert path.stat().st_size < LARGEST
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        assert elf.header["e_machine"] == {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}[architecture]
+        assert not [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_INTERP"]
+    with zipfile.ZipFile(path) as archive:
+        native = [name for name in archive.namelist() if name.endswith(".so") or name.startswith("start/")]
+        machines = {ELFFile(io.BytesIO(archive.read(name))).header["e_machine"] for name in native}
+    assert len(machines) == 1
+    assert {"start/linker", "start/python", "netmon/kernel/libbpf-netmon.so", "orjson/orjson.so"} <= set(native)
+
+
+def test_the_same_parts_make_the_same_bytes(netmon: Path, tmp_path: Path) -> None:
+    assert binary.build(HOST, tmp_path).read_bytes() == netmon.read_bytes()
+
+
+def test_tells_what_is_inside(netmon: Path) -> None:
+    with zipfile.ZipFile(netmon) as archive:
+        text = archive.read("netmon.cdx.json").decode()
+        licences = {name.removeprefix("LICENSES/") for name in archive.namelist() if name.startswith("LICENSES/")}
+    assert not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    names = {component["name"] for component in json.loads(text)["components"]}
+    assert {*(source.name for source in SOURCES), *DEBIAN_PACKAGES, "orjson", "pydantic_core", "PyYAML"} <= names
+    assert {f"{name}-copyright" for name in DEBIAN_PACKAGES} <= licences
+    assert {"netmon-BSD-2-Clause", "musl-COPYRIGHT", "pydantic-LICENSE", "orjson-LICENSE-MPL-2.0"} <= licences
+
+
+@needs_root
+def test_runs_where_nothing_else_is(empty_root: Path) -> None:
+    (empty_root / "valid.yaml").write_text(VALID)
+    (empty_root / "invalid.yaml").write_text("nonsense: true\n")
+    before = sorted(empty_root.rglob("*"))
+
+    def netmon(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run("chroot", empty_root, "/netmon", *arguments)
+
+    assert netmon("--version").stdout == f"netmon {__version__}\n"
+    assert netmon("validate", "valid.yaml").returncode == 0
+    refused = netmon("validate", "/invalid.yaml")
+    assert refused.returncode == 2
+    assert "/invalid.yaml:1" in refused.stderr
+    assert "$schema" in json.loads(netmon("schema", "event").stdout)
+    checked = netmon("check")
+    assert checked.returncode == 1
+    assert "ok   libbpf: version 1.5, bundled with netmon, as one file" in checked.stdout
+    assert sorted(empty_root.rglob("*")) == before
+
+
+@needs_root
+def test_runs_where_nothing_can_be_written_or_executed(empty_root: Path) -> None:
+    (empty_root / "tmp").mkdir()
+    (empty_root / "proc").mkdir()
+    script = (
+        'mount --bind "$0" "$0" && mount -t tmpfs -o noexec tmpfs "$0/tmp" && mount -t proc proc "$0/proc" && '
+        'mount -o remount,bind,ro "$0" && ! touch "$0/file" 2> /dev/null && exec chroot "$0" /netmon schema config'
+    )
+    done = run("unshare", "--mount", "sh", "-c", script, empty_root)
+    assert "$schema" in json.loads(done.stdout), done.stderr
+
+
+def test_many_start_at_once(netmon: Path) -> None:
+    started = [subprocess.Popen([netmon, "schema", "event"], stdout=subprocess.PIPE) for _ in range(4)]
+    said = {process.communicate(timeout=DEADLINE)[0] for process in started}
+    assert len(said) == 1
+    assert {process.returncode for process in started} == {0}
+
+
+def upgrade(directory: Path) -> None:
+    newer = directory / "newer"
+    newer.write_bytes(b"a newer netmon")
+    newer.replace(directory / "netmon")
+
+
+def test_goes_on_after_an_upgrade(waiting: Waiting, tmp_path: Path) -> None:
+    upgrade(tmp_path)
+    assert waiting.say(VALID)[0] == 0
+
+
+@needs_root
+def test_goes_on_after_an_upgrade_where_nothing_else_is(empty_root: Path) -> None:
+    """It reads the probes after its configuration; only then it finds that there is no BTF."""
+    running = Waiting("chroot", empty_root, "/netmon", "run", "--any-kernel", "--config", directory=empty_root)
+    upgrade(empty_root)
+    code, said = running.say(VALID)
+    assert (code, said.partition(":")[0], "no BTF" in said) == (1, "netmon", True), said
+
+
+def test_a_module_without_room_is_not_taken_for_a_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "archive"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("present.so", b"")
+    importer = OneFile(str(path))
+    assert importer.find_spec("absent") is None
+    assert importer.find_spec("present") is not None
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        OneFile(str(path)).find_spec("present")
+
+
+def test_no_one_can_change_what_it_runs(waiting: Waiting) -> None:
+    files = list(Path(f"/proc/{waiting.process.pid}/map_files").iterdir())
+    native = {file.stat().st_ino: file for file in files if "/memfd:netmon/" in str(file.readlink())}
+    names = [str(file.readlink()) for file in native.values()]
+    for part in ("start/python", "start/libc.so.6", "_pydantic_core.so", "_yaml.so"):
+        assert any(part in name for name in names)
+    for file in native.values():
+        with pytest.raises(PermissionError):
+            file.write_bytes(b"")
+
+
+def test_stays_the_process_that_was_started(waiting: Waiting) -> None:
+    process = Path(f"/proc/{waiting.process.pid}")
+    assert (process / "exe").readlink().name == "netmon"
+    assert (process / "comm").read_text() == "netmon\n"
+    arguments = (process / "cmdline").read_text().split("\0")
+    assert arguments[1] == "validate"
+    waiting.process.terminate()
+    assert waiting.process.wait(DEADLINE) == -15
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_damage_is_refused(netmon: Path, tmp_path: Path, place: float) -> None:
+    data = bytearray(netmon.read_bytes())
+    with zipfile.ZipFile(netmon) as archive:
+        begin = min(entry.header_offset for entry in archive.infolist())
+    data[begin + int((len(data) - begin) * place)] ^= 1
+    damaged = tmp_path / "netmon"
+    damaged.write_bytes(data)
+    damaged.chmod(0o755)
+    done = run(damaged, "--version")
+    assert done.returncode == 1
+    assert done.stderr == "netmon: cannot start: the file is damaged: its checksum is wrong; get it anew\n"
+
+
+def test_a_part_of_the_file_is_refused(netmon: Path, tmp_path: Path) -> None:
+    part = tmp_path / "netmon"
+    part.write_bytes(netmon.read_bytes()[:-1000])
+    part.chmod(0o755)
+    done = run(part, "--version")
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+
+
+def test_takes_no_code_from_its_environment(netmon: Path, tmp_path: Path) -> None:
+    for name in ("sitecustomize", "yaml", "encodings"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken')")
+    (tmp_path / "valid.yaml").write_text(VALID)
+    places = dict.fromkeys(("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "GCONV_PATH"), str(tmp_path))
+    done = subprocess.run(
+        [netmon, "validate", "valid.yaml"],
+        env={**places, "LD_PRELOAD": str(tmp_path / "yaml.py"), "LD_DEBUG": "all", "PYTHONVERBOSE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stderr) == (0, "netmon: valid.yaml is valid\n")
+
+
+@needs_root
+def test_takes_nothing_from_its_environment_with_capabilities_of_its_own(netmon: Path) -> None:
+    """Its caller has not those, and could have it load what it names."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        program = Path(shutil.copy(netmon, directory))
+        os.setxattr(program, "security.capability", CAP_BPF_AND_PERFMON)
+        done = subprocess.run(
+            [program, "check"],
+            env={"NETMON_LIBBPF": "/nowhere", "LD_PRELOAD": "/nowhere"},
+            user=65534,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+        )
+    assert "ok   capabilities" in done.stdout
+    assert "ok   libbpf: version 1.5, bundled" in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("capable", [True, False])
+def test_is_not_taken_by_a_name_that_its_caller_chose(netmon: Path, capable: bool) -> None:
+    """The caller may run the file but not read it, and could have a link to it lead elsewhere meanwhile."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        program = Path(shutil.copy(netmon, directory))
+        program.chmod(0o711)
+        if capable:
+            os.setxattr(program, "security.capability", CAP_BPF_AND_PERFMON)
+        done = subprocess.run([program, "--version"], user=65534, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 1
+    assert done.stderr == "netmon: cannot start: /proc/self/exe: Permission denied\n"
+
+
+def test_libbpf_can_still_be_chosen(netmon: Path) -> None:
+    assert "FAIL libbpf: not usable" in run(netmon, "check", NETMON_LIBBPF="/nowhere").stdout
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), ("2>&-", 0), (">&-", 1), ("<&- >&- 2>&-", 1)])
+def test_standard_streams_may_be_closed(netmon: Path, closed: str, code: int) -> None:
+    assert run("sh", "-c", f'exec "$0" --version {closed}', netmon).returncode == code
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_events_come_out_of_a_guest_with_nothing_else(
+    architecture: str, one_file: Callable[[str], Path], tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """And of two at once, with a read-only root."""
+    kernel = BARE_KERNELS[architecture]
+    if kernel not in pytestconfig.getoption("--kernel"):
+        pytest.skip("another kernel was chosen")
+    said = run_bare_guest(kernel, ROOT / "build/programs", {"netmon": one_file(architecture)}, tmp_path)
+    assert "ok   tracing programs" in said, said
+    assert said.count("netmon: ready") == 2
+    assert said.count("exit code 0") == 3
+    events = [json.loads(line)["network_event"]["type"] for line in said.splitlines() if line.startswith("{")]
+    assert events == ["TcpConnectionEstablish", "TcpConnectionClose"] * 2

@@ -1,0 +1,353 @@
+"""A monitor in somebody else's program, natively: a socket filter stands in for the probes (as root)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import trio
+
+from bench.filler import Filler, watching
+from bench.mixes import MIXES
+from netmon import LostEvents, Monitor, NetmonError, NetworkEvent
+from netmon.batch import Batch
+from netmon.events import Event
+
+DEADLINE = 30.0  # seconds
+MIX = MIXES["1 process, IPv4"]
+EVENTS = 40
+
+
+@pytest.fixture
+def filled() -> Iterator[tuple[Monitor, Filler]]:
+    """A monitor for which a process and EVENTS of its events wait."""
+    with watching(MIX) as (monitor, filler):
+        filler.send(1 + EVENTS)
+        yield monitor, filler
+
+
+@pytest.fixture
+def monitor(filled: tuple[Monitor, Filler]) -> Monitor:
+    """That monitor alone."""
+    return filled[0]
+
+
+def cookies_of(events: list[Event]) -> list[int]:
+    return [event.network_event.cookie for event in events if isinstance(event, NetworkEvent)]
+
+
+def is_readable(monitor: Monitor, seconds: float = 0) -> bool:
+    return bool(select.select([monitor.fileno()], [], [], seconds)[0])
+
+
+def descriptors() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Fork; return the exit code of the child that works: 0 when nothing was raised."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_async_for_leaves_the_loop_to_others_and_ends_when_stopped(filled: tuple[Monitor, Filler]) -> None:
+    monitor, filler = filled
+    seen: list[Event] = []
+
+    async def read() -> None:
+        async for event in monitor:
+            seen.append(event)
+
+    async def main() -> None:
+        reading = asyncio.create_task(read())
+        for count in (EVENTS, EVENTS + 2, EVENTS + 4):
+            while len(seen) < count:
+                await asyncio.sleep(0.001)
+            filler.send(2)
+        asyncio.get_running_loop().call_later(0.01, monitor.stop)
+        await reading
+
+    before = threading.active_count()
+    asyncio.run(asyncio.wait_for(main(), DEADLINE))
+    assert threading.active_count() == before
+    assert len(seen) == filler.events == EVENTS + 6
+    assert cookies_of(seen) == sorted(cookies_of(seen))
+
+
+def test_async_forms_end_when_nothing_happens(monitor: Monitor) -> None:
+    async def main() -> int:
+        raw = [len(events) async for events in monitor.raw_events(timeout=0.05)]
+        return sum(raw) + len([event async for event in monitor.all_events(timeout=0.05)])
+
+    assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == EVENTS
+
+
+def test_a_cancelled_iteration_loses_nothing(filled: tuple[Monitor, Filler]) -> None:
+    monitor, filler = filled
+    seen: list[Event] = []
+
+    async def read(count: int) -> None:
+        async for event in monitor:
+            seen.append(event)
+            if len(seen) == count:
+                await asyncio.sleep(DEADLINE)
+
+    async def main() -> None:
+        for count in (3, EVENTS + 1, EVENTS + 15, EVENTS + 31):  # in a batch, and while waiting for the next
+            reading = asyncio.create_task(read(count))
+            while len(seen) < count - 1:
+                await asyncio.sleep(0.001)
+            reading.cancel()
+            await asyncio.wait([reading])
+            filler.send(10)
+        monitor.stop()
+        async for event in monitor:
+            seen.append(event)
+
+    asyncio.run(asyncio.wait_for(main(), DEADLINE))
+    assert len(set(cookies_of(seen))) == len(seen) / 2
+    assert len(seen) == filler.events
+
+
+def test_one_task_reads_a_monitor_and_others_other_ones(monitor: Monitor) -> None:
+    async def read(monitor: Monitor) -> int:
+        return len([event async for event in monitor])
+
+    async def main() -> None:
+        with watching(MIX) as (other, filler):
+            filler.send(11)
+            tasks = [asyncio.create_task(read(each)) for each in (monitor, other)]
+            while not (monitor.counters.events == EVENTS and other.counters.events == 10):
+                await asyncio.sleep(0.001)
+            with pytest.raises(NetmonError, match="another task"):
+                await read(monitor)
+            for each in (monitor, other):
+                each.stop()
+            assert await asyncio.gather(*tasks) == [EVENTS, 10]
+
+    asyncio.run(asyncio.wait_for(main(), DEADLINE))
+
+
+def test_closing_ends_a_task_that_waits(monitor: Monitor) -> None:
+    async def read() -> int:
+        return len([event async for event in monitor])
+
+    async def main() -> int:
+        reading = asyncio.create_task(read())
+        while monitor.counters.events < EVENTS:
+            await asyncio.sleep(0.001)
+        monitor.close()
+        return await reading
+
+    assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == EVENTS
+
+
+def test_trio_waits_for_the_descriptor_and_is_told_so(monitor: Monitor) -> None:
+    async def wait() -> list[Event]:
+        seen: list[Event] = []
+        with trio.fail_after(DEADLINE):
+            while not monitor.finished:
+                await trio.lowlevel.wait_readable(monitor.fileno())
+                seen += monitor.poll(0)
+                if len(seen) == EVENTS:
+                    monitor.stop()
+        return seen
+
+    async def iterate() -> None:
+        async for _ in monitor:
+            pass
+
+    with pytest.raises(NetmonError, match=r"trio\.lowlevel\.wait_readable"):
+        trio.run(iterate)
+    monitor.close()
+    with watching(MIX) as (monitor, filler):
+        filler.send(1 + EVENTS)
+        assert len(trio.run(wait)) == EVENTS
+
+
+def test_the_descriptor_tells_of_records_of_losses_and_of_stop(filled: tuple[Monitor, Filler]) -> None:
+    monitor, filler = filled
+    assert is_readable(monitor)
+    assert len(monitor.poll(0)) == EVENTS
+    assert not is_readable(monitor)
+    assert monitor.poll(0) == monitor.poll(0.01) == []
+    filler.send(100_000)  # more than there is room for
+    told: list[int] = []
+    while not told:  # the losses follow within a second, by themselves
+        assert is_readable(monitor, DEADLINE)
+        told = [event.lost_events.ring_full for event in monitor.poll(0) if isinstance(event, LostEvents)]
+    assert told == [filler.lost] == [monitor.lost]
+    while monitor.poll(0):
+        pass
+    monitor.stop()
+    assert is_readable(monitor) and not monitor.finished
+    assert monitor.poll() == [] and monitor.finished and monitor.poll() == []
+
+
+def test_polling_waits_no_longer_than_told(monitor: Monitor) -> None:
+    monitor.poll(0)
+    begin = time.monotonic()
+    assert monitor.poll(0.2) == []
+    assert time.monotonic() - begin >= 0.2
+
+
+def test_an_exception_amid_polling_loses_nothing(monitor: Monitor) -> None:
+    decoded = monitor._decoder.events
+
+    def interrupted(batch: Batch) -> Iterator[NetworkEvent]:
+        yield from islice(decoded(batch), 3)
+        raise KeyboardInterrupt
+
+    with patch.object(monitor._decoder, "events", interrupted), pytest.raises(KeyboardInterrupt):
+        monitor.poll(0)
+    assert not monitor.finished
+    assert len(set(cookies_of(monitor.poll(0)))) == EVENTS / 2
+
+
+def test_called_back_until_stopped_or_it_raises(monitor: Monitor) -> None:
+    seen: list[Event] = []
+
+    def note(event: Event) -> None:
+        seen.append(event)
+        if len(seen) == 3:
+            raise KeyError
+        if len(seen) == EVENTS:
+            monitor.stop()
+
+    with pytest.raises(KeyError):
+        monitor.run(note)
+    monitor.run(note)
+    assert len(seen) == EVENTS
+
+
+def test_raw_events_hold_what_the_models_tell() -> None:
+    mix = MIXES["1,000 processes, IPv4 and IPv6"]
+    count = len(mix.first) + len(mix.again)
+    with watching(mix) as (monitor, filler), watching(mix) as (other, other_filler):
+        filler.send(count)
+        other_filler.send(count)
+        raws = [event for events in monitor.raw_events(timeout=0) for event in events]
+        for raw, event in zip(raws, other.events(timeout=0), strict=True):
+            network = event.network_event
+            told = (network.type, network.saddr, network.daddr, network.sport, network.dport, network.cookie)
+            assert (raw.type_name, raw.saddr, raw.daddr, raw.sport, raw.dport, raw.cookie) == told
+            assert raw.process.model(raw.tid) == event.process
+            assert raw.timestamp_ns // 1_000_000 % 1000 == int(raw.timestamp[-4:-1])
+    assert len({id(raw.process) for raw in raws}) == len(mix.first)
+
+
+def test_counters_are_exact_at_any_time(filled: tuple[Monitor, Filler]) -> None:
+    monitor, _ = filled
+    waiting = monitor.counters.waiting
+    assert waiting > EVENTS * 56 and monitor.counters._replace(waiting=0) == (0, 0, 0, 0, 0)
+    for count, _event in enumerate(monitor.events(timeout=0), 1):
+        assert monitor.counters == (count, waiting, 0, 1, 1)
+    monitor.close()
+    assert monitor.counters.events == count == EVENTS
+
+
+def test_a_forked_child_leaves_the_parents_monitor_alone(filled: tuple[Monitor, Filler]) -> None:
+    monitor, filler = filled
+    events = iter(monitor)
+    seen = [next(events) for _ in range(3)]
+
+    def child() -> None:
+        monitor.stop()
+        for read in (monitor.poll, monitor.fileno, lambda: next(iter(monitor)), lambda: monitor.reload(None)):
+            with pytest.raises(NetmonError, match="forked"):
+                read()
+        with pytest.raises(NetmonError, match="forked"):
+            list(events)  # its batch, and then no other
+        monitor.close()
+        monitor.close()
+
+    filler.send(10)
+    assert in_child(child) == 0
+    assert not monitor.stopped
+    filler.send(10)
+    assert len(seen) + len(list(monitor.events(timeout=0))) == EVENTS + 20
+
+
+def test_closing_from_another_thread_ends_the_iteration(monitor: Monitor) -> None:
+    seen: list[Event] = []
+    reading = threading.Thread(target=lambda: monitor.run(seen.append))
+    reading.start()
+    while len(seen) < EVENTS:
+        time.sleep(0.001)
+    monitor.close()
+    reading.join(DEADLINE)
+    assert not reading.is_alive()
+
+
+def test_stopping_while_others_start_and_close() -> None:
+    """What stop() writes goes to the monitor's own descriptor, or nowhere."""
+    with watching(MIX) as (monitor, _):
+        ended = threading.Event()
+
+        def keep_stopping() -> None:
+            while not ended.is_set():
+                monitor.stop()
+
+        stopping = threading.Thread(target=keep_stopping)
+        stopping.start()
+        try:
+            for _ in range(50):
+                monitor.close()
+                # What could be written to by mistake has the number that was just freed.
+                pipes = [os.pipe2(os.O_NONBLOCK) for _ in range(4)]
+                for reader, _writer in pipes:
+                    with pytest.raises(BlockingIOError):
+                        os.read(reader, 8)
+                for fd in sum(pipes, ()):
+                    os.close(fd)
+                monitor.start()
+        finally:
+            ended.set()
+            stopping.join()
+
+
+def test_every_descriptor_is_freed() -> None:
+    with watching(MIX):
+        pass
+    before = descriptors()
+    with watching(MIX) as (monitor, _):
+        monitor.poll(0)
+    assert descriptors() == before
+
+
+def test_what_is_said_goes_to_the_log(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    with caplog.at_level(logging.DEBUG, "netmon.monitor"), watching(MIX) as (monitor, _):
+        monitor.reload(None)
+    said = [record.getMessage().partition(":")[0] for record in caplog.records if record.name == "netmon.monitor"]
+    assert said == ["started", "reloaded", "closed"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
+    """The second is told so; the first goes on."""
+    seen: list[NetworkEvent] = []
+    first = threading.Thread(target=lambda: seen.extend(monitor))
+    first.start()
+    end = time.monotonic() + DEADLINE
+    while len(seen) < EVENTS or monitor._running()._turn.thread != first.ident:
+        assert time.monotonic() < end
+    with pytest.raises(NetmonError, match="another thread"):
+        monitor.poll(0)
+    monitor.stop()
+    first.join(DEADLINE)
+    assert not first.is_alive()

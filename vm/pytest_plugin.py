@@ -1,0 +1,197 @@
+"""The host's half of the kernel tests: pytest collects them here, guests run them, their reports are replayed here.
+
+Each kernel's tests run in one guest, in which pytest runs exactly the chosen items; those of modules that ask for other
+contents (CONTENTS), in one with these. A guest that dies or hangs fails the tests it owes; a test that is skipped in a
+guest fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from vm.archive import KERNELS
+from vm.image import FOR_TESTS, Contents
+from vm.qemu import Machine
+
+# Seconds that a guest may go without a word: booting, or within one test.
+SILENCE = 300
+# Emulated CPUs that patch each other's code sometimes fault while the kernel boots: nothing of netmon has run by then.
+BOOTS = 3
+# What tests read besides themselves.
+DOCUMENTS = [Path(__file__).parents[1] / path for path in ("docs/library.md", "pack/container/daemonset.yaml")]
+AT_ONCE = int(os.environ.get("NETMON_GUESTS", "2"))
+
+
+class Guest(NamedTuple):
+    """Where an item runs."""
+
+    kernel: str
+    contents: Contents
+
+    def __str__(self) -> str:
+        return f"{self.kernel}-{self.contents.name}"
+
+
+class GuestRun:
+    """One guest's chosen items, being run in it by a thread."""
+
+    def __init__(self, guest: Guest, items: Sequence[pytest.Item], slots: threading.Semaphore) -> None:
+        self._guest = guest
+        self._items = [item.nodeid for item in items]
+        style = items[0].config.option.tbstyle
+        self._tb = "long" if style == "auto" else style
+        self._slots = slots
+        self._news = threading.Condition()
+        self._reports: dict[str, list[dict[str, object]]] = defaultdict(list)
+        self._running = ""  # the item that the guest is at
+        self._finished = False
+        self._spoken = False
+        self._closed = False
+        self._trouble = ""
+        self._machine: Machine | None = None
+        self._last_word = time.monotonic()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        with self._slots:
+            try:
+                chosen = json.dumps({"kernel": self._guest.kernel, "items": self._items, "tb": self._tb}).encode()
+                files = {"chosen.json": chosen, **{path.name: path.read_bytes() for path in DOCUMENTS}}
+                for boots_left in reversed(range(BOOTS)):
+                    self._machine = Machine(self._guest.kernel, "test", files, self._guest.contents)
+                    self._last_word = time.monotonic()
+                    self._listen(self._machine)
+                    if self._spoken or self._closed or not boots_left:
+                        break
+                    tail = self._machine.console_tail(5)
+                    print(f"guest: {self._guest} died while booting, trying again:\n{tail}", file=sys.stderr)
+                    self._trouble = ""
+            except Exception as error:
+                self._trouble = f"the guest could not be run: {error!r}"
+            finally:
+                with self._news:
+                    self._finished = True
+                    self._news.notify_all()
+
+    def _listen(self, machine: Machine) -> None:
+        ended = False
+        for message in machine.messages():
+            with self._news:
+                self._last_word = time.monotonic()
+                self._spoken = True
+                self._running = message.get("start", self._running)
+                if "report" in message:
+                    self._reports[message["report"]["nodeid"]].append(message["report"])
+                ended = ended or "end" in message
+                self._news.notify_all()
+        machine.close()
+        if not ended:
+            self._trouble = self._trouble or "the guest ended before its tests did"
+
+    def reports(self, nodeid: str) -> Iterator[dict[str, object]]:
+        """Yield an item's reports as they come in: setup, call, teardown. Raises RuntimeError when they do not."""
+        told = 0
+        while True:
+            with self._news:
+                while len(self._reports[nodeid]) == told:
+                    if self._finished:
+                        raise RuntimeError(self._explain(nodeid))
+                    self._news.wait(1)
+                    self._check_silence()
+                report = self._reports[nodeid][told]
+            told += 1
+            yield report
+            if report["when"] == "teardown":
+                return
+
+    def _check_silence(self) -> None:
+        if self._machine and time.monotonic() - self._last_word > SILENCE:
+            self._trouble = f"the guest said nothing for {SILENCE} s"
+            self._machine.close()
+
+    def _explain(self, nodeid: str) -> str:
+        if self._trouble and self._running not in ("", nodeid):
+            return f"not run: {self._trouble}, at {self._running}"
+        tail = self._machine.console_tail() if self._machine else ""
+        trouble = self._trouble or "the guest never ran this test"
+        return f"{trouble}; its console ended with:\n{tail}"
+
+    def close(self) -> None:
+        """End the guest."""
+        self._closed = True
+        if self._machine:
+            self._machine.close()
+
+
+class GuestRunner:
+    """The pytest plugin."""
+
+    def __init__(self) -> None:
+        self._items: dict[Guest, list[pytest.Item]] = defaultdict(list)
+        self._runs: dict[Guest, GuestRun] = {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Tests that run here first, then kernel by kernel."""
+        order = list(KERNELS)
+        items.sort(key=lambda item: order.index(kernel_of(item)) if kernel_of(item) else -1)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        for item in session.items:
+            if guest := guest_of(item):
+                self._items[guest].append(item)
+        if session.config.option.collectonly:
+            return
+        slots = threading.Semaphore(AT_ONCE)
+        for guest, items in self._items.items():
+            self._runs[guest] = GuestRun(guest, items, slots)
+
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        guest = guest_of(item)
+        if not guest:
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._replay(item, self._runs[guest]):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _replay(self, item: pytest.Item, run: GuestRun) -> Iterator[pytest.TestReport]:
+        try:
+            for data in run.reports(item.nodeid):
+                report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
+                if report.skipped and not hasattr(report, "wasxfail"):
+                    report.outcome, report.longrepr = (
+                        "failed",
+                        f"skipped in the guest: {report.longrepr}",
+                    )
+                yield report
+        except RuntimeError as error:
+            yield pytest.TestReport(item.nodeid, item.location, dict(item.keywords), "failed", str(error), "call")
+
+    def pytest_sessionfinish(self) -> None:
+        for run in self._runs.values():
+            run.close()
+
+
+def kernel_of(item: pytest.Item) -> str:
+    """Return the kernel that an item is for; "" when it runs here."""
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("kernel", "")) if callspec else ""
+
+
+def guest_of(item: pytest.Item) -> Guest | None:
+    """Return where an item runs; None when it runs here."""
+    kernel = kernel_of(item)
+    return Guest(kernel, getattr(getattr(item, "module", None), "CONTENTS", FOR_TESTS)) if kernel else None

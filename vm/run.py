@@ -1,0 +1,70 @@
+"""netmon, or a shell, in a guest: what `build.py run` and `build.py shell` do where this kernel does not allow it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vm.archive import KERNELS
+from vm.qemu import Machine
+
+DEFAULT_KERNEL = "6.12"
+
+
+def shell(kernel: str) -> int:
+    """Give a shell in a guest; `exit` or Ctrl-A X ends it."""
+    machine = Machine(kernel, "shell")
+    code = machine.process.wait()
+    machine.close()
+    return code
+
+
+def run(kernel: str, arguments: Sequence[str]) -> int:
+    """Run netmon in a guest: its events to standard output, all else to standard error."""
+    arguments, files = with_config(arguments)
+    machine = Machine(kernel, "run", {"arguments.json": json.dumps(arguments).encode(), **files})
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: machine.send("stop"))
+    code = 1
+    try:
+        for message in machine.messages():
+            if "stdout" in message:
+                print(message["stdout"], end="", flush=True)
+            elif "stderr" in message:
+                print(message["stderr"], end="", file=sys.stderr, flush=True)
+            else:
+                code = message["end"]
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    finally:
+        machine.close()
+    return code
+
+
+def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
+    """Return netmon's arguments with --config naming its copy in the guest, and that copy."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--config", type=Path)
+    options, rest = parser.parse_known_args(arguments)
+    if options.config is None or not options.config.is_file():
+        return list(arguments), {}
+    name = options.config.name
+    return [*rest, "--config", name], {name: options.config.read_bytes()}
+
+
+def main() -> int:
+    """Parse the arguments; those not ours are netmon's."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("mode", choices=("run", "shell"))
+    parser.add_argument("--kernel", choices=tuple(KERNELS), default=DEFAULT_KERNEL)
+    options, rest = parser.parse_known_args()
+    return shell(options.kernel) if options.mode == "shell" else run(options.kernel, rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
