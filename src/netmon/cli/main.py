@@ -16,7 +16,7 @@ from typing import Any
 
 from netmon import __version__
 from netmon.cli.console import say
-from netmon.cli.flags import duration, size
+from netmon.cli.flags import add_run_flags
 from netmon.errors import ConfigError, NetmonError
 
 HELP_WIDTH = 80
@@ -139,79 +139,4 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "Without --config the flags below say what to report; without those, everything.",
     )
     run.set_defaults(command=_run)
-    run.add_argument("--config", metavar="FILE", help="YAML configuration (docs/config.md)")
-    run.add_argument(
-        "--any-kernel",
-        action="store_true",
-        help="try on a kernel older than 6.2, too (or set NETMON_ANY_KERNEL=1)",
-    )
-    run.add_argument(
-        "--aggregate",
-        type=duration,
-        metavar="PERIOD",
-        help="report sums by process, peer, port and direction each PERIOD (10s, 5m), not each connection",
-    )
-    run.add_argument(
-        "--no-lost-events", dest="lost_events", action="store_false", help="no LostEvents among the events"
-    )
-    run.add_argument(
-        "--ring-size",
-        type=size,
-        metavar="SIZE",
-        help="of the buffer between kernel and reader, a power of two (default: 4M)",
-    )
-    run.add_argument(
-        "--batch-delay",
-        type=duration,
-        metavar="TIME",
-        help="how long a first event waits for others to be read with it (default: 80ms)",
-    )
-    run.add_argument("--existing", action="store_true", help="report connections that are open at the start, too")
-    run.add_argument(
-        "--outcome", action="store_true", help="report a request when it has succeeded or failed, and why it failed"
-    )
-    run.add_argument(
-        "--statistics", action="store_true", help="closes tell duration, bytes, retransmits and what ended them"
-    )
-    run.add_argument(
-        "--opener",
-        action="store_true",
-        help="closes tell the process that opened the connection, if it was another one",
-    )
-    run.add_argument("--parent", action="store_true", help="events tell the process's parent, too")
-    run.add_argument(
-        "--context", action="store_true", help="events tell network namespace, interface, mark and the process's cgroup"
-    )
-    direction = run.add_argument_group("direction", "both when none is given")
-    direction.add_argument("--ingress", action="store_true", help="accepted connections")
-    direction.add_argument("--egress", action="store_true", help="connections that processes here ask for")
-    address = run.add_argument_group(
-        "addresses",
-        "each may be repeated; src is this host's end, dst the peer's, either matches; "
-        "a family (IPv4, IPv6) without any is not filtered",
-    )
-    address.add_argument("--src-ip", action="append", default=[], metavar="CIDR")
-    address.add_argument("--dst-ip", action="append", default=[], metavar="CIDR")
-    address.add_argument("--deny-ip", action="store_true", help="report all but these")
-    port = run.add_argument_group("ports", "each may be repeated; a range is like 8000-8999; src, dst as for addresses")
-    port.add_argument("--src-port", action="append", default=[], metavar="PORT")
-    port.add_argument("--dst-port", action="append", default=[], metavar="PORT")
-    port.add_argument("--deny-port", action="store_true", help="report all but these")
-    netns = run.add_argument_group("network namespaces", "of the connections' sockets")
-    netns.add_argument(
-        "--netns", action="append", default=[], help="an inode number or a path, like /run/netns/NAME; may be repeated"
-    )
-    netns.add_argument("--deny-netns", action="store_true", help="report all but these")
-    process = run.add_argument_group(
-        "processes",
-        "each may be repeated; one uid, one euid, one auid, one of name, prefix, path, one cgroup and one container "
-        "id must match",
-    )
-    for name in ("uid", "euid", "auid"):
-        process.add_argument(f"--{name}", action="append", type=int, default=[], metavar="ID")
-    process.add_argument("--name", action="append", default=[], help="the executable's file name")
-    process.add_argument("--prefix", action="append", default=[], help="how its path begins")
-    process.add_argument("--path", action="append", default=[], help="its full path")
-    process.add_argument("--cgroup", action="append", default=[], metavar="PATH", help="its cgroup, or one around it")
-    process.add_argument("--container-id", action="append", default=[], metavar="ID", help="64 digits, or the first 12")
-    process.add_argument("--deny-process", action="store_true", help="report all but these")
+    add_run_flags(run)
