@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from bench.mixes import Mix
@@ -106,13 +107,13 @@ class Filler:
 
 
 @contextmanager
-def watching(mix: Mix) -> Iterator[tuple[Monitor, Filler]]:
-    """Yield a Monitor, and what fills its ring buffer."""
+def watching(mix: Mix, **options: Any) -> Iterator[tuple[Monitor, Filler]]:
+    """Yield a Monitor with these options, and what fills its ring buffer."""
     fillers: list[Filler] = []
 
     def make(_filters: object, ring_size: int, *, aggregate: bool) -> Filler:
         fillers.append(Filler(mix, ring_size))
         return fillers[-1]
 
-    with patch("netmon.monitor.Probes", make), Monitor(any_kernel=True) as monitor:
+    with patch("netmon.monitor.Probes", make), Monitor(any_kernel=True, **options) as monitor:
         yield monitor, fillers[0]

@@ -127,15 +127,18 @@ class NetworkEvent(_LeavesOut):
     timestamp: str = Field(description="When it happened: UTC, in milliseconds.")
 
 
-class Losses(_Model):
+class Losses(_LeavesOut):
     """How many events were lost, by reason."""
 
-    count: int = Field(ge=0, description="All of them, without `missed`.")
+    count: int = Field(ge=0, description="All of them, without `missed` and `outputs`.")
     ring_full: int = Field(ge=0, description="The reader, or who reads its output, was too slow.")
     no_storage: int = Field(ge=0, description="The kernel had no memory to keep the connection.")
     flows_full: int = Field(ge=0, description="There were too many flows to sum up in a period.")
     unknown_process: int = Field(ge=0, description="The process was not known.")
     missed: int = Field(ge=0, description="At most so many more: runs of a probe that the kernel skipped.")
+    outputs: dict[str, int] | None = Field(
+        default=None, description="Events that single outputs lost, by the output's name."
+    )
 
 
 class LostEvents(_Model):

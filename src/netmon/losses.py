@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
+
+NO_OUTPUTS: Mapping[str, int] = MappingProxyType({})
 
 
 class Losses(NamedTuple):
-    """What was lost, by reason."""
+    """What was lost since the start, by reason."""
 
-    ring_full: int = 0  # no room in the ring buffer
-    no_storage: int = 0  # openings and closes of connections that the kernel had no memory to keep
-    missed: int = 0  # at most: runs of a probe that the kernel skipped
-    flows_full: int = 0  # events that found no room in the sums (aggregate mode)
-    unknown_process: int = 0  # events whose process was not known
-    path_incomplete: int = 0  # processes told with part of their path
-    args_incomplete: int = 0  # processes whose arguments did not fit the record
-    unknown_opener: int = 0  # closes told without the process that opened, which was let go
+    ring_full: int = 0  # events that found no room in the ring buffer
+    no_storage: int = 0  # events of connections for which the kernel had no memory
+    missed: int = 0  # an upper bound: how often the kernel skipped a program that would have reported an event
+    flows_full: int = 0  # events that found no room in the aggregates
+    unknown_process: int = 0  # events of a process that was never described
+    path_incomplete: int = 0  # processes reported with part of their path
+    args_incomplete: int = 0  # processes reported with part of their arguments
+    unknown_opener: int = 0  # closes reported without the process that opened, which was evicted
+    outputs: Mapping[str, int] = NO_OUTPUTS  # events that one output alone lost, by the output's name
 
     @property
     def events(self) -> int:
-        """How many events were lost for sure: without the missed ones, of which only the most is known."""
+        """How many events were lost for sure, before any output: `missed`, an upper bound, is left out."""
         return self.ring_full + self.no_storage + self.flows_full + self.unknown_process
 
     def reasons(self) -> list[tuple[str, int]]:
-        """Return each reason, in words, with its count."""
-        return [(name.replace("_", " "), count) for name, count in self._asdict().items()]
+        """Return each reason, in words, with its count; outputs are left out."""
+        return [(name.replace("_", " "), getattr(self, name)) for name in self._fields if name != "outputs"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -20,7 +20,7 @@ from netmon.kernel import procfs
 from netmon.kernel.probes import Probes
 from netmon.kernel.requirements import explain_refusal, require_kernel
 from netmon.log import debug_logger
-from netmon.losses import Losses
+from netmon.losses import NO_OUTPUTS, Losses
 from netmon.reader.reader import Reader, Stream, bounded
 from netmon.reader.reporters import MIN_PERIOD, FlowReporter, LossReporter, Report, Reporter
 from netmon.reader.wakeup import deadline_in
@@ -76,12 +76,15 @@ class Monitor:
         batch_delay: float = BATCH_DELAY,
         aggregate: float | None = None,
         lost_events: bool = True,
+        output_losses: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         """config: what to watch; everything when None. ring_size: bytes, a power of two from a page to 1 GiB.
 
         batch_delay: seconds that a first event waits for others to be read with it. aggregate: sum up connections in
         the kernel and report the sums each so many seconds, instead of events. lost_events: tell of losses among the
-        events (of all but events() and raw_events()), too. Raises ValueError for other sizes and times.
+        events (of all but events() and raw_events()), too. output_losses: returns how many events each output of the
+        caller has lost so far, by the output's name; they are reported with the monitor's own losses, and the callable
+        is called in the reading thread, and in any that reads `losses`. Raises ValueError for other sizes and times.
         """
         if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
             raise ValueError(f"ring_size {ring_size}: not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}")
@@ -98,6 +101,7 @@ class Monitor:
         self._batch_delay = batch_delay
         self._period = aggregate
         self._tells_losses = lost_events
+        self._output_losses = output_losses or (lambda: NO_OUTPUTS)
         self._reader: Reader | None = None
         self._final_losses = Losses()
         self._final_counters = Counters()
@@ -153,7 +157,7 @@ class Monitor:
             self._flows = FlowReporter(self._period, probes, self._processes, clock)
             reporters.append(self._flows)
         if self._tells_losses:  # the last, since the other may lose something
-            reporters.append(LossReporter(probes, self._count_unknown, clock))
+            reporters.append(LossReporter(probes, self._count_unknown, clock, self._output_losses))
         self._reports: deque[Report] = deque()
         self._polled: list[Event] = []
         probes.attach()
@@ -215,13 +219,16 @@ class Monitor:
     @property
     def losses(self) -> Losses:
         """What has been lost so far, by reason; stays readable after close()."""
-        losses = self._reader.read_losses(self._count_unknown()) if self._reader is not None else None
+        reader = self._reader  # read once: another thread may close the monitor at any time
+        losses = reader.read_losses(self._count_unknown()) if reader is not None else None
         if losses is None:
-            return self._final_losses
-        return losses._replace(
-            args_incomplete=losses.args_incomplete + self._processes.args_unread,
-            unknown_opener=self._decoder.unknown_opener,
-        )
+            losses = self._final_losses
+        else:
+            losses = losses._replace(
+                args_incomplete=losses.args_incomplete + self._processes.args_unread,
+                unknown_opener=self._decoder.unknown_opener,
+            )
+        return losses._replace(outputs=dict(self._output_losses()))
 
     @property
     def lost(self) -> int:
@@ -316,10 +323,11 @@ class Monitor:
             logger.debug(message, *values)
 
     def _running(self) -> Reader:
-        if self._reader is None:
+        reader = self._reader
+        if reader is None:
             raise NetmonError("this monitor is not running: use it in a with statement")
-        self._reader.require_own()
-        return self._reader
+        reader.require_own()
+        return reader
 
     def _connections(self, decode: Callable[[Batch], Iterator[T]], timeout: float | None) -> Stream[T]:
         if self._period is not None:
@@ -345,7 +353,8 @@ class Monitor:
 
     def _due_reports(self) -> Iterator[Report]:
         """Yield what the reporters have to say after a batch is decoded, and what an earlier iteration has left."""
-        if self._reader is not None:
-            self._reports.extend(self._reader.collect())
+        reader = self._reader  # read once: another thread may close the monitor at any time
+        if reader is not None:
+            self._reports.extend(reader.collect())
         while self._reports:
             yield self._reports.popleft()

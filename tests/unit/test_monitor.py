@@ -6,11 +6,14 @@ import asyncio
 import logging
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from types import FrameType
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -21,10 +24,12 @@ from bench.mixes import MIXES
 from netmon import LostEvents, Monitor, NetmonError, NetworkEvent
 from netmon.batch import Batch
 from netmon.events import Event
+from netmon.losses import Losses
 
 DEADLINE = 30.0  # seconds
 MIX = MIXES["1 process, IPv4"]
 EVENTS = 40
+LOCKED = 0.01  # seconds
 
 
 @pytest.fixture
@@ -292,6 +297,72 @@ def test_closing_from_another_thread_ends_the_iteration(monitor: Monitor) -> Non
     monitor.close()
     reading.join(DEADLINE)
     assert not reading.is_alive()
+
+
+READINGS: dict[str, Callable[[Monitor], object]] = {
+    "losses": lambda monitor: monitor.losses,
+    "counters": lambda monitor: monitor.counters,
+    "finished": lambda monitor: monitor.finished,
+    "all_events": lambda monitor: list(monitor.all_events(timeout=0)),
+    "json_lines": lambda monitor: list(monitor.json_lines(timeout=0)),
+}
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_closing_at_any_moment_of_a_reading_disturbs_nobody(reading: str) -> None:
+    """Another thread may close a monitor at any time: here, before each instruction of monitor.py that is run."""
+    moment = 0
+    closed = True
+    while closed:
+        moment += 1
+        closed = closes_at(moment, READINGS[reading])
+    assert moment >= 10
+
+
+def closes_at(moment: int, read: Callable[[Monitor], object]) -> bool:
+    """Read a monitor that is closed before so many instructions; return whether there were as many."""
+    instructions = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal instructions
+        if not frame.f_code.co_filename.endswith("netmon/monitor.py"):
+            return None
+        frame.f_trace_opcodes = True
+        instructions += event == "opcode"
+        if instructions == moment:
+            sys.settrace(None)
+            closing.start()
+            closing.join(LOCKED)  # longer only where the reading thread holds what closing takes
+        return trace
+
+    with watching(MIX, batch_delay=0) as (monitor, filler):
+        filler.send(2)
+        closing = threading.Thread(target=monitor.close)
+        sys.settrace(trace)
+        try:
+            read(monitor)
+        except NetmonError as error:
+            if "not running" not in str(error):  # as it is when closed before the iteration began
+                raise
+        finally:
+            sys.settrace(None)
+        if closing.ident is None:
+            return False
+        closing.join(DEADLINE)
+        assert not closing.is_alive()
+        return True
+
+
+def test_the_losses_of_outputs_are_among_the_monitors() -> None:
+    lost = {"file": 3}
+    with watching(MIX, output_losses=lambda: lost) as (monitor, filler):
+        assert monitor.losses == Losses(outputs={"file": 3})
+        filler.send(2)
+        events = monitor.poll(0)
+        assert [event.lost_events.outputs for event in events if isinstance(event, LostEvents)] == [{"file": 3}]
+        lost["file"] = 5
+    assert monitor.losses.outputs == {"file": 5}
+    assert monitor.losses.events == 0
 
 
 def test_stopping_while_others_start_and_close() -> None:

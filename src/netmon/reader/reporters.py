@@ -7,7 +7,7 @@ plain data, as their models (netmon.events) read it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from netmon.decode.clock import Clock, boot_time_ns
@@ -41,11 +41,19 @@ class Reporter(Protocol):
 
 
 class LossReporter:
-    """Tells of events that were lost."""
+    """Reports lost events: those that the monitor lost, and those that single outputs lost."""
 
-    def __init__(self, probes: Probes, count_unknown: Callable[[], int], clock: Clock) -> None:
+    def __init__(
+        self,
+        probes: Probes,
+        count_unknown: Callable[[], int],
+        clock: Clock,
+        count_outputs: Callable[[], Mapping[str, int]],
+    ) -> None:
+        """count_outputs: returns how many events each output has lost so far, by the output's name."""
         self._probes = probes
         self._count_unknown = count_unknown
+        self._count_outputs = count_outputs
         self._clock = clock
         self._told = Losses()
         self._next = time.monotonic()
@@ -64,14 +72,19 @@ class LossReporter:
         self._idle = True
         self._next = now + LOSS_INTERVAL
         unknown_process = self._count_unknown()
-        # What may have been missed alone mostly was not, and is slow to ask for.
-        if self._probes.count_lost(unknown_process) <= self._told.events:
+        by_output = {**self._told.outputs, **self._count_outputs()}
+        since = ((name, count - self._told.outputs.get(name, 0)) for name, count in by_output.items())
+        outputs = {name: count for name, count in since if count > 0}
+        # A rise of `missed` alone triggers no report: mostly nothing was missed, and asking the kernel is slow.
+        if self._probes.count_lost(unknown_process) <= self._told.events and not outputs:
             return []
         losses = self._probes.read_losses(unknown_process)
-        # What was thought to be missed may turn out not to be: another program of the hook did run.
+        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
         lost = {name: max(0, getattr(losses, name) - getattr(self._told, name)) for name in LOST_REASONS}
-        self._told = losses
-        counts = {"count": sum(lost.values()) - lost["missed"], **lost}
+        self._told = losses._replace(outputs=by_output)
+        counts: dict[str, Any] = {"count": sum(lost.values()) - lost["missed"], **lost}
+        if outputs:
+            counts["outputs"] = outputs
         timestamp = format_timestamp(self._clock.event_time(boot_time_ns()))
         return [{"type": "LostEvents", "lost_events": counts, "timestamp": timestamp}]
 
