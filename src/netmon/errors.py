@@ -5,6 +5,7 @@ NetmonError
 ├── DecodeError        a record that netmon's probes did not write
 ├── KernelError        a kernel that netmon does not support
 ├── LibbpfError        libbpf is missing or too old
+├── OutputError        an output of the command cannot be written to any more
 └── BpfError           the kernel (or libbpf) refused; also an OSError
     └── VerifierError  a program was rejected by the kernel's verifier
 """
@@ -41,6 +42,18 @@ class KernelError(NetmonError):
 
 class LibbpfError(NetmonError):
     """libbpf cannot be loaded, or is too old."""
+
+
+class OutputError(NetmonError):
+    """An output of the command cannot be written to any more.
+
+    reader_gone: because its reader has closed it.
+    """
+
+    def __init__(self, name: str, error: OSError) -> None:
+        """name: the output's; error: what writing to it raised."""
+        super().__init__(f"{name}: {error.strerror or error}")
+        self.reader_gone = isinstance(error, BrokenPipeError)
 
 
 # Kernel-internal, so unknown to C's library and to Python; yet the kernel hands it out.

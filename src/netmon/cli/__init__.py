@@ -1,1 +1,4 @@
 """The netmon command."""
+
+# Exit codes: fine; failed while running; bad usage or configuration; interrupted.
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

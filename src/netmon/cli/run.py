@@ -1,4 +1,4 @@
-"""`netmon run`: events to standard output until a signal ends it, or nobody reads them any more."""
+"""`netmon run`: reports events until a signal ends it, or until nobody reads standard output any more."""
 
 from __future__ import annotations
 
@@ -9,54 +9,70 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from netmon.cli.console import say
-from netmon.cli.flags import config_of
-from netmon.errors import ConfigError, NetmonError
+from netmon.cli import EXIT_OK
+from netmon.cli.console import STANDARD_OUTPUT, describe, say
+from netmon.cli.flags import add_run_flags, config_of
+from netmon.errors import ConfigError, NetmonError, OutputError
 
 if TYPE_CHECKING:
     from netmon.losses import Losses
     from netmon.monitor import Monitor
 
-# Of the flags, those that the Monitor takes as they are.
+# The flags that are the Monitor's arguments, too.
 MONITOR_FLAGS = ("any_kernel", "ring_size", "batch_delay", "aggregate", "lost_events")
-# How often (seconds) to look whether somebody still reads, and whether to reload, when nothing happens.
+# How often (seconds) to look for a reader of standard output and for a reload when nothing happens.
 LOOK_INTERVAL = 1.0
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run until SIGINT or SIGTERM. Raises ConfigError, another NetmonError, OSError of standard output."""
-    signals = Signals()
-    from netmon.monitor import Monitor
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "run",
+        help="watch connections; one JSON event a line on standard output",
+        description="Watch TCP connections until SIGINT or SIGTERM: one JSON event a line on standard output. "
+        "Without --config the flags below say what to report; without those, everything.",
+    )
+    parser.set_defaults(command=run)
+    add_run_flags(parser)
 
+
+def run(options: argparse.Namespace) -> int:
+    """Run until SIGINT or SIGTERM. Raises ConfigError, OutputError, another NetmonError."""
+    signals = Signals()
+    from netmon.monitor import Monitor  # slow to import
+
+    config = config_of(options)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     try:
-        monitor = Monitor(config_of(options), **given)
-    except ValueError as error:  # of a size or a duration: the Monitor knows the bounds
+        monitor = Monitor(config, **given)
+    except ValueError as error:  # a size or a duration: the Monitor knows the bounds
         raise ConfigError([f"--{str(error).replace('_', '-', 1)}"]) from None
-    signals.attend(monitor)
-    tell = _teller()
+    signals.bind(monitor)
+    notify = _notifier()
     with monitor:
         say("ready")
-        tell("READY=1")
+        notify("READY=1")
         _import_for_events()
         count = 0
         for lines in _lines(monitor):
             count += _write(lines)
             if signals.take_reload():
-                tell("RELOADING=1")
+                notify("RELOADING=1")
                 _reload(monitor, options)
-                tell("READY=1")
-            tell("WATCHDOG=1")
-        tell("STOPPING=1")
+                notify("READY=1")
+            notify("WATCHDOG=1")
+        notify("STOPPING=1")
     say(_summary(count, monitor.losses))
+    return EXIT_OK
 
 
 def _import_for_events() -> None:
-    """Import what the first event needs and a start does not, slow to import as it is.
+    """Import what only the first event needs: a start does without it, and it is slow to import.
 
-    Not in a thread beside the start: libbpf, which calls back for all that it says, would wait for the interpreter.
+    A thread beside the start would slow the start down: libbpf calls back for each message, and each callback would
+    wait for that thread to release the interpreter.
     """
     import socket  # noqa: F401
 
@@ -64,9 +80,10 @@ def _import_for_events() -> None:
 
 
 class Signals:
-    """From its creation on, the first SIGINT or SIGTERM stops the monitor, even before there is one; SIGHUP reloads.
+    """Handles signals: the first SIGINT or SIGTERM stops the monitor, SIGHUP requests a reload.
 
-    A second SIGINT or SIGTERM, should output be stuck, kills as usual.
+    A SIGINT or SIGTERM that comes before there is a monitor stops it at its start. A second one kills the process, as
+    usual: output may be stuck.
     """
 
     def __init__(self) -> None:
@@ -75,9 +92,9 @@ class Signals:
         self._reload = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
-        # What nohup has ignored stays ignored.
+        # nohup ignores SIGHUP: leave it so.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, self._ask_for_reload)
+            signal.signal(signal.SIGHUP, self._request_reload)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,42 +103,42 @@ class Signals:
         if self._monitor is not None:
             self._monitor.stop()
 
-    def _ask_for_reload(self, _number: int, _frame: FrameType | None) -> None:
+    def _request_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True
 
     def take_reload(self) -> bool:
-        """Say whether SIGHUP came since the last time."""
-        asked, self._reload = self._reload, False
-        return asked
+        """Return whether SIGHUP came since the last call."""
+        requested, self._reload = self._reload, False
+        return requested
 
-    def attend(self, monitor: Monitor) -> None:
-        """Say which monitor there is now."""
+    def bind(self, monitor: Monitor) -> None:
+        """Set the monitor that signals stop."""
         self._monitor = monitor
         if self._stopped:
             monitor.stop()
 
 
-def _teller() -> Callable[[str], None]:
-    """Return what tells the service manager, if there is one, of netmon's states (sd_notify(3))."""
+def _notifier() -> Callable[[str], None]:
+    """Return a function that sends a state to the service manager (sd_notify(3)), if there is one."""
     if not os.environ.get("NOTIFY_SOCKET"):
         return lambda _state: None
     from netmon.cli.sd_notify import ServiceManager
 
     try:
-        return ServiceManager(os.environ).tell
+        return ServiceManager(os.environ).notify
     except OSError as error:
         raise NetmonError(f"NOTIFY_SOCKET: {error.strerror}") from error
 
 
 def _reload(monitor: Monitor, options: argparse.Namespace) -> None:
-    """Read the configuration again; whatever is wrong with it, go on with the one before."""
+    """Read the configuration again; if that fails, for whatever reason, go on with the one before."""
     if options.config is None:
         say("SIGHUP: there is no configuration file to reload; start it with --config FILE to have one")
         return
     try:
         monitor.reload(config_of(options))
-    except NetmonError as error:
-        say(error)
+    except (NetmonError, OSError) as error:
+        say(error if isinstance(error, NetmonError) else describe(error))
         say(f"{options.config} not reloaded: going on as before")
     else:
         say(f"reloaded {options.config}")
@@ -130,7 +147,7 @@ def _reload(monitor: Monitor, options: argparse.Namespace) -> None:
 def _lines(monitor: Monitor) -> Iterator[list[str]]:
     """Yield batches of lines, empty ones when nothing happens, until the monitor is stopped.
 
-    Raises BrokenPipeError when nobody reads them any more.
+    Raises OutputError when nobody reads standard output any more.
     """
     reader = select.poll()
     reader.register(sys.stdout.fileno(), 0)
@@ -139,12 +156,12 @@ def _lines(monitor: Monitor) -> Iterator[list[str]]:
         stopped = monitor.stopped  # before the last reading, which drains
         yield from monitor.json_lines(timeout=LOOK_INTERVAL)
         if any(state & (select.POLLERR | select.POLLHUP) for _, state in reader.poll(0)):
-            raise BrokenPipeError
+            raise OutputError(STANDARD_OUTPUT, BrokenPipeError())
         yield []
 
 
 def _write(lines: list[str]) -> int:
-    """Write all of the lines, whatever part of them a single write takes: none, if standard output does not block."""
+    """Write all of the lines; return how many. Raises OutputError."""
     if not lines:
         return 0
     data = memoryview("".join(lines).encode())
@@ -152,10 +169,12 @@ def _write(lines: list[str]) -> int:
     while data:
         try:
             data = data[os.write(fd, data) :]
-        except BlockingIOError:
+        except BlockingIOError:  # standard output does not block, and is full
             writer = select.poll()
             writer.register(fd, select.POLLOUT)
             writer.poll()
+        except OSError as error:
+            raise OutputError(STANDARD_OUTPUT, error) from error
     return len(lines)
 
 

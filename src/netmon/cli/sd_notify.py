@@ -1,4 +1,4 @@
-"""Tells the service manager that has started netmon how it goes, by sd_notify(3): systemd's protocol."""
+"""Notifies the service manager that started netmon: sd_notify(3), systemd's protocol."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from netmon.cli.console import say
 
 WATCHDOG = "WATCHDOG=1"
 USEC_PER_SEC = 1_000_000
-# How long (seconds) a service manager that is busy is waited for.
+# How long (seconds) to wait for a service manager that is too busy to receive.
 SEND_LIMIT = 5.0
 
 
 class ServiceManager:
-    """Waits for netmon to be ready, and restarts it when it is not told, again and again, that it is alive."""
+    """The service manager: waits until netmon is ready, and restarts it when its signs of life stop coming."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
-        """environment: what it has of the service manager is taken out of it, for it is not meant for children."""
+        """Take the service manager's variables out of environment: they are not meant for child processes.
+
+        Raises OSError.
+        """
         self._address = environment.pop("NOTIFY_SOCKET")
         limit = environment.pop("WATCHDOG_USEC", "")
         pid = environment.pop("WATCHDOG_PID", "") or str(os.getpid())
-        # systemd wants to hear twice within its limit.
+        # systemd's advice: a sign of life at each half of its limit.
         self._interval = int(limit) / USEC_PER_SEC / 2 if limit.isdecimal() and pid == str(os.getpid()) else None
         self._next = 0.0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.settimeout(SEND_LIMIT)
 
-    def tell(self, state: str) -> None:
-        """Tell a state, as sd_notify(3) names them; that netmon is alive, only as often as is asked for."""
+    def notify(self, state: str) -> None:
+        """Send a state, by its name in sd_notify(3); WATCHDOG=1 only as often as the service manager wants it."""
         if state == WATCHDOG:
             now = time.monotonic()
             if self._interval is None or now < self._next:
@@ -45,5 +48,5 @@ class ServiceManager:
 
     @property
     def _path(self) -> str:
-        """An abstract address begins with NUL, which cannot stand in the environment."""
+        """The address as the kernel takes it: @ stands for the NUL of an abstract one, which no variable can hold."""
         return "\0" + self._address[1:] if self._address.startswith("@") else self._address

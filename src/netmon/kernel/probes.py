@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from netmon import layout
-from netmon.errors import KernelError, NetmonError
+from netmon.errors import BpfError, KernelError, NetmonError
 from netmon.filters.compile import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.kernel.filter_maps import FilterSets
@@ -189,6 +190,8 @@ class Probes:
             os.read(self._walk_fd, 1)  # nothing: the end
         except BlockingIOError:  # the ring buffer is half full, or the kernel takes a break after a million files
             return True
+        except OSError as error:
+            raise BpfError(error.errno or errno.EIO, "look for open connections") from error
         self._end_walk()
         return False
 

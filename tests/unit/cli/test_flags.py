@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from netmon.cli.flags import config_of, duration, size
-from netmon.cli.main import _parser
+from netmon.cli.main import make_parser
 from netmon.config import Config
 from netmon.errors import ConfigError
 
@@ -37,7 +37,7 @@ def test_what_is_no_size(text: str) -> None:
 
 
 def options_of(*arguments: str) -> argparse.Namespace:
-    return _parser().parse_args(["run", *arguments])
+    return make_parser().parse_args(["run", *arguments])
 
 
 def test_what_is_told_beyond_the_plain_events() -> None:

@@ -41,7 +41,7 @@ def test_is_told_of_each_state(manager: tuple[str, socket.socket]) -> None:
     address, listening = manager
     service = ServiceManager({"NOTIFY_SOCKET": address})
     for state in ("READY=1", "RELOADING=1", "READY=1", "STOPPING=1"):
-        service.tell(state)
+        service.notify(state)
     ready, reloading, again, stopping = told(listening)
     assert (ready, again, stopping) == ("READY=1", "READY=1", "STOPPING=1")
     assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
@@ -64,7 +64,7 @@ def test_signs_of_life_are_as_many_as_are_asked_for(
     address, listening = manager
     service = ServiceManager({"NOTIFY_SOCKET": address, **watchdog})
     for _ in range(3):
-        service.tell("WATCHDOG=1")
+        service.notify("WATCHDOG=1")
     assert told(listening) == ["WATCHDOG=1"] * count
 
 
@@ -76,7 +76,7 @@ def test_nothing_is_left_for_children() -> None:
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "@nobody-listens-here", "vsock:2:1234", "", "/" + "x" * 200])
 def test_one_that_cannot_be_reached_is_named(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    ServiceManager({"NOTIFY_SOCKET": address}).tell("READY=1")
+    ServiceManager({"NOTIFY_SOCKET": address}).notify("READY=1")
     assert capsys.readouterr().err.startswith(f"netmon: NOTIFY_SOCKET={address}: ")
 
 

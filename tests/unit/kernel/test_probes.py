@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from netmon.errors import BpfError
 from netmon.kernel.probes import ACCEPT, CLOSE, GRAFT, MPTCP_CLOSE, SET_STATE, V4_CONNECT, Hook, Probes
 
 
@@ -45,3 +47,12 @@ def test_what_may_have_been_missed(hook: Hook, skips: tuple[int, ...], covered: 
 
 def test_outcomes_may_be_missed() -> None:
     assert most_missed(SET_STATE, (3, 2), outcome=True) == 4
+
+
+def test_a_walk_that_fails_is_named() -> None:
+    walk = os.open("/", os.O_RDONLY)  # cannot be read
+    try:
+        with pytest.raises(BpfError, match=r"^look for open connections: Is a directory \(EISDIR\)"):
+            Probes.report_existing(cast(Probes, SimpleNamespace(_walk_fd=walk)))
+    finally:
+        os.close(walk)

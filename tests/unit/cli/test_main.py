@@ -1,0 +1,79 @@
+"""Exit codes, and what is reported when something fails: in processes of their own, over real files and pipes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netmon import errors
+from netmon.cli import validate
+from netmon.cli.main import main
+
+NETMON = (sys.executable, "-m", "netmon")
+# More descriptors than the interpreter itself has open, but not one more than these.
+WITHOUT_DESCRIPTORS = """
+import os, resource, sys
+from netmon.cli.main import main
+free = os.open("/dev/null", os.O_RDONLY)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_standard_output_is_named() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*NETMON, "schema", "event"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "netmon: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", [["schema", "event"], ["run", "--help"], ["check"]])
+def test_a_reader_that_has_gone_ends_it_quietly(arguments: list[str]) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([*NETMON, *arguments], stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("arguments", [["schema", "event"], ["schema", "config"], ["validate", "/dev/null"], ["check"]])
+def test_an_error_that_is_not_of_standard_output_names_what_failed(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS, *arguments], capture_output=True, text=True, cwd=Path("/")
+    )
+    assert done.returncode == 1
+    name, _, reason = done.stderr.removeprefix("netmon: ").rpartition(": ")
+    assert name.startswith("/")
+    assert reason == "Too many open files\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(12, "Cannot allocate memory"), 1, "netmon: Cannot allocate memory\n"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "netmon: /x: Permission denied\n"),
+        (errors.BpfError(12, "look for open connections"), 1, "netmon: look for open connections: "),
+        (errors.ConfigError(["x.yaml: is empty"]), 2, "netmon: x.yaml: is empty\n"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "netmon: Broken pipe\n"),  # of what is not an output
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_each_error_has_its_exit_code(
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_options: object) -> int:
+        raise error
+
+    monkeypatch.setattr(validate, "validate", fail)
+    assert main(["validate", "x.yaml"]) == code
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_an_output_is_named_in_its_error() -> None:
+    assert str(errors.OutputError("events.jsonl", OSError(28, "No space left on device"))) == (
+        "events.jsonl: No space left on device"
+    )
