@@ -39,7 +39,6 @@ MAX_RING_SIZE = 1 << 30
 BATCH_DELAY = 0.08
 MAX_BATCH_DELAY = 10.0
 MAX_PERIOD = 86400.0  # of aggregate mode, in seconds
-NOT_OF_SUMS = ("statistics", "outcome", "existing", "opener", "context")  # options that are of single connections
 
 
 class Counters(NamedTuple):
@@ -94,8 +93,8 @@ class Monitor:
             raise ValueError(f"aggregate {aggregate}: not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
         self._filters = compile_filters(config)
         watched = self._filters.watched
-        if aggregate is not None and any(getattr(watched, name) for name in NOT_OF_SUMS):
-            raise ValueError(f"aggregate: sums go with none of {', '.join(NOT_OF_SUMS)}; leave them out")
+        if aggregate is not None and (excluded := watched.report.not_with_aggregate()):
+            raise ValueError(f"aggregate: cannot be combined with {', '.join(excluded)}; leave one or the other out")
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay
@@ -148,7 +147,7 @@ class Monitor:
             waiting=lambda: reader.waiting,
             set_oldest=lambda process_id: reader.set_oldest(process_id),
             keep=self._period is not None,
-            tell_cgroup=self._filters.watched.context,
+            tell_cgroup=self._filters.watched.report.context,
         )
         self._decoder = Decoder(clock, self._processes)
         self._flows: FlowReporter | None = None

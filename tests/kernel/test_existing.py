@@ -1,4 +1,4 @@
-"""With `existing: true` connections that are open at the start are told, once each, and followed to their close."""
+"""With `report.existing` connections that are open at the start are told, once each, and followed to their close."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 WHILE_STARTING = 1000
 # Half of it: what is open by the time that netmon is ready has been found, however slow all that shares a CPU is.
 ROOM_FOR_ALL = "16M"
-EXISTING = Config.from_dict({"ingress": {"enabled": True}, "egress": {"enabled": True}, "existing": True})
+EXISTING = Config.from_dict({"ingress": {"enabled": True}, "egress": {"enabled": True}, "report": {"existing": True}})
 
 
 def of_cookie(events: list[Event], cookie: int) -> list[Event]:

@@ -326,7 +326,7 @@ def test_what_is_open_at_the_start(blue: Path) -> None:
         ingress={"port_filter": {"src_port": [8001, 8003]}},
         netns_filter={"netns": [str(blue)]},
         process_filter={"container_id": [ID], "cgroup": ["/machine.slice"]},
-        existing=True,
+        report={"existing": True},
     )
     with Monitor(config, any_kernel=True) as monitor:
         monitor.stop()
@@ -344,7 +344,9 @@ def test_what_is_open_at_the_start(blue: Path) -> None:
 def test_requests_that_fail_at_once(blue: Path) -> None:
     """There is no way out of the namespace: what was asked for is judged."""
     config = config_with(
-        egress={"outcome": True, "port_filter": {"dst_port": [443]}}, netns_filter={"netns": [str(blue)]}
+        egress={"port_filter": {"dst_port": [443]}},
+        netns_filter={"netns": [str(blue)]},
+        report={"outcome": True},
     )
     cookies = []
     with Monitor(config, any_kernel=True) as monitor:

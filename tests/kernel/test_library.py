@@ -9,6 +9,7 @@ import time
 import pytest
 
 from netmon import Config, Monitor, NetmonError, NetworkEvent
+from netmon.report import OPTIONS
 from tests.support.kernel import listen, refused_connection
 
 
@@ -151,8 +152,8 @@ def test_a_small_ring_loses_and_counts() -> None:
 
 ALL = {
     "ingress": {"enabled": True},
-    "egress": {"enabled": True, "outcome": True},
-    **dict.fromkeys(("existing", "statistics", "opener", "parent", "context"), True),
+    "egress": {"enabled": True},
+    "report": dict.fromkeys(OPTIONS, True),
 }
 
 

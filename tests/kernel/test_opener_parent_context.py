@@ -1,4 +1,4 @@
-"""Whose a connection is, and where it lives: `opener: true`, `parent: true`, `context: true`."""
+"""Whose a connection is, and where it lives: `report.opener`, `report.parent`, `report.context`."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_a_parent_that_ends_leaves_its_child_to_another(netmon: Netmon, port: st
 
 def test_a_parent_gone_before_it_is_read(port: str) -> None:
     """All but its arguments comes from the kernel: those are counted as incomplete."""
-    config = Config.from_dict({"egress": {"enabled": True}, "parent": True})
+    config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
     with Monitor(config, any_kernel=True) as monitor:
         script = f"{CONNECT_ONCE} {port} < /dev/null; exit 0"
         subprocess.run(["/bin/bash", "-c", script], stdout=subprocess.DEVNULL, check=True)
@@ -296,7 +296,11 @@ def test_many_threads_of_a_new_process_connect_at_once(netmon: Netmon) -> None:
 
 
 def test_a_process_that_the_filter_rejects_has_no_parent_described() -> None:
-    config = {"egress": {"enabled": True}, "parent": True, "process_filter": {"binary": {"name": ["other"]}}}
+    config = {
+        "egress": {"enabled": True},
+        "report": {"parent": True},
+        "process_filter": {"binary": {"name": ["other"]}},
+    }
     with Monitor(Config.from_dict(config), any_kernel=True) as monitor:
         in_child(refused_connection)
         monitor.stop()
@@ -305,7 +309,7 @@ def test_a_process_that_the_filter_rejects_has_no_parent_described() -> None:
 
 
 def test_sums_have_the_parent() -> None:
-    config = Config.from_dict({"egress": {"enabled": True}, "parent": True})
+    config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
     with Monitor(config, any_kernel=True, aggregate=1) as monitor:
         child = in_child(refused_connection)
         monitor.stop()
@@ -316,8 +320,8 @@ def test_sums_have_the_parent() -> None:
 
 @pytest.mark.parametrize("key", ["opener", "context"])
 def test_sums_have_no_single_connections(key: str) -> None:
-    config = Config.from_dict({"egress": {"enabled": True}, key: True})
-    with pytest.raises(ValueError, match=f"aggregate: sums go with none of .*{key}"):
+    config = Config.from_dict({"egress": {"enabled": True}, "report": {key: True}})
+    with pytest.raises(ValueError, match=f"aggregate: cannot be combined with {key}"):
         Monitor(config, aggregate=10)
 
 

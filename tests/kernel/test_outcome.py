@@ -1,4 +1,4 @@
-"""With `outcome: true` each request for a connection is one event: it succeeded, or why it failed."""
+"""With `report.outcome` each request for a connection is one event: it succeeded, or why it failed."""
 
 from __future__ import annotations
 

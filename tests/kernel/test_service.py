@@ -21,7 +21,9 @@ ONLY_ON = ("6.12", "6.12-arm64")
 CONFIGURATION = Path("/etc/netmon/netmon.yaml")
 PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/systemd")
 CAP_BPF_AND_PERFMON = 1 << 39 | 1 << 38
-EVERYTHING = "existing: true\nstatistics: true\ningress:\n  enabled: true\negress:\n  enabled: true\n  outcome: true\n"
+EVERYTHING = (
+    "report: {existing: true, statistics: true, outcome: true}\ningress:\n  enabled: true\negress:\n  enabled: true\n"
+)
 LONG_ARGUMENT = "x" * 20_000  # more than the kernel's half reads
 
 

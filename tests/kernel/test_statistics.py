@@ -1,4 +1,4 @@
-"""What closes tell with `statistics: true`: against what the programs themselves, and the kernel's TCP_INFO, say."""
+"""What closes tell with `report.statistics`: against what the programs themselves, and the kernel's TCP_INFO, say."""
 
 from __future__ import annotations
 
@@ -277,7 +277,10 @@ def test_a_refused_connect_carried_nothing(netmon: Netmon) -> None:
 
 def test_what_is_not_asked_for_is_not_loaded() -> None:
     loaded = []
-    for config in (Config.everything(), Config.from_dict({**Config.everything().to_dict(), "statistics": True})):
+    for config in (
+        Config.everything(),
+        Config.from_dict({**Config.everything().to_dict(), "report": {"statistics": True}}),
+    ):
         with Monitor(config, any_kernel=True) as monitor:
             loaded.append([info.name for info in monitor._running().probes.program_infos()])
     plain, with_statistics = loaded
@@ -288,6 +291,6 @@ def test_what_is_not_asked_for_is_not_loaded() -> None:
 
 
 def test_sums_have_none() -> None:
-    config = Config.from_dict({"egress": {"enabled": True}, "statistics": True})
-    with pytest.raises(ValueError, match="aggregate: sums go with none of"):
+    config = Config.from_dict({"egress": {"enabled": True}, "report": {"statistics": True}})
+    with pytest.raises(ValueError, match="aggregate: cannot be combined with statistics"):
         Monitor(config, aggregate=10)

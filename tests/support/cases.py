@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from netmon.config import Config
+from netmon.report import OPTIONS
 from tests.support.model import Program, Socket
 
 IPV4 = ["0.0.0.0", "10.0.0.1", "10.0.0.2", "10.128.0.1", "127.0.0.1", "192.168.1.7", "255.255.255.255"]
@@ -148,6 +149,9 @@ def configs(draw: st.DrawFn, *, both: bool = False) -> Config:
         filter_ = draw(st.none() | filters)
         if filter_:
             data[key] = filter_
+    if draw(st.booleans()):
+        options = [name for name, option in OPTIONS.items() if not option.needs or data[option.needs]["enabled"]]
+        data["report"] = dict.fromkeys(draw(st.sets(st.sampled_from(options))), True)
     return Config.from_dict(data)
 
 

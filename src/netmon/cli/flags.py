@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ConfigError
+from netmon.report import OPTIONS, Report
 
 if TYPE_CHECKING:
     from netmon.config import Config
 
 # What a configuration file would say.
 FLAGS = (
-    *("ingress", "egress", "outcome", "existing", "statistics", "opener", "parent", "context"),
+    *("ingress", "egress", *OPTIONS),
     *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
     *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "deny_process"),
 )
@@ -68,22 +69,13 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how long a first event waits for others to be read with it (default: 80ms)",
     )
-    run.add_argument("--existing", action="store_true", help="report connections that are open at the start, too")
-    run.add_argument(
-        "--outcome", action="store_true", help="report a request when it has succeeded or failed, and why it failed"
-    )
-    run.add_argument(
-        "--statistics", action="store_true", help="closes tell duration, bytes, retransmits and what ended them"
-    )
-    run.add_argument(
-        "--opener",
-        action="store_true",
-        help="closes tell the process that opened the connection, if it was another one",
-    )
-    run.add_argument("--parent", action="store_true", help="events tell the process's parent, too")
-    run.add_argument(
-        "--context", action="store_true", help="events tell network namespace, interface, mark and the process's cgroup"
-    )
+    report = run.add_argument_group("report options", "what to report beyond the plain events")
+    for name, option in OPTIONS.items():
+        report.add_argument(
+            _flag(name),
+            action="store_true",
+            help=option.help + ("" if option.with_aggregate else " (not with --aggregate)"),
+        )
     direction = run.add_argument_group("direction", "both when none is given")
     direction.add_argument("--ingress", action="store_true", help="accepted connections")
     direction.add_argument("--egress", action="store_true", help="connections that processes here ask for")
@@ -151,11 +143,13 @@ def config_from_flags(options: dict[str, Any]) -> Config:
         process["binary"] = binary
     if process:
         config["process_filter"] = {**process, "deny_list": options["deny_process"]}
-    config |= {key: True for key in ("existing", "statistics", "opener", "parent", "context") if options[key]}
-    if options["outcome"]:
-        if "egress" not in config:
-            raise ConfigError(["--outcome: tells of --egress what became of it; give both, or leave out --ingress"])
-        config["egress"]["outcome"] = True
+    report = Report(**{name: options[name] for name in OPTIONS})
+    for name, direction in report.without_direction(
+        {"ingress": "ingress" in config, "egress": "egress" in config}
+    ).items():
+        (other,) = {"ingress", "egress"} - {direction}
+        raise ConfigError([f"{_flag(name)}: needs --{direction}; add it, or leave --{other} out"])
+    config["report"] = report._asdict()
     for flag, needed, present in (
         ("deny_ip", "--src-ip or --dst-ip", filters),
         ("deny_port", "--src-port or --dst-port", ports),

@@ -4,7 +4,6 @@ from netmon.config.models import (
     BinaryFilter,
     Config,
     Direction,
-    Egress,
     Ipv4Filter,
     Ipv6Filter,
     NetnsFilter,
@@ -12,16 +11,17 @@ from netmon.config.models import (
     ProcessFilter,
     config_schema,
 )
+from netmon.report import Report
 
 __all__ = [
     "BinaryFilter",
     "Config",
     "Direction",
-    "Egress",
     "Ipv4Filter",
     "Ipv6Filter",
     "NetnsFilter",
     "PortFilter",
     "ProcessFilter",
+    "Report",
     "config_schema",
 ]

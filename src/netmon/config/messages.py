@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from netmon.config.problems import MAX_TOLD, Location, Problems
 from netmon.config.yaml_reader import REFUSED, Document
+from netmon.report import OPTIONS, Report
 
 T = TypeVar("T")
 
@@ -109,19 +110,25 @@ def _describe(detail: ErrorDetails) -> str:
 
 
 def _unknown_key(model: type[BaseModel], location: Location) -> str:
-    keys = list(_section_at(model, location[:-1]).model_fields)
-    close = difflib.get_close_matches(str(location[-1]), keys, n=1)
+    *section, key = location
+    if key in OPTIONS and section in ([], ["ingress"], ["egress"]):
+        return f"moved: write report.{key}"
+    keys = _keys_at(model, section)
+    close = difflib.get_close_matches(str(key), keys, n=1)
     remedy = f"did you mean {close[0]}?" if close else f"known here: {', '.join(keys)}"
     return f"unknown key; {remedy}"
 
 
-def _section_at(model: type[BaseModel], location: Location) -> type[BaseModel]:
-    """Return the model that reads what stands at a location of keys."""
-    for key in location:
+def _keys_at(model: type[BaseModel], section: Sequence[int | str]) -> list[str]:
+    """Return the keys of the section at a location of keys."""
+    for i, key in enumerate(section, 1):
         annotation = model.model_fields[str(key)].annotation
+        if annotation is Report:
+            assert i == len(section)
+            return list(OPTIONS)
         model = next(
             choice
             for choice in (annotation, *get_args(annotation))
             if isinstance(choice, type) and issubclass(choice, BaseModel)
         )
-    return model
+    return list(model.model_fields)

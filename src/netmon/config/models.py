@@ -17,7 +17,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
     SkipValidation,
+    Strict,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -25,16 +28,20 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    create_model,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, core_schema
 
 from netmon.config.cidr import check_ipv4, check_ipv6
 from netmon.config.messages import each, explain, render
 from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.config.ports import PORT_SCHEMA, check_port
+from netmon.config.problems import Location
 from netmon.config.yaml_reader import Document, load_yaml
 from netmon.errors import ConfigError
 from netmon.layout import Limit
+from netmon.report import OPTIONS, Report
 from netmon.schema import schema_of
 
 T = TypeVar("T")
@@ -230,14 +237,6 @@ class Direction(_Section):
     port_filter: Optionally[PortFilter] = Field(default=None, description="Which ports, of both families.")
 
 
-class Egress(Direction):
-    """The direction in which there are outcomes to be told."""
-
-    outcome: StrictBool = Field(
-        default=False, description="Report a request when it has succeeded or failed, not when it is made."
-    )
-
-
 class BinaryFilter(_Section):
     """An executable matches by its file name OR the beginning of its path OR its path."""
 
@@ -266,6 +265,30 @@ class ProcessFilter(_Section):
     )
 
 
+_REPORT_FIELDS: dict[str, Any] = {
+    name: (
+        Annotated[Report.__annotations__[name], Strict()],
+        Field(default, description=f"{option.help[0].upper()}{option.help[1:]}."),
+    )
+    for (name, option), default in zip(OPTIONS.items(), Report(), strict=True)
+}
+_ReportSection = create_model("Report", __base__=_Section, __doc__=Report.__doc__, **_REPORT_FIELDS)
+
+
+def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    """Return the schema that reads a Report from a mapping of its keys, or from a Report."""
+
+    def to_mapping(value: Any) -> Any:
+        return value._asdict() if isinstance(value, Report) else value
+
+    section = core_schema.no_info_before_validator_function(to_mapping, handler.generate_schema(_ReportSection))
+    return core_schema.no_info_after_validator_function(
+        lambda checked: Report(**dict(checked)),
+        section,
+        serialization=core_schema.plain_serializer_function_ser_schema(Report._asdict),
+    )
+
+
 NOTHING_ENABLED = "neither ingress.enabled nor egress.enabled is true: nothing to watch; set one"
 
 
@@ -275,36 +298,32 @@ class Config(_Section):
     ingress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
         default=Direction(), description="Connections that processes here accept."
     )
-    egress: Annotated[Egress, BeforeValidator(_refuse_none)] = Field(
-        default=Egress(), description="Connections that processes here ask for."
+    egress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
+        default=Direction(), description="Connections that processes here ask for."
     )
     netns_filter: Optionally[NetnsFilter] = Field(
         default=None, description="Which network namespaces, in both directions."
     )
     process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
-    existing: StrictBool = Field(default=False, description="Report connections that are open at the start, too.")
-    statistics: StrictBool = Field(
-        default=False, description="Closes tell how long the connection was, how much it carried and what ended it."
-    )
-    opener: StrictBool = Field(
-        default=False, description="A close by another process than the one that opened the connection tells that one."
-    )
-    parent: StrictBool = Field(default=False, description="Events tell the process's parent, too.")
-    context: StrictBool = Field(
-        default=False,
-        description="Events tell where the connection lives: network namespace, interface, mark; and the cgroup.",
+    report: Annotated[Report, GetPydanticSchema(_report_schema), BeforeValidator(_refuse_none)] = Field(
+        default_factory=Report, description="What to report beyond the plain events."
     )
 
     @model_validator(mode="after")
-    def _refuse_nothing_enabled(self) -> Config:
-        if not (self.ingress.enabled or self.egress.enabled):
-            raise ValueError(NOTHING_ENABLED)
+    def _refuse_conflicts(self) -> Config:
+        enabled = {"ingress": self.ingress.enabled, "egress": self.egress.enabled}
+        errors = [
+            InitErrorDetails(type="value_error", loc=location, input=self.report, ctx={"error": ValueError(reason)})
+            for location, reason in _conflicts(enabled, self.report)
+        ]
+        if errors:
+            raise ValidationError.from_exception_data("Config", errors)
         return self
 
     @classmethod
     def everything(cls) -> Config:
         """Both directions, no filter."""
-        return cls(ingress=Direction(enabled=True), egress=Egress(enabled=True))
+        return cls(ingress=Direction(enabled=True), egress=Direction(enabled=True))
 
     @classmethod
     def from_dict(cls, data: Any, source: str = "configuration", *, look_up: bool = False) -> Config:
@@ -337,8 +356,8 @@ def _validate(document: Document, look_up: bool) -> Config:
             config = Config.model_validate(document.data, context=LOOK_UP if look_up else None)
         except ValidationError as error:
             explain(error, Config, problems)
-            if not _enables_something(document.data):
-                problems.add((), lambda: NOTHING_ENABLED)
+            for location, reason in _conflicts_in(document.data):
+                problems.add(location, lambda reason=reason: reason)  # type: ignore[misc]
     else:
         problems.add((), lambda: "must be a mapping with the keys ingress, egress, process_filter")
     if problems or config is None:
@@ -346,9 +365,20 @@ def _validate(document: Document, look_up: bool) -> Config:
     return config
 
 
-def _enables_something(data: Mapping[str, Any]) -> bool:
-    """Say whether a direction is enabled, or may be meant to. Models check that only when all their parts are right."""
-    return any(
-        isinstance(part, Mapping) and part.get("enabled") not in (None, False)
-        for part in map(data.get, ("ingress", "egress"))
-    )
+def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
+    """Return the places and the reasons of problems between sections that are correct by themselves."""
+    if not any(enabled.values()):
+        return [((), NOTHING_ENABLED)]
+    return [
+        (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
+        for name, direction in report.without_direction(enabled).items()
+    ]
+
+
+def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
+    """Return the conflicts in data that has other problems, for which pydantic does not look for conflicts."""
+    sections = {key: part for key in ("ingress", "egress", "report") if isinstance(part := data.get(key), Mapping)}
+    # A wrong value of `enabled` is reported itself: it may be meant to enable.
+    enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
+    options = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
+    return _conflicts(enabled, Report(**options))

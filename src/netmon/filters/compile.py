@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.layout import (
     ID_KEY,
     IPV4_CIDR_KEY,
@@ -25,46 +26,6 @@ if TYPE_CHECKING:
     from netmon.config import Config, Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
 
 LIST_BITS = 32  # of an LPM key, before the address: the list's number
-
-
-class Watched(NamedTuple):
-    """Which programs are needed, and what they tell: cannot change while they run."""
-
-    ingress: bool = True
-    egress: bool = True
-    existing: bool = False
-    statistics: bool = False
-    outcome: bool = False  # of egress
-    opener: bool = False
-    parent: bool = False
-    context: bool = False
-
-    def differences(self, other: Watched) -> list[str]:
-        """Return the configuration's keys in which the two differ."""
-        renamed = {"ingress": "ingress.enabled", "egress": "egress.enabled", "outcome": "egress.outcome"}
-        keys = [renamed.get(name, name) for name in self._fields]
-        return [key for key, mine, others in zip(keys, self, other, strict=True) if mine != others]
-
-
-class CompiledFilters(NamedTuple):
-    """What is watched, the settings' bytes, and the keys that each filter map has.
-
-    A map's keys, all of one size, follow each other in one bytes: a million objects would take many times their room.
-    For the same reason a CIDR that is listed twice comes twice; the trie keeps one. Other keys do not.
-    """
-
-    watched: Watched
-    settings: bytes
-    configured: bool = False  # else everything passes, and the kernel has nothing to judge by
-    ipv4_cidrs: bytes = b""
-    ipv6_cidrs: bytes = b""
-    ids: bytes = b""
-    binary_names: bytes = b""
-    binary_paths: bytes = b""
-    binary_prefixes: bytes = b""
-    cgroups: bytes = b""
-    container_ids: bytes = b""
-    ports: bytes = b""  # not keys, but struct port_sets
 
 
 def compile_filters(config: Config | None) -> CompiledFilters:
@@ -93,12 +54,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
         watched=Watched(
             ingress=config.ingress.enabled,
             egress=config.egress.enabled,
-            existing=config.existing,
-            statistics=config.statistics,
-            outcome=config.egress.enabled and config.egress.outcome,
-            opener=config.opener,
-            parent=config.parent,
-            context=config.context,
+            report=config.report,
         ),
         settings=SETTINGS.pack(*Settings(**settings)),
         configured=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from netmon import layout
-from netmon.filters.compile import CompiledFilters
+from netmon.filters.compiled import CompiledFilters
 from netmon.kernel.bpf import BpfObject, Map, put_map, update_map
 
 # Maps of maps (maps.h), named as in CompiledFilters: each set has at most one map in each.

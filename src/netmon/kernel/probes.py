@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from netmon import layout
 from netmon.errors import BpfError, KernelError, NetmonError
-from netmon.filters.compile import CompiledFilters, Watched
+from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.kernel.filter_maps import FilterSets
 from netmon.kernel.ring_buffer import RingBuffer
@@ -130,7 +130,8 @@ class Probes:
         self._spares = may_preempt()
         self._traits = read_traits()
         self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters.watched, self._traits)]
-        if filters.watched.statistics or filters.watched.outcome or filters.watched.existing:
+        report = filters.watched.report
+        if report.statistics or report.outcome or report.existing:
             self.hooks.append(SET_STATE)
         self.programs = [program for hook in self.hooks for program in hook]
         self._walk_fd: int | None = None
@@ -153,8 +154,8 @@ class Probes:
 
     def _load(self, filters: CompiledFilters, ring_size: int) -> None:
         bpf = self._object
-        watched = filters.watched
-        wanted = {*self.programs, WALK} if watched.existing else {*self.programs}
+        report = filters.watched.report
+        wanted = {*self.programs, WALK} if report.existing else {*self.programs}
         for program in PLAIN_PROGRAMS if self._options is None else (*PLAIN_PROGRAMS, *OPTIONAL_PROGRAMS):
             bpf.set_autoload(program, program in wanted)
         basics = layout.Basics(
@@ -169,7 +170,7 @@ class Probes:
         bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
         scratches = SCRATCHES_WITH_SPARES if self._spares else SCRATCHES
-        if watched.existing:
+        if report.existing:
             scratches = SCRATCHES_WITH_WALK
         bpf.set_max_entries("scratches", scratches)
         bpf.load()
@@ -178,7 +179,7 @@ class Probes:
         """Attach the programs: the close first, so that no opening is reported without its close."""
         for program in reversed(self.programs):
             self._links.append(self._object.attach(program))
-        if self._watched.existing:
+        if self._watched.report.existing:
             with self._object.attach(WALK) as walk:
                 self._walk_fd = walk.iterate()
 
@@ -227,7 +228,7 @@ class Probes:
     def swap_filters(self, filters: CompiledFilters) -> None:
         """Judge by other filters from now on. Raises NetmonError when it is not only these that change, BpfError."""
         if changed := self._watched.differences(filters.watched):
-            raise NetmonError(f"{' and '.join(changed)} cannot change while netmon runs: start it again")
+            raise NetmonError(f"{', '.join(changed)} cannot change while netmon runs: start it again")
         if filters.configured and not self._configured:
             raise NetmonError(
                 "started without a configuration, nothing can be filtered: start with Config.everything()"
@@ -280,7 +281,7 @@ class Probes:
         Where the main program was skipped, and the spare has told the event, it was not. A connection whose opening is
         missed is not known at its close.
         """
-        if hook == SET_STATE and not self._watched.outcome:  # no event, only what ended a connection
+        if hook == SET_STATE and not self._watched.report.outcome:  # no event, only what ended a connection
             return 0
         covered = self._covered[COVERED[hook]] if hook in COVERED else 0  # first: of the skips, none may be missing
         skips = [self._object.program_info(program).recursion_misses for program in hook]
@@ -296,18 +297,14 @@ class Probes:
 
 def _options(watched: Watched, aggregate: bool) -> layout.Options | None:
     """Return what is asked for beyond the plain events; None when nothing is."""
+    report = watched.report
     asked = layout.Options(
+        **report._asdict(),
         aggregate=aggregate,
-        statistics=watched.statistics,
-        outcome=watched.outcome,
-        existing=watched.existing,
-        ingress=watched.existing and watched.ingress,
-        egress=watched.existing and watched.egress,
-        opener=watched.opener,
-        parent=watched.parent,
-        context=watched.context,
-        origins=watched.opener or watched.context,
-        others=watched.existing or watched.parent,
+        ingress=report.existing and watched.ingress,
+        egress=report.existing and watched.egress,
+        origins=report.opener or report.context,
+        others=report.existing or report.parent,
     )
     return asked if any(asked) else None
 
@@ -316,7 +313,7 @@ def _hooks(watched: Watched, traits: KernelTraits) -> list[Hook]:
     hooks: list[Hook] = []
     if watched.egress:
         hooks += [V4_CONNECT, *[V6_CONNECT] * traits.has_ipv6, *[MPTCP_CONNECT] * traits.has_mptcp]
-    if watched.ingress and watched.existing and traits.has_graft:
+    if watched.ingress and watched.report.existing and traits.has_graft:
         hooks.append(GRAFT)
     elif watched.ingress:
         hooks += [ACCEPT, *[MPTCP_ACCEPT] * traits.has_mptcp]

@@ -10,6 +10,7 @@ from netmon.cli.flags import config_of, duration, size
 from netmon.cli.main import make_parser
 from netmon.config import Config
 from netmon.errors import ConfigError
+from netmon.report import OPTIONS, Report
 
 
 @pytest.mark.parametrize(
@@ -40,17 +41,24 @@ def options_of(*arguments: str) -> argparse.Namespace:
     return make_parser().parse_args(["run", *arguments])
 
 
-def test_what_is_told_beyond_the_plain_events() -> None:
-    config = config_of(options_of("--outcome", "--existing", "--statistics", "--opener", "--parent", "--context"))
+def test_each_report_option_has_a_flag() -> None:
+    config = config_of(options_of(*(f"--{name}" for name in OPTIONS)))
     assert config is not None
-    assert (config.egress.outcome, config.existing, config.statistics) == (True, True, True)
-    assert (config.opener, config.parent, config.context) == (True, True, True)
+    assert config.report == Report(*[True] * len(OPTIONS))
     assert config.ingress.enabled and config.egress.enabled
 
 
-def test_outcomes_are_of_egress() -> None:
-    with pytest.raises(ConfigError, match="--outcome: tells of --egress"):
-        config_of(options_of("--ingress", "--outcome"))
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_flag_sets_its_report_option_alone(name: str) -> None:
+    config = config_of(options_of("--egress", f"--{name}"))
+    assert config is not None
+    assert config.report == Report(**{name: True})
+
+
+def test_outcome_without_egress_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(options_of("--ingress", "--outcome", "--parent"))
+    assert str(caught.value) == "--outcome: needs --egress; add it, or leave --ingress out"
 
 
 def test_ports_namespaces_and_where_processes_are() -> None:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from netmon.config import (
     BinaryFilter,
     Config,
-    Egress,
+    Direction,
     Ipv4Filter,
     Ipv6Filter,
     NetnsFilter,
@@ -30,6 +30,7 @@ from netmon.config import (
 from netmon.config.problems import MAX_TOLD
 from netmon.config.yaml_reader import REFUSED, load_yaml
 from netmon.errors import ConfigError
+from netmon.report import OPTIONS, Report
 from tests.support import cases
 
 ON = {"enabled": True}
@@ -125,7 +126,7 @@ def test_in_python() -> None:
     """Lists, tuples and ipaddress's objects are taken; the models cannot be changed."""
     network, address = IPv4Network("10.0.0.0/8"), IPv4Address("192.0.2.1")
     filter_ = Ipv4Filter(dst_ip=[network, address])  # type: ignore[list-item]
-    config = Config(egress=Egress(enabled=True, ipv4_filter=filter_))
+    config = Config(egress=Direction(enabled=True, ipv4_filter=filter_))
     assert config == Config.from_dict(
         {"egress": {"enabled": True, "ipv4_filter": {"dst_ip": ("10.0.0.0/8", "192.0.2.1")}}}
     )
@@ -354,7 +355,7 @@ def test_network_namespaces_are_looked_up_on_demand() -> None:
     text = "egress:\n  enabled: true\nnetns_filter:\n  netns:\n    - 7\n    - /proc/self/ns/net\n"
     config = load(text)
     assert Config.from_yaml("netmon.yaml", look_up=True) == config
-    Path("netmon.yaml").write_text(f"{text}    - /run/netns/absent\n    - /dev/null\nparent: 1\n")
+    Path("netmon.yaml").write_text(f"{text}    - /run/netns/absent\n    - /dev/null\nreport: {{parent: 1}}\n")
     remedy = "give the path of a network namespace that is there, or its inode number"
     absent = f"cannot be used: No such file or directory; {remedy}"
     with pytest.raises(ConfigError) as caught:
@@ -362,7 +363,7 @@ def test_network_namespaces_are_looked_up_on_demand() -> None:
     assert caught.value.problems == [
         f"netmon.yaml:7: netns_filter.netns[2]: '/run/netns/absent' {absent}",
         f"netmon.yaml:8: netns_filter.netns[3]: '/dev/null' is not a namespace; {remedy}",
-        "netmon.yaml:9: parent: 1 must be true or false, without quotes",
+        "netmon.yaml:9: report.parent: 1 must be true or false, without quotes",
     ]
 
 
@@ -475,8 +476,7 @@ NULL = "is empty; fill it or leave it out"
         (
             "other",
             1,
-            "unknown key; known here: ingress, egress, netns_filter, process_filter, existing, statistics, opener, "
-            "parent, context",
+            "unknown key; known here: ingress, egress, netns_filter, process_filter, report",
         ),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
         (
@@ -496,10 +496,49 @@ NULL = "is empty; fill it or leave it out"
         ("process_filter.uids", [0], "unknown key; did you mean uid?"),
         ("process_filter.gid", [0], "unknown key; did you mean uid?"),
         ("process_filter.binary.names", ["x"], "unknown key; did you mean name?"),
+        ("report", None, NULL),
+        ("report", ["parent"], "['parent'] must be a mapping of keys"),
+        ("report", True, "true must be a mapping of keys"),
+        ("report.parent", "yes", "'yes' must be true or false, without quotes"),
+        ("report.parents", True, "unknown key; did you mean parent?"),
+        ("report.enabled", True, f"unknown key; known here: {', '.join(OPTIONS)}"),
+        *((name, True, f"moved: write report.{name}") for name in OPTIONS),
+        *((f"{direction}.outcome", True, "moved: write report.outcome") for direction in ("ingress", "egress")),
     ],
 )
 def test_parts_that_are_refused(path: str, value: Any, problem: str) -> None:
     assert f"test: {path}: {problem}" in problems_in(with_value(path, value))
+
+
+def test_report_options() -> None:
+    text = "egress:\n  enabled: true\nreport:\n  outcome: true\n  parent: true\n"
+    config = load(text)
+    assert config.report == Report(outcome=True, parent=True)
+    assert config == Config(egress=Direction(enabled=True), report=Report(outcome=True, parent=True))
+    assert load("egress:\n  enabled: true\nreport: {}\n").report == Report() == Config.everything().report
+    with pytest.raises(ValidationError, match="valid boolean"):
+        Config(egress=Direction(enabled=True), report=Report(parent=1))  # type: ignore[arg-type]
+
+
+NEEDS_EGRESS = "needs egress.enabled: true; set it, or leave outcome out"
+
+
+@pytest.mark.parametrize("egress", [{}, {"egress": {}}, {"egress": {"enabled": False}}])
+def test_outcome_without_egress_is_refused(egress: dict[str, Any]) -> None:
+    config = {"ingress": ON, **egress, "report": {"outcome": True, "parent": True}}
+    assert problems_in(config) == [f"test: report.outcome: {NEEDS_EGRESS}"]
+    with pytest.raises(ValidationError, match=NEEDS_EGRESS):
+        Config(ingress=Direction(enabled=True), report=Report(outcome=True))
+
+
+def test_outcome_without_egress_is_reported_with_the_other_problems() -> None:
+    assert problems_of("ingress:\n  enabled: true\nreport:\n  outcome: true\n  parent: 1\n") == [
+        f"netmon.yaml:4: report.outcome: {NEEDS_EGRESS}",
+        "netmon.yaml:5: report.parent: 1 must be true or false, without quotes",
+    ]
+    assert problems_in({"egress": {"enabled": "yes"}, "report": {"outcome": True}}) == [
+        "test: egress.enabled: 'yes' must be true or false, without quotes"
+    ]
 
 
 def test_keys_that_are_not_text_or_not_words() -> None:
@@ -778,7 +817,7 @@ def test_of_problems_in_very_many_places_the_first_are_told() -> None:
 def test_what_yaml_refuses_is_told_once() -> None:
     """And what is wrong beside it all the same."""
     text = (
-        "existing: &a !x true\nnetns_filter: *a\nprocess_filter: !x {}\n"
+        "report: &a !x true\nnetns_filter: *a\nprocess_filter: !x {}\n"
         "egress:\n  enabled: !x true\n  ipv4_filter:\n    dst_ip: [!x 1, 10.0.0.1/8, *a]\n"
     )
     tag, alias = (
@@ -786,7 +825,7 @@ def test_what_yaml_refuses_is_told_once() -> None:
         "is an alias (*), which is not taken; write it out",
     )
     assert problems_of(text) == [
-        f"netmon.yaml:1: existing: {tag}",
+        f"netmon.yaml:1: report: {tag}",
         f"netmon.yaml:2: netns_filter: {alias}",
         f"netmon.yaml:3: process_filter: {tag}",
         f"netmon.yaml:5: egress.enabled: {tag}",
@@ -835,10 +874,14 @@ def test_the_schema_takes_the_references_examples(text: str) -> None:
         ("process_filter.other", 1),
         ("process_filter.binary.other", ["x"]),
         ("egress.enabled", "yes"),
-        ("statistics", "yes"),
-        ("opener", 1),
-        ("parent", "true"),
-        ("context", None),
+        ("statistics", True),
+        ("egress.outcome", True),
+        ("report", None),
+        ("report.other", True),
+        ("report.statistics", "yes"),
+        ("report.opener", 1),
+        ("report.parent", "true"),
+        ("report.context", None),
         ("egress.ipv4_filter", None),
         ("egress.ipv4_filter.src_ip", "10.0.0.0/8"),
         ("egress.ipv4_filter.src_ip", []),

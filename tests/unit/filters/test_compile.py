@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from netmon.config import Config
 from netmon.errors import ConfigError
-from netmon.filters.compile import CompiledFilters, Watched, compile_filters
+from netmon.filters.compile import compile_filters
+from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.layout import SETTINGS, Direction, End, Family, FilterMode, IdKind, Settings
+from netmon.report import OPTIONS
 from tests.support import cases, model
 from tests.support.model import SOCKET, Program, Socket
 
@@ -538,18 +540,14 @@ def test_a_direction_that_is_off_takes_no_room() -> None:
     assert not model.passes(config, INGRESS, "192.0.2.1", "192.0.2.2", CURL)
 
 
-def test_what_cannot_change_is_told_by_its_keys() -> None:
-    watched = [
+def test_what_a_reload_cannot_change_is_named_by_its_keys() -> None:
+    before, after = (
         compile_filters(Config.from_dict(config)).watched
         for config in (
-            {"egress": {"enabled": True, "outcome": True}},
-            {
-                "ingress": {"enabled": True},
-                "egress": {"outcome": True},
-                **dict.fromkeys(("statistics", "existing", "opener", "parent", "context"), True),
-            },
+            {"egress": ON, "report": {"outcome": True, "parent": True}},
+            {"ingress": ON, "report": {**dict.fromkeys(OPTIONS, True), "outcome": False}},
         )
-    ]
-    keys = ["ingress.enabled", "egress.enabled", "existing", "statistics", "egress.outcome"]
-    assert watched[0].differences(watched[1]) == [*keys, "opener", "parent", "context"]
-    assert watched[0].differences(watched[0]) == []
+    )
+    others = [f"report.{name}" for name in OPTIONS if name != "parent"]
+    assert before.differences(after) == ["ingress.enabled", "egress.enabled", *others]
+    assert before.differences(before) == []

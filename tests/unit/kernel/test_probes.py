@@ -9,14 +9,16 @@ from typing import cast
 import pytest
 
 from netmon.errors import BpfError
+from netmon.filters.compiled import Watched
 from netmon.kernel.probes import ACCEPT, CLOSE, GRAFT, MPTCP_CLOSE, SET_STATE, V4_CONNECT, Hook, Probes
+from netmon.report import Report
 
 
 def most_missed(hook: Hook, skips: tuple[int, ...], covered: int = 0, *, outcome: bool = False) -> int:
     """Return it, each of the hook's programs having been skipped so often, and so much told by the spare alone."""
     by_program = dict(zip(hook, skips, strict=True))
     probes = SimpleNamespace(
-        _watched=SimpleNamespace(outcome=outcome),
+        _watched=Watched(report=Report(outcome=outcome)),
         _object=SimpleNamespace(
             program_info=lambda program: SimpleNamespace(recursion_misses=by_program[program]),
         ),

@@ -1,0 +1,69 @@
+"""What netmon can report beyond the plain events. Each option is defined here, once.
+
+The fields of Report are the keys of the section `report:` in a configuration, the flags of `netmon run`, and fields
+of the same names among the settings that the BPF object is loaded with (bpf/records.h). Their texts are the flags' help
+and the descriptions in the configuration's JSON Schema.
+"""
+
+from typing import Annotated, NamedTuple
+
+
+class Option(NamedTuple):
+    """What belongs to a report option besides its type and its default."""
+
+    help: str  # a phrase that begins with a verb
+    with_aggregate: bool = True  # whether it can be combined with aggregation
+    needs: str = ""  # the direction without which it would have no effect
+
+
+class Report(NamedTuple):
+    """What to report beyond the plain events, an option each."""
+
+    outcome: Annotated[
+        bool,
+        Option(
+            "report a connection attempt once it has succeeded or failed, with the error, not when it is made",
+            with_aggregate=False,
+            needs="egress",
+        ),
+    ] = False
+    existing: Annotated[
+        bool, Option("report the connections that are already open when netmon starts", with_aggregate=False)
+    ] = False
+    statistics: Annotated[
+        bool,
+        Option(
+            "add to each close the duration, bytes, retransmissions, round-trip time and what ended the connection",
+            with_aggregate=False,
+        ),
+    ] = False
+    opener: Annotated[
+        bool,
+        Option(
+            "add to a close the process that opened the connection, if another process closed it", with_aggregate=False
+        ),
+    ] = False
+    parent: Annotated[bool, Option("add the parent of the process to each event")] = False
+    context: Annotated[
+        bool,
+        Option(
+            "add to each event the network namespace, the interface, the mark and the cgroup of the process",
+            with_aggregate=False,
+        ),
+    ] = False
+
+    def not_with_aggregate(self) -> list[str]:
+        """Return the names of the chosen options that cannot be combined with aggregation."""
+        return [name for name, option in OPTIONS.items() if getattr(self, name) and not option.with_aggregate]
+
+    def without_direction(self, enabled: dict[str, bool]) -> dict[str, str]:
+        """Return the chosen options that need a direction which is not enabled, and that direction's name.
+
+        Args:
+            enabled: For each direction's name, whether it is watched.
+        """
+        needs = {name: option.needs for name, option in OPTIONS.items() if option.needs and getattr(self, name)}
+        return {name: direction for name, direction in needs.items() if not enabled[direction]}
+
+
+OPTIONS: dict[str, Option] = {name: Report.__annotations__[name].__metadata__[0] for name in Report._fields}

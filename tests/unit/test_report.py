@@ -1,0 +1,38 @@
+"""Report options: what follows from their one definition."""
+
+from __future__ import annotations
+
+import pytest
+
+from netmon.layout import Options
+from netmon.monitor import Monitor
+from netmon.report import OPTIONS, Report
+
+
+def test_each_option_is_a_field_of_what_the_object_is_loaded_with() -> None:
+    assert {*OPTIONS} <= {*Options._fields}
+
+
+def test_each_option_has_a_help_text_and_is_off_by_default() -> None:
+    assert not any(Report())
+    for option in OPTIONS.values():
+        assert option.help[0].islower()
+        assert not option.help.endswith(".")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_aggregation_excludes_options_of_single_connections(name: str) -> None:
+    from netmon.config import Config
+
+    config = Config.from_dict({"egress": {"enabled": True}, "report": {name: True}})
+    if OPTIONS[name].with_aggregate:
+        Monitor(config, aggregate=10)
+    else:
+        with pytest.raises(ValueError, match=f"aggregate: cannot be combined with {name}; leave one or the other out"):
+            Monitor(config, aggregate=10)
+
+
+def test_an_option_that_needs_a_direction_is_named_with_it() -> None:
+    report = Report(outcome=True, parent=True)
+    assert report.without_direction({"ingress": True, "egress": False}) == {"outcome": "egress"}
+    assert report.without_direction({"ingress": False, "egress": True}) == {}
