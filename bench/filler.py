@@ -1,4 +1,4 @@
-"""A Monitor that reads a ring buffer filled on request: a socket filter in the place of netmon's probes."""
+"""A Monitor whose ring buffer is filled on request: a socket filter stands in for netmon's probes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from bench.mixes import Mix
-from netmon.kernel.bpf import BpfObject
+from netmon.filters.compile import CompiledFilters
+from netmon.kernel.bpf import BpfObject, ProgramInfo
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
 from netmon.monitor import Monitor
@@ -23,12 +23,14 @@ from tests.support.socket_filter import compile_bpf, run
 SOURCE = Path(__file__).with_name("ring_fill.bpf.c")
 OBJECT = SOURCE.parents[1] / "build/bench/ring_fill.bpf.o"
 
-# Its struct template, and struct fill with the places of events and lost.
+PROGRAM = "send_next"
+
+# Its struct template, and struct fill with the offsets of its fields events and lost.
 TEMPLATE = struct.Struct("=QI4x512s")
 FILL = struct.Struct("=9Q")
 EVENTS, LOST = slice(7 * 8, 8 * 8), slice(8 * 8, 9 * 8)
 
-INTERVAL_NS = 10_000  # between events, as their times tell: 100 share a millisecond
+INTERVAL_NS = 10_000  # between the times of two events: 100 events share a millisecond
 
 
 @lru_cache(maxsize=1)
@@ -38,9 +40,10 @@ def object_file() -> bytes:
 
 
 class Filler:
-    """Looks to a Monitor like its Probes; sends a mix's records when told to, and counts what found no room."""
+    """A source of records for a Monitor: sends a mix's records on request, and counts those that found no room."""
 
     def __init__(self, mix: Mix, ring_size: int) -> None:
+        self.attached = False
         templates = [*mix.first, *mix.again]
         self._object = BpfObject(object_file(), "ring_fill")
         self._object.set_max_entries("events", ring_size)
@@ -54,7 +57,7 @@ class Filler:
         self._state[: FILL.size] = FILL.pack(
             0, len(templates), len(mix.first), mix.new_processes, 0, now, INTERVAL_NS, 0, 0
         )
-        self._fd = self._object.program_fd("send_next")
+        self._fd = self._object.program_fd(PROGRAM)
         self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
 
     def send(self, count: int) -> None:
@@ -71,49 +74,58 @@ class Filler:
         """How many records found no room."""
         return int.from_bytes(self._state[LOST], sys.byteorder)
 
-    # What else a Monitor asks of its Probes.
+    # The rest of what a Monitor needs of its source (netmon.reader.source.Source).
 
     def attach(self) -> None:
-        """There is nothing to attach to."""
+        """Begin: records come by send() alone."""
         self.attached = True
 
     def detach(self) -> None:
-        """There is nothing to detach from."""
+        """End."""
         self.attached = False
 
-    def report_existing(self) -> bool:
-        """There are none."""
-        return False
-
-    def swap_filters(self, filters: object) -> None:
-        """The mix is told whatever the filters."""
-
-    def set_oldest_process_id(self, process_id: int) -> None:
-        """Processes are described when the mix says so."""
-
-    def read_losses(self, unknown_process: int) -> Losses:
-        """Return what was lost."""
-        return Losses(ring_full=self.lost, unknown_process=unknown_process)
-
-    def count_lost(self, unknown_process: int) -> int:
-        """Return how many events were lost."""
-        return self.read_losses(unknown_process).events
-
     def close(self) -> None:
-        """Free everything."""
+        """Free everything. Idempotent."""
         self._state.release()
         self.ring.close()
         self._object.close()
 
+    def report_existing(self) -> bool:
+        """Return that there are no open connections to report."""
+        return False
+
+    def swap_filters(self, filters: CompiledFilters) -> None:
+        """Keep sending the mix, whatever the filters."""
+
+    def set_oldest_process_id(self, process_id: int) -> None:
+        """Keep describing processes as the mix has it."""
+
+    def read_losses(self, *, missed: bool = True) -> Losses:
+        """Return how many records found no room."""
+        return Losses(ring_full=self.lost)
+
+    @property
+    def flows_are_many(self) -> bool:
+        """Whether there are many flows: there are none."""
+        return False
+
+    def take_flows(self) -> list[tuple[bytes, bytes]]:
+        """Return no flows."""
+        return []
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return what the kernel reports about the program that sends."""
+        return [self._object.program_info(PROGRAM)]
+
 
 @contextmanager
 def watching(mix: Mix, **options: Any) -> Iterator[tuple[Monitor, Filler]]:
-    """Yield a Monitor with these options, and what fills its ring buffer."""
+    """Yield a Monitor with these options, and the filler of its ring buffer."""
     fillers: list[Filler] = []
 
-    def make(_filters: object, ring_size: int, *, aggregate: bool) -> Filler:
+    def open_filler(filters: CompiledFilters, ring_size: int, *, aggregate: bool) -> Filler:
         fillers.append(Filler(mix, ring_size))
         return fillers[-1]
 
-    with patch("netmon.monitor.Probes", make), Monitor(any_kernel=True, **options) as monitor:
+    with Monitor(any_kernel=True, open_source=open_filler, **options) as monitor:
         yield monitor, fillers[0]

@@ -22,7 +22,8 @@ from typing import NamedTuple
 from bench.filler import Filler, object_file, watching
 from bench.mixes import MIXES, Mix
 from netmon.batch import HEADER
-from netmon.monitor import DEFAULT_RING_SIZE, Monitor
+from netmon.limits import DEFAULT_RING_SIZE
+from netmon.monitor import Monitor
 from netmon.reader.reader import BATCH_LIMIT
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,7 +55,7 @@ class Rate(NamedTuple):
 def read_bytes(monitor: Monitor, timeout: float) -> int:
     """Take the records' bytes and no more."""
     reader = monitor._running()
-    ring = reader.probes.ring
+    ring = reader.source.ring
     count = 0
     while ring.waiting or (timeout and reader.wait((), time.monotonic() + timeout)):
         more = True
@@ -76,7 +77,7 @@ def read_raw(monitor: Monitor, timeout: float) -> int:
 def read_models(monitor: Monitor, timeout: float) -> int:
     """As a user of the library does."""
     count = 0
-    for _event in monitor.events(timeout):
+    for _event in monitor.connection_events(timeout):
         count += 1
     return count
 

@@ -23,7 +23,7 @@ class Losses(NamedTuple):
     outputs: Mapping[str, int] = NO_OUTPUTS  # events that one output alone lost, by the output's name
 
     @property
-    def events(self) -> int:
+    def total(self) -> int:
         """How many events were lost for sure, before any output: `missed`, an upper bound, is left out."""
         return self.ring_full + self.no_storage + self.flows_full + self.unknown_process
 

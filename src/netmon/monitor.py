@@ -1,4 +1,4 @@
-"""The library's way in: a Monitor yields what happens to TCP connections on this host."""
+"""The library's entry: a Monitor yields events about the TCP connections of this host."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.probes import Probes
 from netmon.kernel.requirements import explain_refusal, require_kernel
+from netmon.limits import (
+    DEFAULT_BATCH_DELAY,
+    DEFAULT_RING_SIZE,
+    MAX_BATCH_DELAY,
+    MAX_PERIOD,
+    MAX_RING_SIZE,
+    MIN_PERIOD,
+)
 from netmon.log import debug_logger
 from netmon.losses import NO_OUTPUTS, Losses
-from netmon.reader.reader import Reader, Stream, bounded
-from netmon.reader.reporters import MIN_PERIOD, FlowReporter, LossReporter, Report, Reporter
-from netmon.reader.wakeup import deadline_in
+from netmon.reader.reader import Reader
+from netmon.reader.reporters import EventData, FlowReporter, LossReporter, Reporter
+from netmon.reader.stream import Stream
+from netmon.reader.wakeup import bounded, deadline_in
 
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
+    from netmon.kernel.bpf import ProgramInfo
+    from netmon.reader.source import OpenSource
 
 T = TypeVar("T")
 
-DEFAULT_RING_SIZE = 4 << 20  # bytes: about 75,000 events
-
-MAX_RING_SIZE = 1 << 30
-
-# How long (seconds) a first event waits for others to be read with it, unless the ring buffer fills too fast for that.
-BATCH_DELAY = 0.08
-MAX_BATCH_DELAY = 10.0
-MAX_PERIOD = 86400.0  # of aggregate mode, in seconds
-
 
 class Counters(NamedTuple):
-    """What a monitor has done since its start, and what it holds."""
+    """What a monitor has read since its start, and what it holds now."""
 
-    events: int = 0  # connection events handed on
-    bytes: int = 0  # read from the ring buffer
-    waiting: int = 0  # bytes in the ring buffer, not yet read
-    described: int = 0  # descriptions of processes read
-    processes: int = 0  # processes known now
+    connection_events: int = 0  # connection events handed on
+    bytes_read: int = 0  # bytes read from the ring buffer
+    bytes_waiting: int = 0  # bytes in the ring buffer that were not read yet
+    processes_described: int = 0  # descriptions of processes read
+    processes_known: int = 0  # processes known now
 
 
 class Monitor:
-    """Watches TCP connections from entering to leaving its context.
+    """Watches TCP connections while it is open, and yields an event for each that opens or closes.
 
-        with Monitor(Config.everything()) as monitor:
+        with Monitor() as monitor:
             for event in monitor:
                 print(event.process.binary_path, event.network_event.daddr)
 
-    Iterate by `for`, or in asyncio by `async for`; or have run() call back, or poll() when fileno() is readable.
+    Iterate by `for`, or in asyncio by `async for`. In another event loop, call poll() when fileno() is readable.
 
-    One thread at a time reads; stop() and close() may be called from any, stop() from signal handlers, too. Monitors
-    are independent of each other. A forked child can only close what it was given. Entering raises a NetmonError:
-    KernelError when this kernel is too old (any_kernel=True tries anyway), BpfError when the kernel refuses,
-    LibbpfError when libbpf is missing.
+    One thread at a time reads. Any thread may call stop() and close(), and read `losses` and `counters`; signal
+    handlers may call stop(). A forked child can only close the monitor. Monitors are independent of each other.
     """
 
     def __init__(
@@ -72,18 +72,31 @@ class Monitor:
         *,
         any_kernel: bool = False,
         ring_size: int = DEFAULT_RING_SIZE,
-        batch_delay: float = BATCH_DELAY,
+        batch_delay: float = DEFAULT_BATCH_DELAY,
         aggregate: float | None = None,
         lost_events: bool = True,
         output_losses: Callable[[], Mapping[str, int]] | None = None,
+        open_source: OpenSource = Probes,
     ) -> None:
-        """config: what to watch; everything when None. ring_size: bytes, a power of two from a page to 1 GiB.
+        """Prepare a monitor; nothing is loaded before start() or the with statement.
 
-        batch_delay: seconds that a first event waits for others to be read with it. aggregate: sum up connections in
-        the kernel and report the sums each so many seconds, instead of events. lost_events: tell of losses among the
-        events (of all but events() and raw_events()), too. output_losses: returns how many events each output of the
-        caller has lost so far, by the output's name; they are reported with the monitor's own losses, and the callable
-        is called in the reading thread, and in any that reads `losses`. Raises ValueError for other sizes and times.
+        Args:
+            config: What to watch. None watches everything without code that filters, so reload() cannot add filters
+                later; Config.everything() watches everything and can be reloaded.
+            any_kernel: Try on a kernel older than netmon supports.
+            ring_size: Size of the buffer between kernel and reader in bytes: a power of two, from a page to 1 GiB.
+            batch_delay: Seconds that a first event waits for others to be read with it, at most; from 0 to 10.
+            aggregate: Seconds of a period, from 1 to 86,400: aggregate connections in the kernel, and report the
+                aggregates of each period in place of connection events. None: do not aggregate.
+            lost_events: Report losses as LostEvents in events(), json_lines() and poll(), too.
+            output_losses: For a program that passes events on to outputs of its own: returns how many events each
+                output has lost so far, by the output's name. They are reported with the monitor's own losses. It is
+                called in the reading thread, and in any thread that reads `losses`.
+            open_source: Opens the source of the records: the kernel's probes, unless a test brings its own.
+
+        Raises:
+            ValueError: A size or a time is out of its range, or config has options that exclude aggregation.
+            ConfigError: A path in config is not a network namespace.
         """
         if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
             raise ValueError(f"ring_size {ring_size}: not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}")
@@ -99,8 +112,10 @@ class Monitor:
         self._ring_size = ring_size
         self._batch_delay = batch_delay
         self._period = aggregate
-        self._tells_losses = lost_events
+        self._reports_losses = lost_events
         self._output_losses = output_losses or (lambda: NO_OUTPUTS)
+        self._open_source = open_source
+        # Another thread may set it to None at any time, by close(): each method reads it once.
         self._reader: Reader | None = None
         self._final_losses = Losses()
         self._final_counters = Counters()
@@ -119,7 +134,14 @@ class Monitor:
         self.close()
 
     def start(self) -> None:
-        """Load and attach the probes; the same as entering the context."""
+        """Load and attach the probes, as entering the with statement does.
+
+        Raises:
+            KernelError: The kernel is too old for netmon (see any_kernel), or has no BTF.
+            LibbpfError: libbpf is missing or too old.
+            BpfError: The kernel refuses, for lack of a capability, say; the message says what to do.
+            NetmonError: The monitor has been started already, or the system lacks a resource, such as descriptors.
+        """
         if self._reader is not None:
             raise NetmonError("this monitor has been started already")
         if not self._any_kernel:
@@ -127,9 +149,9 @@ class Monitor:
         try:
             with ExitStack() as resources:
                 self._start(resources)
-                resources.pop_all()  # the reader's now
+                resources.pop_all()  # the reader closes them from now on
         except BpfError as error:
-            # The library says what was refused; what to do about it takes a look at the host.
+            # The error says what was refused; finding out what to do about it takes a look at the host.
             error.add_hint(explain_refusal(error))
             raise
         except OSError as error:
@@ -137,8 +159,8 @@ class Monitor:
         self._log("started")
 
     def _start(self, resources: ExitStack) -> None:
-        probes = Probes(self._filters, self._ring_size, aggregate=self._period is not None)
-        resources.callback(probes.close)
+        source = self._open_source(self._filters, self._ring_size, aggregate=self._period is not None)
+        resources.callback(source.close)
         clock = Clock()
         self._processes = ProcessTable(
             clock,
@@ -153,23 +175,24 @@ class Monitor:
         self._flows: FlowReporter | None = None
         reporters: list[Reporter] = []
         if self._period is not None:
-            self._flows = FlowReporter(self._period, probes, self._processes, clock)
+            self._flows = FlowReporter(self._period, source, self._processes, clock)
             reporters.append(self._flows)
-        if self._tells_losses:  # the last, since the other may lose something
-            reporters.append(LossReporter(probes, self._count_unknown, clock, self._output_losses))
-        self._reports: deque[Report] = deque()
+        if self._reports_losses:  # the last one, since the other may lose something
+            reporters.append(LossReporter(source, self._count_unknown, clock, self._output_losses))
+        self._reports: deque[EventData] = deque()
         self._polled: list[Event] = []
-        probes.attach()
-        reader = Reader(probes, clock, self._processes, reporters, self._ring_size, self._batch_delay)
+        source.attach()
+        reader = Reader(source, clock, self._processes, reporters, self._ring_size, self._batch_delay)
         reader.set_timer(reporters)
         self._reader = reader
-        if self._stopped:  # before there was one
+        if self._stopped:  # stop() was called before there was a reader
             reader.stop()
 
     def close(self) -> None:
-        """Detach the probes and free everything; what has not been read is gone, and whoever reads comes to an end.
+        """Detach the probes and free everything. Idempotent.
 
-        Closing twice is fine. From any thread, but not from signal handlers: they stop().
+        Events that were not read are gone, and an iteration in another thread ends. Any thread may call it, but no
+        signal handler: call stop() there.
         """
         reader = self._reader
         if reader is None:
@@ -183,33 +206,41 @@ class Monitor:
         self._log("closed: %s, %s", self._final_losses, self._final_counters)
 
     def stop(self) -> None:
-        """End the iteration: it detaches the probes, yields what they have reported by then, and ends.
+        """Make the iteration detach the probes, yield the events reported by then, and end.
 
-        From any thread or signal handler; before start(), too.
+        Any thread or signal handler may call it, before start(), too.
         """
         self._stopped = True
         if (reader := self._reader) is not None:
             reader.stop()
 
     def reload(self, config: Config | None) -> None:
-        """Judge what opens from now on by another configuration, swapped in at once; what is open keeps its verdict.
+        """Filter connections that open from now on by another configuration; open connections keep their verdicts.
 
-        In the reading thread. Raises NetmonError when more than filters differ, or when there was none at the start
-        (start with Config.everything()); ConfigError; BpfError when the kernel has no room. Then nothing has changed.
+        The filters are swapped at once. Call it in the reading thread. After an error the old filters stay in force.
+
+        Args:
+            config: Differs from the configuration in force in its filters only.
+
+        Raises:
+            NetmonError: More than filters differ, or the monitor was started without a configuration
+                (Config.everything() is one), or it is not running.
+            ConfigError: A path in config is not a network namespace.
+            BpfError: The kernel refuses, for lack of memory, say.
         """
         filters = compile_filters(config)
-        self._running().probes.swap_filters(filters)
+        self._running().source.swap_filters(filters)
         self._filters = filters
         self._log("reloaded")
 
     @property
     def stopped(self) -> bool:
-        """Whether stop() was called."""
+        """Whether stop() was called since the last close()."""
         return self._stopped
 
     @property
     def finished(self) -> bool:
-        """Whether there will be nothing more to read: stopped and all read, or not running."""
+        """Whether there is nothing more to read: stopped and all read, or not running."""
         reader = self._reader
         if reader is None:
             return True
@@ -217,96 +248,139 @@ class Monitor:
 
     @property
     def losses(self) -> Losses:
-        """What has been lost so far, by reason; stays readable after close()."""
-        reader = self._reader  # read once: another thread may close the monitor at any time
-        losses = reader.read_losses(self._count_unknown()) if reader is not None else None
+        """What has been lost since the start, by reason; stays readable after close()."""
+        reader = self._reader
+        losses = reader.read_losses() if reader is not None else None
         if losses is None:
             losses = self._final_losses
         else:
             losses = losses._replace(
+                unknown_process=self._count_unknown(),
                 args_incomplete=losses.args_incomplete + self._processes.args_unread,
                 unknown_opener=self._decoder.unknown_opener,
             )
         return losses._replace(outputs=dict(self._output_losses()))
 
     @property
-    def lost(self) -> int:
-        """How many events have been lost so far: those of `losses` that were lost for sure."""
-        return self.losses.events
-
-    @property
     def counters(self) -> Counters:
-        """What has been read so far, and what is held; stays readable after close()."""
+        """What has been read since the start, and what is held now; stays readable after close()."""
         reader = self._reader
         if reader is None:
             return self._final_counters
         described = self._processes.described
         return Counters(
-            events=reader.batch.count - reader.batch.left - described - self._decoder.unknown_process,
-            bytes=reader.batch.end,
-            waiting=reader.waiting,
-            described=described,
-            processes=len(self._processes),
+            connection_events=reader.batch.count - reader.batch.left - described - self._decoder.unknown_process,
+            bytes_read=reader.batch.end,
+            bytes_waiting=reader.waiting,
+            processes_described=described,
+            processes_known=len(self._processes),
         )
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return what the kernel reports about each loaded BPF program. Raises NetmonError unless running."""
+        return self._running().source.program_infos()
 
     def _count_unknown(self) -> int:
         return self._decoder.unknown_process + (self._flows.unknown_process if self._flows else 0)
 
     def __iter__(self) -> Iterator[NetworkEvent]:
-        """Yield connection events until stop()."""
-        return iter(self.events())
+        """Yield connection events until stop(): connection_events() without a timeout."""
+        return iter(self.connection_events())
 
     def __aiter__(self) -> AsyncIterator[NetworkEvent]:
-        """Yield connection events until stop(), in asyncio: without a thread, by its event loop."""
-        return aiter(self.events())
+        """Yield connection events until stop(), in asyncio's event loop; no thread is started."""
+        return aiter(self.connection_events())
 
-    def events(self, timeout: float | None = None) -> Stream[NetworkEvent]:
-        """Yield connection events until stop(), or until nothing has happened for timeout seconds.
+    def connection_events(self, timeout: float | None = None) -> Stream[NetworkEvent]:
+        """Yield connection events until stop(), or until none came for a time.
 
-        Raises NetmonError in aggregate mode, in which there are none.
+        Args:
+            timeout: Seconds without events after which the iteration ends; None: never.
+
+        Returns:
+            A stream to iterate over by `for` or `async for`. An iteration that is broken off can be resumed, in
+            another form, too: nothing is lost in between.
+
+        Raises:
+            NetmonError: In aggregate mode, which has no connection events; while iterating: the monitor is not
+                running, another thread or task reads it, or this is a forked child.
         """
-        return self._connections(lambda batch: self._decoder.events(batch), timeout)
+        return self._connection_stream(lambda batch: self._decoder.events(batch), timeout)
 
     def raw_events(self, timeout: float | None = None) -> Stream[list[RawEvent]]:
-        """Yield batches of connection events as the kernel's records hold them: much cheaper. Else as events()."""
-        return self._connections(lambda batch: self._decoder.raw_events(batch), timeout)
+        """Yield batches of connection events as the kernel's records hold them: the cheapest form.
 
-    def all_events(self, timeout: float | None = None) -> Stream[Event]:
-        """Yield events of every type, LostEvents and (aggregate mode) NetworkSummary among them; else as events()."""
-        return Stream(self._running, self._decode_all, timeout)
+        Args:
+            timeout: Seconds without events after which the iteration ends; None: never.
+
+        Returns:
+            A stream of lists of RawEvents, to iterate over by `for` or `async for`.
+
+        Raises:
+            NetmonError: As connection_events() does.
+        """
+        return self._connection_stream(lambda batch: self._decoder.raw_events(batch), timeout)
+
+    def events(self, timeout: float | None = None) -> Stream[Event]:
+        """Yield events of every type: NetworkEvent, LostEvents and, in aggregate mode, NetworkSummary.
+
+        Args:
+            timeout: Seconds without records after which the iteration ends; None: never.
+
+        Returns:
+            A stream to iterate over by `for` or `async for`, as of connection_events().
+
+        Raises:
+            NetmonError: While iterating: the monitor is not running, another thread or task reads it, or this is a
+                forked child.
+        """
+        return Stream(self._running, self._decode_events, timeout)
 
     def json_lines(self, timeout: float | None = None) -> Stream[list[str]]:
-        """Yield batches of all_events() as lines of JSON, for those who only pass them on.
+        """Yield batches of events of every type as lines of JSON, each with its newline.
 
-        One without lines follows each that was read: so whoever iterates has a say while there is nothing to tell.
+        For passing events on: it takes a fraction of the time that the models take.
+
+        Args:
+            timeout: Seconds without records after which the iteration ends; None: never.
+
+        Returns:
+            A stream of lists of lines, to iterate over by `for` or `async for`. A list may be empty: the monitor has
+            read something that gave no event, and returns control to the caller.
+
+        Raises:
+            NetmonError: As events() does.
         """
         return Stream(self._running, self._decode_json, timeout)
 
-    def run(self, callback: Callable[[Event], object], timeout: float | None = None) -> None:
-        """Call back for each of all_events(), one after the other, in this thread; return when they end.
-
-        What the callback raises ends it, too; it can be run again then.
-        """
-        for event in self.all_events(timeout):
-            callback(event)
-
     def fileno(self) -> int:
-        """Return a file descriptor that is readable when poll() has something to do: for an event loop of your own.
+        """Return a file descriptor that is readable while poll() has something to do, for another event loop.
 
-        It is the monitor's until close().
+        It is valid until close(), and not for reading.
+
+        Raises:
+            NetmonError: The monitor is not running, or this is a forked child.
         """
         return self._running().fileno()
 
     def poll(self, timeout: float | None = None) -> list[Event]:
-        """Return what of all_events() has come, [] when nothing does within timeout seconds; 0: do not wait at all.
+        """Return the events of every type that have come, waiting for a first one if there is none.
 
-        After stop(), what is left, [] when nothing is: see finished.
+        Args:
+            timeout: Seconds to wait at most; 0: do not wait; None: wait without end.
+
+        Returns:
+            The events; an empty list when none came within the timeout, and when all were read after stop() (see
+            finished).
+
+        Raises:
+            NetmonError: The monitor is not running, another thread reads it, or this is a forked child.
         """
         reader = self._running()
         reporters, deadline = reader.reporters, deadline_in(bounded(timeout))
         while True:
-            # Bit by bit: what was decoded before an exception, such as a signal handler's, is kept.
-            self._polled.extend(self._decode_all(reader.batch))
+            # One by one: events that were decoded before an exception, such as a signal handler's, are kept.
+            self._polled.extend(self._decode_events(reader.batch))
             if self._polled:
                 break
             if reader.must_wait and not reader.wait(reporters, deadline, gather_until=deadline):
@@ -322,18 +396,19 @@ class Monitor:
             logger.debug(message, *values)
 
     def _running(self) -> Reader:
+        """Return the reader. Raises NetmonError when the monitor is not running, and in a forked child."""
         reader = self._reader
         if reader is None:
             raise NetmonError("this monitor is not running: use it in a with statement")
         reader.require_own()
         return reader
 
-    def _connections(self, decode: Callable[[Batch], Iterator[T]], timeout: float | None) -> Stream[T]:
+    def _connection_stream(self, decode: Callable[[Batch], Iterator[T]], timeout: float | None) -> Stream[T]:
         if self._period is not None:
-            raise NetmonError("there are no connection events in aggregate mode: iterate over all_events()")
+            raise NetmonError("there are no connection events in aggregate mode: iterate over events()")
         return Stream(self._running, decode, timeout, reporting=False)
 
-    def _decode_all(self, batch: Batch) -> Iterator[Event]:
+    def _decode_events(self, batch: Batch) -> Iterator[Event]:
         from netmon.events import EVENT_MODELS  # pydantic: slow to import, and not needed for JSON lines
 
         yield from self._decoder.events(batch)
@@ -347,12 +422,12 @@ class Monitor:
 
             yield [orjson.dumps(report).decode() + "\n" for report in reports]
         elif batch.size:
-            # In aggregate mode what is read may be of processes alone, without an end.
+            # In aggregate mode, batch after batch may hold descriptions of processes alone.
             yield []
 
-    def _due_reports(self) -> Iterator[Report]:
-        """Yield what the reporters have to say after a batch is decoded, and what an earlier iteration has left."""
-        reader = self._reader  # read once: another thread may close the monitor at any time
+    def _due_reports(self) -> Iterator[EventData]:
+        """Yield the reports that are due once a batch is decoded, and those that an earlier iteration left."""
+        reader = self._reader
         if reader is not None:
             self._reports.extend(reader.collect())
         while self._reports:

@@ -160,11 +160,11 @@ def test_connects_that_fail_at_once_are_counted_and_filtered() -> None:
 def test_a_period_is_reported_when_it_ends() -> None:
     with Monitor(any_kernel=True, aggregate=1) as monitor:
         refused_connection()
-        first = next(event for event in monitor.all_events(timeout=60) if isinstance(event, NetworkSummary))
+        first = next(event for event in monitor.events(timeout=60) if isinstance(event, NetworkSummary))
         assert (first.flow.opened, first.flow.closed, first.flow.failed) == (1, 1, 1)
         assert first.period_start < first.timestamp
         refused_connection()
-        second = next(event for event in monitor.all_events(timeout=60) if isinstance(event, NetworkSummary))
+        second = next(event for event in monitor.events(timeout=60) if isinstance(event, NetworkSummary))
         assert second.flow.opened == 1
         assert second.period_start >= first.timestamp
 
@@ -186,7 +186,7 @@ def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.Monke
         for step in range(1, 9):
             assert scan.stdout.read(1) == b"x"
             if step % 2 == 0:  # more than 32 are there, at most 64
-                for event in monitor.all_events(timeout=60):
+                for event in monitor.events(timeout=60):
                     assert isinstance(event, NetworkSummary)
                     ports.append(event.flow.port)
                     if len(ports) == step * 32:
@@ -195,11 +195,11 @@ def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.Monke
             scan.stdin.flush()
         scan.wait(60)
         assert sorted(ports) == list(range(1, 257))
-        assert monitor.losses.events == 0
+        assert monitor.losses.total == 0
 
 
 def test_there_are_no_connection_events() -> None:
-    with Monitor(any_kernel=True, aggregate=1) as monitor, pytest.raises(NetmonError, match="all_events"):
+    with Monitor(any_kernel=True, aggregate=1) as monitor, pytest.raises(NetmonError, match=r"iterate over events\(\)"):
         next(iter(monitor))
 
 

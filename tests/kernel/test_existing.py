@@ -214,14 +214,14 @@ def test_they_are_found_by_the_time_that_it_is_ready(many_pairs: list[Pair]) -> 
             pair.close()
         monitor.stop()
         told, there = told_and_there(monitor, many_pairs)
-        assert monitor.lost == 0
+        assert monitor.losses.total == 0
     assert told == there
 
 
 def test_more_than_the_ring_buffer_holds(many_pairs: list[Pair]) -> None:
     with Monitor(EXISTING, any_kernel=True, ring_size=16 << 10) as monitor:
-        told, there = told_and_there(monitor.events(timeout=1), many_pairs)
-        assert monitor.lost == 0
+        told, there = told_and_there(monitor.connection_events(timeout=1), many_pairs)
+        assert monitor.losses.total == 0
     assert told == there
 
 

@@ -107,7 +107,7 @@ def observe(config: Config) -> tuple[set[Any], list[Connection]]:
             made = list(make_connections(listener))
             monitor.stop()
             events = list(monitor)
-        assert monitor.losses.events == 0
+        assert monitor.losses.total == 0
     seen = [
         (e.network_event.cookie, e.network_event.type, e.network_event.saddr, e.network_event.daddr) for e in events
     ]

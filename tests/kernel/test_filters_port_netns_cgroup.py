@@ -75,7 +75,7 @@ def judge(
                 expected |= end.told(as_modelled(config))
         monitor.stop()
         events = list(monitor)
-        assert monitor.losses.events == 0
+        assert monitor.losses.total == 0
     told = [(event.network_event.cookie, event.network_event.type) for event in events]
     assert len(told) == len(set(told))
     assert set(told) == expected

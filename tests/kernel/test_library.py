@@ -16,7 +16,7 @@ from tests.support.kernel import listen, refused_connection
 def test_events_are_models() -> None:
     with Monitor(any_kernel=True) as monitor:
         cookie = refused_connection()
-        events = list(monitor.events(timeout=1))
+        events = list(monitor.connection_events(timeout=1))
     assert all(isinstance(event, NetworkEvent) for event in events)
     assert [(event.network_event.type, event.network_event.cookie) for event in events] == [
         ("TcpConnectionEstablish", cookie),
@@ -28,7 +28,7 @@ def test_events_are_models() -> None:
 def test_a_timeout_ends_it_when_nothing_happens() -> None:
     with Monitor(any_kernel=True) as monitor:
         start = time.monotonic()
-        assert list(monitor.events(timeout=0.3)) == []
+        assert list(monitor.connection_events(timeout=0.3)) == []
         assert time.monotonic() - start >= 0.3
 
 
@@ -83,7 +83,7 @@ def test_more_files_than_select_can_count() -> None:
     files = [open("/dev/null") for _ in range(1100)]
     with Monitor(any_kernel=True) as monitor:
         refused_connection()
-        assert len(list(monitor.events(timeout=1))) == 2
+        assert len(list(monitor.connection_events(timeout=1))) == 2
     for file in files:
         file.close()
 
@@ -123,7 +123,7 @@ def test_many_threads_connect_first_at_once() -> None:
             thread.join()
         monitor.stop()
         events = list(monitor)
-    assert monitor.losses.events == 0
+    assert monitor.losses.total == 0
     assert len(events) <= 16 * 20 * 2 <= len(events) + monitor.losses.missed
 
 
@@ -147,7 +147,7 @@ def test_a_small_ring_loses_and_counts() -> None:
         losses = monitor.losses
     assert 0 < len(events) < 1000
     assert len(events) + losses.ring_full == 1000
-    assert losses.events == losses.ring_full
+    assert losses.total == losses.ring_full
 
 
 ALL = {
@@ -160,7 +160,7 @@ ALL = {
 def test_programs_are_small(kernel: str) -> None:
     """The verifier's work, on the oldest and the newest kernel alike; without a configuration, nothing judges."""
     with Monitor(Config.everything(), any_kernel=True) as monitor, Monitor(any_kernel=True) as unfiltered:
-        infos, smaller = (each._running().probes.program_infos() for each in (monitor, unfiltered))
+        infos, smaller = (each.program_infos() for each in (monitor, unfiltered))
         with pytest.raises(NetmonError, match="without a configuration"):
             unfiltered.reload(Config.everything())
     for info, less in zip(infos, smaller, strict=True):
@@ -170,6 +170,6 @@ def test_programs_are_small(kernel: str) -> None:
 
 def test_programs_are_small_with_every_option(kernel: str) -> None:
     with Monitor(Config.from_dict(ALL), any_kernel=True) as monitor:
-        for info in monitor._running().probes.program_infos():
+        for info in monitor.program_infos():
             print(kernel, info)
             assert 0 < info.verified_instructions < 30_000  # most on 6.18: 24,000

@@ -129,7 +129,7 @@ def test_a_failed_start_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -
     def refuse(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("netmon.reader.reader.Readiness", refuse)
+    monkeypatch.setattr("netmon.reader.reader.Wakeup", refuse)
     monitor = Monitor(any_kernel=True, aggregate=1)
     before = descriptors()
     with pytest.raises(NetmonError, match="Too many open files"):

@@ -305,7 +305,7 @@ def test_a_process_that_the_filter_rejects_has_no_parent_described() -> None:
         in_child(refused_connection)
         monitor.stop()
         assert list(monitor) == []
-        assert monitor.counters.described == 0
+        assert monitor.counters.processes_described == 0
 
 
 def test_sums_have_the_parent() -> None:
@@ -313,7 +313,7 @@ def test_sums_have_the_parent() -> None:
     with Monitor(config, any_kernel=True, aggregate=1) as monitor:
         child = in_child(refused_connection)
         monitor.stop()
-        (summary,) = (event for event in monitor.all_events() if isinstance(event, NetworkSummary))
+        (summary,) = (event for event in monitor.events() if isinstance(event, NetworkSummary))
     assert summary.parent is not None
     assert (summary.process.pid, summary.parent.pid) == (child, os.getpid())
 

@@ -61,7 +61,7 @@ def test_losses_at_the_very_end_are_told() -> None:
         for _ in range(200):
             refused_connection()
         monitor.stop()
-        events = list(monitor.all_events())
+        events = list(monitor.events())
         losses = monitor.losses
     lost = [event.lost_events for event in events if isinstance(event, LostEvents)]
     assert sum(told.count for told in lost) == sum(told.ring_full for told in lost) == losses.ring_full > 0
@@ -73,5 +73,5 @@ def test_connection_events_alone() -> None:
     with Monitor(any_kernel=True, ring_size=4096) as monitor:
         for _ in range(200):
             refused_connection()
-        assert {type(event) for event in monitor.events(timeout=1.5)} == {NetworkEvent}
+        assert {type(event) for event in monitor.connection_events(timeout=1.5)} == {NetworkEvent}
         assert monitor.losses.ring_full

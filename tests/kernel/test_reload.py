@@ -77,7 +77,7 @@ def test_a_process_that_was_judged_is_judged_again() -> None:
         for deny in (True, False, True, False):
             monitor.reload(config(deny=deny))
             refused_connection()
-            seen.append(len(list(monitor.events(timeout=0.5))))
+            seen.append(len(list(monitor.connection_events(timeout=0.5))))
     assert seen == [0, 2, 0, 2]
 
 
@@ -126,7 +126,7 @@ def test_nothing_slips_through_while_filters_are_swapped() -> None:
         cookies = [event.network_event.cookie for event in monitor]
         losses = monitor.losses
     assert swaps > 3
-    assert losses.events == 0
+    assert losses.total == 0
     assert len(cookies) <= 2 * count <= len(cookies) + losses.missed
     assert all(cookies.count(cookie) == 2 for cookie in cookies[:50])
 

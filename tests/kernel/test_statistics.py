@@ -282,7 +282,7 @@ def test_what_is_not_asked_for_is_not_loaded() -> None:
         Config.from_dict({**Config.everything().to_dict(), "report": {"statistics": True}}),
     ):
         with Monitor(config, any_kernel=True) as monitor:
-            loaded.append([info.name for info in monitor._running().probes.program_infos()])
+            loaded.append([info.name for info in monitor.program_infos()])
     plain, with_statistics = loaded
     assert [name for name in with_statistics if name not in plain] == [
         "inet_sock_set_state_enter",

@@ -97,7 +97,7 @@ def test_async_for_leaves_the_loop_to_others_and_ends_when_stopped(filled: tuple
 def test_async_forms_end_when_nothing_happens(monitor: Monitor) -> None:
     async def main() -> int:
         raw = [len(events) async for events in monitor.raw_events(timeout=0.05)]
-        return sum(raw) + len([event async for event in monitor.all_events(timeout=0.05)])
+        return sum(raw) + len([event async for event in monitor.events(timeout=0.05)])
 
     assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == EVENTS
 
@@ -137,7 +137,7 @@ def test_one_task_reads_a_monitor_and_others_other_ones(monitor: Monitor) -> Non
         with watching(MIX) as (other, filler):
             filler.send(11)
             tasks = [asyncio.create_task(read(each)) for each in (monitor, other)]
-            while not (monitor.counters.events == EVENTS and other.counters.events == 10):
+            while not (monitor.counters.connection_events == EVENTS and other.counters.connection_events == 10):
                 await asyncio.sleep(0.001)
             with pytest.raises(NetmonError, match="another task"):
                 await read(monitor)
@@ -154,7 +154,7 @@ def test_closing_ends_a_task_that_waits(monitor: Monitor) -> None:
 
     async def main() -> int:
         reading = asyncio.create_task(read())
-        while monitor.counters.events < EVENTS:
+        while monitor.counters.connection_events < EVENTS:
             await asyncio.sleep(0.001)
         monitor.close()
         return await reading
@@ -196,7 +196,7 @@ def test_the_descriptor_tells_of_records_of_losses_and_of_stop(filled: tuple[Mon
     while not told:  # the losses follow within a second, by themselves
         assert is_readable(monitor, DEADLINE)
         told = [event.lost_events.ring_full for event in monitor.poll(0) if isinstance(event, LostEvents)]
-    assert told == [filler.lost] == [monitor.lost]
+    assert told == [filler.lost] == [monitor.losses.total]
     while monitor.poll(0):
         pass
     monitor.stop()
@@ -224,19 +224,20 @@ def test_an_exception_amid_polling_loses_nothing(monitor: Monitor) -> None:
     assert len(set(cookies_of(monitor.poll(0)))) == EVENTS / 2
 
 
-def test_called_back_until_stopped_or_it_raises(monitor: Monitor) -> None:
+def test_an_iteration_over_every_type_goes_on_after_an_exception(monitor: Monitor) -> None:
     seen: list[Event] = []
 
-    def note(event: Event) -> None:
-        seen.append(event)
-        if len(seen) == 3:
-            raise KeyError
-        if len(seen) == EVENTS:
-            monitor.stop()
+    def read() -> None:
+        for event in monitor.events():
+            seen.append(event)
+            if len(seen) == 3:
+                raise KeyError
+            if len(seen) == EVENTS:
+                monitor.stop()
 
     with pytest.raises(KeyError):
-        monitor.run(note)
-    monitor.run(note)
+        read()
+    read()
     assert len(seen) == EVENTS
 
 
@@ -247,7 +248,7 @@ def test_raw_events_hold_what_the_models_tell() -> None:
         filler.send(count)
         other_filler.send(count)
         raws = [event for events in monitor.raw_events(timeout=0) for event in events]
-        for raw, event in zip(raws, other.events(timeout=0), strict=True):
+        for raw, event in zip(raws, other.connection_events(timeout=0), strict=True):
             network = event.network_event
             told = (network.type, network.saddr, network.daddr, network.sport, network.dport, network.cookie)
             assert (raw.type_name, raw.saddr, raw.daddr, raw.sport, raw.dport, raw.cookie) == told
@@ -258,12 +259,12 @@ def test_raw_events_hold_what_the_models_tell() -> None:
 
 def test_counters_are_exact_at_any_time(filled: tuple[Monitor, Filler]) -> None:
     monitor, _ = filled
-    waiting = monitor.counters.waiting
-    assert waiting > EVENTS * 56 and monitor.counters._replace(waiting=0) == (0, 0, 0, 0, 0)
-    for count, _event in enumerate(monitor.events(timeout=0), 1):
+    waiting = monitor.counters.bytes_waiting
+    assert waiting > EVENTS * 56 and monitor.counters._replace(bytes_waiting=0) == (0, 0, 0, 0, 0)
+    for count, _event in enumerate(monitor.connection_events(timeout=0), 1):
         assert monitor.counters == (count, waiting, 0, 1, 1)
     monitor.close()
-    assert monitor.counters.events == count == EVENTS
+    assert monitor.counters.connection_events == count == EVENTS
 
 
 def test_a_forked_child_leaves_the_parents_monitor_alone(filled: tuple[Monitor, Filler]) -> None:
@@ -285,12 +286,12 @@ def test_a_forked_child_leaves_the_parents_monitor_alone(filled: tuple[Monitor, 
     assert in_child(child) == 0
     assert not monitor.stopped
     filler.send(10)
-    assert len(seen) + len(list(monitor.events(timeout=0))) == EVENTS + 20
+    assert len(seen) + len(list(monitor.connection_events(timeout=0))) == EVENTS + 20
 
 
 def test_closing_from_another_thread_ends_the_iteration(monitor: Monitor) -> None:
     seen: list[Event] = []
-    reading = threading.Thread(target=lambda: monitor.run(seen.append))
+    reading = threading.Thread(target=lambda: seen.extend(monitor.events()))
     reading.start()
     while len(seen) < EVENTS:
         time.sleep(0.001)
@@ -303,7 +304,7 @@ READINGS: dict[str, Callable[[Monitor], object]] = {
     "losses": lambda monitor: monitor.losses,
     "counters": lambda monitor: monitor.counters,
     "finished": lambda monitor: monitor.finished,
-    "all_events": lambda monitor: list(monitor.all_events(timeout=0)),
+    "events": lambda monitor: list(monitor.events(timeout=0)),
     "json_lines": lambda monitor: list(monitor.json_lines(timeout=0)),
 }
 
@@ -362,7 +363,7 @@ def test_the_losses_of_outputs_are_among_the_monitors() -> None:
         assert [event.lost_events.outputs for event in events if isinstance(event, LostEvents)] == [{"file": 3}]
         lost["file"] = 5
     assert monitor.losses.outputs == {"file": 5}
-    assert monitor.losses.events == 0
+    assert monitor.losses.total == 0
 
 
 def test_stopping_while_others_start_and_close() -> None:
@@ -415,7 +416,7 @@ def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
     first = threading.Thread(target=lambda: seen.extend(monitor))
     first.start()
     end = time.monotonic() + DEADLINE
-    while len(seen) < EVENTS or monitor._running()._turn.thread != first.ident:
+    while len(seen) < EVENTS or monitor._running()._single_reader.thread != first.ident:
         assert time.monotonic() < end
     with pytest.raises(NetmonError, match="another thread"):
         monitor.poll(0)

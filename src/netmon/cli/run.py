@@ -180,4 +180,4 @@ def _write(lines: list[str]) -> int:
 
 def _summary(count: int, losses: Losses) -> str:
     reasons = ", ".join(f"{'at most ' * (name == 'missed')}{value} {name}" for name, value in losses.reasons() if value)
-    return f"{count} events, {losses.events} lost" + (f" ({reasons})" if reasons else "")
+    return f"{count} events, {losses.total} lost" + (f" ({reasons})" if reasons else "")

@@ -262,18 +262,13 @@ class Probes:
         """Return what the kernel says of each loaded program."""
         return [self._object.program_info(program) for program in self.programs]
 
-    def read_losses(self, unknown_process: int = 0) -> Losses:
-        """Return the losses so far; unknown_process is what the reader counted."""
-        missed = sum(self._most_missed(hook) for hook in self.hooks)
-        return self._counted(unknown_process)._replace(missed=missed)
-
-    def count_lost(self, unknown_process: int) -> int:
-        """Return how many events were lost so far for sure: without asking the kernel, as read_losses() does."""
-        return self._counted(unknown_process).events
-
-    def _counted(self, unknown_process: int) -> Losses:
+    def read_losses(self, *, missed: bool = True) -> Losses:
+        """Return the losses so far. missed: count the skipped programs, too, which takes system calls."""
         kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
-        return Losses(**kernel._asdict(), unknown_process=unknown_process)
+        return Losses(
+            **kernel._asdict(),
+            missed=sum(self._most_missed(hook) for hook in self.hooks) if missed else 0,
+        )
 
     def _most_missed(self, hook: Hook) -> int:
         """An event is missed when neither program ran: at most as often as the less often skipped one was.

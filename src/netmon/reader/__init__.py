@@ -1,1 +1,1 @@
-"""Waiting for records, reading them in batches, and handing them on."""
+"""Reads records in batches, waits for more, and hands events on in streams."""

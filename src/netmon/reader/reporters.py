@@ -1,7 +1,7 @@
-"""What is reported beside events: their losses, and the sums of aggregate mode.
+"""Reports beside the connection events: lost events, and the aggregates of a period.
 
-A reporter is asked before the ring buffer is read (prepare) and after what was read is decoded (collect). Reports are
-plain data, as their models (netmon.events) read it.
+A reporter prepares before the ring buffer is read, and is asked for reports after what was read is decoded. A report is
+plain data, in the shape of its model in netmon.events.
 """
 
 from __future__ import annotations
@@ -14,30 +14,29 @@ from netmon.decode.clock import Clock, boot_time_ns
 from netmon.decode.flows import merge, summarize, unpack_flow
 from netmon.decode.format import format_timestamp
 from netmon.decode.processes import KnownProcess, ProcessTable
-from netmon.kernel.probes import Probes
 from netmon.layout import Flow, FlowKey
+from netmon.limits import MIN_PERIOD
 from netmon.losses import Losses
+from netmon.reader.source import Source
 
-Report = dict[str, Any]
+EventData = dict[str, Any]
 
-LOSS_INTERVAL = 1.0  # seconds: losses are told at most that often
-# A period that ends early, since there is much to report, lasts at least this long.
-MIN_PERIOD = 1.0
+LOSS_INTERVAL = 1.0  # seconds between two reports of losses, at least
 
-LOST_REASONS = ("ring_full", "no_storage", "flows_full", "unknown_process", "missed")
+REPORTED_LOSSES = ("ring_full", "no_storage", "flows_full", "unknown_process", "missed")
 
 
 class Reporter(Protocol):
-    """Something that has to report now and then."""
+    """Reports something now and then."""
 
     def due(self) -> float | None:
-        """Return until when (time.monotonic()) it can wait, with nothing in the ring buffer; None: until there is."""
+        """Return the time (time.monotonic()) of the next report, with an empty ring buffer; None: not before a read."""
 
     def prepare(self, ending: bool) -> None:
-        """Get ready. ending: this is the last time, or what follows is only what is left in the ring buffer."""
+        """Prepare, before the ring buffer is read. ending: no more records will be written."""
 
-    def collect(self, drained: bool, ending: bool) -> list[Report]:
-        """Return what is to be reported now. drained: all records written before prepare() were decoded."""
+    def collect(self, drained: bool, ending: bool) -> list[EventData]:
+        """Return the reports that are due. drained: all records written before prepare() have been decoded."""
 
 
 class LossReporter:
@@ -45,17 +44,24 @@ class LossReporter:
 
     def __init__(
         self,
-        probes: Probes,
+        source: Source,
         count_unknown: Callable[[], int],
         clock: Clock,
         count_outputs: Callable[[], Mapping[str, int]],
     ) -> None:
-        """count_outputs: returns how many events each output has lost so far, by the output's name."""
-        self._probes = probes
+        """Report the losses from now on.
+
+        Args:
+            source: Counts what the kernel lost.
+            count_unknown: Returns how many events were dropped so far because their process was never described.
+            clock: Gives the reports their time.
+            count_outputs: Returns how many events each output alone has lost so far, by the output's name.
+        """
+        self._source = source
         self._count_unknown = count_unknown
         self._count_outputs = count_outputs
         self._clock = clock
-        self._told = Losses()
+        self._reported = Losses()
         self._next = time.monotonic()
         self._idle = True  # nothing was read since the last look
 
@@ -65,37 +71,43 @@ class LossReporter:
     def prepare(self, ending: bool) -> None:
         self._idle = False
 
-    def collect(self, drained: bool, ending: bool) -> list[Report]:
+    def collect(self, drained: bool, ending: bool) -> list[EventData]:
         now = time.monotonic()
         if now < self._next and not (ending and drained):
             return []
         self._idle = True
         self._next = now + LOSS_INTERVAL
-        unknown_process = self._count_unknown()
-        by_output = {**self._told.outputs, **self._count_outputs()}
-        since = ((name, count - self._told.outputs.get(name, 0)) for name, count in by_output.items())
-        outputs = {name: count for name, count in since if count > 0}
+        outputs = self._lost_by_outputs()
         # A rise of `missed` alone triggers no report: mostly nothing was missed, and asking the kernel is slow.
-        if self._probes.count_lost(unknown_process) <= self._told.events and not outputs:
+        if not outputs and self._read(missed=False).total <= self._reported.total:
             return []
-        losses = self._probes.read_losses(unknown_process)
+        losses = self._read(missed=True)
         # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
-        lost = {name: max(0, getattr(losses, name) - getattr(self._told, name)) for name in LOST_REASONS}
-        self._told = losses._replace(outputs=by_output)
-        counts: dict[str, Any] = {"count": sum(lost.values()) - lost["missed"], **lost}
+        lost = {name: max(0, getattr(losses, name) - getattr(self._reported, name)) for name in REPORTED_LOSSES}
+        by_output = {name: self._reported.outputs.get(name, 0) + count for name, count in outputs.items()}
+        self._reported = losses._replace(outputs={**self._reported.outputs, **by_output})
+        counts: EventData = {"count": sum(lost.values()) - lost["missed"], **lost}
         if outputs:
             counts["outputs"] = outputs
         timestamp = format_timestamp(self._clock.event_time(boot_time_ns()))
         return [{"type": "LostEvents", "lost_events": counts, "timestamp": timestamp}]
 
+    def _read(self, *, missed: bool) -> Losses:
+        return self._source.read_losses(missed=missed)._replace(unknown_process=self._count_unknown())
+
+    def _lost_by_outputs(self) -> dict[str, int]:
+        """Return what each output lost since the last report, if anything, by its name."""
+        since = {name: count - self._reported.outputs.get(name, 0) for name, count in self._count_outputs().items()}
+        return {name: count for name, count in since.items() if count > 0}
+
 
 class FlowReporter:
-    """Tells, each period, what the kernel has summed up in it."""
+    """Reports, each period, the flows in which the kernel has aggregated the connections."""
 
-    def __init__(self, period: float, probes: Probes, processes: ProcessTable, clock: Clock) -> None:
-        """period: seconds."""
+    def __init__(self, period: float, source: Source, processes: ProcessTable, clock: Clock) -> None:
+        """Begin a period now. period: in seconds."""
         self._period = period
-        self._probes = probes
+        self._source = source
         self._processes = processes
         self._clock = clock
         self._begin()
@@ -110,18 +122,22 @@ class FlowReporter:
         return 0.0 if self._taken is not None else self._started + self._period
 
     def prepare(self, ending: bool) -> None:
-        """Take the flows before the ring buffer is read: it has the records of all their processes."""
+        """Take the flows of a period that is over, before the ring buffer is read.
+
+        So the ring buffer has the records of all their processes.
+        """
         if self._taken is None and (ending or self._is_over()):
             self._start_ns, self._end_ns = self._started_ns, boot_time_ns()
-            self._taken = self._probes.take_flows()
+            self._taken = self._source.take_flows()
             self._begin()
 
     def _is_over(self) -> bool:
+        """Return whether the period is over, or must end early because there is too much to keep."""
         age = time.monotonic() - self._started
         crowded = self._processes.crowded and age >= MIN_PERIOD
-        return age >= self._period or crowded or self._probes.flows_are_many
+        return age >= self._period or crowded or self._source.flows_are_many
 
-    def collect(self, drained: bool, ending: bool) -> list[Report]:
+    def collect(self, drained: bool, ending: bool) -> list[EventData]:
         if self._taken is None or not drained:
             return []
         taken, self._taken = self._taken, None
@@ -131,6 +147,7 @@ class FlowReporter:
         return reports
 
     def _attributed(self, taken: list[tuple[bytes, bytes]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:
+        """Yield the flows with their processes; count the events of those without."""
         for pair in taken:
             key, flow = unpack_flow(*pair)
             process = self._processes.get(key.process_id)

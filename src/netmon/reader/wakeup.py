@@ -1,4 +1,4 @@
-"""When a reader has something to do: one file descriptor that says so, to any event loop."""
+"""Waking the reader: one file descriptor that is readable while there is something to do, for any event loop."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from functools import lru_cache
 
 from netmon.errors import NetmonError
 
-# struct itimerspec: the interval, none here, and the time, in seconds and nanoseconds.
+MAX_TIMEOUT = 1_000_000.0  # seconds: poll(2) counts milliseconds in an int
+
+# struct itimerspec: the interval, which is not used here, and the time, each in seconds and nanoseconds.
 ITIMERSPEC = struct.Struct("@4l")
-UNKNOWN_DUE = math.nan  # like no time, itself neither
-TFD_TIMER_ABSTIME = 1  # sys/timerfd.h: the time is one of the clock's, not what is left until then
+UNKNOWN_DUE = math.nan  # equal to no time, not even to itself
+TFD_TIMER_ABSTIME = 1  # sys/timerfd.h: the time is absolute
 NSEC_PER_SEC = 1_000_000_000
 
 NO_ASYNCIO = (
@@ -26,15 +28,15 @@ NO_ASYNCIO = (
 )
 
 
-class Readiness:
-    """Readable when the ring buffer has records, a time has come, or wake() was called: then for ever.
+class Wakeup:
+    """A descriptor that is readable while the ring buffer has records, from a set time on, and for ever after wake().
 
-    It is freed with the last reference: whoever waits, or wakes, while another thread lets it go has descriptors of
-    its own until then, not ones that the kernel has given to somebody else.
+    The descriptors are closed with the last reference. So a thread that waits or wakes while another thread closes the
+    monitor never uses a number that the kernel has given to another file.
     """
 
     def __init__(self, ring_fd: int) -> None:
-        """Raises OSError."""
+        """Watch a ring buffer's descriptor. Raises OSError."""
         with ExitStack() as made:
             self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             made.callback(os.close, self._wake_fd)
@@ -54,30 +56,30 @@ class Readiness:
         return self._epoll.fileno()
 
     def wake(self) -> None:
-        """Make it readable: from any thread or signal handler."""
+        """Make it readable for ever; from any thread or signal handler."""
         os.eventfd_write(self._wake_fd, 1)
 
     def set_timer(self, due: float | None) -> None:
-        """Make it readable at that time (time.monotonic()), and not by one that was set before; None: by none."""
+        """Make it readable from a time on (time.monotonic()), in place of the time set before; None: at no time."""
         if due != self._timer_due:
             self._timer_due = UNKNOWN_DUE  # until it is set: a signal handler may raise in between
             _set_timer(self._timer_fd, due)
             self._timer_due = due
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait, but no longer than that; say whether it is readable."""
+        """Wait until it is readable, so many seconds at most; return whether it is."""
         return bool(self._epoll.poll(seconds))
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not on when it is woken."""
+        """Sleep until wake(), so many seconds at most."""
         self._wake_poll.poll(seconds * 1000)
 
     async def wait_async(self, seconds: float | None) -> bool:
-        """Wait as wait() does, in asyncio's event loop. Raises NetmonError when there is none."""
+        """Wait like wait(), in asyncio's event loop. Raises NetmonError when there is none."""
         return await self._await(self.fileno(), seconds)
 
     async def pause_async(self, seconds: float) -> None:
-        """Sleep as pause() does, in asyncio's event loop."""
+        """Sleep like pause(), in asyncio's event loop."""
         await self._await(self._wake_fd, seconds)
 
     async def _await(self, fd: int, seconds: float | None) -> bool:
@@ -87,8 +89,8 @@ class Readiness:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise NetmonError(NO_ASYNCIO) from None
-        if self._awaited:  # the loop would forget the one for the other
-            raise NetmonError("another task iterates over this monitor: have one read, and hand on what it reads")
+        if self._awaited:  # the loop keeps one reader for each descriptor
+            raise NetmonError("another task iterates over this monitor: read in one task, and pass the events on")
         readable: asyncio.Future[bool] = loop.create_future()
         loop.add_reader(fd, lambda: None if readable.done() else readable.set_result(True))
         self._awaited = True
@@ -100,13 +102,18 @@ class Readiness:
         return readable.done()
 
 
+def bounded(timeout: float | None) -> float | None:
+    """Return a timeout within what the kernel takes."""
+    return None if timeout is None else min(max(timeout, 0.0), MAX_TIMEOUT)
+
+
 def deadline_in(seconds: float | None) -> float | None:
-    """Return when so many seconds are over, as left_until() takes it."""
+    """Return the time (time.monotonic()) in so many seconds; None: no deadline."""
     return None if seconds is None else time.monotonic() + seconds
 
 
 def left_until(deadline: float | None) -> float | None:
-    """Return the seconds that are left: at least 0; None: no end."""
+    """Return the seconds until a deadline, 0 once it is over; None: no deadline."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
@@ -116,7 +123,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _make_timer() -> int:
-    """Return a timer's descriptor. Python's own os.timerfd_create comes with 3.13."""
+    """Return a timer's descriptor. Python has os.timerfd_create from 3.13 on only."""
     fd = int(_libc().timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK))
     if fd < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -124,6 +131,6 @@ def _make_timer() -> int:
 
 
 def _set_timer(fd: int, due: float | None) -> None:
-    # All zeros would turn it off.
+    # All zeros disarm a timer.
     due_ns = max(1, int(due * NSEC_PER_SEC)) if due is not None else 0
     _libc().timerfd_settime(fd, TFD_TIMER_ABSTIME, ITIMERSPEC.pack(0, 0, *divmod(due_ns, NSEC_PER_SEC)), None)

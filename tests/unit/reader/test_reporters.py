@@ -10,9 +10,9 @@ import pytest
 
 from netmon.decode.clock import Clock
 from netmon.events import LostEvents
-from netmon.kernel.probes import Probes
 from netmon.losses import Losses
 from netmon.reader.reporters import LossReporter
+from netmon.reader.source import Source
 
 NONE = {"count": 0, "ring_full": 0, "no_storage": 0, "flows_full": 0, "unknown_process": 0, "missed": 0}
 
@@ -24,12 +24,11 @@ class Lost:
         self.kernel = Losses()
         self.unknown_process = 0
         self.outputs: dict[str, int] = {}
-        probes = SimpleNamespace(
-            read_losses=lambda unknown: self.kernel._replace(unknown_process=unknown),
-            count_lost=lambda unknown: self.kernel._replace(unknown_process=unknown).events,
+        source = SimpleNamespace(
+            read_losses=lambda *, missed: self.kernel if missed else self.kernel._replace(missed=0)
         )
         self.reporter = LossReporter(
-            cast(Probes, probes), lambda: self.unknown_process, Clock(), lambda: dict(self.outputs)
+            cast(Source, source), lambda: self.unknown_process, Clock(), lambda: dict(self.outputs)
         )
 
     def report(self) -> list[dict[str, Any]]:

@@ -1,0 +1,16 @@
+"""Defaults and limits that users meet: typed here alone, for the monitor, the command's help and the documentation."""
+
+from __future__ import annotations
+
+MINIMUM_KERNEL = (6, 2)
+
+DEFAULT_RING_SIZE = 4 << 20  # bytes: some 75,000 events
+MAX_RING_SIZE = 1 << 30
+
+# Seconds that a first event waits for others to be read with it; less while the ring buffer fills fast.
+DEFAULT_BATCH_DELAY = 0.08
+MAX_BATCH_DELAY = 10.0
+
+# Seconds of a period of aggregation. A period that ends early, since there is much to report, lasts the minimum.
+MIN_PERIOD = 1.0
+MAX_PERIOD = 86400.0

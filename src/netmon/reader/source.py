@@ -1,0 +1,79 @@
+"""What a monitor needs of the source of its records: the kernel's probes, or what stands in for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from netmon.batch import Batch
+    from netmon.filters.compile import CompiledFilters
+    from netmon.kernel.bpf import ProgramInfo
+    from netmon.losses import Losses
+
+
+class RecordBuffer(Protocol):
+    """A buffer of records, read batch by batch by one thread at a time."""
+
+    @property
+    def batch(self) -> Batch:
+        """The batch that the last fill() read."""
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes of records have not been read."""
+
+    def fileno(self) -> int:
+        """Return a file descriptor that is readable while records wait."""
+
+    def fill(self, limit: int) -> bool:
+        """Read what waits, some limit bytes at most, into a new batch; return whether the limit was reached."""
+
+
+class Source(Protocol):
+    """Writes records into a buffer, from attach() to detach(), and counts those that it lost."""
+
+    @property
+    def ring(self) -> RecordBuffer:
+        """The buffer of its records."""
+
+    @property
+    def attached(self) -> bool:
+        """Whether it writes records."""
+
+    def attach(self) -> None:
+        """Begin to write records."""
+
+    def detach(self) -> None:
+        """Write no more records; those in the buffer can still be read. Idempotent."""
+
+    def close(self) -> None:
+        """Detach and free everything. Idempotent."""
+
+    def report_existing(self) -> bool:
+        """Write records of connections that are open already, while there is room; return whether more may follow."""
+
+    def swap_filters(self, filters: CompiledFilters) -> None:
+        """Filter the connections that open from now on by other filters."""
+
+    def set_oldest_process_id(self, process_id: int) -> None:
+        """Describe the processes whose id is below this one again, when they next have an event."""
+
+    def read_losses(self, *, missed: bool = True) -> Losses:
+        """Return the losses so far. missed: count the skipped programs, too, which takes system calls."""
+
+    @property
+    def flows_are_many(self) -> bool:
+        """Whether the table of flows is nearly full."""
+
+    def take_flows(self) -> list[tuple[bytes, bytes]]:
+        """Return all flows since the last call, as struct flow_key and struct flow, and begin a new table."""
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return what the kernel reports about each loaded program."""
+
+
+class OpenSource(Protocol):
+    """Opens a source."""
+
+    def __call__(self, filters: CompiledFilters, ring_size: int, *, aggregate: bool) -> Source:
+        """Return a source with its filters in place, not attached yet. ring_size: of its buffer, in bytes."""
