@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.mixes import Mix
-from netmon.filters.compile import CompiledFilters
+from netmon.filters.compiled import CompiledFilters
 from netmon.kernel.bpf import BpfObject, ProgramInfo
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses

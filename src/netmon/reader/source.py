@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from netmon.batch import Batch
-    from netmon.filters.compile import CompiledFilters
+    from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
     from netmon.losses import Losses
 
