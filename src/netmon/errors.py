@@ -1,13 +1,13 @@
 """netmon's errors.
 
 NetmonError
-├── ConfigError        the configuration: all its problems at once
-├── DecodeError        a record that netmon's probes did not write
-├── KernelError        a kernel that netmon does not support
+├── ConfigError        a configuration cannot be used; lists all its problems
+├── DecodeError        a record is not one that netmon's BPF programs write
+├── KernelError        netmon does not support this kernel
 ├── LibbpfError        libbpf is missing or too old
-├── OutputError        an output of the command cannot be written to any more
-└── BpfError           the kernel (or libbpf) refused; also an OSError
-    └── VerifierError  a program was rejected by the kernel's verifier
+├── OutputError        the command cannot write to an output any more
+└── BpfError           the kernel or libbpf refused an operation; also an OSError
+    └── VerifierError  the kernel's verifier rejected a BPF program
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 
 class NetmonError(Exception):
-    """The base of all of netmon's errors."""
+    """The base class of netmon's errors."""
 
 
 class ConfigError(NetmonError):
@@ -33,15 +33,15 @@ class ConfigError(NetmonError):
 
 
 class DecodeError(NetmonError):
-    """A ring-buffer record that does not have the layout it should."""
+    """A record in the ring buffer does not have the layout of any that netmon's BPF programs write."""
 
 
 class KernelError(NetmonError):
-    """This kernel is one that netmon does not support."""
+    """netmon does not support this kernel."""
 
 
 class LibbpfError(NetmonError):
-    """libbpf cannot be loaded, or is too old."""
+    """libbpf cannot be loaded or is too old."""
 
 
 class OutputError(NetmonError):
@@ -56,10 +56,10 @@ class OutputError(NetmonError):
         self.reader_gone = isinstance(error, BrokenPipeError)
 
 
-# Kernel-internal, so unknown to C's library and to Python; yet the kernel hands it out.
+# An error number of the kernel's own, which it does return, and which neither the C library nor Python knows.
 ENOTSUPP = 524
 
-# That, and those libbpf codes that an object file can bring about: number to meaning and name.
+# Error numbers that Python does not know: the one above, and libbpf's for object files. Number to meaning and name.
 _OTHER_ERRORS = {
     ENOTSUPP: ("Operation not supported by this kernel", "ENOTSUPP"),
     4000: ("Something wrong in libelf", "LIBELF"),
@@ -70,12 +70,16 @@ _OTHER_ERRORS = {
 
 
 class BpfError(NetmonError, OSError):
-    """An operation that the kernel or libbpf refused.
+    """The kernel or libbpf refused an operation.
 
-    errno: the error number; operation: what was tried; log: libbpf's messages, the verifier's among them.
+    Attributes:
+        errno: The error number.
+        operation: What was tried, such as "load netmon".
+        log: libbpf's warnings about it, with the verifier's messages; "" when there are none.
     """
 
     def __init__(self, errno: int, operation: str, detail: str = "", log: str = "") -> None:
+        """Make the error. detail: what the message ends with."""
         usual = os.strerror(errno), errno_names.errorcode.get(errno, str(errno))
         meaning, name = _OTHER_ERRORS.get(errno, usual)
         message = f"{operation}: {meaning} ({name})"
@@ -85,7 +89,7 @@ class BpfError(NetmonError, OSError):
         self._hint = ""
 
     def add_hint(self, hint: str) -> None:
-        """Add, on a line of its own, what to do about it."""
+        """Add to the message, on a line of its own, what to do about the error."""
         self._hint = hint
 
     def __str__(self) -> str:
@@ -93,4 +97,4 @@ class BpfError(NetmonError, OSError):
 
 
 class VerifierError(BpfError):
-    """A program that the kernel's verifier rejected; log has all that it said."""
+    """The kernel's verifier rejected a BPF program. `log` has all of the verifier's messages."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MINIMUM_KERNEL = (6, 2)
+MINIMUM_KERNEL = "6.2"
 
 DEFAULT_RING_SIZE = 4 << 20  # bytes: some 75,000 events
 MAX_RING_SIZE = 1 << 30

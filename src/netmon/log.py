@@ -1,4 +1,4 @@
-"""What the library says, to Python's logging alone and at debug level."""
+"""netmon's log messages: at debug level, for Python's logging only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 def debug_logger(name: str) -> Any:
-    """Return the logger, or None when nobody listens at debug level."""
-    # Nobody listens to a log in a process that has not imported logging, which is slow to import.
+    """Return a logger; None when its debug messages are not wanted."""
+    # A process that has not imported logging wants none, and importing it is slow.
     logging: Any = sys.modules.get("logging")
     logger = logging and logging.getLogger(name)
     return logger if logger and logger.isEnabledFor(logging.DEBUG) else None

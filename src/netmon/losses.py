@@ -1,4 +1,4 @@
-"""What was lost, by reason."""
+"""Counts of what was lost."""
 
 from __future__ import annotations
 

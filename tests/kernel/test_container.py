@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from netmon.capabilities import capability_mask
 from tests.support.kernel import DEADLINE, refused_connection, status_of, types_of
 from vm.image import WITH_SYSTEMD
 
@@ -19,7 +20,6 @@ from vm.image import WITH_SYSTEMD
 CONTENTS = WITH_SYSTEMD
 ONLY_ON = ("6.12",)
 
-CAPABILITIES = {"PERFMON": 38, "BPF": 39}  # linux/capability.h
 # hostPID: the processes of /proc are the node's.
 LAY_OUT = """
 mount -t tmpfs tmpfs "$0" && mkdir -p "$0/proc" "$0/sys" "$0/etc/netmon" &&
@@ -50,7 +50,7 @@ def test_it_reports_the_node_s_connections(program: Path, tmp_path: Path) -> Non
     context = container["securityContext"]
     assert (pod["hostPID"], context["readOnlyRootFilesystem"], context["runAsUser"]) == (True, True, 0)
     assert (context["capabilities"]["drop"], context["allowPrivilegeEscalation"]) == (["ALL"], False)
-    mask = sum(1 << CAPABILITIES[name] for name in context["capabilities"]["add"])
+    mask = capability_mask(*context["capabilities"]["add"])
     configuration = tmp_path / "netmon.yaml"
     configuration.write_text(parts["ConfigMap"]["data"]["netmon.yaml"])
     root = tmp_path / "root"

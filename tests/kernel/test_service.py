@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from netmon.capabilities import NEEDED, capability_mask
 from tests.support.kernel import DEADLINE, Event, listen, refused_connection, status_of, types_of, wait_until
 from vm.image import WITH_SYSTEMD
 
@@ -20,7 +21,6 @@ ONLY_ON = ("6.12", "6.12-arm64")
 
 CONFIGURATION = Path("/etc/netmon/netmon.yaml")
 PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/systemd")
-CAP_BPF_AND_PERFMON = 1 << 39 | 1 << 38
 EVERYTHING = (
     "report: {existing: true, statistics: true, outcome: true}\ningress:\n  enabled: true\negress:\n  enabled: true\n"
 )
@@ -101,7 +101,7 @@ def test_is_started_by_its_installation() -> None:
 def test_has_two_capabilities_and_is_no_one() -> None:
     status = status_of(int(show("MainPID")))
     for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
-        assert int(status[name][0], 16) == CAP_BPF_AND_PERFMON
+        assert int(status[name][0], 16) == capability_mask(*NEEDED)
     assert status["Uid"][0] not in ("0", "65534")
     assert status["NoNewPrivs"] == ["1"]
     assert status["Seccomp"] == ["2"]

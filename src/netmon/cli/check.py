@@ -7,12 +7,13 @@ from typing import Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
 from netmon.cli.console import show
+from netmon.limits import MINIMUM_KERNEL
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("check", help="say whether this host can run netmon, and what is missing")
-    parser.add_argument("--any-kernel", action="store_true", help="accept kernels older than 6.2")
+    parser.add_argument("--any-kernel", action="store_true", help=f"accept kernels older than {MINIMUM_KERNEL}")
     parser.set_defaults(command=check)
 
 
@@ -20,9 +21,9 @@ def check(options: argparse.Namespace) -> int:
     """Print each requirement with what was found; return EXIT_FAILED when one is not met."""
     from netmon.kernel.requirements import check_host  # slow to import
 
-    needs = check_host(any_kernel=options.any_kernel)
-    for need in needs:
-        show(f"{'ok' if need.ok else 'FAIL':<5}{need.name}: {need.detail}")
-        if not need.ok and need.remedy:
-            show(f"     {need.remedy}")
-    return EXIT_OK if all(need.ok for need in needs) else EXIT_FAILED
+    requirements = check_host(any_kernel=options.any_kernel)
+    for requirement in requirements:
+        show(f"{'ok' if requirement.ok else 'FAIL':<5}{requirement.name}: {requirement.detail}")
+        if not requirement.ok and requirement.remedy:
+            show(f"     {requirement.remedy}")
+    return EXIT_OK if all(requirement.ok for requirement in requirements) else EXIT_FAILED

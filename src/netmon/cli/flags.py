@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ConfigError
+from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_RING_SIZE, MINIMUM_KERNEL
 from netmon.report import OPTIONS, Report
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--any-kernel",
         action="store_true",
-        help="try on a kernel older than 6.2, too (or set NETMON_ANY_KERNEL=1)",
+        help=f"try on a kernel older than {MINIMUM_KERNEL}, too (or set NETMON_ANY_KERNEL=1)",
     )
     run.add_argument(
         "--aggregate",
@@ -61,13 +62,14 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         "--ring-size",
         type=size,
         metavar="SIZE",
-        help="of the buffer between kernel and reader, a power of two (default: 4M)",
+        help=f"of the buffer between kernel and reader, a power of two (default: {DEFAULT_RING_SIZE >> 20}M)",
     )
     run.add_argument(
         "--batch-delay",
         type=duration,
         metavar="TIME",
-        help="how long a first event waits for others to be read with it (default: 80ms)",
+        help="how long a first event waits for others to be read with it "
+        f"(default: {DEFAULT_BATCH_DELAY * 1000:.0f}ms)",
     )
     report = run.add_argument_group("report options", "what to report beyond the plain events")
     for name, option in OPTIONS.items():

@@ -1,4 +1,4 @@
-"""libbpf's objects with Python's manners: context managers, bytes, exceptions."""
+"""BPF objects, maps and links as Python objects, with exceptions for errors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from netmon.kernel import libbpf
 
 
 class Handle:
-    """A pointer of libbpf's that is freed once, and not used after that."""
+    """A pointer from libbpf that is freed once and refused after that."""
 
     def __init__(self, pointer: Any, free: str) -> None:
+        """free: the name of the function that frees it."""
         self._pointer = pointer
         self._free = free
 
     @property
     def pointer(self) -> Any:
+        """The pointer. Raises NetmonError after close()."""
         if self._pointer is None:
             raise NetmonError(f"{type(self).__name__} is closed")
         return self._pointer
@@ -32,7 +34,7 @@ class Handle:
         return self._pointer is None
 
     def close(self) -> None:
-        """Free it. Twice is fine."""
+        """Free it. Idempotent."""
         pointer, self._pointer = self._pointer, None
         if pointer is not None:
             libbpf.call("close", self._free, pointer)
@@ -50,44 +52,40 @@ class Handle:
 
 
 class Link(Handle):
-    """An attached program; closing detaches it. The kernel does, too, when this process ends."""
+    """An attached program. close() detaches it, as the kernel does when the process ends."""
 
     def iterate(self) -> int:
-        """Return a file descriptor of one run of an iterator: reading it runs it. Raises BpfError."""
+        """Return a file descriptor for one run of an attached iterator, which reading it runs. Raises BpfError."""
         fd = libbpf.call("use iterator", "bpf_link__fd", self.pointer)
         return int(libbpf.call("start iterator", "bpf_iter_create", fd))
 
 
 class ProgramInfo(NamedTuple):
-    """What the kernel says of a loaded program. Times count while kernel.bpf_stats_enabled is on."""
+    """What the kernel reports about a loaded program."""
 
     name: str
-    run_count: int
-    run_time_ns: int
-    recursion_misses: int
-    verified_instructions: int
-    translated_bytes: int
-    native_bytes: int
+    recursion_misses: int  # how often it was skipped, because the same program was interrupted on that CPU
+    verified_instructions: int  # how many instructions the verifier went through, all branches counted
 
 
 class MapKind(NamedTuple):
-    """A map's definition, all but its size. type: of enum bpf_map_type."""
+    """A map's definition without its size."""
 
-    type: int
+    type: int  # enum bpf_map_type
     key_size: int
     value_size: int
     flags: int
 
 
 class Map:
-    """A map that is no object's: freed once it is closed, in no map of maps and used by no program."""
+    """A map created at run time; the kernel frees it when it is closed and no longer referenced."""
 
     def __init__(self, kind: MapKind, name: str, max_entries: int) -> None:
-        """Make it in the kernel. name: at most 15 characters are kept. Raises BpfError."""
+        """Create it in the kernel, which keeps 15 characters of the name. Raises BpfError."""
         self.kind = kind
         options = libbpf.bpf_map_create_opts(sz=ctypes.sizeof(libbpf.bpf_map_create_opts), map_flags=kind.flags)
         self.fd: int = libbpf.call(
-            f"make map {name}",
+            f"create map {name}",
             "bpf_map_create",
             kind.type,
             name[:15].encode(),
@@ -98,13 +96,13 @@ class Map:
         )
 
     def items(self, batch: int = 8192) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the keys and values of a hash that nobody changes meanwhile. Raises BpfError.
+        """Yield the keys and values of a hash map that nobody changes meanwhile. Raises BpfError.
 
-        batch: entries to read at once.
+        batch: how many entries to read with one system call.
         """
         key_size, value_size = self.kind.key_size, self.kind.value_size
         keys, values = (ctypes.create_string_buffer(batch * size) for size in (key_size, value_size))
-        position = ctypes.create_string_buffer(max(key_size, 4))  # of the kernel's own making
+        position = ctypes.create_string_buffer(max(key_size, 4))  # opaque: the kernel's
         begun, more = False, True
         while more:
             count = ctypes.c_uint32(batch)
@@ -114,31 +112,37 @@ class Map:
             except BpfError as error:
                 if error.errno != errno.ENOENT:
                     raise
-                more = False  # but count entries were read
+                more = False  # the last batch: it may hold entries
             begun = True
             read = range(count.value)
             yield from zip(_slices(keys, key_size, read), _slices(values, value_size, read), strict=True)
 
     def close(self) -> None:
-        """Let it go. Twice is fine."""
+        """Close. Idempotent."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
 
 def _slices(buffer: ctypes.Array[ctypes.c_char], size: int, indices: range) -> Iterator[bytes]:
+    """Yield the elements of an array: size is an element's, in bytes."""
     data = buffer.raw[: size * len(indices)]
     return (data[i * size : (i + 1) * size] for i in indices)
 
 
 class BpfObject(Handle):
-    """A compiled BPF object: opened, configured, loaded, attached.
+    """A compiled BPF object: opened, configured, loaded, attached, in this order.
 
-    Not to be used by two threads at once. Maps and programs live as long as it does.
+    Its maps and programs live as long as it does. Only one thread at a time may use it.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
-        """Open the object file in data; its global data's maps get name as a prefix. Raises BpfError."""
+        """Open an object file. Raises BpfError.
+
+        Args:
+            data: The file's content.
+            name: The object's name; libbpf puts it before the names of the data sections' maps.
+        """
         options = libbpf.bpf_object_open_opts(ctypes.sizeof(libbpf.bpf_object_open_opts), name.encode())
         self.name = name
         super().__init__(
@@ -147,14 +151,19 @@ class BpfObject(Handle):
         )
 
     def load(self) -> None:
-        """Load maps and programs into the kernel. Raises BpfError, VerifierError for a rejected program."""
+        """Load the maps and programs into the kernel.
+
+        Raises:
+            BpfError: The kernel or libbpf refuses.
+            VerifierError: The verifier rejects a program.
+        """
         libbpf.call(f"load {self.name}", "bpf_object__load", self.pointer)
 
     def _program(self, name: str) -> Any:
         return libbpf.call(f"find program {name}", "bpf_object__find_program_by_name", self.pointer, name.encode())
 
     def _map(self, name: str) -> Any:
-        # A data section's map is named like the section.
+        # The map of a data section has the section's name.
         return libbpf.call(f"find map {name}", "bpf_object__find_map_by_name", self.pointer, name.encode())
 
     def set_autoload(self, program: str, enabled: bool) -> None:
@@ -170,7 +179,7 @@ class BpfObject(Handle):
         libbpf.call(f"set {section}", "bpf_map__set_initial_value", self._map(section), value, len(value))
 
     def inner_map_kind(self, map_name: str) -> MapKind:
-        """Return, before load(), what the maps in a map of maps must be like."""
+        """Return, before load(), the definition that the maps in a map of maps must have."""
         operation = f"look into map {map_name}"
         inner = libbpf.call(operation, "bpf_map__inner_map", self._map(map_name))
         names = ("type", "key_size", "value_size", "map_flags")
@@ -179,8 +188,8 @@ class BpfObject(Handle):
     def data(self, section: str) -> memoryview:
         """Return a writable data section's memory, shared with the kernel, after load().
 
-        A mapping of its own, which lives until released. libbpf's own view of the section is of no use here:
-        before 1.4 libbpf leaves it apart from the kernel's, unless a generated skeleton joins the two.
+        It is valid until it is released, also after close(). It is mapped here because libbpf's own view of a section
+        is a copy before libbpf 1.4, unless a generated skeleton is used.
         """
         operation = f"map {section}"
         size = libbpf.call(operation, "bpf_map__value_size", self._map(section))
@@ -190,25 +199,25 @@ class BpfObject(Handle):
             raise BpfError(error.errno or errno.EINVAL, operation) from None
 
     def map_fd(self, name: str) -> int:
-        """Return a loaded map's file descriptor, which stays this object's."""
+        """Return a loaded map's file descriptor, which close() closes."""
         return int(libbpf.call(f"use map {name}", "bpf_map__fd", self._map(name)))
 
     def program_fd(self, name: str) -> int:
-        """Return a loaded program's file descriptor, which stays this object's."""
+        """Return a loaded program's file descriptor, which close() closes."""
         return int(libbpf.call(f"use program {name}", "bpf_program__fd", self._program(name)))
 
     def attach(self, program: str) -> Link:
-        """Attach a loaded program to what its section names."""
+        """Attach a loaded program to the hook that its section names."""
         pointer = libbpf.call(f"attach {program}", "bpf_program__attach", self._program(program))
         return Link(pointer, "bpf_link__destroy")
 
     def program_info(self, program: str) -> ProgramInfo:
-        """Return what the kernel says of a loaded program."""
+        """Return what the kernel reports about a loaded program."""
         info = libbpf.bpf_prog_info()
         size = ctypes.c_uint32(ctypes.sizeof(info))
         fd = self.program_fd(program)
         libbpf.call(
-            f"ask about program {program}",
+            f"inspect program {program}",
             "bpf_obj_get_info_by_fd",
             fd,
             ctypes.byref(info),
@@ -216,19 +225,20 @@ class BpfObject(Handle):
         )
         return ProgramInfo(
             name=program,
-            run_count=info.run_cnt,
-            run_time_ns=info.run_time_ns,
             recursion_misses=info.recursion_misses,
             verified_instructions=info.verified_insns,
-            translated_bytes=info.xlated_prog_len,
-            native_bytes=info.jited_prog_len,
         )
 
 
 def update_map(fd: int, keys: bytes, key_size: int, value: bytes, batch: int = 1 << 16) -> None:
-    """Give each key the same value: many at once where the kernel can. Raises BpfError.
+    """Add keys to a map, all with the same value. Raises BpfError.
 
-    keys: one after the other; batch: how many at once, since the values take room.
+    Args:
+        fd: The map's file descriptor.
+        keys: The keys, one after the other.
+        key_size: The size of each, in bytes.
+        value: The value.
+        batch: How many keys to add with one system call: bounds the memory, as each needs a copy of the value.
     """
     step = batch * key_size
     for start in range(0, len(keys), step):
@@ -241,7 +251,7 @@ def _update_batch(fd: int, keys: bytes, key_size: int, value: bytes) -> None:
     try:
         libbpf.call("fill map", "bpf_map_update_batch", fd, keys, value * count, ctypes.byref(done), None)
     except BpfError as error:
-        # Not every map type of every kernel has it.
+        # Some kernels lack the operation for some types of maps.
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
             raise
         for start in range(0, len(keys), key_size):
@@ -249,13 +259,19 @@ def _update_batch(fd: int, keys: bytes, key_size: int, value: bytes) -> None:
 
 
 def put_map(outer_fd: int, index: int, inner: Map | None) -> None:
-    """Put a map into an array of maps, or with None none: when this returns, no program uses the one before any more.
+    """Replace an element of an array of maps. On return no program uses the previous map any more.
 
-    Raises BpfError.
+    Args:
+        outer_fd: The file descriptor of the array.
+        index: The element.
+        inner: The new map; None leaves the element empty.
+
+    Raises:
+        BpfError: The kernel refuses.
     """
     key = ctypes.byref(ctypes.c_uint32(index))
     if inner is not None:
-        libbpf.call("put in map", "bpf_map_update_elem", outer_fd, key, ctypes.byref(ctypes.c_uint32(inner.fd)), 0)
+        libbpf.call("replace map", "bpf_map_update_elem", outer_fd, key, ctypes.byref(ctypes.c_uint32(inner.fd)), 0)
         return
     try:
         libbpf.call("clear map", "bpf_map_delete_elem", outer_fd, key)

@@ -1,4 +1,4 @@
-"""The filters in the kernel: two sets of maps and settings, one of which judges while the other can be filled."""
+"""The filters in the kernel: two sets of maps and settings, one in force while the other can be filled."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from netmon import layout
 from netmon.filters.compiled import CompiledFilters
 from netmon.kernel.bpf import BpfObject, Map, put_map, update_map
 
-# Maps of maps (maps.h), named as in CompiledFilters: each set has at most one map in each.
-FILTER_MAPS = (
+# The maps of maps (bpf/maps.h) by their names there and in CompiledFilters. Each set has at most one map in each.
+KEY_MAPS = (
     "ipv4_cidrs",
     "ipv6_cidrs",
     "ids",
@@ -19,26 +19,29 @@ FILTER_MAPS = (
     "cgroups",
     "container_ids",
 )
-PORTS = "ports"  # a map of maps, too, the one value of which is CompiledFilters' ports
+PORTS = "ports"  # one more, whose map has a single element: the port sets
 GENERATION = layout.Control._fields.index("generation")
 SETS = int(layout.FilterSet.SETS)
 
 
-class FilterSets:
-    """Which of the two is in use goes by the parity of the generation: one store swaps all of it at once."""
+class FilterMaps:
+    """Both filter sets of a BPF object, and the swap from one to the other.
+
+    The generation counts the swaps, and its parity says which set is in force: one store swaps all of it at once.
+    """
 
     def __init__(self, bpf: BpfObject) -> None:
-        """bpf: not loaded yet."""
+        """Take an object that is not loaded yet."""
         self._bpf = bpf
-        self._kinds = {name: bpf.inner_map_kind(name) for name in (*FILTER_MAPS, PORTS)}
+        self._kinds = {name: bpf.inner_map_kind(name) for name in (*KEY_MAPS, PORTS)}
 
     def initial_settings(self, filters: CompiledFilters) -> bytes:
-        """Return the section .data.settings to load with: so that the first set judges from the start."""
+        """Return the section .data.settings to load the object with: the first set in force, the other empty."""
         return filters.settings + bytes(layout.SETTINGS.size * (SETS - 1))
 
     def fill(self, filters: CompiledFilters, generation: int = 0) -> None:
         """Fill the maps of a generation's set, which is empty. Raises BpfError."""
-        contents = {name: (getattr(filters, name), b"\1") for name in FILTER_MAPS}
+        contents = {name: (getattr(filters, name), b"\1") for name in KEY_MAPS}
         if filters.ports:
             contents[PORTS] = (bytes(self._kinds[PORTS].key_size), filters.ports)
         for name, (keys, value) in contents.items():
@@ -49,27 +52,34 @@ class FilterSets:
                     put_map(self._bpf.map_fd(name), generation % SETS, inner)
 
     def _empty(self, generation: int) -> None:
-        """Take out the maps of a generation's set: their memory is the kernel's again when no program uses them."""
+        """Remove the maps of a generation's set; the kernel frees them when no program uses them any more."""
         for name in self._kinds:
             put_map(self._bpf.map_fd(name), generation % SETS, None)
 
     def _wait_for_programs(self) -> None:
-        """Return when none runs any more that has begun before, and may have the old generation in hand."""
-        # The kernel waits so when it has put a map into another: here, where no program looks at it.
+        """Wait for the programs that run now: they may have read the old generation."""
+        # The kernel waits for them whenever a map is replaced: here, in an element that no program reads.
         kind = self._kinds[PORTS]
-        with closing(Map(kind, PORTS, 1)) as nothing:
-            put_map(self._bpf.map_fd(PORTS), SETS, nothing)
+        with closing(Map(kind, PORTS, 1)) as unused:
+            put_map(self._bpf.map_fd(PORTS), SETS, unused)
 
     def swap(self, filters: CompiledFilters, settings: memoryview, control: memoryview) -> None:
-        """Fill the idle set, then have it judge; connections judged before keep their verdicts.
+        """Fill the idle set and put it in force. Connections that are open keep their verdicts.
 
-        settings, control: the sections' memory, control in words. Raises BpfError, and then nothing has changed.
+        Args:
+            filters: The new filters.
+            settings: The memory of the section .data.settings.
+            control: The memory of the section .data.control, as words.
+
+        Raises:
+            BpfError: The kernel refuses; the old filters stay in force.
         """
         old = control[GENERATION]
         new = old + 1
         size = layout.SETTINGS.size
         settings[new % SETS * size : (new % SETS + 1) * size] = filters.settings
-        # Of what a swap that failed has left. The system calls are the barrier between the settings and the generation.
+        # A swap that failed may have left maps in the idle set. The system calls that empty and fill it are the barrier
+        # between the settings above and the generation below.
         self._empty(new)
         self.fill(filters, new)
         control[GENERATION] = new

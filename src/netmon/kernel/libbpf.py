@@ -1,6 +1,7 @@
-"""libbpf's C functions, declared by hand: the only place that names them, or C's types.
+"""ctypes declarations of libbpf's functions and structs, and the call that turns their failures into exceptions.
 
-Loaded when first needed: the one that NETMON_LIBBPF names, the one that came with netmon, or the system's.
+The library is loaded when it is first needed: the file that NETMON_LIBBPF names, else the one bundled with netmon, else
+the system's.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ class bpf_link(ctypes.Structure):  # noqa: N801
 
 
 class bpf_object_open_opts(ctypes.Structure):  # noqa: N801
-    """The beginning of libbpf's struct; sz tells it where ours ends."""
+    """The first fields of libbpf's struct; sz is the size of those given."""
 
     _fields_ = (("sz", c_size_t), ("object_name", c_char_p))
 
 
 class bpf_map_create_opts(ctypes.Structure):  # noqa: N801
-    """The beginning of libbpf's struct; sz tells it where ours ends."""
+    """The first fields of libbpf's struct; sz is the size of those given."""
 
     _fields_ = (
         ("sz", c_size_t),
@@ -65,7 +66,7 @@ class bpf_map_create_opts(ctypes.Structure):  # noqa: N801
 
 
 class bpf_prog_info(ctypes.Structure):  # noqa: N801
-    """include/uapi/linux/bpf.h, up to verified_insns (5.16). Pointers are not asked for."""
+    """include/uapi/linux/bpf.h, up to verified_insns (5.16). The pointers stay NULL: no arrays are wanted."""
 
     _fields_ = (
         ("type", c_uint32),
@@ -110,10 +111,10 @@ class bpf_prog_info(ctypes.Structure):  # noqa: N801
 object_p, program_p, map_p = POINTER(bpf_object), POINTER(bpf_program), POINTER(bpf_map)
 link_p = POINTER(bpf_link)
 
-# va_list as a pointer: so it is passed on x86_64 (an array) and on arm64 (a large struct).
+# A va_list is passed as a pointer: on x86_64 it is an array, on arm64 a large struct.
 print_fn = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 
-# Name, result, arguments. A result fails as a NULL pointer, or as a c_int or c_long below zero; a c_uint32 never does.
+# Name, result, arguments. A NULL pointer and a negative c_int or c_long are failures; a c_uint32 never is one.
 FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_object__open_mem", object_p, (c_void_p, c_size_t, POINTER(bpf_object_open_opts))),
     ("bpf_object__load", c_int, (object_p,)),
@@ -148,7 +149,7 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
 
 
 class _Captured(threading.local):
-    """What libbpf has said in this thread since capture() began."""
+    """The warnings that libbpf has printed in this thread since _capture() began; None outside it."""
 
     lines: list[str] | None = None
 
@@ -157,9 +158,16 @@ _captured = _Captured()
 
 
 def call(operation: str, name: str, *arguments: Any) -> Any:
-    """Call a libbpf function. operation is what it is tried for, in errors.
+    """Call a libbpf function.
 
-    Raises BpfError, or VerifierError when the kernel's verifier rejected a program.
+    Args:
+        operation: The purpose of the call, such as "load netmon", for the error.
+        name: The function's name.
+        arguments: The function's arguments.
+
+    Raises:
+        BpfError: The call failed.
+        VerifierError: The kernel's verifier rejected a program.
     """
     function = getattr(library(), name)
     with _capture() as log:
@@ -177,33 +185,34 @@ def call(operation: str, name: str, *arguments: Any) -> Any:
 
 
 def make_error(number: int, operation: str, log: str) -> BpfError:
-    """Return the error for a failed call, with the most telling line of libbpf's log in its message."""
+    """Return the error for a failed call; its message ends with the most useful line of libbpf's log."""
     verdict = verifier_verdict(log)
     if verdict:
         return VerifierError(number, operation, verdict, log)
-    said = [line.removeprefix("libbpf: ") for line in log.splitlines() if line.strip()]
-    return BpfError(number, operation, said[0] if said else "", log)
+    lines = [line.removeprefix("libbpf: ") for line in log.splitlines() if line.strip()]
+    return BpfError(number, operation, lines[0] if lines else "", log)
 
 
 def verifier_verdict(log: str) -> str:
-    """Return the program and the last line with which the verifier explains itself; "" when it said nothing."""
+    """Return the program's name and the verifier's last message; "" when the log has no verifier's messages."""
     before, begin, rest = log.partition("BEGIN PROG LOAD LOG --\n")
-    said, _, _ = rest.partition("-- END PROG LOAD LOG")
+    messages, _, _ = rest.partition("-- END PROG LOAD LOG")
     if not begin:
         return ""
     statistics = ("processed ", "verification time", "stack depth")
-    lines = [line for line in said.splitlines() if line.strip() and not line.startswith(statistics)]
+    lines = [line for line in messages.splitlines() if line.strip() and not line.startswith(statistics)]
     return f"{_program_named(before)}{lines[-1].strip()}" if lines else ""
 
 
 def _program_named(before: str) -> str:
-    """Return "name: ", from what libbpf writes before a program's log: `libbpf: prog 'name': -- `."""
+    """Return "name: " from what libbpf prints before a program's log: `libbpf: prog 'name': -- `."""
     match = re.search(r"prog '([^']+)': -- $", before)
     return f"{match[1]}: " if match else ""
 
 
 @contextmanager
 def _capture() -> Iterator[list[str]]:
+    """Collect the warnings that libbpf prints in this thread."""
     outer, _captured.lines = _captured.lines, []
     try:
         yield _captured.lines
@@ -212,7 +221,7 @@ def _capture() -> Iterator[list[str]]:
 
 
 def chosen() -> tuple[str, str]:
-    """Return what to load, and in words whose it is."""
+    """Return the path of the library to load, and in words where it comes from."""
     path = os.environ.get("NETMON_LIBBPF")
     if path and path != SYSTEM:
         return path, f"{path}, as NETMON_LIBBPF says"
@@ -227,7 +236,7 @@ def chosen() -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
-    """Return libbpf, its functions declared. Raises LibbpfError when it is missing or too old."""
+    """Return libbpf with its functions declared. Raises LibbpfError when it is missing or too old."""
     path, _ = chosen()
     try:
         dll = ctypes.CDLL(path, use_errno=True)
@@ -240,7 +249,7 @@ def library() -> ctypes.CDLL:
         dll.libbpf_set_print(_print_callback)
     except (OSError, AttributeError) as error:
         raise LibbpfError(
-            f"libbpf cannot be loaded ({error}): install it (Debian: libbpf1), or name its file in NETMON_LIBBPF"
+            f"libbpf cannot be loaded ({error}): install it (Debian: libbpf1), or set NETMON_LIBBPF to its file"
         ) from None
     return dll
 
@@ -255,13 +264,13 @@ def version() -> str:
 
 
 def description() -> str:
-    """Return libbpf's version, and whose it is."""
+    """Return libbpf's version and where it comes from."""
     return f"version {version()}, {chosen()[1]}"
 
 
 def _print(level: int, template: bytes, arguments: int) -> int:
-    # libbpf says hundreds of lines while it loads: those that nobody reads are not made up. An exception must not
-    # leave a callback.
+    # libbpf prints hundreds of lines while it loads an object: only those that are wanted are formatted. ctypes cannot
+    # pass an exception on from a callback.
     try:
         logger = debug_logger("netmon.libbpf")
         if level == LIBBPF_WARN or logger:
@@ -279,7 +288,7 @@ _print_callback = print_fn(_print)
 
 
 def _format(template: bytes, arguments: int) -> str:
-    """Return a printf template filled in: by C, which alone can read a va_list."""
+    """Return a printf template filled in, by the C library: only C can read a va_list."""
     libc = ctypes.CDLL(None)
     text = c_void_p()
     size = libc.vasprintf(ctypes.byref(text), c_char_p(template), c_void_p(arguments))

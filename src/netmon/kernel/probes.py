@@ -12,7 +12,7 @@ from netmon import layout
 from netmon.errors import BpfError, KernelError, NetmonError
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
-from netmon.kernel.filter_maps import FilterSets
+from netmon.kernel.filter_maps import FilterMaps
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
 
@@ -136,7 +136,7 @@ class Probes:
         self.programs = [program for hook in self.hooks for program in hook]
         self._walk_fd: int | None = None
         try:
-            self._filter_sets = FilterSets(self._object)
+            self._filter_maps = FilterMaps(self._object)
             self._flow_kind = self._object.inner_map_kind("flows")
             self._load(filters, ring_size)
             self._losses = self._object.data(".data.losses")
@@ -145,7 +145,7 @@ class Probes:
             self._flows_made = self._object.data(".data.flows").cast("Q")
             self._covered = self._object.data(".data.covered").cast("Q")
             self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
-            self._filter_sets.fill(filters)
+            self._filter_maps.fill(filters)
             if aggregate:
                 self._replace_flows()
         except BaseException:
@@ -167,7 +167,7 @@ class Probes:
         bpf.set_initial_value(".rodata.basics", layout.BASICS.pack(*basics))
         if self._options is not None:
             bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*self._options))
-        bpf.set_initial_value(".data.settings", self._filter_sets.initial_settings(filters))
+        bpf.set_initial_value(".data.settings", self._filter_maps.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
         scratches = SCRATCHES_WITH_SPARES if self._spares else SCRATCHES
         if report.existing:
@@ -233,7 +233,7 @@ class Probes:
             raise NetmonError(
                 "started without a configuration, nothing can be filtered: start with Config.everything()"
             )
-        self._filter_sets.swap(filters, self._settings, self._control)
+        self._filter_maps.swap(filters, self._settings, self._control)
 
     @property
     def flows_are_many(self) -> bool:

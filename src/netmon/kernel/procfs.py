@@ -1,4 +1,4 @@
-"""What netmon asks /proc, for the little that the kernel's probes could not read."""
+"""Reads from /proc what the BPF programs cannot read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 
 NSEC_PER_SEC = 1_000_000_000
 
-# A process may have megabytes of arguments, and they stand in each of its events.
+# A process may have megabytes of arguments, and each of its events repeats them.
 MAX_CMDLINE = 128 << 10  # bytes
 
 
 def read_last_cap() -> int:
-    """Return the number of the kernel's last capability. Raises NetmonError without /proc."""
+    """Return the number of the last capability that this kernel has. Raises NetmonError without /proc."""
     try:
         with open(LAST_CAP) as file:
             return int(file.read())
@@ -24,16 +24,22 @@ def read_last_cap() -> int:
 
 
 def read_cmdline(pid: int, start_time_ns: int, exe: str | None, comm: bytes) -> bytes | None:
-    """Return a live process's argv, its strings ended by NUL, at most MAX_CMDLINE bytes; None when it is gone.
+    """Return the argv of a process, if it still runs the same program.
 
-    start_time_ns (CLOCK_BOOTTIME) tells it from another that has got the same pid since; exe, if given (as /proc shows
-    it), from itself after another exec: or comm, its name, where we may not look at another user's.
+    Args:
+        pid: The process id, which another process may have by now.
+        start_time_ns: When the process started (CLOCK_BOOTTIME): no other process with its pid has this time.
+        exe: The executable's path as /proc shows it, to detect another exec; None: do not compare it.
+        comm: The process's name, which is compared where another user's executable may not be looked at.
+
+    Returns:
+        The arguments, each ended by NUL, MAX_CMDLINE bytes at most; None when the process has ended or exec'd.
     """
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             cmdline = file.read(MAX_CMDLINE)
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # proc_pid_stat(5): the name, in parentheses, may hold spaces and parentheses.
+            # proc_pid_stat(5): the name is in parentheses, and may contain spaces and parentheses.
             name, _, fields = file.read().partition(b"(")[2].rpartition(b")")
         if exe is not None and not _runs(pid, exe, name == comm):
             return None
@@ -46,7 +52,8 @@ def read_cmdline(pid: int, start_time_ns: int, exe: str | None, comm: bytes) -> 
 
 
 def _runs(pid: int, exe: str, same_name: bool) -> bool:
+    """Return whether a process runs an executable, or has the same name where that is all that can be read."""
     try:
         return os.readlink(os.fsencode(f"/proc/{pid}/exe")).decode(errors="backslashreplace") == exe
-    except PermissionError:  # that of another user takes CAP_SYS_PTRACE, by which we could take over any process
+    except PermissionError:  # looking takes CAP_SYS_PTRACE, with which netmon could take over any process
         return same_name

@@ -1,15 +1,14 @@
-"""The kernel's ring buffer, read in place: what waits there is one copy, whatever the number of records.
+"""Reads the kernel's ring buffer in place: all waiting records are copied at once, not one by one.
 
-The layout is that of kernel/bpf/ringbuf.c: a page with the consumer's position, one with the producer's, and the data,
-mapped twice in a row so that no record is ever split. libbpf would call back for each record, which costs Python
-more than to decode it.
+The layout is that of kernel/bpf/ringbuf.c: a page with the consumer's position, a page with the producer's position,
+and the data, mapped twice in a row so that no record is split. libbpf calls back for each record, which takes Python
+longer than decoding the record.
 """
 
 from __future__ import annotations
 
 import mmap
 from threading import Lock
-from types import TracebackType
 from typing import Any
 
 from netmon.batch import ALIGNMENT, HEADER, Batch
@@ -18,14 +17,14 @@ from netmon.errors import NetmonError
 BUSY = 1 << 31
 DISCARDED = 1 << 30
 _WORD = 4
-LONG_RUN = 16  # records of one length: there will be more
+LONG_RUN = 16  # after so many records of one length, expect more of it
 
 
 def _barrier() -> None:
-    """Order what was read before it against what is read and written after it.
+    """Order the memory reads before it with the reads and writes after it.
 
-    x86 does so by itself, for what Python does. arm64 orders all that precedes a release, the release before a later
-    acquire, and that before all that follows. A system call would not do: entering the kernel is no barrier there.
+    x86 orders them by itself. arm64 orders all accesses before a release, the release before a later acquire, and the
+    acquire before all later accesses: a lock does both. A system call is no barrier on arm64.
     """
     lock = Lock()
     lock.acquire()
@@ -34,7 +33,7 @@ def _barrier() -> None:
 
 
 def _count_first(words: memoryview[Any], value: int) -> int:
-    """Return how many of the words, from the first on, have this value: quicker than to look at each in turn."""
+    """Return how many words at the beginning have this value; faster than a loop over them."""
     count, window = 0, 16
     while count < len(words):
         some = words[count : count + window].tolist()
@@ -46,13 +45,24 @@ def _count_first(words: memoryview[Any], value: int) -> int:
 
 
 class RingBuffer:
-    """Reads a ring-buffer map: for one thread at a time.
+    """Reads a ring-buffer map, for one thread at a time.
 
-    An exception that interrupts reading, such as a signal handler's, loses no record and repeats none.
+    An exception amid reading, such as a signal handler's, neither loses nor repeats a record.
     """
 
     def __init__(self, map_fd: int, size: int) -> None:
-        """size: the map's, in bytes. The descriptor stays the caller's. Raises OSError when it cannot be mapped."""
+        """Map the ring buffer.
+
+        Args:
+            map_fd: The map's file descriptor, which the caller keeps open.
+            size: The map's size in bytes: a power of two.
+
+        Raises:
+            ValueError: The size is not a power of two.
+            OSError: The map cannot be mapped.
+        """
+        if size.bit_count() != 1:
+            raise ValueError(f"ring buffer of {size} bytes: not a power of two")
         self._fd = map_fd
         self._mask = size - 1
         page = mmap.PAGESIZE
@@ -65,7 +75,7 @@ class RingBuffer:
         self.batch = Batch(b"", (), self._consumer[0], 0)
 
     def fileno(self) -> int:
-        """Return a file descriptor that is readable when records wait. Raises NetmonError after close()."""
+        """Return a file descriptor that is readable while records wait. Raises NetmonError after close()."""
         self._require_open()
         return self._fd
 
@@ -75,17 +85,23 @@ class RingBuffer:
 
     @property
     def waiting(self) -> int:
-        """How many bytes of records wait, unfinished ones among them."""
+        """How many bytes of records have not been read, unfinished records included."""
         return int(self._producer[0]) - self.batch.end
 
     def fill(self, limit: int) -> bool:
-        """Take the records that wait, up to the one in which they come to limit bytes, into self.batch. Never blocks.
+        """Read the waiting records into self.batch, which drops the previous batch. Never blocks.
 
-        The batch before it, whose records are to have been taken, is dropped. Returns whether the limit was reached.
-        Raises NetmonError after close().
+        Args:
+            limit: Stop after the record that makes it so many bytes.
+
+        Returns:
+            Whether the limit was reached: more records may wait.
+
+        Raises:
+            NetmonError: After close().
         """
         self._require_open()
-        # The last batch knows it for sure: storing the position may have been interrupted.
+        # Not the consumer's position: an exception may have prevented storing it.
         start = self.batch.end
         waiting = self._producer[0] - start
         _barrier()  # the producer's position before the headers below it
@@ -117,19 +133,8 @@ class RingBuffer:
         self._consumer[0] = start + at
         return at >= limit
 
-    def __enter__(self) -> RingBuffer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Unmap it; the batch stays. Twice is fine."""
+        """Unmap it; the batch stays valid. Idempotent."""
         views, self._views = self._views, ()
         for view in views:
             view.release()

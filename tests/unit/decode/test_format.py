@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netmon.capabilities import CAPABILITIES
 from netmon.decode.format import (
-    CAPABILITIES,
     container_id_of,
     format_args,
     format_capabilities,

@@ -1,4 +1,4 @@
-"""libbpf in Python's hands, against this machine's kernel: as root, like all that loads programs."""
+"""The bindings of libbpf, against this machine's kernel; loading programs takes root."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +27,7 @@ from tests.support.socket_filter import compile_bpf, run
 HERE = Path(__file__).parent
 RING_SIZE = 1 << 20  # bytes
 RECORD_SIZE = 72  # with its header
-RING_RECORDS = RING_SIZE // RECORD_SIZE - 1  # never quite full
+RING_RECORDS = RING_SIZE // RECORD_SIZE - 1  # a ring buffer is never quite full
 
 
 def compile_c(source: Path, output: Path, *options: str) -> Path:
@@ -59,13 +60,13 @@ def loaded(opened: BpfObject) -> BpfObject:
 @pytest.fixture
 def ring(loaded: BpfObject) -> Iterator[RingBuffer]:
     """The loaded object's ring buffer."""
-    with RingBuffer(loaded.map_fd("records"), RING_SIZE) as ring:
+    with closing(RingBuffer(loaded.map_fd("records"), RING_SIZE)) as ring:
         yield ring
 
 
 @pytest.fixture
 def other_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Lets a test choose NETMON_LIBBPF anew."""
+    """Let a test set NETMON_LIBBPF and load the library again."""
     libbpf.library.cache_clear()
     yield monkeypatch
     monkeypatch.undo()
@@ -73,27 +74,27 @@ def other_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
 
 
 def take(ring: RingBuffer, limit: int = RING_SIZE) -> list[bytes]:
-    """Return the records that wait, up to the one in which they come to limit bytes."""
+    """Return the waiting records, some limit bytes at most."""
     ring.fill(limit)
     return list(ring.batch)
 
 
 def numbers(records: list[bytes]) -> list[int]:
-    """Return what send_record began its records with."""
+    """Return the numbers that send_record wrote at the beginning of its records."""
     return [struct.unpack_from("=Q", record)[0] for record in records]
 
 
 class TestLibrary:
-    def test_tells_its_version(self) -> None:
+    def test_has_a_version(self) -> None:
         assert tuple(map(int, libbpf.version().split("."))) >= libbpf.MINIMUM_VERSION
 
     @pytest.mark.parametrize("path", ["/nowhere/libbpf.so.1", "libc.so.6"])
-    def test_says_how_to_get_a_missing_one(self, other_library: pytest.MonkeyPatch, path: str) -> None:
+    def test_a_missing_library_is_refused_with_a_remedy(self, other_library: pytest.MonkeyPatch, path: str) -> None:
         other_library.setenv("NETMON_LIBBPF", path)
         with pytest.raises(LibbpfError, match=r"cannot be loaded .*Debian: libbpf1.* NETMON_LIBBPF"):
             libbpf.library()
 
-    def test_refuses_an_old_one(self, other_library: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_an_old_library_is_refused(self, other_library: pytest.MonkeyPatch, tmp_path: Path) -> None:
         source = tmp_path / "old.c"
         source.write_text("int libbpf_major_version(void) { return 1; } int libbpf_minor_version(void) { return 0; }")
         library = compile_c(source, tmp_path / "libold.so", "-shared")
@@ -101,12 +102,12 @@ class TestLibrary:
         with pytest.raises(LibbpfError, match=r"is libbpf 1\.0; netmon needs 1\.1 or newer"):
             libbpf.library()
 
-    def test_is_not_needed_for_what_does_without(self) -> None:
+    def test_commands_that_need_no_library_do_not_load_it(self) -> None:
         environment = {"NETMON_LIBBPF": "/nowhere", "PYTHONPATH": ":".join(sys.path)}
         command = [sys.executable, "-m", "netmon", "schema", "event"]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
-    def test_structs_have_c_s_layout(self, tmp_path: Path) -> None:
+    def test_the_structs_have_the_layout_of_c(self, tmp_path: Path) -> None:
         source = tmp_path / "layout.c"
         lines = ["#include <stddef.h>", "#include <linux/bpf.h>", "#include <bpf/libbpf.h>"]
         for struct_type in (libbpf.bpf_prog_info, libbpf.bpf_object_open_opts):
@@ -117,7 +118,7 @@ class TestLibrary:
         source.write_text("\n".join(lines))
         compile_c(source, tmp_path / "layout.o", "-c")
 
-    def test_logs_for_those_who_ask_and_prints_nothing(
+    def test_messages_are_logged_at_debug_level_and_not_printed(
         self, object_file: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
     ) -> None:
         with caplog.at_level(logging.DEBUG, "netmon.libbpf"):
@@ -127,7 +128,7 @@ class TestLibrary:
 
 
 class TestErrors:
-    def test_an_object_that_is_none(self) -> None:
+    def test_an_invalid_object_file(self) -> None:
         with pytest.raises(BpfError) as caught:
             BpfObject(b"not an object file", "broken")
         error = caught.value
@@ -147,7 +148,7 @@ class TestErrors:
         assert "BEGIN PROG LOAD LOG" in error.log
         assert "processed " in error.log
 
-    def test_names_that_the_object_lacks(self, loaded: BpfObject) -> None:
+    def test_names_that_are_not_in_the_object(self, loaded: BpfObject) -> None:
         with pytest.raises(BpfError, match=r"find map nothing: .* \(ENOENT\)"):
             loaded.map_fd("nothing")
         with pytest.raises(BpfError, match=r"find program nothing: .* \(ENOENT\)"):
@@ -161,7 +162,7 @@ class TestErrors:
         with pytest.raises(BpfError, match="attach send_record"):
             loaded.attach("send_record")
 
-    def test_threads_have_their_own_logs(self) -> None:
+    def test_each_thread_has_its_own_log(self) -> None:
         logs: dict[str, list[str]] = {"one": [], "two": []}
 
         def fail(name: str) -> None:
@@ -182,14 +183,14 @@ class TestErrors:
 
 
 class TestObject:
-    def test_starts_with_the_data_it_was_given(self, opened: BpfObject) -> None:
+    def test_its_data_has_the_initial_values(self, opened: BpfObject) -> None:
         opened.set_initial_value(".rodata.settings", struct.pack("=Q", 1000))
         opened.load()
-        with RingBuffer(opened.map_fd("records"), RING_SIZE) as ring:
+        with closing(RingBuffer(opened.map_fd("records"), RING_SIZE)) as ring:
             run(opened.program_fd("send_record"), 3)
             assert numbers(take(ring)) == [1000, 1001, 1002]
 
-    def test_shares_its_data_with_the_kernel(self, loaded: BpfObject, ring: RingBuffer) -> None:
+    def test_its_data_is_shared_with_the_kernel(self, loaded: BpfObject, ring: RingBuffer) -> None:
         state = loaded.data(".data.state")
         run(loaded.program_fd("send_record"), 5)
         assert struct.unpack("=Q", state) == (5,)
@@ -202,14 +203,13 @@ class TestObject:
         with pytest.raises(ValueError, match="released"):
             bytes(state)
 
-    def test_describes_its_programs(self, loaded: BpfObject) -> None:
+    def test_reports_about_its_programs(self, loaded: BpfObject) -> None:
         info = loaded.program_info("send_record")
         assert info.name == "send_record"
         assert info.verified_instructions > 0
-        assert info.translated_bytes > 0
         assert info.recursion_misses == 0
 
-    def test_is_not_used_after_its_end(self, loaded: BpfObject) -> None:
+    def test_is_refused_after_close(self, loaded: BpfObject) -> None:
         loaded.close()
         loaded.close()
         assert loaded.closed
@@ -228,38 +228,38 @@ class TestUpdateMap:
         with pytest.raises(BpfError, match=r"fill map: .* \(ENOSPC\)"):
             update_map(opened.map_fd("cidrs"), struct.pack("=III", 64, 1, 0), 12, b"\1")
 
-    def test_fills_a_map_without_batches(self, loaded: BpfObject) -> None:
+    def test_fills_a_map_that_takes_no_batches(self, loaded: BpfObject) -> None:
         devices = loaded.map_fd("devices")
         loopback = struct.pack("=I", 1)
         update_map(devices, struct.pack("=4I", *range(4)), 4, loopback)
         with pytest.raises(BpfError, match=r"fill map: .* \(E2BIG\)"):
             update_map(devices, struct.pack("=I", 4), 4, loopback)
 
-    def test_has_nothing_to_do_for_no_keys(self) -> None:
+    def test_does_nothing_without_keys(self) -> None:
         update_map(-1, b"", 12, b"\1")
 
 
 class TestRingBuffer:
-    def test_returns_no_more_than_asked_for(self, loaded: BpfObject, ring: RingBuffer) -> None:
+    def test_stops_at_the_limit(self, loaded: BpfObject, ring: RingBuffer) -> None:
         assert take(ring) == []
         run(loaded.program_fd("send_record"), 25)
         batches = [numbers(take(ring, 10 * RECORD_SIZE)) for _ in range(4)]
         assert batches == [list(range(10)), list(range(10, 20)), list(range(20, 25)), []]
 
-    def test_returns_all_that_a_full_one_holds(self, loaded: BpfObject, ring: RingBuffer) -> None:
+    def test_reads_a_full_buffer(self, loaded: BpfObject, ring: RingBuffer) -> None:
         run(loaded.program_fd("send_record"), 2 * RING_RECORDS)
         (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
         assert sent >= RING_RECORDS
         assert numbers(take(ring)) == list(range(sent))
 
-    def test_passes_over_what_was_discarded(self, loaded: BpfObject, ring: RingBuffer) -> None:
+    def test_skips_discarded_records(self, loaded: BpfObject, ring: RingBuffer) -> None:
         for program in ("send_record", "discard_record", "send_record", "discard_record"):
             run(loaded.program_fd(program), 1)
         assert numbers(take(ring)) == [0, 1]
         assert take(ring) == []
 
     def test_reads_while_the_kernel_writes(self, loaded: BpfObject, ring: RingBuffer) -> None:
-        """More than it holds, over its end again and again."""
+        """Many times the buffer's size is read, across its end."""
         writer = threading.Thread(target=lambda: run(loaded.program_fd("send_record"), 20 * RING_RECORDS))
         writer.start()
         seen: list[int] = []
@@ -271,7 +271,7 @@ class TestRingBuffer:
         assert sent > RING_RECORDS
         assert seen == list(range(sent))
 
-    def test_records_outlive_it(self, loaded: BpfObject, ring: RingBuffer) -> None:
+    def test_records_stay_valid_after_close(self, loaded: BpfObject, ring: RingBuffer) -> None:
         run(loaded.program_fd("send_record"), 2)
         records = take(ring)
         ring.close()
@@ -279,11 +279,11 @@ class TestRingBuffer:
         assert numbers(records) == [0, 1]
         assert [len(record) for record in records] == [64, 64]
 
-    def test_two_live_side_by_side(self, object_file: bytes, loaded: BpfObject, ring: RingBuffer) -> None:
+    def test_two_buffers_do_not_mix(self, object_file: bytes, loaded: BpfObject, ring: RingBuffer) -> None:
         with BpfObject(object_file, "other") as other:
             other.set_initial_value(".rodata.settings", struct.pack("=Q", 500))
             other.load()
-            with RingBuffer(other.map_fd("records"), 4096) as other_ring:
+            with closing(RingBuffer(other.map_fd("records"), 4096)) as other_ring:
                 run(loaded.program_fd("send_record"), 2)
                 run(other.program_fd("send_record"), 3)
                 assert numbers(take(ring)) == [0, 1]
@@ -291,7 +291,7 @@ class TestRingBuffer:
         run(loaded.program_fd("send_record"), 1)
         assert numbers(take(ring)) == [2]
 
-    def test_is_not_used_after_its_end(self, ring: RingBuffer) -> None:
+    def test_is_refused_after_close(self, ring: RingBuffer) -> None:
         ring.close()
         ring.close()
         with pytest.raises(NetmonError, match="RingBuffer is closed"):
@@ -299,7 +299,7 @@ class TestRingBuffer:
         with pytest.raises(NetmonError, match="RingBuffer is closed"):
             ring.fileno()
 
-    def test_is_readable_when_records_wait_whatever_signals_say(
+    def test_waiting_for_records_goes_on_after_signals(
         self, loaded: BpfObject, ring: RingBuffer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         signals = []
@@ -324,7 +324,9 @@ class TestRingBuffer:
         assert len(signals) >= 3
         assert numbers(take(ring)) == [0]
 
-    def test_an_exception_while_reading_loses_and_repeats_nothing(self, object_file: bytes, tmp_path: Path) -> None:
+    def test_an_exception_amid_reading_neither_loses_nor_repeats_records(
+        self, object_file: bytes, tmp_path: Path
+    ) -> None:
         """In a process of its own, since this one may have threads."""
         file = tmp_path / "bindings.bpf.o"
         file.write_bytes(object_file)
@@ -335,11 +337,11 @@ class TestRingBuffer:
 
 
 def read_interrupted(object_file: str) -> None:
-    """Read again and again while a signal handler raises, as Ctrl-C does, at every point of the reading."""
+    """Read many times, while a signal handler raises at any point of the reading, as Ctrl-C does."""
     with BpfObject(Path(object_file).read_bytes(), "bindings") as loaded:
         loaded.set_max_entries("records", RING_SIZE)
         loaded.load()
-        with RingBuffer(loaded.map_fd("records"), RING_SIZE) as ring:
+        with closing(RingBuffer(loaded.map_fd("records"), RING_SIZE)) as ring:
             seen: list[int] = []
             interruptions = 0
             for attempt in range(100):
@@ -356,7 +358,7 @@ class TimeUpError(Exception):
 
 
 def fill_for(ring: RingBuffer, seconds: float) -> bool:
-    """Read, but have a signal handler raise in the midst; return whether it did."""
+    """Read while a signal handler raises after some time; return whether that was during the reading."""
     reading = True
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:

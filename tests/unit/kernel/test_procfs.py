@@ -1,4 +1,4 @@
-"""What is asked of /proc, against this process."""
+"""Reading /proc, about this process and its children."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ def sleeper() -> Iterator[Sleeper]:
     made.end()
 
 
-def test_the_last_capability_is_one_that_exists() -> None:
+def test_the_last_capability_is_not_below_any_in_use() -> None:
     last = procfs.read_last_cap()
     assert int(Path("/proc/self/status").read_text().partition("CapBnd:\t")[2][:16], 16) < 1 << last + 1
 
 
-def test_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_host_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(procfs, "LAST_CAP", tmp_path / "cap_last_cap")
     with pytest.raises(NetmonError, match=r"cap_last_cap cannot be read \(No such file or directory\): mount /proc"):
         procfs.read_last_cap()
 
 
 @pytest.mark.parametrize("part_of_a_tick", [0, 9_999_999])
-def test_a_live_process(sleeper: Sleeper, part_of_a_tick: int) -> None:
+def test_arguments_of_a_running_process(sleeper: Sleeper, part_of_a_tick: int) -> None:
     for exe in (sleeper.exe, None):
         assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + part_of_a_tick, exe, b"other") == sleeper.cmdline
 
 
-def test_another_process_of_the_same_id(sleeper: Sleeper) -> None:
+def test_another_process_with_the_same_pid(sleeper: Sleeper) -> None:
     for wrong in (-10_000_000, 10_000_000):
         assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + wrong, None, b"other") is None
 
 
-def test_another_program_of_the_same_process(sleeper: Sleeper) -> None:
+def test_a_process_that_has_execed(sleeper: Sleeper) -> None:
     assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/other", b"other") is None
 
 
-def test_of_another_user_the_name_tells(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
+def test_another_users_process_is_compared_by_name(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
     def refuse(path: bytes) -> str:
         raise PermissionError(path)
 
@@ -77,12 +77,12 @@ def test_of_another_user_the_name_tells(monkeypatch: pytest.MonkeyPatch, sleeper
     assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, "/bin/any", b"other") is None
 
 
-def test_a_process_that_is_gone() -> None:
+def test_a_process_that_has_ended() -> None:
     sleeper = Sleeper()
     sleeper.end()
     assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") is None
 
 
-def test_arguments_are_cut(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
+def test_long_arguments_are_cut(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
     monkeypatch.setattr(procfs, "MAX_CMDLINE", 10)
     assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") == sleeper.cmdline[:10]

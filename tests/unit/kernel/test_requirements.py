@@ -1,4 +1,4 @@
-"""The host's check: each need judged from given texts, and all of them on this host."""
+"""netmon's requirements: each checked against given texts, and all of them on this host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, Verifier
 from netmon.kernel import libbpf
 from netmon.kernel import requirements as check
 from netmon.kernel.requirements import (
-    Need,
+    Requirement,
     check_capabilities,
     check_host,
     check_kernel,
@@ -49,23 +49,23 @@ class TestKernel:
         assert parse_release(release) == numbers
 
     @pytest.mark.parametrize("release", ["", "linux", "6", "v6.2"])
-    def test_does_not_guess_at_what_is_none(self, release: str) -> None:
+    def test_refuses_what_is_no_release(self, release: str) -> None:
         with pytest.raises(ValueError, match="is not a kernel release"):
             parse_release(release)
         assert not check_kernel(release).ok
         assert check_kernel(release, any_kernel=True).ok
 
     @pytest.mark.parametrize("release", ["6.2.0", "6.10.1", "7.0.0"])
-    def test_takes_6_2_and_newer(self, release: str) -> None:
-        assert check_kernel(release) == Need("kernel", True, f"Linux {release}", check_kernel(release).remedy)
+    def test_accepts_6_2_and_newer(self, release: str) -> None:
+        assert check_kernel(release) == Requirement("kernel", True, f"Linux {release}", check_kernel(release).remedy)
         require_kernel(release)
 
     @pytest.mark.parametrize("release", ["6.1.99-cloud", "5.15.0", "4.19"])
-    def test_refuses_older_ones_unless_told_to_try(self, release: str) -> None:
-        need = check_kernel(release)
-        assert not need.ok
-        assert need.detail == f"Linux {release}, older than 6.2"
-        assert "--any-kernel" in need.remedy
+    def test_refuses_older_kernels_unless_any_will_do(self, release: str) -> None:
+        requirement = check_kernel(release)
+        assert not requirement.ok
+        assert requirement.detail == f"Linux {release}, older than 6.2"
+        assert "--any-kernel" in requirement.remedy
         assert check_kernel(release, any_kernel=True).ok
         with pytest.raises(KernelError, match=r"older than 6\.2: .*--any-kernel"):
             require_kernel(release)
@@ -84,10 +84,10 @@ class TestCapabilities:
             (with_capabilities(39, 12), "CAP_PERFMON missing"),
         ],
     )
-    def test_names_the_missing(self, status: str, detail: str) -> None:
-        need = check_capabilities(status)
-        assert (need.ok, need.detail) == (False, detail)
-        assert need.remedy
+    def test_names_those_that_are_missing(self, status: str, detail: str) -> None:
+        requirement = check_capabilities(status)
+        assert (requirement.ok, requirement.detail) == (False, detail)
+        assert requirement.remedy
 
 
 class TestLockdown:
@@ -100,9 +100,9 @@ class TestLockdown:
             ("none integrity [confidentiality]\n", "confidentiality", False),
         ],
     )
-    def test_only_confidentiality_is_too_much(self, text: str, mode: str, ok: bool) -> None:
-        need = check_lockdown(text)
-        assert (need.ok, need.detail) == (ok, mode)
+    def test_only_the_mode_confidentiality_is_refused(self, text: str, mode: str, ok: bool) -> None:
+        requirement = check_lockdown(text)
+        assert (requirement.ok, requirement.detail) == (ok, mode)
 
 
 class TestExplanation:
@@ -112,11 +112,11 @@ class TestExplanation:
         confidential = "none integrity [confidentiality]"
         assert "CAP_BPF missing" in explanation(self.REFUSED, with_capabilities(38), confidential)
 
-    def test_lockdown_speaks_through_the_verifier_too(self) -> None:
+    def test_lockdown_explains_a_rejection_by_the_verifier(self) -> None:
         rejected = VerifierError(errno.EINVAL, "load netmon", "program of this type cannot use helper")
         assert "lockdown" in explanation(rejected, ROOT, "none integrity [confidentiality]")
 
-    def test_a_refusal_in_spite_of_capabilities(self) -> None:
+    def test_a_refusal_despite_all_capabilities(self) -> None:
         assert "forbids tracing programs" in explanation(self.REFUSED, ROOT, OPEN)
 
     def test_a_kernel_that_cannot_attach(self) -> None:
@@ -124,7 +124,7 @@ class TestExplanation:
         assert "(ENOTSUPP)" in str(error)
         assert "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS" in explanation(error, ROOT, OPEN)
 
-    def test_nothing_where_the_error_says_it_all(self) -> None:
+    def test_nothing_is_added_to_an_error_that_explains_itself(self) -> None:
         assert explanation(VerifierError(errno.EACCES, "load netmon", "R0 !read_ok"), ROOT, OPEN) == ""
         assert explanation(BpfError(errno.ENOSPC, "fill map"), ROOT, OPEN) == ""
 
@@ -133,11 +133,11 @@ NAMES = ["kernel", "BTF", "capabilities", "lockdown", "libbpf", "tracing program
 
 
 class TestHost:
-    def test_tells_of_every_need(self) -> None:
-        needs = check_host()
-        assert [need.name for need in needs] == NAMES
-        assert all(need.detail for need in needs)
-        assert all(need.ok or need.remedy for need in needs)
+    def test_reports_every_requirement(self) -> None:
+        requirements = check_host()
+        assert [requirement.name for requirement in requirements] == NAMES
+        assert all(requirement.detail for requirement in requirements)
+        assert all(requirement.ok or requirement.remedy for requirement in requirements)
 
     def test_a_program_whose_name_is_not_utf8(self) -> None:
         """The kernel cuts names at 15 bytes, in the middle of a character, too."""
@@ -149,8 +149,8 @@ class TestHost:
         done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
         assert int(done.stdout) == len(NAMES)
 
-    def test_the_trial_ring_buffer_fits_the_kernels_pages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """64 KiB on some arm64 kernels."""
+    def test_the_ring_buffer_of_the_trial_has_the_kernels_page_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Pages have 64 KiB on some arm64 kernels."""
         sizes: list[int] = []
 
         def probes(_filters: object, ring_size: int) -> None:
@@ -162,16 +162,16 @@ class TestHost:
         check_host()
         assert sizes == [65536]
 
-    def test_one_unmet_need_hides_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unmet_requirement_hides_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = check_host()
         monkeypatch.setenv("NETMON_LIBBPF", "/nowhere/libbpf.so.1")
         libbpf.library.cache_clear()
         try:
-            needs = check_host()
+            requirements = check_host()
         finally:
             monkeypatch.undo()
             libbpf.library.cache_clear()
-        assert needs[:4] == before[:4]
-        assert not needs[4].ok
-        assert "libbpf1" in needs[4].remedy
-        assert not needs[5].ok
+        assert requirements[:4] == before[:4]
+        assert not requirements[4].ok
+        assert "libbpf1" in requirements[4].remedy
+        assert not requirements[5].ok

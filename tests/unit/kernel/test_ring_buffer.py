@@ -1,4 +1,4 @@
-"""The ring buffer's records, found in memory laid out as the kernel would: test_libbpf.py has real ones."""
+"""Reading a ring buffer in memory that is laid out as the kernel does; test_libbpf.py reads real ones."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ PAGE = mmap.PAGESIZE
 
 @contextmanager
 def ring_of(start: int, records: list[tuple[int, bytes]]) -> Iterator[RingBuffer]:
-    """A ring buffer that was read up to start; there the records wait: what their headers say, and their bytes."""
+    """Yield a ring buffer that was read up to start, where records wait, each with the length in its header."""
     data = bytearray(SIZE)
     at = start
     for length, record in records:
@@ -32,7 +33,7 @@ def ring_of(start: int, records: list[tuple[int, bytes]]) -> Iterator[RingBuffer
         os.pwrite(fd, struct.pack("=L", start), 0)
         os.pwrite(fd, struct.pack("=L", at), PAGE)
         os.pwrite(fd, data + data, 2 * PAGE)
-        with RingBuffer(fd, SIZE) as ring:
+        with closing(RingBuffer(fd, SIZE)) as ring:
             yield ring
     finally:
         os.close(fd)
@@ -43,7 +44,7 @@ def room(record: bytes) -> int:
     return HEADER.size + -(-len(record) // 8) * 8
 
 
-# How many in a row, of which length, sent or discarded.
+# Runs of records: how many in a row, of which length, and whether they were discarded.
 runs = st.tuples(st.integers(1, 90), st.sampled_from([0, 5, 48, 72, 200]), st.sampled_from([0, 0, 0, DISCARDED]))
 
 
@@ -56,7 +57,7 @@ runs = st.tuples(st.integers(1, 90), st.sampled_from([0, 5, 48, 72, 200]), st.sa
 @example(runs=[(150, 48, 0)], start=0, limit=SIZE, busy=False)
 @example(runs=[(150, 48, 0)], start=SIZE - 24, limit=56 * 100 - 3, busy=True)
 @example(runs=[(40, 48, DISCARDED), (40, 48, 0)], start=8, limit=SIZE, busy=True)
-def test_finds_each_record_once(runs: list[tuple[int, int, int]], start: int, limit: int, busy: bool) -> None:
+def test_reads_each_record_once(runs: list[tuple[int, int, int]], start: int, limit: int, busy: bool) -> None:
     sent: list[bytes] = []
     waiting: list[tuple[int, bytes]] = []
     size = 0
@@ -79,3 +80,10 @@ def test_finds_each_record_once(runs: list[tuple[int, int, int]], start: int, li
             assert sum(map(room, batch[:-1])) < limit
             seen += batch
     assert seen == sent
+
+
+@pytest.mark.parametrize("size", [0, 3 << 12, SIZE - 1])
+def test_refuses_a_size_that_is_no_power_of_two(size: int) -> None:
+    """Positions are masked by the size."""
+    with pytest.raises(ValueError, match=f"ring buffer of {size} bytes: not a power of two"):
+        RingBuffer(-1, size)
