@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import compileall
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench import proc
 from bench.loads import IDLE, LOADS, Load, open_connections
+from bench.longrun import run_long
 from bench.monitors import MONITORS, NETMON, Monitor
 from bench.plan import Plan, cidrs
 from bench.running import START_DEADLINE, Running, wait_until
+from bench.samples import Samples
 from bench.start import seconds_to_ready
-
-if TYPE_CHECKING:
-    from vm.guest import Channel
+from vm.guest.channel import Channel, serve
 
 WARM_UP = "warmup"
 WARM_UP_CONNECTIONS = 100  # events enough to fill a program's output buffer
 CIDR_FILE = Path("/tmp/cidrs.yaml")
-
-
-class Samples:
-    """Sends measurements to the host, and says what is being done."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._start = time.monotonic()
-
-    def send(self, round_: int, monitor: str, load: str, **figures: float) -> None:
-        self._channel.send(sample={"round": round_, "monitor": monitor, "load": load, "figures": figures})
-
-    def say(self, text: str) -> None:
-        self._channel.send(stderr=f"bench: {time.monotonic() - self._start:6.1f} s: {text}\n")
 
 
 def run(channel: Channel) -> int:
@@ -43,8 +27,6 @@ def run(channel: Channel) -> int:
     # As if netmon were installed.
     compileall.compile_dir("src", quiet=1)
     if plan.flood:
-        from bench.longrun import run_long
-
         run_long(plan, samples)
         return 0
     for round_, names in enumerate(plan.orders()):
@@ -151,3 +133,7 @@ def measure_cidrs(plan: Plan, samples: Samples, count: int) -> None:
             samples.send(round_, "netmon", name, **measure_load(running, load, plan.connections))
             samples.send(round_, "netmon", name, **count_runs(running, load, plan.connections // 2))
         samples.send(0, "netmon", name, **vars(running.memory))
+
+
+if __name__ == "__main__":
+    serve(run)

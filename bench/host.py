@@ -12,13 +12,11 @@ from typing import Any
 from bench.monitors import MONITORS
 from bench.plan import Plan
 from vm.image import FOR_TESTS, PACKAGES, PROJECT, Contents
-from vm.qemu import CPUS, Machine
+from vm.qemu import BOOTS, CPUS, Machine
 
 WITH_PEERS = Contents("bench", (*PACKAGES, "bpfcc-tools", "bpftrace", "libbpf-tools", "python3-bpfcc"), "6G")
 # Seconds that a guest may go without a word: bcc takes a minute to start, a million CIDRs longer.
 SILENCE = 900
-# Emulated CPUs that patch each other's code sometimes fault while the kernel boots.
-BOOTS = 3
 
 Result = dict[str, Any]
 
@@ -30,7 +28,7 @@ class GuestDiedError(Exception):
 def run_in_guest(plan: Plan) -> Result:
     """Return what was measured, where and when: what reports are made of."""
     for _ in range(BOOTS):
-        machine = Machine(plan.kernel, "bench", {"plan.json": plan.to_json()}, contents_for(plan))
+        machine = Machine(plan.kernel, "bench.guest", {"plan.json": plan.to_json()}, contents_for(plan))
         try:
             samples, code = _listen(machine)
         finally:

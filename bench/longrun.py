@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING
 
 from bench.loads import LOADS, Load
 from bench.monitors import MONITORS
 from bench.plan import Plan
 from bench.running import Running
-
-if TYPE_CHECKING:
-    from bench.guest import Samples
+from bench.samples import Samples
 
 CHUNKS = 20
 SUMMARY = re.compile(rb"(\d+) events, (\d+) lost(?:.*at most (\d+) missed)?")

@@ -19,12 +19,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.filler import Filler, object_file, watching
-from bench.mixes import MIXES, Mix
 from netmon.batch import HEADER
 from netmon.limits import DEFAULT_RING_SIZE
 from netmon.monitor import Monitor
 from netmon.reader.reader import BATCH_LIMIT
+from tests.support.record_mixes import MIXES, Mix
+from tests.support.ring_filler import Filler, object_file, watching
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,6 @@ from vm.archive import CACHE, Archive, KernelLine
 
 PROJECT = Path(__file__).resolve().parents[1]
 BUILD = PROJECT / "build"
-INIT = Path(__file__).with_name("init")
-IN_GUEST = Path("opt/netmon")
 
 PACKAGES = (
     "bash",
@@ -43,6 +42,8 @@ PACKAGES = (
     "wget",
 )
 PYTHON_PACKAGES = ("hypothesis", "orjson", "pydantic", "pytest", "pyyaml")
+
+KEEP = 7 * 24 * 3600  # seconds that an unused image stays in the cache
 
 # Not needed to run what the tests run.
 LEFT_OUT = (
@@ -128,6 +129,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     name = f"{line.suite}-{architecture.debian}-{contents.name}"
     image = CACHE / "images" / f"{name}-{digest}.cpio"
     if image.exists():
+        os.utime(image)
         return image
     root = CACHE / "roots" / f"{name}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
@@ -136,11 +138,17 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     _install_python_packages(userland, architecture, root)
     _compile_python(userland, architecture, root)
     image.parent.mkdir(parents=True, exist_ok=True)
-    for old in image.parent.glob(f"{name}-*.cpio"):
-        old.unlink()
+    _remove_unused(image.parent)
     write_cpio(root, image)
     shutil.rmtree(root)
     return image
+
+
+def _remove_unused(images: Path) -> None:
+    """Remove base images that no guest has used for long: other trees of the project have images of their own."""
+    for image in images.glob("*.cpio"):
+        if time.time() - image.stat().st_mtime > KEEP:
+            image.unlink()
 
 
 def headers_image(line: KernelLine, release: str) -> Path:
@@ -172,6 +180,7 @@ def _kernels_image(kind: str, version: str, fill: Callable[[Path, Path], None]) 
     """Return the initramfs of what fill(root, downloads) lays under root, built when it is not cached."""
     image = CACHE / "images" / f"{kind}-{version}.cpio"
     if image.exists():
+        os.utime(image)
         return image
     root = CACHE / "roots" / f"{kind}-{os.getpid()}"
     shutil.rmtree(root, ignore_errors=True)
@@ -270,28 +279,6 @@ def _compile_python(userland: Userland, architecture: Architecture, root: Path) 
 
 def _dist_packages(root: Path) -> Path:
     return root / "usr/lib/python3/dist-packages"
-
-
-def project_overlay(files: dict[str, bytes], architecture: Architecture, contents: Contents, image: Path) -> None:
-    """Write the initramfs that lays the project, and further files under it, over a base image."""
-    root = image.with_suffix(".root")
-    shutil.rmtree(root, ignore_errors=True)
-    target = root / IN_GUEST
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PROJECT / "src", target / "src", ignore=ignored)
-    shutil.copy(INIT, root / "init")
-    (root / "init").chmod(0o755)
-    shutil.copytree(PROJECT / "tests", target / "tests", ignore=ignored)
-    shutil.copytree(PROJECT / "vm", target / "vm", ignore=ignored)
-    shutil.copytree(PROJECT / "bench", target / "bench", ignore=shutil.ignore_patterns("__pycache__", "results"))
-    for name, place in contents.built:
-        if (built := BUILD / name / architecture.name).exists():  # what tests alone need may not be there
-            shutil.copytree(built, target / place)
-    shutil.copy(PROJECT / "pyproject.toml", target)
-    for name, data in files.items():
-        (target / name).write_bytes(data)
-    write_cpio(root, image)
-    shutil.rmtree(root)
 
 
 def write_cpio(root: Path, image: Path) -> None:

@@ -14,21 +14,16 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from vm.archive import KERNELS
 from vm.image import FOR_TESTS, Contents
-from vm.qemu import Machine
+from vm.qemu import BOOTS, Machine
 
 # Seconds that a guest may go without a word: booting, or within one test.
 SILENCE = 300
-# Emulated CPUs that patch each other's code sometimes fault while the kernel boots: nothing of netmon has run by then.
-BOOTS = 3
-# What tests read besides themselves.
-DOCUMENTS = [Path(__file__).parents[1] / path for path in ("docs/library.md", "pack/container/daemonset.yaml")]
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "2"))
 
 
@@ -67,9 +62,10 @@ class GuestRun:
         with self._slots:
             try:
                 chosen = json.dumps({"kernel": self._guest.kernel, "items": self._items, "tb": self._tb}).encode()
-                files = {"chosen.json": chosen, **{path.name: path.read_bytes() for path in DOCUMENTS}}
                 for boots_left in reversed(range(BOOTS)):
-                    self._machine = Machine(self._guest.kernel, "test", files, self._guest.contents)
+                    self._machine = Machine(
+                        self._guest.kernel, "vm.guest.run_tests", {"chosen.json": chosen}, self._guest.contents
+                    )
                     self._last_word = time.monotonic()
                     self._listen(self._machine)
                     if self._spoken or self._closed or not boots_left:

@@ -10,24 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from vm.archive import KERNELS, Archive, KernelLine, locked_cache
-from vm.image import BUILD, FOR_TESTS, Contents, base_image, headers_image, modules_image, project_overlay
+from vm.image import BUILD, FOR_TESTS, Contents, base_image, headers_image, modules_image
+from vm.overlay import project_overlay
 
 CPUS = 2
+# In place of a module's name.
+SHELL = ""
+# Emulated CPUs that patch each other's code sometimes fault while the kernel boots; nothing of netmon has run by then.
+BOOTS = 3
 
 
 class Machine:
-    """A guest with the project in it, running from construction until it ends or close()."""
+    """A guest with the project in it. It runs from construction until it powers off, or close()."""
 
     def __init__(
         self,
         kernel: str,
-        mode: str,
+        module: str,
         files: dict[str, bytes] | None = None,
         contents: Contents = FOR_TESTS,
     ) -> None:
-        """Start it.
+        """Start the guest.
 
-        kernel: of KERNELS. mode: of the guest's init: test, run, bench or shell. files: laid into the project there.
+        Args:
+            kernel: A name of KERNELS.
+            module: The Python module that the guest runs; SHELL for a shell on this terminal.
+            files: Further files, by name, to put into the project's directory in the guest.
+            contents: What else the guest has.
         """
         line = KERNELS[kernel]
         if not shutil.which(line.architecture.qemu):
@@ -44,14 +53,14 @@ class Machine:
             self.release = vmlinuz.parent.name
             files = {**(files or {}), "release": self.release.encode()}
             initramfs = self._initramfs(line, contents, files)
-        command = self._command(line, vmlinuz, initramfs, mode)
-        pipe = None if mode == "shell" else subprocess.PIPE
+        command = self._command(line, vmlinuz, initramfs, module)
+        pipe = None if module == SHELL else subprocess.PIPE
         self.process = subprocess.Popen(
-            # In a session of its own: Ctrl-C is for us to pass on.
+            # In its own session: Ctrl-C reaches this process alone, which passes it on.
             command,
             stdin=pipe,
             stdout=pipe,
-            start_new_session=mode != "shell",
+            start_new_session=module != SHELL,
         )
 
     def _initramfs(self, line: KernelLine, contents: Contents, files: dict[str, bytes]) -> Path:
@@ -70,23 +79,23 @@ class Machine:
                     shutil.copyfileobj(archive, output, 1 << 20)
         return initramfs
 
-    def _command(self, line: KernelLine, vmlinuz: Path, initramfs: Path, mode: str) -> list[str]:
+    def _command(self, line: KernelLine, vmlinuz: Path, initramfs: Path, module: str) -> list[str]:
         architecture = line.architecture
         # The kernel's tests of its own ciphers take a second or two under emulation.
         options = ["console=ttyS0", "quiet", "panic=-1", "cryptomgr.notests", *architecture.boot_options]
         return [
-            # Whatever ends us ends the guest.
+            # The guest ends with this process.
             *("setpriv", "--pdeathsig", "KILL", architecture.qemu, *architecture.machine),
             *("-accel", "tcg,thread=multi", "-cpu", line.cpu),
             *("-smp", str(CPUS), "-m", self._memory, "-nodefaults", "-display", "none", "-no-reboot"),
-            *self._serial_ports(architecture.serial_port, mode),
+            *self._serial_ports(architecture.serial_port, module),
             *("-kernel", str(vmlinuz), "-initrd", str(initramfs)),
-            *("-append", " ".join([*options, f"netmon.mode={mode}"])),
+            *("-append", " ".join([*options, f"netmon.module={module}"])),
         ]
 
-    def _serial_ports(self, device: str, mode: str) -> Iterator[str]:
+    def _serial_ports(self, device: str, module: str) -> Iterator[str]:
         """The console and, where that is not the terminal, the channel."""
-        if mode == "shell":
+        if module == SHELL:
             ends = ["stdio,mux=on"]
             yield from ("-mon", "chardev=port0")
         else:

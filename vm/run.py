@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vm.archive import KERNELS
-from vm.qemu import Machine
+from vm.qemu import SHELL, Machine
 
 DEFAULT_KERNEL = "6.12"
 
 
 def shell(kernel: str) -> int:
     """Give a shell in a guest; `exit` or Ctrl-A X ends it."""
-    machine = Machine(kernel, "shell")
+    machine = Machine(kernel, SHELL)
     code = machine.process.wait()
     machine.close()
     return code
@@ -26,7 +26,7 @@ def shell(kernel: str) -> int:
 def run(kernel: str, arguments: Sequence[str]) -> int:
     """Run netmon in a guest: its events to standard output, all else to standard error."""
     arguments, files = with_config(arguments)
-    machine = Machine(kernel, "run", {"arguments.json": json.dumps(arguments).encode(), **files})
+    machine = Machine(kernel, "vm.guest.run_netmon", {"arguments.json": json.dumps(arguments).encode(), **files})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: machine.send("stop"))
     code = 1

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import Netmon, listen
-from tests.support.subjects import CONNECT_ONCE
+from tests.support.connecting_process import CONNECT_ONCE
+from tests.support.netmon_command import Netmon
+from tests.support.sockets import listen
 from vm.architecture import AARCH64
 from vm.archive import KERNELS
 from vm.pytest_plugin import kernel_of

@@ -13,17 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from netmon import Monitor, NetmonError, NetworkSummary
-from tests.support.kernel import (
-    PROGRAMS,
-    Event,
-    Netmon,
-    connect_pair,
-    counts_of,
-    disconnect,
-    listen,
-    receive_all,
-    refused_connection,
-)
+from tests.support.json_events import Event
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
+from tests.support.sockets import connect_pair, disconnect, listen, receive_all, refused_connection
 
 V6 = socket.AF_INET6
 PERIOD = "1h"  # ended by the end

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import DEADLINE, Netmon, listen, refused_connection, wait_until
+from tests.support.netmon_command import DEADLINE, Netmon, wait_until
+from tests.support.sockets import listen, refused_connection
 
 NETMON = [sys.executable, "-m", "netmon"]
 

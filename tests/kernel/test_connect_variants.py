@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import DEADLINE, PROGRAMS, Event, Netmon, cookie_of, ends, listen, types_of
-from tests.support.subjects import CONNECT_ONCE
+from tests.support.connecting_process import CONNECT_ONCE
+from tests.support.json_events import Event, ends, types_of
+from tests.support.netmon_command import DEADLINE, PROGRAMS, Netmon
+from tests.support.sockets import cookie_of, listen
 
 TCP_FASTOPEN_CONNECT = 30
 TCP_FASTOPEN = Path("/proc/sys/net/ipv4/tcp_fastopen")

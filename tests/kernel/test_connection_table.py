@@ -9,7 +9,7 @@ from netmon.filters.compile import compile_filters
 from netmon.kernel import libbpf
 from netmon.kernel.probes import Probes
 from netmon.layout import IPV4_EVENT, Ipv4Event
-from tests.support.kernel import connect_pair, disconnect, listen
+from tests.support.sockets import connect_pair, disconnect, listen
 
 PLACES = 1 << 14  # bpf/maps.h
 CONNECTION_SIZE = 256  # at least a struct connection

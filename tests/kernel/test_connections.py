@@ -8,18 +8,9 @@ import subprocess
 
 import pytest
 
-from tests.support.kernel import (
-    PROGRAMS,
-    Event,
-    Netmon,
-    connect_pair,
-    cookie_of,
-    disconnect,
-    ends,
-    listen,
-    reset,
-    types_of,
-)
+from tests.support.json_events import Event, ends, types_of
+from tests.support.netmon_command import PROGRAMS, Netmon
+from tests.support.sockets import connect_pair, cookie_of, disconnect, listen, reset
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 AT_ONCE = 5000

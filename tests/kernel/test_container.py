@@ -13,7 +13,10 @@ import pytest
 import yaml
 
 from netmon.capabilities import capability_mask
-from tests.support.kernel import DEADLINE, refused_connection, status_of, types_of
+from tests.support.json_events import types_of
+from tests.support.netmon_command import DEADLINE
+from tests.support.procfs import status_of
+from tests.support.sockets import refused_connection
 from vm.image import WITH_SYSTEMD
 
 # Not for systemd: there is the package, which has the one file.
@@ -44,7 +47,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def test_it_reports_the_node_s_connections(program: Path, tmp_path: Path) -> None:
-    parts = {part["kind"]: part for part in yaml.safe_load_all(Path("daemonset.yaml").read_text())}
+    parts = {part["kind"]: part for part in yaml.safe_load_all(Path("pack/container/daemonset.yaml").read_text())}
     pod = parts["DaemonSet"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     context = container["securityContext"]

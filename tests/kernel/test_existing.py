@@ -15,20 +15,9 @@ from pathlib import Path
 import pytest
 
 from netmon import Config, Monitor, NetworkEvent
-from tests.support.kernel import (
-    Event,
-    Netmon,
-    Pair,
-    connect_pair,
-    cookie_of,
-    drop,
-    ends,
-    listen,
-    refused_connection,
-    types_by_cookie,
-    types_of,
-    wait_until,
-)
+from tests.support.json_events import Event, ends, types_by_cookie, types_of
+from tests.support.netmon_command import Netmon, wait_until
+from tests.support.sockets import Pair, connect_pair, cookie_of, drop, listen, refused_connection
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 WHILE_STARTING = 1000

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from netmon import Config, Monitor
 from netmon.layout import Direction
-from tests.support.cases import ip_filters, lists, sections, with_deny_list
-from tests.support.kernel import PROGRAMS, cookie_of, listen
-from tests.support.model import Program, passes
+from tests.support.filter_model import Program, passes
+from tests.support.netmon_command import PROGRAMS
+from tests.support.sockets import cookie_of, listen
+from tests.support.strategies import ip_filters, lists, sections, with_deny_list
 
 IPV4 = ["10.0.0.1", "10.0.0.2", "10.128.0.1", "127.0.0.1", "192.168.1.7"]
 IPV6 = ["::1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fd00::1"]

@@ -21,9 +21,9 @@ import pytest
 from netmon import Config, Monitor
 from netmon.decode.format import container_id_of
 from netmon.layout import Direction
-from tests.support.cases import ID, IN_CONTAINER, ON_THE_HOST, OTHER_ID
-from tests.support.kernel import cookie_of, listen, reset
-from tests.support.model import Program, Socket, passes
+from tests.support.filter_model import Program, Socket, passes
+from tests.support.sockets import cookie_of, listen, reset
+from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST, OTHER_ID
 
 CGROUPS = Path("/sys/fs/cgroup")
 BLUE = Path("/run/netns/blue")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import PROGRAMS
+from tests.support.netmon_command import PROGRAMS
 
 PROGRAM_NAMES = ("curl", "wget", "nginx", "nc", "telnet", "ip", "setcap", "setpriv", "unshare", "chroot", "bash")
 

@@ -10,7 +10,7 @@ import pytest
 
 from netmon import Config, Monitor, NetmonError, NetworkEvent
 from netmon.report import OPTIONS
-from tests.support.kernel import listen, refused_connection
+from tests.support.sockets import listen, refused_connection
 
 
 def test_events_are_models() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.support.kernel import PROGRAMS, Netmon, counts_of, status_of, types_by_cookie
+from tests.support.json_events import types_by_cookie
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
+from tests.support.procfs import status_of
 
 CONNECTIONS = 50_000
 OPEN_AT_ONCE = 10_000  # two sockets each: more than bpf/maps.h has PLACES for

@@ -16,9 +16,10 @@ from urllib.request import urlopen
 import pytest
 
 from netmon import Monitor, NetmonError, NetworkEvent, NetworkSummary
-from tests.support.kernel import DEADLINE, refused_connection, wait_until
+from tests.support.netmon_command import DEADLINE, wait_until
+from tests.support.sockets import refused_connection
 
-LIBRARY = Path("library.md").resolve()  # put there by vm/pytest_plugin.py
+LIBRARY = Path("docs/library.md").resolve()
 
 
 @pytest.fixture(autouse=True)

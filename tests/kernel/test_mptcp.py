@@ -13,17 +13,9 @@ from typing import NamedTuple
 import pytest
 
 from netmon.kernel.requirements import parse_release
-from tests.support.kernel import (
-    Event,
-    Netmon,
-    Pair,
-    cookie_of,
-    disconnect,
-    ends,
-    receive_all,
-    types_of,
-    wait_until,
-)
+from tests.support.json_events import Event, ends, types_of
+from tests.support.netmon_command import Netmon, wait_until
+from tests.support.sockets import Pair, cookie_of, disconnect, receive_all
 
 FLAGS = ("--statistics", "--outcome")  # of the module's netmon
 V4, V6 = socket.AF_INET, socket.AF_INET6

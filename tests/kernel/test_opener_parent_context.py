@@ -18,20 +18,11 @@ from typing import Any
 import pytest
 
 from netmon import Config, Monitor, NetworkSummary
-from tests.support.kernel import (
-    Event,
-    Netmon,
-    auid_of,
-    connect_pair,
-    cookie_of,
-    leave_to_child,
-    listen,
-    refused_connection,
-    status_of,
-    types_of,
-    wait_until,
-)
-from tests.support.subjects import CONNECT_ONCE, connected, process_of, read_expected
+from tests.support.connecting_process import CONNECT_ONCE, connected, process_of, read_expected
+from tests.support.json_events import Event, types_of
+from tests.support.netmon_command import Netmon, wait_until
+from tests.support.procfs import auid_of, status_of
+from tests.support.sockets import connect_pair, cookie_of, leave_to_child, listen, refused_connection
 
 FLAGS = ("--opener", "--parent", "--context")  # of the module's netmon
 CLONE_NEWNET = 0x40000000

@@ -17,22 +17,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.kernel import (
-    PROGRAMS,
-    Event,
-    Netmon,
-    connect_pair,
-    cookie_of,
-    counts_of,
-    disconnect,
-    drop,
-    listen,
-    receive_all,
-    reset,
-    types_by_cookie,
-    types_of,
-    wait_until,
-)
+from tests.support.json_events import Event, types_by_cookie, types_of
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
+from tests.support.sockets import connect_pair, cookie_of, disconnect, drop, listen, receive_all, reset
 
 FLAGS = ("--outcome",)  # of the module's netmon
 V4, V6 = socket.AF_INET, socket.AF_INET6

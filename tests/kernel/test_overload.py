@@ -6,7 +6,10 @@ import signal
 import subprocess
 
 from netmon import LostEvents, Monitor, NetworkEvent
-from tests.support.kernel import PROGRAMS, Event, Netmon, counts_of, refused_connection, status_of, wait_until
+from tests.support.json_events import Event
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
+from tests.support.procfs import status_of
+from tests.support.sockets import refused_connection
 
 CONNECTIONS = 3000
 RING = "64K"  # some 1,100 events

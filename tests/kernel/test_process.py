@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import PROGRAMS, Event, Netmon, leave_to_child, types_of
-from tests.support.subjects import CONNECT_ONCE, check, connected, process_of, read_expected
+from tests.support.connecting_process import CONNECT_ONCE, check, connected, process_of, read_expected
+from tests.support.json_events import Event, types_of
+from tests.support.netmon_command import PROGRAMS, Netmon
+from tests.support.sockets import leave_to_child
 
 NO_AUID = 0xFFFFFFFF
 

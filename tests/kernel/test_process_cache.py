@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 
-from tests.support.kernel import Netmon
+from tests.support.netmon_command import Netmon
 
 # After each change it connects four times, from ports that it says together with what it knows of itself.
 CHANGES = """

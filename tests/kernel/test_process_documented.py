@@ -8,8 +8,10 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.support.kernel import Netmon, cookie_of, types_of
-from tests.support.subjects import CONNECT_ONCE, check, connected, process_of
+from tests.support.connecting_process import CONNECT_ONCE, check, connected, process_of
+from tests.support.json_events import types_of
+from tests.support.netmon_command import Netmon
+from tests.support.sockets import cookie_of
 
 
 def test_a_script_is_its_interpreter(netmon: Netmon, port: str, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kernel import PROGRAMS, Netmon, cookie_of, counts_of, types_of
-from tests.support.subjects import CONNECT_ONCE, check, connected, process_of
+from tests.support.connecting_process import CONNECT_ONCE, check, connected, process_of
+from tests.support.json_events import types_of
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
+from tests.support.sockets import cookie_of
 
 PROCESSES = 1500
 

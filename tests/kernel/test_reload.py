@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from netmon import Config, Monitor, NetmonError
-from tests.support.kernel import PROGRAMS, Netmon, refused_connection, wait_until
+from tests.support.netmon_command import PROGRAMS, Netmon, wait_until
+from tests.support.sockets import refused_connection
 
 
 def config_for(*addresses: str, binary: str = "") -> str:

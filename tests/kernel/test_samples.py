@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.kernel import Event, Netmon, ends, types_of, wait_until
+from tests.support.json_events import Event, ends, types_of
+from tests.support.netmon_command import Netmon, wait_until
 
 PROCESS = {
     "args": str,

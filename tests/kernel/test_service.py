@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from netmon.capabilities import NEEDED, capability_mask
-from tests.support.kernel import DEADLINE, Event, listen, refused_connection, status_of, types_of, wait_until
+from tests.support.json_events import Event, types_of
+from tests.support.netmon_command import DEADLINE, wait_until
+from tests.support.procfs import status_of
+from tests.support.sockets import listen, refused_connection
 from vm.image import WITH_SYSTEMD
 
 CONTENTS = WITH_SYSTEMD

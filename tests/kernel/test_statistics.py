@@ -19,20 +19,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from netmon import Config, Monitor
-from tests.support.kernel import (
-    Event,
-    Netmon,
-    Pair,
-    connect_pair,
-    cookie_of,
-    drop,
-    listen,
-    receive_all,
-    refused_connection,
-    reset,
-    types_of,
-    wait_until,
-)
+from tests.support.json_events import Event, types_of
+from tests.support.netmon_command import Netmon, wait_until
+from tests.support.sockets import Pair, connect_pair, cookie_of, drop, listen, receive_all, refused_connection, reset
 
 FLAGS = ("--statistics",)  # of the module's netmon
 V4, V6 = socket.AF_INET, socket.AF_INET6

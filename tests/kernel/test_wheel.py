@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 
-from tests.support.kernel import DEADLINE, refused_connection
+from tests.support.netmon_command import DEADLINE
+from tests.support.sockets import refused_connection
 
 HIDING = (
     *("unshare", "--mount", "sh", "-c"),

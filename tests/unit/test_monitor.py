@@ -19,12 +19,12 @@ from unittest.mock import patch
 import pytest
 import trio
 
-from bench.filler import Filler, watching
-from bench.mixes import MIXES
 from netmon import LostEvents, Monitor, NetmonError, NetworkEvent
 from netmon.batch import Batch
 from netmon.events import Event
 from netmon.losses import Losses
+from tests.support.record_mixes import MIXES
+from tests.support.ring_filler import Filler, watching
 
 DEADLINE = 30.0  # seconds
 MIX = MIXES["1 process, IPv4"]

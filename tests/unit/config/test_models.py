@@ -31,7 +31,7 @@ from netmon.config.problems import MAX_TOLD
 from netmon.config.yaml_reader import REFUSED, load_yaml
 from netmon.errors import ConfigError
 from netmon.report import OPTIONS, Report
-from tests.support import cases
+from tests.support import strategies
 
 ON = {"enabled": True}
 NOTHING_ENABLED = "neither ingress.enabled nor egress.enabled is true: nothing to watch; set one"
@@ -367,7 +367,7 @@ def test_network_namespaces_are_looked_up_on_demand() -> None:
     ]
 
 
-ID = cases.ID
+ID = strategies.ID
 NO_CGROUP = "can match nothing: no cgroup's path has '//', '/./', '/../' or a '/' at its end"
 NO_CONTAINER = "is not a container's id, of the digits 0 to 9 and a to f; names are not looked up"
 MORE = "has more before it than a cgroup's path; did you mean"
@@ -835,7 +835,7 @@ def test_what_yaml_refuses_is_told_once() -> None:
     ]
 
 
-@given(cases.configs())
+@given(strategies.configs())
 def test_a_round_trip_through_a_dict(config: Config) -> None:
     data = config.to_dict()
     assert Config.from_dict(data) == config
@@ -843,7 +843,7 @@ def test_a_round_trip_through_a_dict(config: Config) -> None:
     Draft202012Validator(config_schema()).validate(data)
 
 
-@given(cases.configs())
+@given(strategies.configs())
 def test_a_round_trip_through_yaml(config: Config) -> None:
     assert load(yaml.safe_dump(config.to_dict())) == config
 

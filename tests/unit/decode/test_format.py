@@ -16,7 +16,7 @@ from netmon.decode.format import (
     format_secureexec,
     format_timestamp,
 )
-from tests.support.cases import ID, IN_CONTAINER, ON_THE_HOST
+from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from netmon.filters.compile import compile_filters
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.layout import SETTINGS, Direction, End, Family, FilterMode, IdKind, Settings
 from netmon.report import OPTIONS
-from tests.support import cases, model
-from tests.support.model import SOCKET, Program, Socket
+from tests.support import filter_model, strategies
+from tests.support.filter_model import SOCKET, Program, Socket
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
 ON = {"enabled": True}
@@ -154,12 +154,14 @@ def verdict(
     socket: Socket = SOCKET,
 ) -> bool:
     """Return what the model and the kernel agree on."""
-    expected = model.passes(config, direction, saddr, daddr, program, socket)
+    expected = filter_model.passes(config, direction, saddr, daddr, program, socket)
     assert Kernel(compile_filters(config)).passes(direction, saddr, daddr, program, socket) == expected
     return expected
 
 
-@given(cases.configs(both=True), st.sampled_from(Direction), cases.ends, cases.programs, cases.sockets)
+@given(
+    strategies.configs(both=True), st.sampled_from(Direction), strategies.ends, strategies.programs, strategies.sockets
+)
 def test_filters_agree_with_the_model(
     config: Config, direction: Direction, ends: tuple[str, str], program: Program, socket: Socket
 ) -> None:
@@ -250,7 +252,7 @@ def test_allow_and_deny_each_end_of_each_family_in_each_direction(
 def test_a_mapped_address_is_judged_by_the_ipv4_filter() -> None:
     """The kernel side gives it over as IPv4; the model does so itself."""
     mapped = ("::ffff:198.51.100.1", "::ffff:10.0.0.1")
-    assert not model.passes(OUT_OF_THE_CLUSTER, EGRESS, *mapped, CURL)
+    assert not filter_model.passes(OUT_OF_THE_CLUSTER, EGRESS, *mapped, CURL)
 
 
 PROCESS = {
@@ -381,7 +383,7 @@ def test_paths_that_stand_for_no_network_namespace(tmp_path: Path) -> None:
     ]
 
 
-ID = cases.ID
+ID = strategies.ID
 IN_DOCKER = CURL._replace(cgroup=f"/system.slice/docker-{ID}.scope", container_id=ID)
 
 
@@ -537,7 +539,7 @@ def test_a_direction_that_is_off_takes_no_room() -> None:
     off = {"enabled": False, "ipv4_filter": {"dst_ip": ["10.0.0.0/8"]}}
     config = Config.from_dict({"ingress": off, "egress": ON})
     assert compile_filters(config) == compile_filters(Config.from_dict({"egress": ON}))
-    assert not model.passes(config, INGRESS, "192.0.2.1", "192.0.2.2", CURL)
+    assert not filter_model.passes(config, INGRESS, "192.0.2.1", "192.0.2.2", CURL)
 
 
 def test_what_a_reload_cannot_change_is_named_by_its_keys() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netmon.config import Config
 from netmon.report import OPTIONS
-from tests.support.model import Program, Socket
+from tests.support.filter_model import Program, Socket
 
 IPV4 = ["0.0.0.0", "10.0.0.1", "10.0.0.2", "10.128.0.1", "127.0.0.1", "192.168.1.7", "255.255.255.255"]
 IPV6 = ["::", "::1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fe80::1", "ff02::1", "8000::"]

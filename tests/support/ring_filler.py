@@ -12,16 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.mixes import Mix
 from netmon.filters.compiled import CompiledFilters
 from netmon.kernel.bpf import BpfObject, ProgramInfo
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
 from netmon.monitor import Monitor
+from tests.support.record_mixes import Mix
 from tests.support.socket_filter import compile_bpf, run
 
 SOURCE = Path(__file__).with_name("ring_fill.bpf.c")
-OBJECT = SOURCE.parents[1] / "build/bench/ring_fill.bpf.o"
+OBJECT = SOURCE.parents[2] / "build/tests/ring_fill.bpf.o"
 
 PROGRAM = "send_next"
 

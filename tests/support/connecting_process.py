@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.kernel import PROGRAMS, Event, Netmon, auid_of, status_of, wait_until
+from tests.support.json_events import Event
+from tests.support.netmon_command import PROGRAMS, Netmon, wait_until
+from tests.support.procfs import auid_of, status_of
 
 CONNECT_ONCE = PROGRAMS / "connect_once"
 

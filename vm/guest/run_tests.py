@@ -1,0 +1,74 @@
+"""Runs the kernel tests that the host has chosen, and sends it their reports."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from vm.guest.channel import Channel, serve
+
+TEST_LIMIT = 200  # seconds
+
+
+class Reporter:
+    """A pytest plugin that sends each report to the host."""
+
+    def __init__(self, channel: Channel, config: pytest.Config | None = None) -> None:
+        self._channel = channel
+        self._config = config
+        self._console = os.dup(2)  # pytest captures what is written to 2 itself
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        """Fail a test that takes too long; end the guest when even that does not help."""
+        signal.signal(signal.SIGALRM, self._fail_for_time)
+        signal.alarm(TEST_LIMIT)
+        faulthandler.dump_traceback_later(TEST_LIMIT + 30, exit=True, file=self._console)
+        try:
+            return (yield)
+        finally:
+            signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
+
+    def _fail_for_time(self, _number: int, _frame: FrameType | None) -> None:
+        faulthandler.dump_traceback(file=self._console)
+        pytest.fail(f"not done after {TEST_LIMIT} s")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._channel.send(start=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        assert self._config is not None
+        if report.passed:
+            # What a test says of a measurement stays in the console's log.
+            said = "".join(text for name, text in report.sections if name == "Captured stdout call")
+            if report.when == "call" and said:
+                os.write(self._console, f"\n{report.nodeid}: {said}".encode())
+            report.sections = []
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._channel.send(report=data)
+
+
+def run_tests(channel: Channel) -> int:
+    """Run the items that the host has chosen."""
+    chosen = json.loads(Path("chosen.json").read_text())
+    arguments = [
+        *("-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"),
+        *("-q", "--no-header", "--no-summary", "--color=no", f"--tb={chosen['tb']}"),
+    ]
+    kernel = ["--kernel", chosen["kernel"]]
+    return int(pytest.main([*arguments, *kernel, *chosen["items"]], plugins=[Reporter(channel)]))
+
+
+if __name__ == "__main__":
+    serve(run_tests)
