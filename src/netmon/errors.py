@@ -14,22 +14,93 @@ from __future__ import annotations
 
 import errno as errno_names
 import os
+import reprlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class NetmonError(Exception):
     """The base class of netmon's errors."""
 
 
-class ConfigError(NetmonError):
-    """A configuration that cannot be used. problems: each with its place, the value and the remedy."""
+Location = tuple[int | str, ...]  # keys, and indexes in lists
 
-    def __init__(self, problems: Sequence[str]) -> None:
+_shortener = reprlib.Repr()
+_shortener.maxstring = _shortener.maxother = 80
+
+
+def shorten(value: object) -> str:
+    """Return a value's repr(), shortened."""
+    return _shortener.repr(value)
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a configuration. str() renders it as `file:line: key[index].key: value message`.
+
+    Attributes:
+        source: The configuration's file, or the name that the caller gave it.
+        line: The line in the file, from 1; None without a file, and for the configuration as a whole.
+        location: The keys and the list indexes that lead to the value; empty for the configuration as a whole.
+        value: The value as the configuration would write it, shortened; None when the message is not about one value.
+        message: What is wrong, and how to correct it.
+        column: The column in the line, from 1; None unless the file is not YAML.
+    """
+
+    source: str
+    line: int | None
+    location: Location
+    value: str | None
+    message: str
+    column: int | None = None
+
+    @property
+    def path(self) -> str:
+        """The location as text, like `egress.ipv4_filter.dst_ip[2]`."""
+        path = ""
+        for part in self.location:
+            path += f".{part}" if isinstance(part, str) and part.isidentifier() else f"[{shorten(part)}]"
+        return path.removeprefix(".")
+
+    @property
+    def reason(self) -> str:
+        """The value, if there is one, and the message."""
+        return self.message if self.value is None else f"{self.value} {self.message}"
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.source, self.line, self.column) if part)
+        return ": ".join(part for part in (place, self.path, self.reason) if part)
+
+
+class ConfigError(NetmonError):
+    """A configuration that cannot be used.
+
+    Attributes:
+        problems: Everything that is wrong with it, in the order of the file.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        return "\n".join(self.problems)
+        return "\n".join(map(str, self.problems))
+
+
+class ArgumentError(ValueError):
+    """An argument with a value that cannot be used. Not a NetmonError: the caller's code is wrong.
+
+    Attributes:
+        name: The argument's name.
+        reason: What is wrong with its value.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(name, reason)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
 
 
 class DecodeError(NetmonError):

@@ -14,7 +14,7 @@ from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.decode.decoder import Decoder, RawEvent
 from netmon.decode.processes import ProcessTable
-from netmon.errors import BpfError, NetmonError
+from netmon.errors import ArgumentError, BpfError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.probes import Probes
@@ -99,15 +99,19 @@ class Monitor:
             ConfigError: A path in config is not a network namespace.
         """
         if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
-            raise ValueError(f"ring_size {ring_size}: not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}")
+            raise ArgumentError(
+                "ring_size", f"{ring_size} is not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}"
+            )
         if not 0 <= batch_delay <= MAX_BATCH_DELAY:
-            raise ValueError(f"batch_delay {batch_delay}: not from 0 to {MAX_BATCH_DELAY} seconds")
+            raise ArgumentError("batch_delay", f"{batch_delay} is not from 0 to {MAX_BATCH_DELAY} seconds")
         if aggregate is not None and not MIN_PERIOD <= aggregate <= MAX_PERIOD:
-            raise ValueError(f"aggregate {aggregate}: not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
+            raise ArgumentError("aggregate", f"{aggregate} is not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
         self._filters = compile_filters(config)
         watched = self._filters.watched
         if aggregate is not None and (excluded := watched.report.not_with_aggregate()):
-            raise ValueError(f"aggregate: cannot be combined with {', '.join(excluded)}; leave one or the other out")
+            raise ArgumentError(
+                "aggregate", f"cannot be combined with {', '.join(excluded)}; leave one or the other out"
+            )
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_OK
 from netmon.cli.console import STANDARD_OUTPUT, describe, say
-from netmon.cli.flags import add_run_flags, config_of
-from netmon.errors import ConfigError, NetmonError, OutputError
+from netmon.cli.flags import add_run_flags, config_of, flag_error
+from netmon.errors import ArgumentError, NetmonError, OutputError
 
 if TYPE_CHECKING:
     from netmon.losses import Losses
@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     try:
         monitor = Monitor(config, **given)
-    except ValueError as error:  # a size or a duration: the Monitor knows the bounds
-        raise ConfigError([f"--{str(error).replace('_', '-', 1)}"]) from None
+    except ArgumentError as error:  # the flag of the same name
+        raise flag_error(error.name, error.reason) from None
     signals.bind(monitor)
     notify = _notifier()
     with monitor:

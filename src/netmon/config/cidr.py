@@ -1,15 +1,13 @@
-"""Addresses and CIDRs as configurations write them. Families are socket.AF_INET and AF_INET6."""
+"""Addresses and CIDRs as configurations write them."""
 
 from __future__ import annotations
 
-import reprlib
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from netmon.errors import shorten
 from netmon.layout import Family
-
-_repr = reprlib.Repr()
 
 SOCKET_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
@@ -17,9 +15,17 @@ MAPPED_PREFIX = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 
 
 def split_cidr(text: str, family: socket.AddressFamily) -> tuple[bytes, int]:
-    """Return a CIDR's packed address and prefix length (the whole address's when it has none).
+    """Split an address or a CIDR.
 
-    Raises ValueError or OSError when it is not one.
+    Args:
+        text: Like 10.0.0.0/8, 10.1.2.3 or ::1.
+        family: socket.AF_INET or AF_INET6.
+
+    Returns:
+        The address in network order, and the prefix length in bits: all bits, if the text has none.
+
+    Raises:
+        ValueError, OSError: The text is not an address or a CIDR of this family.
     """
     address, slash, length = text.partition("/")
     packed = socket.inet_pton(family, address)
@@ -27,14 +33,14 @@ def split_cidr(text: str, family: socket.AddressFamily) -> tuple[bytes, int]:
     if not slash:
         return packed, bits
     number = int(length)
-    # int() takes "+8", " 8", "08" and "1_6", too.
+    # int() accepts "+8", " 8", "08" and "1_6", too.
     if not 0 <= number <= bits or str(number) != length:
         raise ValueError("bad prefix length")
     return packed, number
 
 
 class CidrError(ValueError):
-    """What is no address or CIDR of a family. Of many, few are told: it finds out what is wrong when it is asked."""
+    """A value that is not an address or CIDR of a family. str() finds out why: of many such errors, few are shown."""
 
     def __init__(self, value: Any, family: socket.AddressFamily) -> None:
         super().__init__(value, family)
@@ -66,7 +72,7 @@ def _check(value: Any, family: socket.AddressFamily) -> str:
 
 
 def _text_of(value: Any) -> str:
-    """Return what is to be read: of what is no address at all, nothing."""
+    """Return the text of an address or a CIDR; an empty text for any other value."""
     return str(value) if isinstance(value, str | IPv4Address | IPv4Network | IPv6Address | IPv6Network) else ""
 
 
@@ -86,21 +92,21 @@ def _not_a_cidr(family: socket.AddressFamily) -> str:
 
 
 def _explain(text: str, family: socket.AddressFamily) -> str:
-    """Return what is wrong with a text that _check() refuses."""
+    """Return what is wrong with text that _check() refuses."""
     try:
         packed, length = split_cidr(text, family)
     except (ValueError, OSError):
         return _explain_unreadable(text, family)
     if _is_mapped(packed, length):
         network = ip_network((packed[12:], length - 96), strict=False)
-        return f"is IPv4-mapped, which the IPv4 filter judges; put {network} in ipv4_filter"
+        return f"is IPv4-mapped, so the IPv4 filter applies; put {network} in ipv4_filter"
     return f"has host bits set; did you mean {ip_network((packed, length), strict=False)}?"
 
 
 def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
-    """Return what is wrong with a text that split_cidr() refuses."""
+    """Return what is wrong with text that split_cidr() refuses."""
     if "%" in text:
-        return "has a scope, which a filter cannot match; leave out '%' and what follows"
+        return "has a scope, which filters do not support; remove '%' and what follows it"
     before_slash, _, length = text.partition("/")
     try:
         address = ip_address(before_slash)
@@ -110,14 +116,14 @@ def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
     if address.version != version:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         if mapped:
-            return f"is IPv4-mapped, in an IPv4 list; write it as IPv4, like {mapped}"
+            return f"is IPv4-mapped IPv6, in an IPv4 list; write it as IPv4: {mapped}"
         return f"is IPv{address.version}, in an IPv{version} list; move it to ipv{address.version}_filter"
-    bad_length = f"has a bad prefix length {_repr.repr(length)}; it must be a number from 0 to {most}"
+    bad_length = f"has a bad prefix length {shorten(length)}; it must be a number from 0 to {most}"
     if length.isdigit():
         return bad_length
     try:
-        # 10.0.0.0/255.0.0.0, which the standard library reads.
+        # The standard library reads netmasks: 10.0.0.0/255.0.0.0.
         network = ip_network(text, strict=False)
     except ValueError:
         return bad_length
-    return f"has a netmask for a prefix length; did you mean {network}?"
+    return f"has a netmask instead of a prefix length; did you mean {network}?"

@@ -1,7 +1,7 @@
-"""What to watch: the configuration's models, read from YAML, a mapping or Python.
+"""The configuration's models: which connections to report, and what to report about them.
 
-Config.from_yaml() and from_dict() tell of every problem at once (ConfigError), each with its place, the value and
-the remedy. Models built in Python raise pydantic's ValidationError, as pydantic's models do.
+Config.from_yaml() and from_dict() raise one ConfigError with every problem, each with its place, the value and the
+remedy. Models that Python code builds raise pydantic's ValidationError.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, core_schema
 
 from netmon.config.cidr import check_ipv4, check_ipv6
-from netmon.config.messages import each, explain, render
+from netmon.config.messages import add_problems, each
 from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.config.ports import PORT_SCHEMA, check_port
-from netmon.config.problems import Location
 from netmon.config.yaml_reader import Document, load_yaml
-from netmon.errors import ConfigError
+from netmon.errors import ConfigError, Location
 from netmon.layout import Limit
 from netmon.report import OPTIONS, Report
 from netmon.schema import schema_of
@@ -49,19 +48,19 @@ S = TypeVar("S", bound="_Section")
 
 MAX_ID = 2**32 - 1
 CGROUP_MOUNT = "/sys/fs/cgroup"
-LOOK_UP = "look up"  # pydantic's context: what the configuration names must be here
-NO_NAMES = frozenset(("", ".", ".."))  # which no file has
+LOOK_UP = "look up"  # validation context: network namespaces that the configuration names must exist
+NO_NAMES = frozenset(("", ".", ".."))  # no file has such a name
 
 
 def _refuse_none(value: Any) -> Any:
     if value is None:
-        raise ValueError("is empty; fill it or leave it out")
+        raise ValueError("is empty; give it a value or leave it out")
     return value
 
 
 def _refuse_empty(values: Sequence[T]) -> tuple[T, ...]:
     if not values:
-        raise ValueError("is an empty list, which nothing can match; fill it or leave it out")
+        raise ValueError("is an empty list, which nothing can match; add a value or leave it out")
     return tuple(values)
 
 
@@ -75,21 +74,21 @@ def _check_bytes(text: str, limit: int) -> None:
     if not text:
         raise ValueError("is empty; leave it out")
     if "\0" in text:
-        raise ValueError("holds a NUL character, which no path can")
+        raise ValueError("contains a NUL character, which no path can contain")
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
         raise ValueError("cannot be written as UTF-8") from None
     if size > limit:
-        raise ValueError(f"is {size} bytes long; the kernel side compares at most {limit}")
+        raise ValueError(f"is {size} bytes long; the kernel side compares at most {limit}: shorten it")
 
 
 def _check_name(text: str) -> str:
     _check_bytes(text, Limit.NAME_SIZE - 1)
     if "/" in text:
-        raise ValueError("is a path, not a file name; put it in path, or prefix")
+        raise ValueError("is a path, not a file name; put it in path or prefix")
     if text in NO_NAMES:
-        raise ValueError("is no file's name; give the executable's")
+        raise ValueError("is not the name of a file; give the executable's file name")
     return text
 
 
@@ -100,28 +99,32 @@ def _check_path(text: str) -> str:
 
 def _check_prefix(text: str) -> str:
     _check_bytes(text, Limit.PREFIX_SIZE)
-    # What follows the last slash may be the beginning of anything: /usr/. of /usr/.hidden.
+    # The part after the last slash need not be a whole name: /usr/. is a prefix of /usr/.hidden.
     return _check_absolute(text, text.split("/")[1:-1])
 
 
 def _check_absolute(text: str, parts: Sequence[str]) -> str:
-    """parts: those names in it that are whole."""
+    """Return an absolute path. parts: the whole names in it."""
     if not text.startswith("/"):
         raise ValueError("does not begin with '/'; give the full path, or put a file name in name")
     if not NO_NAMES.isdisjoint(parts):
-        raise ValueError("can match nothing: no executable's path has '//', '/./', '/../' or a '/' at its end")
+        raise ValueError(
+            "can match nothing: executables' paths have no '//', '/./' or '/../' and no '/' at the end; remove these"
+        )
     return text
 
 
 def _check_cgroup(text: str) -> str:
-    _check_bytes(text, Limit.PREFIX_SIZE - 1)  # and a '/'
+    _check_bytes(text, Limit.PREFIX_SIZE - 1)  # the compiled path ends with a '/'
     if text == CGROUP_MOUNT or text.startswith((f"{CGROUP_MOUNT}/", "0::/")):
         path = text.removeprefix(CGROUP_MOUNT).removeprefix("0::") or "/"
-        raise ValueError(f"has more before it than a cgroup's path; did you mean {path}?")
+        raise ValueError(f"begins with what is not part of a cgroup's path; did you mean {path}?")
     if not text.startswith("/"):
         raise ValueError("does not begin with '/'; give the path that follows '0::' in /proc/PID/cgroup")
     if text != "/" and not NO_NAMES.isdisjoint(text.split("/")[1:]):
-        raise ValueError("can match nothing: no cgroup's path has '//', '/./', '/../' or a '/' at its end")
+        raise ValueError(
+            "can match nothing: cgroups' paths have no '//', '/./' or '/../' and no '/' at the end; remove these"
+        )
     return text
 
 
@@ -129,11 +132,11 @@ def _check_container_id(text: str) -> str:
     _check_bytes(text, Limit.PREFIX_SIZE)
     scheme, _, rest = text.rpartition("://")
     if scheme:
-        raise ValueError(f"names the runtime, too; did you mean {rest}?")
+        raise ValueError(f"includes the name of the runtime; did you mean {rest}?")
     if not re.fullmatch("[0-9a-f]+", text):
-        raise ValueError("is not a container's id, of the digits 0 to 9 and a to f; names are not looked up")
+        raise ValueError("is not a container id, which has the digits 0 to 9 and a to f; give the id, not a name")
     if len(text) > Limit.CONTAINER_ID_SIZE:
-        raise ValueError(f"has {len(text)} digits; ids have {Limit.CONTAINER_ID_SIZE:d}")
+        raise ValueError(f"has {len(text)} digits; container ids have {Limit.CONTAINER_ID_SIZE:d}")
     if len(text) < Limit.SHORT_CONTAINER_ID_SIZE:
         raise ValueError(f"has {len(text)} digits; give at least the first {Limit.SHORT_CONTAINER_ID_SIZE:d}")
     return text
@@ -166,10 +169,10 @@ ContainerId = Annotated[
 ]
 
 Optionally = Annotated[T | None, BeforeValidator(_refuse_none)]
-# Sequences to type checkers, so that lists may be given; tuples once they are checked.
+# Sequences for type checkers, so that callers can give lists. Checked values are tuples.
 Items = Annotated[Sequence[T], AfterValidator(_refuse_empty), Field(json_schema_extra={"minItems": 1})]
 ListOf = Annotated[Items[T] | None, BeforeValidator(_refuse_none)]
-# These may be a million: they are checked by one loop over the list.
+# There may be a million of these: one loop checks them, not a validator for each.
 Ipv4Cidrs = Optionally[Annotated[Items[Annotated[str, SkipValidation]], AfterValidator(each(check_ipv4))]]
 Ipv6Cidrs = Optionally[Annotated[Items[Annotated[str, SkipValidation]], AfterValidator(each(check_ipv6))]]
 
@@ -218,7 +221,7 @@ class PortFilter(_Section):
 
 
 class NetnsFilter(_Section):
-    """A connection matches when its socket's network namespace is in the list."""
+    """A connection matches when the network namespace of its socket is in the list."""
 
     needs_one_of = ("netns",)
 
@@ -248,20 +251,20 @@ class BinaryFilter(_Section):
 
 
 class ProcessFilter(_Section):
-    """A process matches when all that is given does."""
+    """A process matches when it matches every key that is given."""
 
     needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id")
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
     uid: ListOf[Id] = Field(default=None, description="Real user ids.")
     euid: ListOf[Id] = Field(default=None, description="Effective user ids.")
-    auid: ListOf[Id] = Field(default=None, description="Audit (login) user ids; 4294967295: none.")
+    auid: ListOf[Id] = Field(default=None, description="Audit (login) user ids; 4294967295: no login.")
     binary: Optionally[BinaryFilter] = Field(default=None, description="Which executables.")
     cgroup: ListOf[Cgroup] = Field(
-        default=None, description="Paths of cgroups, like /system.slice: what is below them matches, too."
+        default=None, description="Paths of cgroups, like /system.slice. Cgroups below them match, too."
     )
     container_id: ListOf[ContainerId] = Field(
-        default=None, description="Containers' ids: all 64 digits, or at least the first 12."
+        default=None, description="Container ids: all 64 digits, or at least the first 12."
     )
 
 
@@ -289,17 +292,17 @@ def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.C
     )
 
 
-NOTHING_ENABLED = "neither ingress.enabled nor egress.enabled is true: nothing to watch; set one"
+NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 
 class Config(_Section):
-    """What to watch: connections' directions, their ends, where they are, the processes behind them."""
+    """Which connections to report: by direction, endpoints, network namespace and process. And what to report."""
 
     ingress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
-        default=Direction(), description="Connections that processes here accept."
+        default=Direction(), description="Connections that processes on this host accept."
     )
     egress: Annotated[Direction, BeforeValidator(_refuse_none)] = Field(
-        default=Direction(), description="Connections that processes here ask for."
+        default=Direction(), description="Connections that processes on this host open."
     )
     netns_filter: Optionally[NetnsFilter] = Field(
         default=None, description="Which network namespaces, in both directions."
@@ -322,24 +325,44 @@ class Config(_Section):
 
     @classmethod
     def everything(cls) -> Config:
-        """Both directions, no filter."""
+        """Return a configuration of both directions, without a filter."""
         return cls(ingress=Direction(enabled=True), egress=Direction(enabled=True))
 
     @classmethod
     def from_dict(cls, data: Any, source: str = "configuration", *, look_up: bool = False) -> Config:
-        """Return the configuration that a mapping describes. source names it in errors. Raises ConfigError.
+        """Read a configuration from a mapping, as YAML would give it.
 
-        look_up: refuse paths of network namespaces that are not here; else it is the Monitor that does.
+        Args:
+            data: The mapping.
+            source: What error messages call the configuration.
+            look_up: Refuse paths of network namespaces that do not exist now. Otherwise the Monitor refuses them.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: It has problems; the error lists all of them.
         """
         return _validate(Document(source, data), look_up)
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, look_up: bool = False) -> Config:
-        """Return the configuration in a YAML file. look_up: as for from_dict(). Raises ConfigError."""
+        """Read a configuration from a YAML file.
+
+        Args:
+            path: The file.
+            look_up: Refuse paths of network namespaces that do not exist now. Otherwise the Monitor refuses them.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigError: The file cannot be read, or has problems; the error lists all of them.
+        """
         return _validate(load_yaml(Path(path)), look_up)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data (for JSON, YAML) of which from_dict() makes this configuration."""
+        """Return the configuration as plain data, for JSON or YAML; from_dict() reads it back."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
@@ -349,19 +372,19 @@ def config_schema() -> dict[str, Any]:
 
 
 def _validate(document: Document, look_up: bool) -> Config:
-    problems = document.problems
+    found = document.found
     config = None
     if isinstance(document.data, Mapping):
         try:
             config = Config.model_validate(document.data, context=LOOK_UP if look_up else None)
         except ValidationError as error:
-            explain(error, Config, problems)
-            for location, reason in _conflicts_in(document.data):
-                problems.add(location, lambda reason=reason: reason)  # type: ignore[misc]
+            add_problems(error, Config, found)
+            for location, message in _conflicts_in(document.data):
+                found.add(location, message)
     else:
-        problems.add((), lambda: "must be a mapping with the keys ingress, egress, process_filter")
-    if problems or config is None:
-        raise ConfigError(render(document))
+        found.add((), "must be a mapping with keys like ingress and egress")
+    if found or config is None:
+        raise ConfigError(document.problems)
     return config
 
 

@@ -1,4 +1,4 @@
-"""Network namespaces as configurations write them: inode numbers, and paths of what stands for one."""
+"""Network namespaces as configurations write them: inode numbers, and paths of namespace files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
-from netmon.errors import ConfigError
+from netmon.errors import ConfigError, Problem, shorten
 
 MAX_INODE = 2**32 - 1
 
@@ -26,7 +26,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def check_netns(value: Any) -> int | str:
-    """Return an inode number or a path. Raises ValueError that says what is wrong with it."""
+    """Return an inode number or a path. Raises ValueError with what is wrong with it."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MAX_INODE:
             raise ValueError(f"is out of range; inode numbers of namespaces go from 1 to {MAX_INODE}")
@@ -36,7 +36,7 @@ def check_netns(value: Any) -> int | str:
     if not value.startswith("/"):
         raise ValueError(_explain(value))
     if "\0" in value:
-        raise ValueError("holds a NUL character, which no path can")
+        raise ValueError("contains a NUL character, which no path can contain")
     return value
 
 
@@ -45,46 +45,47 @@ def _not_a_netns() -> str:
 
 
 def _explain(text: str) -> str:
-    """Return what is wrong with a text that is no absolute path."""
+    """Return what is wrong with text that is not an absolute path."""
     number = re.fullmatch(r"(?:net:\[)?([0-9]+)\]?", text, re.ASCII)
     if number:
-        return f"is not how a number is written; did you mean {number[1]}, without quotes?"
+        return f"is text, not a number; did you mean {number[1]}, without quotes?"
     if text and "/" not in text:
         return f"is not a path; did you mean /run/netns/{text}?"
     return _not_a_netns()
 
 
 def resolve_netns(listed: Sequence[int | str]) -> list[int]:
-    """Return the inode numbers, of paths as they are now. Raises ConfigError, with a problem for each that is none."""
+    """Return the inode numbers of namespaces; those of paths as they are now.
+
+    Raises:
+        ConfigError: Some paths are not those of network namespaces. It has a problem for each.
+    """
     numbers, problems = [], []
     for i, item in enumerate(listed):
         try:
             numbers.append(inode_of(item))
         except ValueError as error:
-            problems.append(f"configuration: netns_filter.netns[{i}]: {item!r} {error}")
+            problems.append(Problem("configuration", None, ("netns_filter", "netns", i), shorten(item), str(error)))
     if problems:
         raise ConfigError(problems)
     return numbers
 
 
 def inode_of(netns: int | str) -> int:
-    """Return an inode number, of a path as it is now. Raises ValueError that says why it has none."""
+    """Return a namespace's inode number, of a path as it is now. Raises ValueError with the reason and a remedy."""
     if isinstance(netns, int):
         return netns
     try:
-        return _inode_of(netns)
+        return _read_inode(netns)
     except OSError as error:
         reason = f"cannot be used: {error.strerror}"
     except ValueError as error:
         reason = str(error)
-    raise ValueError(f"{reason}; {_REMEDY}")
+    raise ValueError(f"{reason}; give the path of an existing network namespace, or its inode number")
 
 
-_REMEDY = "give the path of a network namespace that is there, or its inode number"
-
-
-def _inode_of(path: str) -> int:
-    # What is opened is a file of the namespaces' file system, or one that opening leaves as it is.
+def _read_inode(path: str) -> int:
+    # Opening a device could have side effects. Namespace files look like regular files.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("is not a namespace")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -96,5 +97,5 @@ def _inode_of(path: str) -> int:
     finally:
         os.close(fd)
     if kind != CLONE_NEWNET:
-        raise ValueError("is another kind of namespace")
+        raise ValueError("is a namespace of another kind")
     return inode

@@ -22,7 +22,7 @@ PORT_SCHEMA = {
 
 
 def check_port(value: Any) -> int | str:
-    """Return a port, or a range as text. Raises ValueError that says what is wrong with it."""
+    """Return a port, or a range as text. Raises ValueError with what is wrong with it."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value <= LAST_PORT:
             raise ValueError(OUT_OF_RANGE)
@@ -40,13 +40,13 @@ def check_port(value: Any) -> int | str:
 
 def _explain(value: Any) -> str:
     if isinstance(value, str) and value.isdecimal():
-        return "is not how a port is written; write it like 443, without quotes and without 0 before it"
+        return "is text, not a number; write it like 443, without quotes and without leading zeros"
     return "is not a port or a range of ports; write it like 443 or 8000-8999"
 
 
 def port_bits(ports: Iterable[int | str]) -> bytes:
-    """Return a bit for each port there is, the first in the lowest one: set for those that are listed."""
-    binary = bytearray(b"0" * Limit.PORT_COUNT)  # the first port last, as numbers are written
+    """Return a bit for each port, set for those that are listed. Port 0 is the lowest bit of the first byte."""
+    binary = bytearray(b"0" * Limit.PORT_COUNT)  # as digits of a number: port 0 last
     for port in ports:
         first, last = (port, port) if isinstance(port, int) else map(int, port.split("-"))
         binary[LAST_PORT - last : Limit.PORT_COUNT - first] = b"1" * (last - first + 1)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: collected as it is found, and not more of it than anyone would read."""
+"""The problems of a configuration, collected while it is read. Long lists of similar problems are cut short."""
 
 from __future__ import annotations
 
@@ -6,44 +6,66 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-Location = tuple[int | str, ...]  # keys, and indexes in lists
+from netmon.errors import Location
 
-MAX_TOLD = 100  # of what is wrong in one list or mapping
-MAX_FOUND = 1000  # what is wrong elsewhere counts as one list's from then on
+MAX_LISTED = 100  # problems in one list or mapping
+MAX_FOUND = 1000  # from then on, all further problems count as those of one list
 
 
-class Problem(NamedTuple):
-    """What is wrong at a place in a document."""
+def omitted(count: int) -> str:
+    """Return the message that replaces problems that are left out."""
+    return f"{count:,} more problems are not listed; this is the first of them"
+
+
+class Finding(NamedTuple):
+    """A problem without the configuration's name."""
 
     location: Location
-    text: str
-    line: int | None = None  # from 1; None: the location's own
+    value: str | None  # as in errors.Problem
+    message: str
+    line: int | None = None  # None: the line of the location
 
 
 class Problems:
-    """What is wrong with one document."""
+    """Collects the problems of one configuration."""
 
     def __init__(self) -> None:
-        self._found: list[Problem] = []
-        self._counts: Counter[Location] = Counter()  # by what the problems are in
-        self._rest: dict[Location, Problem] = {}  # the first that is not told of each
+        self._found: list[Finding] = []
+        self._counts: Counter[Location] = Counter()  # by the list or mapping that the problems are in
+        self._omitted: dict[Location, Finding] = {}  # the first that is left out of each list or mapping
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def add(self, location: Location, explain: Callable[[], str], line: int | None = None, count: int = 1) -> None:
-        """explain: called for what is told. count: of problems, when it stands for the rest of a list."""
+    def add(
+        self,
+        location: Location,
+        message: str | Callable[[], tuple[str | None, str]],
+        *,
+        line: int | None = None,
+        count: int = 1,
+    ) -> None:
+        """Add a problem.
+
+        Args:
+            location: Where it is.
+            message: What is wrong with it; or a function that returns the value and the message, which is not called
+                for problems that are left out.
+            line: Its line, if that is not the location's.
+            count: How many problems this one represents.
+        """
         around = location[:-1] if len(self._found) < MAX_FOUND else ()
         self._counts[around] += count
-        if self._counts[around] <= MAX_TOLD:
-            self._found.append(Problem(location, explain(), line))
+        if self._counts[around] <= MAX_LISTED:
+            value, text = (None, message) if isinstance(message, str) else message()
+            self._found.append(Finding(location, value, text, line))
         else:
-            self._rest.setdefault(around, Problem(location, "", line))
+            self._omitted.setdefault(around, Finding(location, None, "", line))
 
-    def told(self) -> list[Problem]:
-        """Return the first MAX_TOLD in each list and mapping, and how many more there are."""
+    def listed(self) -> list[Finding]:
+        """Return the first MAX_LISTED problems of each list and mapping, and how many more there are."""
         more = [
-            first._replace(text=f"and {self._counts[around] - MAX_TOLD:,} more, of which this is the first")
-            for around, first in self._rest.items()
+            first._replace(message=omitted(self._counts[around] - MAX_LISTED))
+            for around, first in self._omitted.items()
         ]
         return [*dict.fromkeys(self._found), *more]

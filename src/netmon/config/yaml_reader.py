@@ -1,14 +1,15 @@
-"""A YAML file as plain data, with the lines its keys stand on, for errors that name them.
+"""Reads a YAML file into plain data and keeps the lines of its keys, for error messages.
 
-Scalars are read as YAML 1.2 does, as far as configurations need them: true and false, decimal integers, null, and
-text. YAML 1.1's surprises (`yes`, 010 for 8, 1:30 for 90, dates) are text, which the checks then refuse or take.
-Aliases and merges are refused, a few lines of which could stand for gigabytes, and so are tags, but for those that say
-of a value what it is anyway.
+Scalars are read as in YAML 1.2, as far as configurations need it: true and false, decimal integers, null, and text.
+What YAML 1.1 reads differently (`yes`, 010 as 8, 1:30 as 90, dates) is text, which the checks then refuse or accept.
+Aliases and merges are refused, since a few lines of them could expand to gigabytes. Tags are refused too, except those
+that match the value's type.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,35 +29,35 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from netmon.config.problems import Location, Problems
-from netmon.errors import ConfigError
+from netmon.config.problems import Problems
+from netmon.errors import ConfigError, Location, Problem
 
 try:
     from yaml import CSafeLoader as SafeLoader
 except ImportError:  # PyYAML built without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
 
-MAX_SIZE = 256 << 20  # bytes of a file: five million CIDRs of the longest
-MAX_DEPTH = 20  # of mappings and lists in each other: a configuration needs 4
-MAX_SKIPPED_DEPTH = 100  # of what is refused: without libyaml, time goes by the square of it
+MAX_SIZE = 256 << 20  # bytes of a file: room for five million CIDRs
+MAX_DEPTH = 20  # nested mappings and lists: a configuration needs 4
+MAX_SKIPPED_DEPTH = 100  # of what is skipped: without libyaml, the time grows with the square of the depth
 
 _TEXT, _INT, _BOOL, _NULL, _SEQUENCE, _MAPPING = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "null", "seq", "map")
 )
 _UNTAGGED = (None, "!")
 
-# What stands for itself without quotes; all else is text.
+# Words that are not text when they are without quotes.
 _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys(("null", "Null", "NULL", "~", "")),
 }
-# No more digits than int() takes: what is longer stays text, and is refused as that.
+# Longer numbers than int() accepts stay text, and the checks refuse them.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})\Z")
 
 
 class Refused:
-    """Stands in place of what was refused as YAML, and told."""
+    """Replaces a value that was refused as YAML. Its problem has been added already."""
 
 
 REFUSED = Refused()
@@ -64,13 +65,13 @@ REFUSED = Refused()
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines, from 1, on which a file's keys and its lists' items stand. Of a key that stands twice, the last's."""
+    """The lines, from 1, of a file's keys and of its lists' items. For a repeated key, the last line."""
 
     keys: dict[Location, int] = field(default_factory=dict)
     items: dict[Location, array[int]] = field(default_factory=dict)  # by the list's location
 
     def find(self, location: Location) -> int | None:
-        """Return the line of a location, or of what is nearest around it."""
+        """Return the line of a location, or of the nearest location around it."""
         for end in range(len(location), 0, -1):
             *outer, part = location[:end]
             lines = self.items.get(tuple(outer))
@@ -83,33 +84,42 @@ class Lines:
 
 @dataclass(frozen=True)
 class Document:
-    """Data and where it came from.
+    """A configuration's data and its origin.
 
-    problems: what is wrong with it; lines: of the file that it came from, if it did.
+    Attributes:
+        source: The file, or the name that the caller gave.
+        data: Plain data, with REFUSED in place of values that were refused as YAML.
+        found: The problems so far.
+        lines: The lines of the file; empty without a file.
     """
 
     source: str
     data: Any
-    problems: Problems = field(default_factory=Problems)
+    found: Problems = field(default_factory=Problems)
     lines: Lines = field(default_factory=Lines)
 
-    def line_of(self, location: Location) -> int | None:
-        """Return the number of the line on which a location stands; None for the whole, and without a file."""
-        return self.lines.find(location)
+    @property
+    def problems(self) -> list[Problem]:
+        """The problems that were found, in the file's order; those of the whole configuration come last."""
+        problems = [
+            Problem(self.source, finding.line or self.lines.find(finding.location), *finding[:3])
+            for finding in self.found.listed()
+        ]
+        return sorted(problems, key=lambda problem: problem.line or sys.maxsize)
 
 
 def _line(event: Any) -> int:
     return event.start_mark.line + 1  # type: ignore[no-any-return]
 
 
-def _error(what: str, event: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=what, problem_mark=event.start_mark)
+def _error(problem: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 class _Reader:
-    """Makes plain data of YAML's events as they come, and collects what must not stand in it (REFUSED in its place).
+    """Builds plain data from YAML events as they arrive, with REFUSED in place of what a configuration cannot contain.
 
-    A syntax tree of the events would take many times their data's memory.
+    A syntax tree of the events would take many times the memory of their data.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -119,7 +129,7 @@ class _Reader:
         self._anchors: set[str] = set()
 
     def read(self) -> Any:
-        """Return the only document. Raises EOFError when there is none, yaml.YAMLError."""
+        """Return the data of the only document. Raises EOFError without a document, and yaml.YAMLError."""
         self._next()  # the stream's start
         start: Any = self._next()
         if isinstance(start, StreamEndEvent):
@@ -146,16 +156,16 @@ class _Reader:
         else:
             self._anchors.add(event.anchor)
 
-    def _refuse(self, location: Location, text: str, line: int | None) -> Refused:
-        self.problems.add(location, lambda: text, line)
+    def _refuse(self, location: Location, message: str, line: int | None) -> Refused:
+        self.problems.add(location, message, line=line)
         return REFUSED
 
     def _read_node(self, event: Any, location: Location, line: int | None) -> Any:
-        """Return what begins with an event. line: of what it is the value of."""
+        """Return the value that begins with an event. line: the line of the value's key or item."""
         if isinstance(event, ScalarEvent):
             return self._read_scalar(event, location, line)
         if isinstance(event, AliasEvent):
-            return self._refuse(location, "is an alias (*), which is not taken; write it out", line)
+            return self._refuse(location, "is an alias (*), which is not supported; write the value out", line)
         if len(location) >= MAX_DEPTH:
             self._refuse(location, "is nested too deeply", line)
         elif isinstance(event, MappingStartEvent) and event.tag in (*_UNTAGGED, _MAPPING):
@@ -168,7 +178,7 @@ class _Reader:
         return REFUSED
 
     def _skip(self, event: Any) -> None:
-        """Pass over the rest of what begins with an event."""
+        """Skip the rest of the value that begins with an event."""
         depth = 0
         while True:
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
@@ -199,7 +209,7 @@ class _Reader:
         while not isinstance(event := self._next(), SequenceEndEvent):
             line = _line(event)
             lines.append(line)
-            if isinstance(event, ScalarEvent) and event.tag is None:  # nearly all: the short way
+            if isinstance(event, ScalarEvent) and event.tag is None:  # nearly all items
                 data.append(_read_untagged(event))
             else:
                 data.append(self._read_node(event, (*location, len(data)), line))
@@ -216,24 +226,24 @@ class _Reader:
                 continue
             inside = (*location, key)
             if key in data:
-                self._refuse(inside, f"stands twice, first on line {first[key]}; keep one", line)
+                self._refuse(inside, f"is repeated, first on line {first[key]}; keep one", line)
             first.setdefault(key, line)
             self.lines.keys[inside] = line
             data[key] = self._read_node(self._next(), inside, line)
         return data
 
     def _read_key(self, event: Any, location: Location, line: int) -> str | None:
-        """Return a key's text, None when it is refused."""
+        """Return a key's text; None when it is refused."""
         if isinstance(event, ScalarEvent):
             is_text = event.tag == _TEXT or (event.tag in _UNTAGGED and isinstance(_read_untagged(event), str))
             if is_text:
                 return str(event.value)
-            self._refuse(location, f"{event.value!r} is a key, but not text; put it in quotes", line)
+            self._refuse(location, f"has the key {event.value!r}, which is not text; put the key in quotes", line)
         elif isinstance(event, AliasEvent):
-            self._refuse(location, "has an alias (*) for a key, which is not taken; write it out", line)
+            self._refuse(location, "has an alias (*) as a key, which is not supported; write the key out", line)
         else:
             self._skip(event)
-            self._refuse(location, "'a list or mapping' is a key, but not text; put it in quotes", line)
+            self._refuse(location, "has a list or a mapping as a key; write the key as text", line)
         return None
 
 
@@ -247,47 +257,58 @@ def _read_untagged(event: ScalarEvent) -> str | int | bool | None:
 
 
 def _explain_tag(event: Any) -> str:
-    return f"has the tag {event.tag!r}, which is not taken; leave it out"
+    return f"has the tag {event.tag!r}, which is not supported; remove the tag"
 
 
 def load_yaml(path: Path) -> Document:
-    """Read a YAML file. Raises ConfigError when it cannot be read or has no data; its other problems are in it."""
+    """Read a YAML file.
+
+    Returns:
+        The data. Problems of single values are in the document's problems.
+
+    Raises:
+        ConfigError: The file cannot be read, is not YAML, or has no data.
+    """
     content = _read_file(path)
     try:
         reader = _Reader(content)
         data = reader.read()
     except yaml.YAMLError as error:
         raise ConfigError([_explain(path, content, error)]) from None
-    except (ValueError, OverflowError) as error:  # without libyaml: of numbers that are none
-        raise ConfigError([f"{path}: is not YAML: {error}"]) from None
+    except (ValueError, OverflowError) as error:  # without libyaml: a malformed number in a directive or an escape
+        raise _unusable(path, f"is not YAML: {error}") from None
     except EOFError:
-        raise ConfigError([f"{path}: is empty; enable ingress, egress or both"]) from None
+        raise _unusable(path, "is empty; enable ingress, egress or both") from None
     return Document(str(path), data, reader.problems, reader.lines)
 
 
+def _unusable(path: Path | str, message: str) -> ConfigError:
+    return ConfigError([Problem(str(path), None, (), None, message)])
+
+
 def _read_file(path: Path) -> bytes:
-    """Return what is UTF-8, no longer than MAX_SIZE: the file may be a pipe, or a device without an end."""
+    """Return a file's content, UTF-8 of at most MAX_SIZE bytes: the file may be a pipe or an endless device."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SIZE + 1)
         if len(content) > MAX_SIZE:
-            raise ConfigError([f"{path}: is larger than {MAX_SIZE >> 20} MiB, which no configuration needs"])
+            raise _unusable(path, f"is larger than {MAX_SIZE >> 20} MiB, the maximum; shorten its lists")
         content.decode()
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise _unusable(path, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
-    except ValueError as error:  # a NUL in the path, which only Python can give
-        raise ConfigError([f"{str(path)!r}: cannot be read: {error}"]) from None
+        raise _unusable(path, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except ValueError as error:  # a NUL in the path, which only Python code can give
+        raise _unusable(repr(str(path)), f"cannot be read: {error}") from None
     return content
 
 
-def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        what = ": ".join(filter(None, [error.context, error.problem]))
-        lines = content.decode().splitlines()
-        if mark.line < len(lines) and "::" in lines[mark.line].partition("[")[2]:
-            what += "; IPv6 addresses in [ ] go in quotes"
-        return f"{path}:{mark.line + 1}:{mark.column + 1}: is not YAML: {what}"
-    return f"{path}: is not YAML: {str(error).splitlines()[0]}"
+def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> Problem:
+    if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
+        return Problem(str(path), None, (), None, f"is not YAML: {str(error).splitlines()[0]}")
+    mark = error.problem_mark
+    message = f"is not YAML: {': '.join(filter(None, [error.context, error.problem]))}"
+    lines = content.decode().splitlines()
+    if mark.line < len(lines) and "::" in lines[mark.line].partition("[")[2]:
+        message += "; IPv6 addresses in [ ] need quotes"
+    return Problem(str(path), mark.line + 1, (), None, message, mark.column + 1)

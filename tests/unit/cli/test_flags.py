@@ -1,4 +1,4 @@
-"""What `netmon run`'s flags say. Those that make a configuration are tested with it, in test_config.py."""
+"""The flags of `netmon run`: durations, sizes, and the configuration that they describe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 import pytest
 
 from netmon.cli.flags import config_of, duration, size
-from netmon.cli.main import make_parser
+from netmon.cli.main import main, make_parser
 from netmon.config import Config
 from netmon.errors import ConfigError
 from netmon.report import OPTIONS, Report
@@ -21,7 +21,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "-1s", "1e3s", "10 s", "10S", "1.s", "\u0661s", "9999999999s"])
-def test_what_is_no_duration(text: str) -> None:
+def test_refused_durations(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="write it like 10s"):
         duration(text)
 
@@ -32,7 +32,7 @@ def test_sizes(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "M", "-4M", "4MB", "4.5M", "0x10", "\u0664M"])
-def test_what_is_no_size(text: str) -> None:
+def test_refused_sizes(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="write it like 65536"):
         size(text)
 
@@ -61,7 +61,7 @@ def test_outcome_without_egress_is_refused() -> None:
     assert str(caught.value) == "--outcome: needs --egress; add it, or leave --ingress out"
 
 
-def test_ports_namespaces_and_where_processes_are() -> None:
+def test_flags_of_ports_namespaces_cgroups_and_containers() -> None:
     container_id = "0" * 12
     config = config_of(
         options_of(
@@ -86,17 +86,32 @@ def test_ports_namespaces_and_where_processes_are() -> None:
     ("arguments", "problem"),
     [
         (["--src-port", "ssh"], "--src-port: 'ssh' is not a port"),
+        (["--dst-ip", "10.0.0.1/8"], "--dst-ip: '10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?"),
+        (["--uid", "-1"], "--uid: -1 is out of range"),
+        (["--path", "x", "--name", "y"], "--path: 'x' does not begin with '/'"),
+        (["--config", "x.yaml", "--parent"], "--parent: cannot be combined with --config; write it into"),
+        (["--deny-ip"], "--deny-ip: inverts --src-ip or --dst-ip; add one, or leave it out"),
+        (["--deny-process"], "--deny-process: inverts --uid, "),
         (["--dst-port", "65536"], "--dst-port: 65536 is out of range"),
         (["--netns", "blue"], "--netns: 'blue' is not a path; did you mean /run/netns/blue?"),
         (["--netns", "7", "--netns", "/absent"], "--netns: '/absent' cannot be used: No such file or directory; give"),
-        (["--container-id", "web"], "--container-id: 'web' is not a container's id"),
+        (["--container-id", "web"], "--container-id: 'web' is not a container id"),
         (["--cgroup", "x"], "--cgroup: 'x' does not begin with '/'"),
-        (["--deny-port"], "--deny-port: denies what --src-port or --dst-port names; give one"),
-        (["--deny-netns"], "--deny-netns: denies what --netns names; give one"),
+        (["--deny-port"], "--deny-port: inverts --src-port or --dst-port; add one, or leave it out"),
+        (["--deny-netns"], "--deny-netns: inverts --netns; add one, or leave it out"),
     ],
 )
-def test_flags_with_values_that_are_refused(arguments: list[str], problem: str) -> None:
+def test_refused_values_are_named_by_their_flags(arguments: list[str], problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(options_of(*arguments))
-    (told,) = caught.value.problems
-    assert told.startswith(problem)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(problem)
+
+
+def test_an_argument_of_the_monitor_is_named_by_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--ring-size", "5"]) == 2
+    assert capsys.readouterr().err.startswith("netmon: --ring-size: 5 is not a power of two from ")
+    assert main(["run", "--aggregate", "10s", "--statistics"]) == 2
+    assert capsys.readouterr().err == (
+        "netmon: --aggregate: cannot be combined with statistics; leave one or the other out\n"
+    )

@@ -57,7 +57,7 @@ def test_an_error_that_is_not_of_standard_output_names_what_failed(arguments: li
         (OSError(12, "Cannot allocate memory"), 1, "netmon: Cannot allocate memory\n"),
         (PermissionError(13, "Permission denied", "/x"), 1, "netmon: /x: Permission denied\n"),
         (errors.BpfError(12, "look for open connections"), 1, "netmon: look for open connections: "),
-        (errors.ConfigError(["x.yaml: is empty"]), 2, "netmon: x.yaml: is empty\n"),
+        (errors.ConfigError([errors.Problem("x.yaml", None, (), None, "is empty")]), 2, "netmon: x.yaml: is empty\n"),
         (BrokenPipeError(32, "Broken pipe"), 1, "netmon: Broken pipe\n"),  # of what is not an output
         (KeyboardInterrupt(), 130, ""),
     ],

@@ -372,13 +372,13 @@ def test_paths_that_stand_for_no_network_namespace(tmp_path: Path) -> None:
     config = with_netns(7, f"{tmp_path}/absent", f"{tmp_path}/file", f"{tmp_path}/pipe", "/proc/self/ns/mnt", "/dev")
     with pytest.raises(ConfigError) as caught:
         compile_filters(config)
-    remedy = "give the path of a network namespace that is there, or its inode number"
+    remedy = "give the path of an existing network namespace, or its inode number"
     absent = f"cannot be used: No such file or directory; {remedy}"
-    assert caught.value.problems == [
+    assert [str(problem) for problem in caught.value.problems] == [
         f"configuration: netns_filter.netns[1]: '{tmp_path}/absent' {absent}",
         f"configuration: netns_filter.netns[2]: '{tmp_path}/file' is not a namespace; {remedy}",
         f"configuration: netns_filter.netns[3]: '{tmp_path}/pipe' is not a namespace; {remedy}",
-        f"configuration: netns_filter.netns[4]: '/proc/self/ns/mnt' is another kind of namespace; {remedy}",
+        f"configuration: netns_filter.netns[4]: '/proc/self/ns/mnt' is a namespace of another kind; {remedy}",
         f"configuration: netns_filter.netns[5]: '/dev' is not a namespace; {remedy}",
     ]
 
