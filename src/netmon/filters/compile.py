@@ -1,103 +1,60 @@
-"""A configuration to what the kernel's maps and settings hold."""
+"""Compiles a configuration into what the kernel side loads: settings, and the keys of the filter maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from netmon.filters.compiled import CompiledFilters, Watched
-from netmon.layout import (
-    ID_KEY,
-    IPV4_CIDR_KEY,
-    IPV6_CIDR_KEY,
-    PREFIX_KEY,
-    SETTINGS,
-    Direction,
-    End,
-    Family,
-    FilterMode,
-    IdKind,
-    Limit,
-    Settings,
-)
+from netmon.layout import SETTINGS, Direction, Family, IdKind, Limit
 
 if TYPE_CHECKING:
-    from netmon import config as models
-    from netmon.config import Config, Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
-
-LIST_BITS = 32  # of an LPM key, before the address: the list's number
+    from netmon.config import Config, NetnsFilter, ProcessFilter
 
 
 def compile_filters(config: Config | None) -> CompiledFilters:
-    """Return what makes the kernel judge as config says: None is everything. What is not enabled takes no room.
+    """Compile a configuration.
 
-    Raises ConfigError when a path stands for no network namespace.
+    Args:
+        config: None reports everything, and loads no code that filters.
+
+    Returns:
+        The compiled filters. Filters of a direction that is not enabled are left out.
+
+    Raises:
+        ConfigError: A path in the configuration is not a network namespace.
     """
-    settings = dict.fromkeys(Settings._fields, 0)
     if config is None:
-        return CompiledFilters(Watched(), SETTINGS.pack(*settings.values()))
-    ipv4 = ipv6 = b""
-    for direction, part in ((Direction.INGRESS, config.ingress), (Direction.EGRESS, config.egress)):
-        if not part.enabled:
-            continue
-        settings |= _connection_settings(direction, part)
-        settings[f"connection_filters_{direction:d}_any"] = any(
-            (part.ipv4_filter, part.ipv6_filter, part.port_filter, config.netns_filter)
-        )
-        ipv4 += _cidr_keys(direction, part.ipv4_filter, Family.IPV4)
-        ipv6 += _cidr_keys(direction, part.ipv6_filter, Family.IPV6)
-    process = config.process_filter
-    binary = process.binary if process else None
-    settings |= _process_settings(process)
-    settings["netns_mode"] = _mode(config.netns_filter)
+        return CompiledFilters(Watched(), bytes(SETTINGS.size))
+    # These take time to import, which a start without a configuration does not need.
+    from netmon.filters.keys import cgroup_keys, cidr_keys, id_keys, padded_keys, port_sets, prefix_keys
+    from netmon.filters.settings import pack_settings
+
+    parts = {Direction.INGRESS: config.ingress, Direction.EGRESS: config.egress}
+    enabled = {direction: part for direction, part in parts.items() if part.enabled}
+    lists = _process_lists(config.process_filter)
     return CompiledFilters(
-        watched=Watched(
-            ingress=config.ingress.enabled,
-            egress=config.egress.enabled,
-            report=config.report,
-        ),
-        settings=SETTINGS.pack(*Settings(**settings)),
+        watched=Watched(ingress=config.ingress.enabled, egress=config.egress.enabled, report=config.report),
+        settings=pack_settings(enabled, config.netns_filter, config.process_filter, lists),
         configured=True,
-        ipv4_cidrs=ipv4,
-        ipv6_cidrs=ipv6,
-        ids=_unique(_id_keys(process, config.netns_filter)),
-        binary_names=_padded(binary.name if binary else None, Limit.NAME_SIZE),
-        binary_paths=_padded(binary.path if binary else None, Limit.BINARY_PATH_SIZE),
-        binary_prefixes=_unique(_prefix_keys(binary.prefix if binary else None)),
-        cgroups=_unique(_prefix_keys(_below(process.cgroup if process else None))),
-        container_ids=_unique(_prefix_keys(process.container_id if process else None)),
-        ports=_port_sets(config),
+        ipv4_cidrs=cidr_keys(Family.IPV4, {key: part.ipv4_filter for key, part in enabled.items() if part.ipv4_filter}),
+        ipv6_cidrs=cidr_keys(Family.IPV6, {key: part.ipv6_filter for key, part in enabled.items() if part.ipv6_filter}),
+        ids=id_keys(_id_lists(lists, config.netns_filter)),
+        binary_names=padded_keys(lists.get("name", ()), Limit.NAME_SIZE),
+        binary_paths=padded_keys(lists.get("path", ()), Limit.BINARY_PATH_SIZE),
+        binary_prefixes=prefix_keys(lists.get("prefix", ())),
+        cgroups=cgroup_keys(lists.get("cgroup", ())),
+        container_ids=prefix_keys(lists.get("container_id", ())),
+        ports=port_sets({key: part.port_filter for key, part in enabled.items() if part.port_filter}),
     )
 
 
-def _unique(keys: Iterable[bytes]) -> bytes:
-    return b"".join(dict.fromkeys(keys))
-
-
-def _mode(filter_: Ipv4Filter | Ipv6Filter | PortFilter | NetnsFilter | ProcessFilter | None) -> FilterMode:
-    if filter_ is None:
-        return FilterMode.OFF
-    return FilterMode.DENY if filter_.deny_list else FilterMode.ALLOW
-
-
-def _connection_settings(direction: Direction, part: models.Direction) -> dict[str, int]:
-    ipv4, ipv6, port = part.ipv4_filter, part.ipv6_filter, part.port_filter
-    settings: dict[str, int] = {}
-    for name, filter_, src, dst in (
-        (f"addresses_{Family.IPV4:d}", ipv4, ipv4 and ipv4.src_ip, ipv4 and ipv4.dst_ip),
-        (f"addresses_{Family.IPV6:d}", ipv6, ipv6 and ipv6.src_ip, ipv6 and ipv6.dst_ip),
-        ("ports", port, port and port.src_port, port and port.dst_port),
-    ):
-        values = {"mode": _mode(filter_), "src": bool(src), "dst": bool(dst)}
-        settings |= {f"connection_filters_{direction:d}_{name}_{key}": value for key, value in values.items()}
-    return settings
-
-
-def _process_settings(process: ProcessFilter | None) -> dict[str, int]:
+def _process_lists(process: ProcessFilter | None) -> dict[str, Sequence[Any]]:
+    """Return the lists of a process filter, those of its executables among them, by their names."""
     if process is None:
         return {}
     binary = process.binary
-    present = {
+    lists = {
         "uid": process.uid,
         "euid": process.euid,
         "auid": process.auid,
@@ -107,64 +64,15 @@ def _process_settings(process: ProcessFilter | None) -> dict[str, int]:
         "cgroup": process.cgroup,
         "container_id": process.container_id,
     }
-    flags = {f"process_filter_{name}": int(bool(values)) for name, values in present.items()}
-    return {"process_filter_mode": _mode(process), **flags}
+    return {name: values for name, values in lists.items() if values}
 
 
-def _cidr_keys(direction: Direction, filter_: Ipv4Filter | Ipv6Filter | None, family: Family) -> bytes:
-    """Return the LPM keys of a filter's lists."""
-    if filter_ is None:
-        return b""
-    from netmon.config.cidr import SOCKET_FAMILIES, split_cidr  # slow to import, and seldom needed
-
-    pack = (IPV4_CIDR_KEY if family == Family.IPV4 else IPV6_CIDR_KEY).pack
-    socket_family = SOCKET_FAMILIES[family]
-    keys = bytearray()
-    for end, cidrs in ((End.SRC, filter_.src_ip), (End.DST, filter_.dst_ip)):
-        number = (direction * 2 + end).to_bytes(4, "big")
-        for cidr in cidrs or ():
-            address, length = split_cidr(cidr, socket_family)
-            keys += pack(LIST_BITS + length, number, address)
-    return bytes(keys)
-
-
-def _port_sets(config: Config) -> bytes:
-    """Return struct port_sets; nothing when nothing asks for it."""
-    filters = [part.port_filter if part.enabled else None for part in (config.ingress, config.egress)]
-    if not any(filters):
-        return b""
-    from netmon.config.ports import port_bits
-
-    return b"".join(
-        port_bits(ports or ())
-        for filter_ in filters
-        for ports in (filter_ and filter_.src_port, filter_ and filter_.dst_port)
-    )
-
-
-def _id_keys(process: ProcessFilter | None, netns: NetnsFilter | None) -> Iterable[bytes]:
-    lists: list[tuple[IdKind, Sequence[int] | None]] = []
-    if process is not None:
-        lists += [(IdKind.UID, process.uid), (IdKind.EUID, process.euid), (IdKind.AUID, process.auid)]
+def _id_lists(process_lists: dict[str, Sequence[Any]], netns: NetnsFilter | None) -> dict[IdKind, Sequence[int]]:
+    lists: dict[IdKind, Sequence[int]] = {
+        kind: process_lists[name] for kind in IdKind if (name := kind.name.lower()) in process_lists
+    }
     if netns is not None:
-        from netmon.config.netns import resolve_netns
+        from netmon.config.netns import resolve_netns  # seldom needed
 
-        lists.append((IdKind.NETNS, resolve_netns(netns.netns or ())))
-    for kind, ids in lists:
-        for number in ids or ():
-            yield ID_KEY.pack(kind, number)
-
-
-def _padded(texts: Sequence[str] | None, size: int) -> bytes:
-    return _unique(text.encode().ljust(size, b"\0") for text in texts or ())
-
-
-def _prefix_keys(prefixes: Sequence[str] | None) -> Iterable[bytes]:
-    for prefix in prefixes or ():
-        encoded = prefix.encode()
-        yield PREFIX_KEY.pack(8 * len(encoded), encoded)
-
-
-def _below(cgroups: Sequence[str] | None) -> list[str]:
-    """Return the paths with a '/' at their ends, as the kernel writes each: /a is no part of /ab."""
-    return [f"{path.rstrip('/')}/" for path in cgroups or ()]
+        lists[IdKind.NETNS] = resolve_netns(netns.netns or ())
+    return lists

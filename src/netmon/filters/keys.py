@@ -1,0 +1,73 @@
+"""The keys of the filter maps, made from the values of a configuration. A map's keys have one size each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING
+
+from netmon.layout import ID_KEY, IPV4_CIDR_KEY, IPV6_CIDR_KEY, PREFIX_KEY, Direction, End, Family, IdKind
+
+if TYPE_CHECKING:
+    from netmon.config import Ipv4Filter, Ipv6Filter, PortFilter
+
+LIST_BITS = 32  # an LPM key has the list's number before the address
+
+# The lists of addresses in the order of their numbers, and the sets of ports in their order in struct port_sets.
+LISTS = tuple(product(Direction, End))
+
+
+def unique(keys: Iterable[bytes]) -> bytes:
+    """Concatenate keys; of equal ones, keep the first."""
+    return b"".join(dict.fromkeys(keys))
+
+
+def cidr_keys(family: Family, filters: Mapping[Direction, Ipv4Filter | Ipv6Filter]) -> bytes:
+    """Return the LPM keys of one family's lists, concatenated."""
+    if not filters:
+        return b""
+    from netmon.config.cidr import SOCKET_FAMILIES, split_cidr  # slow to import, and seldom needed
+
+    pack = (IPV4_CIDR_KEY if family == Family.IPV4 else IPV6_CIDR_KEY).pack
+    socket_family = SOCKET_FAMILIES[family]
+    keys = bytearray()
+    for i, (direction, end) in enumerate(LISTS):
+        filter_ = filters.get(direction)
+        number = i.to_bytes(4, "big")
+        for cidr in (filter_ and (filter_.src_ip if end == End.SRC else filter_.dst_ip)) or ():
+            address, length = split_cidr(cidr, socket_family)
+            keys += pack(LIST_BITS + length, number, address)
+    return bytes(keys)
+
+
+def port_sets(filters: Mapping[Direction, PortFilter]) -> bytes:
+    """Return a struct port_sets; nothing without filters."""
+    if not filters:
+        return b""
+    from netmon.config.ports import port_bits  # seldom needed
+
+    sets = bytearray()
+    for direction, end in LISTS:
+        filter_ = filters.get(direction)
+        sets += port_bits((filter_ and (filter_.src_port if end == End.SRC else filter_.dst_port)) or ())
+    return bytes(sets)
+
+
+def id_keys(lists: Mapping[IdKind, Sequence[int]]) -> bytes:
+    """Return the keys of ids, each with its kind."""
+    return unique(ID_KEY.pack(kind, number) for kind, numbers in lists.items() for number in numbers)
+
+
+def padded_keys(texts: Iterable[str], size: int) -> bytes:
+    """Return the keys of texts, padded with NULs to a size in bytes."""
+    return unique(text.encode().ljust(size, b"\0") for text in texts)
+
+
+def prefix_keys(prefixes: Iterable[str]) -> bytes:
+    """Return the LPM keys of texts."""
+    return unique(PREFIX_KEY.pack(8 * len(encoded), encoded) for encoded in map(str.encode, prefixes))
+
+
+def cgroup_keys(paths: Iterable[str]) -> bytes:
+    """Return the LPM keys of cgroups. They end with '/', as in the paths that the kernel compares: /a is not in /ab."""
+    return prefix_keys(f"{path.rstrip('/')}/" for path in paths)

@@ -1,0 +1,56 @@
+"""The settings that tell the kernel which filters there are, and which of their lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from netmon.layout import SETTINGS, Direction, Family, FilterMode, Settings
+
+if TYPE_CHECKING:
+    from netmon import config as models
+    from netmon.config import Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
+
+
+def pack_settings(
+    directions: Mapping[Direction, models.Direction],
+    netns: NetnsFilter | None = None,
+    process: ProcessFilter | None = None,
+    process_lists: Collection[str] = (),
+) -> bytes:
+    """Return a struct settings.
+
+    Args:
+        directions: The directions that are enabled.
+        netns: The filter of network namespaces.
+        process: The filter of processes.
+        process_lists: The names of its lists.
+    """
+    settings: dict[str, int] = dict.fromkeys(Settings._fields, 0)
+    for direction, part in directions.items():
+        filters = f"connection_filters_{direction:d}"
+        settings |= _connection_settings(filters, part)
+        settings[f"{filters}_any"] = any((part.ipv4_filter, part.ipv6_filter, part.port_filter, netns))
+    settings["netns_mode"] = _mode(netns)
+    settings["process_filter_mode"] = _mode(process)
+    settings |= {f"process_filter_{name}": 1 for name in process_lists}
+    return SETTINGS.pack(*Settings(**settings))
+
+
+def _mode(filter_: Ipv4Filter | Ipv6Filter | PortFilter | NetnsFilter | ProcessFilter | None) -> FilterMode:
+    if filter_ is None:
+        return FilterMode.OFF
+    return FilterMode.DENY if filter_.deny_list else FilterMode.ALLOW
+
+
+def _connection_settings(filters: str, part: models.Direction) -> dict[str, int]:
+    ipv4, ipv6, port = part.ipv4_filter, part.ipv6_filter, part.port_filter
+    settings: dict[str, int] = {}
+    for name, filter_, src, dst in (
+        (f"addresses_{Family.IPV4:d}", ipv4, ipv4 and ipv4.src_ip, ipv4 and ipv4.dst_ip),
+        (f"addresses_{Family.IPV6:d}", ipv6, ipv6 and ipv6.src_ip, ipv6 and ipv6.dst_ip),
+        ("ports", port, port and port.src_port, port and port.dst_port),
+    ):
+        values = {"mode": _mode(filter_), "src": bool(src), "dst": bool(dst)}
+        settings |= {f"{filters}_{name}_{key}": value for key, value in values.items()}
+    return settings
