@@ -1,37 +1,41 @@
 #!/usr/bin/env python3
-"""Builds, tests and runs netmon; sets up what that takes.
+"""Builds, tests and runs netmon, and installs what that needs.
 
     python3 build.py run [NETMON RUN OPTIONS]   run netmon: here if this kernel allows it, else in a guest
     python3 build.py test [PYTEST OPTIONS]      every check and test; try -k NAME --kernel 6.12
     python3 build.py shell [--kernel KERNEL]    a shell in a guest
     python3 build.py bench [OPTIONS]            netmon beside its peers; try --quick, --native, --help
-    python3 build.py compile                    the BPF object and the layout generated from it
+    python3 build.py compile                    the BPF objects and the layout generated from them
     python3 build.py check                      types, lint, format
     python3 build.py wheel [--target TARGET]    wheels and the sdist, into dist/
-    python3 build.py binary [--target TARGET]   one file for any Linux, into dist/
-    python3 build.py deb [--target TARGET]      Debian packages of it, into dist/
-    python3 build.py clean                      remove what was built in the tree
+    python3 build.py executable [--target TARGET]   single-file executables for any Linux, into dist/
+    python3 build.py deb [--target TARGET]          Debian packages of them, into dist/
+    python3 build.py clean                      remove everything built in the tree
 
-On Debian the system's packages are installed by apt (as root), Python's go into .venv; downloads are kept in
+On Debian, system packages are installed with apt (as root) and Python packages into .venv. Downloads are kept in
 ~/.cache/netmon.
 """
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
-BUILD = ROOT / "build"
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+
+from pack import bpf_objects
+from pack.once import once
+from pack.paths import BPF_OBJECT_WITH_DEBUG, BPF_OBJECTS, BUILD, DIST, PACKAGE, ROOT, THIRD_PARTY
+
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin/python"
 
-# What each command is needed for: the file whose presence shows that the package is installed.
+# Debian packages, and for each a file that shows that it is installed.
 SYSTEM_PACKAGES = {
     "clang": "/usr/bin/clang",
     "llvm": "/usr/bin/llvm-strip",
@@ -48,15 +52,12 @@ SYSTEM_PACKAGES = {
 
 FLAGS = ("-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
 CLANG = ("clang", *FLAGS)
-# The other's C library comes with the compiler from PyPI.
+# The compiler from PyPI brings arm64's C library.
 PROGRAM_COMPILERS = {
     "x86_64": CLANG,
     "aarch64": (str(PYTHON), "-m", "ziglang", "cc", "-target", "aarch64-linux-musl", *FLAGS),
 }
-BPF_OBJECT = ROOT / "src/netmon/kernel/netmon.bpf.o"
-PLAIN_BPF_OBJECT = ROOT / "src/netmon/kernel/netmon-plain.bpf.o"
-BPF_OBJECT_WITH_DEBUG = BUILD / "netmon.bpf.o"
-LAYOUT = ROOT / "src/netmon/layout.py"
+LAYOUT = PACKAGE / "layout.py"
 
 
 def say(text: str) -> None:
@@ -64,38 +65,28 @@ def say(text: str) -> None:
 
 
 def run(command: Sequence[object], **options: object) -> None:
-    """Run a command; end with its exit code when it fails."""
+    """Run a command. If it fails, exit with its code."""
     done = subprocess.run([str(part) for part in command], cwd=ROOT, **options)  # type: ignore[call-overload]
     if done.returncode:
         say(f"failed: {' '.join(map(str, command))}")
         sys.exit(done.returncode)
 
 
-def fingerprint(parts: Iterable[Path | str]) -> str:
-    """Return a hash of files' contents and of texts."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.read_bytes() if isinstance(part, Path) else part.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
+def run_module(name: str, *arguments: object) -> None:
+    """Run a module in .venv. If it fails, exit with its code."""
+    run([PYTHON, "-m", name, *arguments], stdout=sys.stderr)
 
 
-def once(output: Path, inputs: Iterable[Path | str], work: Callable[[], None]) -> None:
-    """Do work, which makes output, unless it was done with the same inputs."""
-    stamp = BUILD / "stamps" / "-".join(output.relative_to(ROOT).parts)
-    wanted = fingerprint(inputs)
-    if output.exists() and stamp.exists() and stamp.read_text() == wanted:
-        return
-    work()
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(wanted)
+def become_module(name: str, arguments: Sequence[str]) -> None:
+    """Replace this process by a module that runs in .venv."""
+    os.chdir(ROOT)
+    os.execv(PYTHON, [str(PYTHON), "-m", name, *arguments])
 
 
 def install_system_packages() -> None:
-    """Install what is missing, by apt."""
+    """Install missing packages with apt."""
     missing = [name for name, file in SYSTEM_PACKAGES.items() if not Path(file).exists()]
-    probe = [sys.executable, "-c", "import ensurepip, venv"]
-    if not VENV.exists() and subprocess.run(probe, capture_output=True).returncode:
+    if not VENV.exists() and not all(map(importlib.util.find_spec, ("ensurepip", "venv"))):
         missing.append("python3-venv")
     if not missing:
         return
@@ -104,13 +95,13 @@ def install_system_packages() -> None:
         sys.exit(f"build: missing: {' '.join(missing)}; as root: {' '.join(install)}")
     say(f"installing {' '.join(missing)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # What matters is whether the packages can be had; a repository out of reach may not be one of theirs.
+    # Not checked: a repository that cannot be reached may not be one that these packages come from.
     subprocess.run(["apt-get", "update", "-q"], env=environment, stdout=sys.stderr)
     run(install, env=environment, stdout=sys.stderr)
 
 
 def install_python_packages() -> None:
-    """Make .venv, with netmon in it as it stands in the tree."""
+    """Make .venv, with netmon installed as editable."""
 
     def make() -> None:
         run([sys.executable, "-m", "venv", "--clear", VENV])
@@ -120,27 +111,16 @@ def install_python_packages() -> None:
         pip = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         run([*pip, "--retries", "5", "--editable", ".[dev]"], stdout=sys.stderr)
 
-    once(PYTHON, [str(ROOT), sys.version], make)
-    once(VENV / "bin/netmon", [ROOT / "pyproject.toml", str(ROOT), sys.version], install)
+    once([PYTHON], [str(ROOT), sys.version], make)
+    once([VENV / "bin/netmon"], [ROOT / "pyproject.toml", str(ROOT), sys.version], install)
 
 
 def compile_bpf() -> None:
-    """Compile the BPF objects: with debug information for the layout, without for shipping."""
-    sources = sorted((ROOT / "bpf").glob("*.[ch]"))
-
-    def work() -> None:
-        BUILD.mkdir(exist_ok=True)
-        target = ["-g", "-target", "bpf", "-mcpu=v3", "-c", ROOT / "bpf/netmon.bpf.c"]
-        # Paths would differ from tree to tree.
-        target.append(f"-fdebug-prefix-map={ROOT}=.")
-        run([*CLANG, *target, "-o", BPF_OBJECT_WITH_DEBUG])
-        run(["llvm-strip", "-g", BPF_OBJECT_WITH_DEBUG, "-o", BPF_OBJECT])
-        run([*CLANG, *target, "-DPLAIN", "-o", PLAIN_BPF_OBJECT])
-        run(["llvm-strip", "-g", PLAIN_BPF_OBJECT])
-
-    if not PLAIN_BPF_OBJECT.exists():
-        BPF_OBJECT.unlink(missing_ok=True)
-    once(BPF_OBJECT, [*sources, *CLANG, "plain"], work)
+    """Compile the BPF objects. Warnings are errors here."""
+    try:
+        bpf_objects.compile_objects(strict=True)
+    except bpf_objects.CompileError as error:
+        sys.exit(f"build: {error}")
 
 
 def generate_layout() -> None:
@@ -151,7 +131,7 @@ def generate_layout() -> None:
 
 
 def compile_programs(architecture: str) -> None:
-    """Compile the programs of tests and benchmarks, for guests of any userland."""
+    """Compile the C programs of tests and benchmarks: static, for any guest."""
     compiler = PROGRAM_COMPILERS[architecture]
     for source in sorted((ROOT / "tests/programs").glob("*.c")):
         program = BUILD / "programs" / architecture / source.stem
@@ -160,24 +140,23 @@ def compile_programs(architecture: str) -> None:
             program.parent.mkdir(parents=True, exist_ok=True)
             run([*compiler, "-static", "-pthread", source, "-o", program])
 
-        once(program, [source, *compiler], work)
+        once([program], [source, *compiler], work)
 
 
 def package_inputs(*others: str) -> list[Path]:
-    """Return the files that what is installed is made of."""
+    """Return the files that wheels and Debian packages are made of, and others."""
     paths = [path for name in ("pack", "src/netmon", *others) for path in sorted((ROOT / name).rglob("*"))]
     return [*(path for path in paths if path.is_file() and path.suffix != ".pyc"), ROOT / "pyproject.toml"]
 
 
 def unpack_wheel(architecture: str) -> None:
-    """Lay out a platform's wheel as pip would, for the tests in guests."""
+    """Unpack a platform's wheel as pip would, for the tests in guests."""
     wheel = BUILD / "wheel" / architecture
 
     def work() -> None:
-        command = f"from pack import wheel; wheel.unpack('{architecture}-manylinux', {str(wheel)!r})"
-        run([PYTHON, "-c", command])
+        run_module("pack.wheel", "--target", f"{architecture}-manylinux", "--unpack", wheel)
 
-    once(wheel, package_inputs(), work)
+    once([wheel], package_inputs(), work)
 
 
 def build_deb(architecture: str) -> None:
@@ -186,17 +165,16 @@ def build_deb(architecture: str) -> None:
 
     def work() -> None:
         shutil.rmtree(directory, ignore_errors=True)
-        command = f"from pack import deb; import pathlib; deb.build({architecture!r}, pathlib.Path({str(directory)!r}))"
-        run([PYTHON, "-c", command])
+        run_module("pack.debian_package", "--target", architecture, "--directory", directory)
 
-    once(directory, [*package_inputs("docs"), ROOT / "CHANGELOG.md"], work)
+    once([directory], [*package_inputs("docs"), ROOT / "CHANGELOG.md"], work)
 
 
 def set_up() -> None:
-    """Do all that is needed before anything of netmon runs."""
+    """Install and compile everything that running netmon in the tree needs."""
     install_system_packages()
-    install_python_packages()
     compile_bpf()
+    install_python_packages()
     compile_programs("x86_64")
 
 
@@ -224,8 +202,7 @@ def command_test(arguments: Sequence[str]) -> None:
         compile_programs(architecture)
         unpack_wheel(architecture)
         build_deb(architecture)
-    os.chdir(ROOT)
-    os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
+    become_module("pytest", arguments)
 
 
 def command_run(arguments: Sequence[str]) -> None:
@@ -234,48 +211,43 @@ def command_run(arguments: Sequence[str]) -> None:
     able = subprocess.run([PYTHON, "-m", "netmon", "check"], capture_output=True, text=True)
     if able.returncode == 0:
         say("running netmon on this kernel")
-        os.execv(PYTHON, [str(PYTHON), "-m", "netmon", "run", *arguments])
+        become_module("netmon", ["run", *arguments])
     for line in able.stdout.splitlines():
         if line.startswith("FAIL"):
             say(f"this host cannot run netmon: {line.removeprefix('FAIL').strip()}")
     say("running it in a QEMU guest instead, with sample traffic; Ctrl-C ends it")
-    os.execv(PYTHON, [str(PYTHON), "-m", "vm.run", "run", *arguments])
+    become_module("vm.run", ["run", *arguments])
 
 
 def command_shell(arguments: Sequence[str]) -> None:
     set_up()
-    os.chdir(ROOT)
-    os.execv(PYTHON, [str(PYTHON), "-m", "vm.run", "shell", *arguments])
+    become_module("vm.run", ["shell", *arguments])
 
 
 def command_bench(arguments: Sequence[str]) -> None:
     set_up()
-    os.chdir(ROOT)
-    os.execv(PYTHON, [str(PYTHON), "-m", "bench", *arguments])
+    become_module("bench", arguments)
 
 
 def command_wheel(arguments: Sequence[str]) -> None:
     set_up()
-    os.chdir(ROOT)
-    os.execv(PYTHON, [str(PYTHON), "-m", "pack.wheel", *arguments])
+    become_module("pack.wheel", arguments)
 
 
-def command_binary(arguments: Sequence[str]) -> None:
+def command_executable(arguments: Sequence[str]) -> None:
     set_up()
-    os.chdir(ROOT)
-    os.execv(PYTHON, [str(PYTHON), "-m", "pack.binary", *arguments])
+    become_module("pack.executable", arguments)
 
 
 def command_deb(arguments: Sequence[str]) -> None:
     set_up()
-    os.chdir(ROOT)
-    os.execv(PYTHON, [str(PYTHON), "-m", "pack.deb", *arguments])
+    become_module("pack.debian_package", arguments)
 
 
 def command_clean(_arguments: Sequence[str]) -> None:
-    for directory in (BUILD, VENV, ROOT / "dist", ROOT / "third_party"):
+    for directory in (BUILD, VENV, DIST, THIRD_PARTY):
         shutil.rmtree(directory, ignore_errors=True)
-    for compiled in (BPF_OBJECT, PLAIN_BPF_OBJECT):
+    for compiled in BPF_OBJECTS:
         compiled.unlink(missing_ok=True)
 
 
@@ -287,7 +259,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "compile": command_compile,
     "check": command_check,
     "wheel": command_wheel,
-    "binary": command_binary,
+    "executable": command_executable,
     "deb": command_deb,
     "clean": command_clean,
 }

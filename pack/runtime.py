@@ -1,8 +1,8 @@
-"""What the one file has besides netmon: Python and its C library from Debian, Python packages from PyPI.
+"""Unpacks the Python runtime of the single-file executable: Python and its C library from Debian, packages from PyPI.
 
-PyPI's are pinned, with their SHA-256, in onefile/requirements.txt. Debian's are the newest that its stable release and
-its security updates have, which it signs. They cannot be pinned: its mirrors drop a revision when there is a newer one.
-The bill of materials tells which they were.
+PyPI's are pinned, with their SHA-256, in runtime_requirements.txt. Debian's are the newest of its stable release and of
+its security updates, whose indexes Debian signs. They cannot be pinned: mirrors drop a revision when a newer one
+appears. The SBOM lists the revisions.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from pack.bundle import ZIGLANG
-from pack.sources import DEBIAN_SUITE, ROOT
-from vm.architecture import AARCH64, NATIVE, X86_64, Architecture
+from pack.libbpf import ZIGLANG
+from pack.paths import ROOT
+from pack.third_party import DEBIAN_SUITE
+from vm.architecture import NATIVE, Architecture
 from vm.archive import CACHE, Archive, locked_cache
 
-REQUIREMENTS = ROOT / "pack/onefile/requirements.txt"
+REQUIREMENTS = ROOT / "pack/runtime_requirements.txt"
 PYTHON = "3.13"  # Debian's
 STDLIB = Path(f"usr/lib/python{PYTHON}")
 DEBIAN_PACKAGES = (
@@ -38,20 +39,19 @@ DEBIAN_PACKAGES = (
     "zlib1g",
 )
 
-
-ARCHITECTURES = {architecture.name: architecture for architecture in (X86_64, AARCH64)}
-LINKERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}  # dynamic ones
+# The file name of each architecture's dynamic linker.
+LINKERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
 
 
 class Package(NamedTuple):
-    """One package that is inside, from Debian or from PyPI."""
+    """A package in the executable, from Debian or from PyPI."""
 
     name: str
     version: str
     purl: str
     archive: str
     sha256: str
-    licence: str | None  # SPDX, where the package says it; its texts are in LICENSES
+    licence: str | None  # SPDX, if the package names it; its texts are in LICENSES
 
 
 # The launcher's C library comes with the compiler.
@@ -59,7 +59,7 @@ MUSL = Package("musl", "1.2.5", "pkg:generic/musl@1.2.5", ZIGLANG, "", "MIT")
 
 
 def unpack_debian(architecture: Architecture, root: Path) -> list[Package]:
-    """Unpack Python and what it needs into a new directory, root."""
+    """Unpack Python and the packages that it needs into a new directory, root."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     with locked_cache():
@@ -85,16 +85,16 @@ def unpack_wheels(architecture: Architecture, root: Path) -> list[Package]:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(root)
             (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-            said = email.parser.Parser().parsestr(archive.read(metadata).decode())
-        name, version = said["Name"], said["Version"]
+            fields = email.parser.Parser().parsestr(archive.read(metadata).decode())
+        name, version = fields["Name"], fields["Version"]
         purl = f"pkg:pypi/{re.sub('[-_.]+', '-', name).lower()}@{version}"
-        licence = said["License-Expression"] or said["License"]
+        licence = fields["License-Expression"] or fields["License"]
         packages.append(Package(name, version, purl, wheel.name, _sha256(wheel), licence))
     return packages
 
 
 def _download_wheels(architecture: Architecture) -> list[Path]:
-    """Return the wheels' files, from the cache or from PyPI."""
+    """Return the files of the wheels, from the cache or from PyPI."""
     directory = CACHE / "wheels" / f"{architecture.name}-{_sha256(REQUIREMENTS)[:16]}"
     with locked_cache():
         if not directory.exists():
@@ -114,12 +114,12 @@ def _download_wheels(architecture: Architecture) -> list[Path]:
 
 
 def libraries(architecture: Architecture, root: Path) -> Path:
-    """Return where the libraries are in what was unpacked into root."""
+    """Return the directory of the libraries below root."""
     return root / "usr/lib" / architecture.multiarch
 
 
 def run_python(root: Path, *arguments: object) -> str:
-    """Run the Python that was unpacked into root, one for this machine; return what it prints."""
+    """Run the Python in root, which is for this machine; return its output."""
     directory = libraries(NATIVE, root)
     linker = directory / LINKERS[NATIVE.name]
     command = [linker, "--library-path", directory, root / f"usr/bin/python{PYTHON}", "-S", "-B"]

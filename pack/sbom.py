@@ -1,4 +1,4 @@
-"""Bills of materials (CycloneDX, PEP 770): what was compiled into the bundled libbpf, and what else is inside."""
+"""Makes SBOMs, software bills of materials (CycloneDX, PEP 770), of wheels and of the single-file executable."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Protocol
 
-from pack.sources import SOURCES
+from pack.third_party import SOURCES
+
+FILE_NAME = "netmon.cdx.json"
 
 
 class Component(Protocol):
-    """A part that is told of."""
+    """A part that the SBOM lists."""
 
     @property
     def name(self) -> str: ...
@@ -27,7 +29,13 @@ class Component(Protocol):
 
 
 def make_sbom(version: str, licence: str, others: Sequence[Component] = ()) -> str:
-    """version, licence: netmon's own. others: what is inside besides the sources of libbpf."""
+    """Return an SBOM as JSON.
+
+    Args:
+        version: netmon's version.
+        licence: netmon's licence, as SPDX.
+        others: The components besides the sources of libbpf.
+    """
     components: tuple[Component, ...] = (*SOURCES, *others)
     purl = f"pkg:pypi/netmon-bpf@{version}"
     netmon = {

@@ -35,5 +35,7 @@ class Architecture:
 X86_64 = Architecture("x86_64", "amd64", (), "isa-serial", ("tsc=reliable",))
 AARCH64 = Architecture("aarch64", "arm64", ("-machine", "virt"), "pci-serial")
 
+ARCHITECTURES = {architecture.name: architecture for architecture in (X86_64, AARCH64)}
+
 # This machine's own.
-NATIVE = {architecture.name: architecture for architecture in (X86_64, AARCH64)}[os.uname().machine]
+NATIVE = ARCHITECTURES[os.uname().machine]

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pack import binary
+from pack import executable as single_file
 
 settings.register_profile("netmon", deadline=None)  # a busy machine is no failure
 settings.load_profile("netmon")
 
 
 @pytest.fixture(scope="session")
-def one_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Returns an architecture's one file, built when it is first asked for."""
+def executable(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns an architecture's single-file executable, built at the first call."""
     directory = tmp_path_factory.mktemp("dist")
-    return cache(lambda architecture: binary.build(architecture, directory))
+    return cache(lambda architecture: single_file.build(architecture, directory))

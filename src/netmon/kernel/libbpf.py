@@ -18,12 +18,12 @@ from functools import lru_cache
 from typing import Any
 
 from netmon.errors import BpfError, LibbpfError, VerifierError
+from netmon.kernel import BUNDLED_LIBBPF
 from netmon.log import debug_logger
 
 SONAME = "libbpf.so.1"
 SYSTEM = "system"  # in NETMON_LIBBPF: not the one that came with netmon
-# In the wheels made for a platform, and in the one file.
-BUNDLED = os.path.join(os.path.dirname(__file__), "libbpf-netmon.so")
+BUNDLED = os.path.join(os.path.dirname(__file__), BUNDLED_LIBBPF)
 MINIMUM_VERSION = (1, 1)
 
 LIBBPF_WARN = 0
@@ -227,10 +227,10 @@ def chosen() -> tuple[str, str]:
         return path, f"{path}, as NETMON_LIBBPF says"
     if not path and os.path.exists(BUNDLED):
         return BUNDLED, "bundled with netmon"
-    # The one file's importer (pack/onefile/start.py) unpacks it into memory.
+    # The importer of the single-file executable (pack/launcher/start.py) unpacks it into memory.
     native = getattr(__spec__.loader, "native", None)
     if not path and native:
-        return native(BUNDLED), "bundled with netmon, as one file"
+        return native(BUNDLED), "bundled with netmon, in a single-file executable"
     return SONAME, f"the system's {SONAME}"
 
 

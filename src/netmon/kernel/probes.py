@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 from netmon import layout
 from netmon.errors import BpfError, KernelError, NetmonError
 from netmon.filters.compiled import CompiledFilters, Watched
+from netmon.kernel import FULL_OBJECT, MINIMAL_OBJECT
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.kernel.filter_maps import FilterMaps
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
-
-PLAIN_OBJECT, FULL_OBJECT = "netmon-plain.bpf.o", "netmon.bpf.o"
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
@@ -58,9 +57,9 @@ FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
 
 def read_object(*, plain: bool) -> bytes:
     """Return a BPF object file that netmon ships: the plain one has no options. Raises NetmonError without it."""
-    name = PLAIN_OBJECT if plain else FULL_OBJECT
+    name = MINIMAL_OBJECT if plain else FULL_OBJECT
     try:
-        # By the importer: netmon may be a directory, or one file.
+        # Read by the importer: netmon may be a directory, or inside a single-file executable.
         loader: Any = __spec__.loader
         return bytes(loader.get_data(os.path.join(os.path.dirname(__file__), name)))
     except OSError:

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from netmon.cli.main import main
-from pack.deb import MANUAL
+from pack.paths import MANUAL
 
 
 def render(*options: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from netmon.cli.sd_notify import ServiceManager
-from pack.deb import SERVICE
+from pack.paths import SERVICE
 
 SAFE = 1.5  # systemd's figure, of 10: 9.6 is a unit that says nothing
 

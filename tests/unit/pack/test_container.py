@@ -1,4 +1,4 @@
-"""The container's image, built of the one file; and the DaemonSet, held to Kubernetes' own schema."""
+"""The container image, built from the single-file executable; and the DaemonSet, checked against Kubernetes' schema."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from netmon.config import Config
-from pack.sources import ROOT
+from pack.paths import ROOT
 
 CONTAINER = ROOT / "pack/container"
-# The oldest and the newest of which there is a schema.
+# The oldest and the newest version that kubernetes_validate has a schema of.
 VERSIONS = ("1.25", "1.37")
 
 
@@ -29,7 +29,7 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_schema_takes_the_manifests(version: str, manifests: dict[str, dict[str, Any]]) -> None:
+def test_the_manifests_are_valid_by_kubernetes_schema(version: str, manifests: dict[str, dict[str, Any]]) -> None:
     assert list(manifests) == ["Namespace", "ConfigMap", "DaemonSet"]
     for manifest in manifests.values():
         kubernetes_validate.validate(manifest, version, strict=True)
@@ -55,8 +55,8 @@ def test_the_manifests_fit_each_other(manifests: dict[str, dict[str, Any]]) -> N
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may build without a user namespace")
-def test_the_image_is_the_one_file(one_file: Callable[[str], Path], tmp_path: Path) -> None:
-    program = one_file("x86_64")
+def test_the_image_holds_the_executable_alone(executable: Callable[[str], Path], tmp_path: Path) -> None:
+    program = executable("x86_64")
     buildah = [
         *("buildah", "--root", tmp_path / "root", "--runroot", tmp_path / "run", "--storage-driver", "vfs"),
         *("build", "--isolation", "chroot", "--quiet", "--build-arg", f"NETMON={program.name}"),

@@ -1,4 +1,4 @@
-"""The wheels and the sdist: what is in them, what they need, and that the same source makes the same bytes."""
+"""The wheels and the sdist: their contents, their needs, and that the same source makes the same bytes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
 from pack import wheel
-from pack.bundle import TARGETS
-from pack.sources import DEBIAN_SUITE, LIBBPF, ROOT, SOURCES
+from pack.libbpf import TARGETS
+from pack.paths import BPF_OBJECT, BPF_OBJECTS, LIBBPF, PACKAGE, ROOT, SOURCE
+from pack.third_party import DEBIAN_SUITE, SOURCES
+from pack.third_party import LIBBPF as LIBBPF_SOURCE
 from vm.archive import Archive, locked_cache
 
 HOST = "x86_64-manylinux"
-LIBRARY = "netmon/kernel/libbpf-netmon.so"
-# What a platform has, whatever is installed there: its C library, whose dynamic linker has thread-local storage.
+LIBRARY = str(LIBBPF)
+# The libraries that every installation of a platform has: its C library and the dynamic linker (thread-local storage).
 ALLOWED = {
     "x86_64-manylinux": {"libc.so.6", "ld-linux-x86-64.so.2"},
     "aarch64-manylinux": {"libc.so.6", "ld-linux-aarch64.so.1"},
     "x86_64-musllinux": {"libc.so"},
     "aarch64-musllinux": {"libc.so"},
 }
-# Lists the programs of the object that the second argument names, by the libbpf that the first does.
-LIST_PROBES = """
+# Loads the libbpf that the first argument names, and lists the programs of the object that the second one names.
+LIST_PROGRAMS = """
 #include <dlfcn.h>
 #include <stdio.h>
 
@@ -83,14 +85,13 @@ def test_is_tagged_for_its_platform(wheels: dict[str, Path], target: str) -> Non
     assert "Root-Is-Purelib: false" in said
 
 
-def test_has_all_that_netmon_is(wheels: dict[str, Path], target: str) -> None:
-    package = ROOT / "src/netmon"
-    parts = (*package.rglob("*.py"), package / "py.typed", *package.rglob("*.bpf.o"))
-    files = {f"netmon/{path.relative_to(package)}" for path in parts}
+def test_holds_the_package_the_objects_and_libbpf(wheels: dict[str, Path], target: str) -> None:
+    parts = (*PACKAGE.rglob("*.py"), PACKAGE / "py.typed", *BPF_OBJECTS)
+    files = {str(path.relative_to(SOURCE)) for path in parts}
     with zipfile.ZipFile(wheels[target]) as archive:
         found = {name for name in archive.namelist() if name.startswith("netmon/")}
-        for name in ("netmon.bpf.o", "netmon-plain.bpf.o"):
-            assert archive.read(f"netmon/kernel/{name}") == (package / "kernel" / name).read_bytes()
+        for path in BPF_OBJECTS:
+            assert archive.read(str(path.relative_to(SOURCE))) == path.read_bytes()
         manual = archive.read(f"netmon_bpf-{__version__}.data/data/share/man/man1/netmon.1")
     assert found == {*files, LIBRARY}
     assert manual == (ROOT / "docs/netmon.1").read_bytes()
@@ -106,13 +107,13 @@ def test_its_libbpf_needs_only_the_c_library(wheels: dict[str, Path], target: st
     symbols: Any = elf.get_section_by_name(".dynsym")
     exported = {symbol.name for symbol in symbols.iter_symbols() if symbol.name and symbol["st_shndx"] != "SHN_UNDEF"}
     assert "bpf_object__open_mem" in exported
-    # Nothing of libelf's or zlib's, which something else in the process may bring along.
+    # No symbols of libelf or zlib: another part of the process may load its own.
     assert not {name for name in exported if name.startswith(("elf", "gelf", "inflate", "deflate", "crc32", "gz"))}
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if name.endswith("manylinux")])
 def test_auditwheel_agrees(wheels: dict[str, Path], name: str) -> None:
-    """Of the others it judges only those of the C library that it runs with."""
+    """auditwheel checks wheels for musl only when it runs with musl."""
     said = subprocess.run(
         [sys.executable, "-m", "auditwheel", "show", wheels[name]], check=True, capture_output=True, text=True
     ).stdout
@@ -122,7 +123,7 @@ def test_auditwheel_agrees(wheels: dict[str, Path], name: str) -> None:
 
 @pytest.fixture(scope="module")
 def musl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Debian's musl: its dynamic linker, which is its C library."""
+    """Debian's musl: one file is both its dynamic linker and its C library."""
     root = tmp_path_factory.mktemp("musl")
     with locked_cache():
         (package,) = Archive(DEBIAN_SUITE).download(("musl",))
@@ -130,17 +131,16 @@ def musl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "usr/lib/ld-musl-x86_64.so.1"
 
 
-def test_a_program_of_musl_loads_its_libbpf(wheels: dict[str, Path], musl: Path, tmp_path: Path) -> None:
-    """And that reads the probes."""
+def test_a_musl_program_reads_the_object_with_its_libbpf(wheels: dict[str, Path], musl: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheels["x86_64-musllinux"]).extractall(tmp_path)
     command = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-musl", "-dynamic", "-x", "c", "-"]
-    subprocess.run([*command, "-o", tmp_path / "program"], input=LIST_PROBES, text=True, check=True)
-    paths = [tmp_path / LIBRARY, tmp_path / "netmon/kernel/netmon.bpf.o"]
+    subprocess.run([*command, "-o", tmp_path / "program"], input=LIST_PROGRAMS, text=True, check=True)
+    paths = [tmp_path / LIBRARY, tmp_path / BPF_OBJECT.relative_to(SOURCE)]
     done = subprocess.run([musl, tmp_path / "program", *paths], check=True, capture_output=True, text=True)
     assert {"tcp_close_entry", "tcp_v6_connect_exit"} <= set(done.stdout.split())
 
 
-def test_carries_the_licences_of_what_it_bundles(wheels: dict[str, Path], target: str) -> None:
+def test_has_the_licences_of_bundled_sources(wheels: dict[str, Path], target: str) -> None:
     with zipfile.ZipFile(wheels[target]) as archive:
         for source in SOURCES:
             licences = [*source.directory.glob("LICENSE*"), *source.directory.glob("COPYING*")]
@@ -154,7 +154,7 @@ def test_carries_the_licences_of_what_it_bundles(wheels: dict[str, Path], target
         assert "licenses/LICENSES/netmon-BSD-2-Clause" in dist_info(archive, "RECORD")
 
 
-def test_tells_what_it_bundles(wheels: dict[str, Path], target: str) -> None:
+def test_has_an_sbom_of_bundled_sources(wheels: dict[str, Path], target: str) -> None:
     with zipfile.ZipFile(wheels[target]) as archive:
         text = dist_info(archive, "sboms/netmon.cdx.json")
     assert not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
@@ -166,7 +166,7 @@ def test_tells_what_it_bundles(wheels: dict[str, Path], target: str) -> None:
 
 
 def test_the_sdist_builds_the_same_wheel(wheels: dict[str, Path], directory: Path, tmp_path: Path) -> None:
-    """In another place, and with nothing of the tree at hand: for this host, without being told."""
+    """In another directory, without the tree. An sdist builds for this host by default."""
     sdist = wheel.build(wheel.SDIST, directory)
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path)
@@ -189,15 +189,15 @@ def test_the_sdist_has_the_same_bytes_each_time(directory: Path, tmp_path: Path)
 
 
 def pythons() -> dict[str, str]:
-    """Return the Pythons of this machine that netmon is for, by version."""
+    """Return this machine's Pythons that netmon supports, by version."""
     found = {}
     candidates = [*Path.home().glob(".pyenv/versions/3.*/bin/python3"), Path("/usr/bin/python3"), Path(sys.executable)]
     script = "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"
     for path in candidates:
         if path.exists():
-            asked = subprocess.run([path, "-c", script], capture_output=True, text=True)
-            version = asked.stdout.strip()
-            if asked.returncode == 0 and tuple(map(int, version.split("."))) >= (3, 10):
+            done = subprocess.run([path, "-c", script], capture_output=True, text=True)
+            version = done.stdout.strip()
+            if done.returncode == 0 and tuple(map(int, version.split("."))) >= (3, 10):
                 found[version] = str(path)
     return dict(sorted(found.items(), key=lambda item: int(item[0].split(".")[1])))
 
@@ -206,8 +206,8 @@ PYTHONS = pythons()
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_works_where_no_libbpf_is(wheels: dict[str, Path], version: str, tmp_path: Path) -> None:
-    """Installed by pip; the system's libbpf is hidden from it in a mount namespace of its own."""
+def test_works_without_the_system_s_libbpf(wheels: dict[str, Path], version: str, tmp_path: Path) -> None:
+    """Installed by pip. A mount namespace hides the system's libbpf."""
     venv = tmp_path / "venv"
     subprocess.run([PYTHONS[version], "-m", "venv", str(venv)], check=True)
     pip = [str(venv / "bin/pip"), "install", "-qq", "--disable-pip-version-check"]
@@ -222,6 +222,6 @@ def test_works_where_no_libbpf_is(wheels: dict[str, Path], version: str, tmp_pat
     ).stdout
     assert [line for line in said.splitlines() if line[5:].startswith("libbpf:")] == [
         "FAIL libbpf: not usable",
-        f"ok   libbpf: version {LIBBPF.version.rpartition('.')[0]}, bundled with netmon",
+        f"ok   libbpf: version {LIBBPF_SOURCE.version.rpartition('.')[0]}, bundled with netmon",
     ]
     subprocess.run([str(venv / "bin/netmon"), "schema", "event"], check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-/* What elfutils' configure would find out, as far as libelf asks, on the systems that the wheels are for. */
+/* The results of elfutils' configure that libelf needs, for the systems that the wheels support. */
 #pragma once
 
 #include <stdlib.h>
@@ -10,12 +10,12 @@
 #define HAVE_DECL_MEMRCHR 1
 #define HAVE_DECL_POWEROF2 1
 #define HAVE_DECL_RAWMEMCHR 0
-/* In musl; in glibc from 2.26 on, which is newer than what the wheels ask for. */
+/* musl has it; glibc has it from 2.26 on, and the wheels support 2.17. */
 #ifdef __GLIBC__
 #define HAVE_DECL_REALLOCARRAY 0
 #else
 #define HAVE_DECL_REALLOCARRAY 1
 #endif
 
-/* As at the end of the one that configure writes. */
+/* configure ends its config.h with this line, too. */
 #include <eu-config.h>

@@ -1,12 +1,14 @@
-/* The one file's beginning: starts the Python that follows it, in a zip archive, and writes nothing anywhere.
+/* The launcher: the beginning of the single-file executable. Starts Python from the zip archive that follows it in the
+ * file, without writing anything to a disk.
  *
- * The archive's directory start/ holds the dynamic linker, Python and the libraries that Python needs. Each is
- * unpacked into memory: a sealed memfd, which no one can write to. Then the launcher does in its own process what the
- * kernel would do in exec: it maps Python and the linker, and jumps into the linker. So the process keeps what exec
- * would take from it: its executable (/proc/self/exe, the archive that Python then imports from), its name and
- * arguments, and file capabilities. start.py goes on from there.
+ * 1. The archive's directory start/ holds the dynamic linker, Python and the libraries that Python needs. The launcher
+ *    unpacks each into memory: a sealed memfd, which nobody can write to.
+ * 2. In its own process it does what the kernel does in exec: it maps Python and the linker, and jumps into the linker.
+ *    A real exec would replace the process's executable (/proc/self/exe, the archive that Python imports from), its
+ *    name, arguments and file capabilities; this way the process keeps them.
+ * 3. Python runs start.py, which imports netmon from the archive.
  *
- * A static program for any Linux, built by pack/binary.py. */
+ * A static program for any Linux, compiled by pack/executable.py. */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>
@@ -33,7 +35,7 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-/* In the environment these would have the linker, the C library or Python take code or settings from elsewhere. */
+/* Environment variables that would make the linker, the C library or Python load code or settings from elsewhere. */
 static const char *const REFUSED[] = {
 	"LD_", "PYTHON", "GLIBC_TUNABLES=", "MALLOC_", "GCONV_PATH=", "GETCONF_DIR=", "HOSTALIASES=", "LANG=",
 	"LANGUAGE=", "LC_", "LOCALDOMAIN=", "LOCPATH=", "NLSPATH=", "RESOLV_", "RES_OPTIONS=", "TMPDIR=", "TZDIR=",
@@ -63,7 +65,7 @@ static void *checked(void *mapped, const char *what)
 struct archive {
 	const uint8_t *bytes;
 	size_t size;
-	size_t directory; /* where its directory begins */
+	size_t directory; /* offset of the archive's directory */
 	unsigned entries;
 };
 
@@ -74,18 +76,19 @@ struct entry {
 	const uint8_t *packed;
 };
 
-/* Zip's numbers, little-endian as both architectures are. */
+/* Return a number of the archive. Zip is little-endian, as both architectures are. */
 static uint32_t number(const struct archive *archive, size_t offset, size_t size)
 {
 	uint32_t value = 0;
 
 	if (offset > archive->size || archive->size - offset < size)
-		fail("the file is damaged: a part lies outside of it");
+		fail("the file is damaged: a part lies outside it");
 	memcpy(&value, archive->bytes + offset, size);
 	return value;
 }
 
-/* The file ends with the archive's end record and a comment: the checksum of all before the record, in hexadecimal. */
+/* The file ends with the archive's end record and a comment: the checksum of all bytes before the record, in
+ * hexadecimal. */
 #define END_SIZE 22
 #define COMMENT_SIZE 8
 
@@ -104,13 +107,13 @@ static struct archive read_archive(int file)
 	memcpy(comment, archive.bytes + end + END_SIZE, COMMENT_SIZE);
 	snprintf(expected, sizeof(expected), "%08lx", crc32_z(0, archive.bytes, end));
 	if (memcmp(archive.bytes + end, "PK\5\6", 4) || strcmp(comment, expected))
-		fail("the file is damaged: its checksum is wrong; get it anew");
+		fail("the file is damaged: its checksum is wrong; download it again");
 	archive.entries = number(&archive, end + 10, 2);
 	archive.directory = number(&archive, end + 16, 4);
 	return archive;
 }
 
-/* Return the entry that the directory has at *offset, and move that to the next. */
+/* Return the directory's entry at *offset, and advance *offset to the next one. */
 static struct entry next_entry(const struct archive *archive, size_t *offset)
 {
 	size_t at = *offset, local = number(archive, at + 42, 4), begin;
@@ -126,7 +129,7 @@ static struct entry next_entry(const struct archive *archive, size_t *offset)
 	*offset = at + 46 + entry.name_size + number(archive, at + 30, 2) + number(archive, at + 32, 2);
 	begin = local + 30 + number(archive, local + 26, 2) + number(archive, local + 28, 2);
 	if (*offset > archive->size || begin > archive->size || archive->size - begin < entry.packed_size)
-		fail("the file is damaged: a part lies outside of it");
+		fail("the file is damaged: a part lies outside it");
 	entry.packed = archive->bytes + begin;
 	return entry;
 }
@@ -159,7 +162,8 @@ static int inflate_all(const struct entry *entry, uint8_t *output)
 
 /* --- Files in memory ------------------------------------------------------------------------------------------ */
 
-/* Not 0, 1 or 2, even where those are closed: they are the program's own. -1, with errno, if there was no file. */
+/* Move a descriptor above 0, 1 and 2, which belong to the program even when they are closed. Returns the new one, or -1
+ * with errno set if file is -1 or cannot be moved. */
 static int above_standard(int file)
 {
 	int moved, error;
@@ -175,8 +179,8 @@ static int above_standard(int file)
 
 static int new_memory_file(const char *name)
 {
-	/* Mapped, not executed: so it passes where vm.memfd_noexec forbids executable ones. Before 6.3 there is no such
-	 * flag. */
+	/* The file is mapped, not executed: with this flag it is allowed even where vm.memfd_noexec forbids executable
+	 * ones. Kernels before 6.3 do not know the flag. */
 	int file = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 
 	if (file < 0 && errno == EINVAL)
@@ -268,7 +272,7 @@ static void map_segment(int file, const Elf64_Phdr *segment, uintptr_t base)
 		"a segment");
 	if (segment->p_memsz == segment->p_filesz)
 		return;
-	/* What the file does not fill is zeros. */
+	/* The rest of the segment is zeros. */
 	memset((void *)file_end, 0, page_up(file_end) - file_end);
 	if (end > page_up(file_end))
 		checked(mmap((void *)page_up(file_end), end - page_up(file_end), protection(segment),
@@ -287,10 +291,10 @@ static struct image map_program(int file)
 
 	if (pread(file, &header, sizeof(header), 0) != sizeof(header) || memcmp(header.e_ident, ELFMAG, SELFMAG) ||
 	    header.e_phnum > MAX_SEGMENTS)
-		fail("the file is damaged: a program is none");
+		fail("the file is damaged: a part is not a program");
 	size = header.e_phnum * sizeof(*segments);
 	if (pread(file, segments, size, header.e_phoff) != size)
-		fail("the file is damaged: a program is none");
+		fail("the file is damaged: a part is not a program");
 	for (unsigned i = 0; i < header.e_phnum; i++) {
 		if (segments[i].p_type != PT_LOAD)
 			continue;
@@ -309,7 +313,7 @@ static struct image map_program(int file)
 	return (struct image){
 		.base = begin - lowest,
 		.entry = begin - lowest + header.e_entry,
-		/* The first segment begins with the file, as in all that linkers make. */
+		/* The first segment begins at the file's start, as linkers lay it out. */
 		.headers = begin + header.e_phoff,
 		.header_count = header.e_phnum,
 	};
@@ -317,7 +321,7 @@ static struct image map_program(int file)
 
 /* --- The program's beginning ---------------------------------------------------------------------------------- */
 
-/* Jump into the dynamic linker with the stack that the kernel would have made. */
+/* Jump into the dynamic linker with the stack that the kernel would make in exec. */
 static _Noreturn void jump(uintptr_t entry, const uintptr_t *stack)
 {
 #if defined(__x86_64__)
@@ -331,7 +335,7 @@ static _Noreturn void jump(uintptr_t entry, const uintptr_t *stack)
 			 : "r"(stack), "r"(entry)
 			 : "x0", "x30", "memory");
 #else
-#error "another architecture"
+#error "unsupported architecture"
 #endif
 	__builtin_unreachable();
 }
@@ -356,7 +360,7 @@ static uintptr_t auxiliary(const Elf64_auxv_t *given, const struct image *python
 	case AT_BASE:
 		return linker->base;
 	case AT_SECURE:
-		/* It would have the linker refuse our own libraries; the environment has been cleaned. */
+		/* Otherwise the linker would refuse our own libraries. Safe: begin() has cleaned the environment. */
 		return 0;
 	}
 	return given->a_un.a_val;
@@ -371,7 +375,8 @@ static unsigned count_of(char *const *list)
 	return count;
 }
 
-/* Begin Python with the given arguments and environment: after options, which begin with its name, and variables. */
+/* Start Python: its arguments are options, which begin with its name, and the given ones; its environment is variables
+ * and the given one. */
 static _Noreturn void begin(const struct start *start, char *const *given, char *const *options, char *const *variables)
 {
 	char *const *environment = given + count_of(given) + 1;
@@ -381,7 +386,7 @@ static _Noreturn void begin(const struct start *start, char *const *given, char 
 
 	while (vector[auxiliaries++].a_type != AT_NULL)
 		;
-	/* Room for all of it: ours, the given, two NULLs and the count. */
+	/* Room for the count, our entries, the given ones and two NULLs. */
 	uintptr_t stack[count_of(given) + count_of(options) + count_of(environment) + count_of(variables) + 3 +
 			2 * auxiliaries] __attribute__((aligned(16)));
 	uintptr_t *next = stack;
@@ -394,7 +399,7 @@ static _Noreturn void begin(const struct start *start, char *const *given, char 
 	*next++ = 0;
 	for (; *variables; variables++)
 		*next++ = (uintptr_t)*variables;
-	/* With capabilities that its caller lacks the program takes nothing from the caller's environment. */
+	/* Ignore the whole environment if the program has capabilities that its caller lacks. */
 	for (; *environment && !getauxval(AT_SECURE); environment++)
 		if (!is_refused(*environment))
 			*next++ = (uintptr_t)*environment;
@@ -408,8 +413,9 @@ static _Noreturn void begin(const struct start *start, char *const *given, char 
 	jump(linker.entry, stack);
 }
 
-/* Without /proc: have one that is mounted nowhere as the root, for absolute paths; relative ones stay as they are, for
- * the current directory stays. Return the root that was, which start.py goes back to. */
+/* Without /proc: make a new proc file system, mounted nowhere, the root directory. Absolute paths then lead into it;
+ * relative paths keep working, since the current directory stays. Returns the original root, to which start.py
+ * returns. */
 static int enter_own_proc(void)
 {
 	int root = above_standard(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -430,7 +436,7 @@ static int enter_own_proc(void)
 int main(int argc, char **argv)
 {
 	static char home[64], path[64], preload[1024] = "LD_PRELOAD=", code[64], name[32];
-	const char *proc = "/proc"; /* where Python and the linker find it */
+	const char *proc = "/proc"; /* the path by which Python and the linker find it */
 	int root = -1, file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct archive archive;
 	struct start start;

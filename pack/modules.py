@@ -1,7 +1,9 @@
-"""Run by the one file's own Python: gathers the modules that netmon imports, be it late, and compiles them.
+"""Compiles the Python modules of the single-file executable. Its own Python runs this script.
 
-modules.py PACKAGES STDLIB OUTPUT, absolute paths: compiles all of the directory PACKAGES, and what it imports of
-STDLIB, into OUTPUT; prints the names of the native modules that it imports of STDLIB.
+    modules.py PACKAGES STDLIB OUTPUT     (absolute paths)
+
+Compiles every module of PACKAGES, and each module of STDLIB that they import, at once or later, into OUTPUT. Prints the
+names of the native modules of STDLIB that they import: those are copied, not compiled.
 """
 
 from __future__ import annotations
@@ -11,18 +13,18 @@ import sys
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-# Imported by name from native code, or by the interpreter.
+# Imported by native code or by the interpreter, where the search for imports does not see it.
 HIDDEN = tuple(
     "copy dataclasses datetime decimal encodings.ascii encodings.cp437 encodings.latin_1 encodings.utf_8 enum "
     "fractions ipaddress pathlib re traceback typing urllib.parse uuid warnings zoneinfo".split()
 )
 
-# Imported by what netmon does not use.
+# Imported only by parts of the library that netmon does not use.
 LEFT_OUT = "_pyrepl asyncio doctest multiprocessing pdb pydoc ssl test unittest webbrowser xmlrpc".split()
 
 
 def gather(packages: Path, stdlib: Path, output: Path) -> None:
-    """Compile, and print."""
+    """Compile the modules, and print the names of the native ones."""
     finder = ModuleFinder(path=[str(packages), str(stdlib), str(stdlib / "lib-dynload")], excludes=LEFT_OUT)
     sources = sorted(packages.rglob("*.py"))
     names = [".".join(path.relative_to(packages).with_suffix("").parts).removesuffix(".__init__") for path in sources]

@@ -1,6 +1,6 @@
-"""The one file's first Python: has modules imported from the archive that is the file, then runs netmon.
+"""The first Python code of the single-file executable: imports modules from its archive, then runs netmon.
 
-launcher.c has started it. What is native code is unpacked into memory, sealed, when it is first imported.
+launcher.c starts it. A native module is unpacked into sealed memory when it is first imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PYC_HEADER_SIZE = 16  # bytes
 descriptors = "/proc/self/fd"
 
 
-class OneFile(zipimporter):
+class ArchiveImporter(zipimporter):
     """Imports from the archive, native modules too."""
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -33,19 +33,19 @@ class OneFile(zipimporter):
         try:
             path = self.native(f"{self.archive}/{self.prefix}{fullname.rpartition('.')[2]}.so")
         except OSError as error:
-            if error.errno == 0:  # zipimport's own: the archive has none
+            if error.errno == 0:  # zipimport's own error: not in the archive
                 return None
             raise
         return ModuleSpec(fullname, ExtensionFileLoader(fullname, path), origin=path)
 
-    @lru_cache(maxsize=None)  # noqa: B019, UP033  importers live as long as Python
+    @lru_cache(maxsize=None)  # noqa: B019, UP033  an importer lives as long as Python
     def native(self, path: str) -> str:
-        """Return the path of a library that the archive has at path. Raises OSError when it has none."""
+        """Return a path to open the archive's library at path. Raises OSError if the archive has none."""
         return memory_file(path.rpartition("/")[2], self.get_data(path))
 
 
-class HeldFile:
-    """Imports from the archive by its descriptor, where it has no path to be opened by again."""
+class DescriptorImporter:
+    """Imports from the archive through an open descriptor, where no path leads to the file."""
 
     def __init__(self, file: int) -> None:
         from zipfile import ZipFile  # slow to import
@@ -59,7 +59,7 @@ class HeldFile:
         for name in (f"{place}/__init__.pyc", f"{place}.pyc"):
             if name in self.names:
                 spec = ModuleSpec(fullname, loader, origin=f"{ARCHIVE}/{name}", is_package=name != f"{place}.pyc")
-                spec.has_location = True  # so that it has a __file__
+                spec.has_location = True  # gives the module a __file__
                 return spec
         if f"{place}.so" in self.names:
             native = self.native(f"{ARCHIVE}/{place}.so")
@@ -67,24 +67,24 @@ class HeldFile:
         return None
 
     def create_module(self, _spec: ModuleSpec) -> None:
-        """Have Python make it as usual."""
+        """Return None: Python makes the module as usual."""
 
     def exec_module(self, module: ModuleType) -> None:
         code = self.get_data(module.__file__ or "")[PYC_HEADER_SIZE:]
         exec(marshal.loads(code), module.__dict__)
 
     def get_data(self, path: str) -> bytes:
-        """Return what the archive has at path. Raises KeyError when it has none."""
+        """Return the archive's file at path. Raises KeyError if the archive has none."""
         return self._archive.read(path.removeprefix(f"{ARCHIVE}/"))
 
     @lru_cache(maxsize=None)  # noqa: B019, UP033  it lives as long as Python
     def native(self, path: str) -> str:
-        """Return the path of a library that the archive has at path. Raises KeyError when it has none."""
+        """Return a path to open the archive's library at path. Raises KeyError if the archive has none."""
         return memory_file(path.rpartition("/")[2], self.get_data(path))
 
 
 def memory_file(name: str, data: bytes) -> str:
-    """Return the path of a file with data in it, that nobody can write to and that ends with this process."""
+    """Write data into a sealed file in memory; return its path. Nobody can write to it; it ends with this process."""
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
         file = os.memfd_create(f"netmon/{name}", flags | MFD_NOEXEC_SEAL)
@@ -99,13 +99,14 @@ def memory_file(name: str, data: bytes) -> str:
 def main(root: int, file: int) -> None:
     """Run netmon.
 
-    Where there is no /proc, root is the root directory as it was, for the root is a proc file system then, and file the
-    archive. Otherwise both are -1.
+    Args:
+        root: The original root directory, if the launcher had to make a proc file system the root; else -1.
+        file: The archive, in the same case; else -1.
     """
-    # Set for Python alone, by launcher.c.
+    # launcher.c set them for Python alone.
     for name in ("LD_PRELOAD", "PYTHONHOME", "PYTHONPATH"):
         del os.environ[name]
-    # pydantic would look for them among installed distributions, zoneinfo for its files among Python's: none here.
+    # Here are no installed distributions for pydantic to search for plugins, nor time zones among Python's files.
     os.environ.update(PYDANTIC_DISABLE_PLUGINS="1", PYTHONTZPATH="/usr/share/zoneinfo")
     if root < 0:
         import_by_path()
@@ -117,29 +118,29 @@ def main(root: int, file: int) -> None:
 
 
 def import_by_path() -> None:
-    """Have modules imported from ARCHIVE: the file that was started, whatever has its name by now."""
+    """Import modules from ARCHIVE: the file that was started, even if another file has its name by now."""
     sys.path[:] = [ARCHIVE]
     for module in list(sys.modules.values()):
         if path := getattr(module, "__path__", None):
             module.__path__ = [f"{ARCHIVE}/{place.rpartition('/exe/')[2]}" for place in path]
-    sys.path_hooks.insert(0, OneFile)
+    sys.path_hooks.insert(0, ArchiveImporter)
     sys.path_importer_cache.clear()
 
 
 def import_by_descriptor(root: int, file: int) -> None:
-    """Load all native code while its files have paths, then go back to the root as it was."""
+    """Import all native modules while their files have paths, then go back to the original root."""
     global descriptors
     descriptors = "/self/fd"
     from importlib import import_module
 
-    held = HeldFile(file)
+    importer = DescriptorImporter(file)
     sys.path.clear()
-    sys.meta_path.insert(0, held)
-    from netmon.kernel import libbpf
+    sys.meta_path.insert(0, importer)
+    from netmon.kernel import BUNDLED_LIBBPF, libbpf
 
     libbpf.library()
-    for name in held.names:
-        if name.endswith(".so") and name != "netmon/kernel/libbpf-netmon.so":
+    for name in importer.names:
+        if name.endswith(".so") and not name.endswith(f"/{BUNDLED_LIBBPF}"):
             import_module(name.removesuffix(".so").replace("/", "."))
     here = os.open(".", os.O_PATH)
     os.fchdir(root)

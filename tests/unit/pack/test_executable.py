@@ -1,4 +1,4 @@
-"""The one file: where it runs, what it refuses, what is inside."""
+"""The single-file executable: where it runs, what it refuses, and its contents."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from cyclonedx.validation.json import JsonStrictValidator
 from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
-from pack import binary
-from pack.onefile.start import OneFile
-from pack.runtime import ARCHITECTURES, DEBIAN_PACKAGES
-from pack.sources import ROOT, SOURCES
+from pack import executable as single_file
+from pack.launcher.start import ArchiveImporter
+from pack.paths import BUILD, LIBBPF
+from pack.runtime import DEBIAN_PACKAGES
+from pack.third_party import SOURCES
+from vm.architecture import ARCHITECTURES
 from vm.bare_guest import run_bare_guest
 
 HOST = os.uname().machine
@@ -38,9 +40,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot 
 
 
 @pytest.fixture(scope="module")
-def netmon(one_file: Callable[[str], Path]) -> Path:
-    """This machine's."""
-    return one_file(HOST)
+def netmon(executable: Callable[[str], Path]) -> Path:
+    """This machine's executable."""
+    return executable(HOST)
 
 
 def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,16 +57,16 @@ def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def empty_root(netmon: Path, tmp_path: Path) -> Path:
-    """A directory with nothing in it but netmon: no /proc, no /dev, no C library."""
+    """A directory that holds only netmon: no /proc, no /dev, no C library."""
     shutil.copy(netmon, tmp_path / "netmon")
     return tmp_path
 
 
 class Waiting:
-    """A netmon that waits for a configuration to read."""
+    """A netmon that waits to read its configuration from a FIFO."""
 
     def __init__(self, *command: object, directory: Path) -> None:
-        """command: to run in that directory, with the configuration's name to follow."""
+        """Run a command in directory; the FIFO's name becomes its last argument."""
         fifo = directory / "fifo"
         os.mkfifo(fifo)
         self.process = subprocess.Popen(
@@ -74,10 +76,10 @@ class Waiting:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._writer = os.open(fifo, os.O_WRONLY)  # once it reads
+        self._writer = os.open(fifo, os.O_WRONLY)  # returns when netmon reads
 
-    def say(self, text: str) -> tuple[int, str]:
-        """Give it the configuration; return its exit code and what it said."""
+    def configure(self, text: str) -> tuple[int, str]:
+        """Write the configuration; return the exit code and standard error."""
         os.write(self._writer, text.encode())
         os.close(self._writer)
         _, said = self.process.communicate(timeout=DEADLINE)
@@ -94,8 +96,8 @@ def waiting(netmon: Path, tmp_path: Path) -> Iterator[Waiting]:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_is_one_static_program(architecture: str, one_file: Callable[[str], Path]) -> None:
-    path = one_file(architecture)
+def test_is_one_static_program(architecture: str, executable: Callable[[str], Path]) -> None:
+    path = executable(architecture)
     assert path.name == f"netmon-{__version__}-{architecture}"
     assert path.stat().st_size < LARGEST
     with path.open("rb") as file:
@@ -106,14 +108,14 @@ def test_is_one_static_program(architecture: str, one_file: Callable[[str], Path
         native = [name for name in archive.namelist() if name.endswith(".so") or name.startswith("start/")]
         machines = {ELFFile(io.BytesIO(archive.read(name))).header["e_machine"] for name in native}
     assert len(machines) == 1
-    assert {"start/linker", "start/python", "netmon/kernel/libbpf-netmon.so", "orjson/orjson.so"} <= set(native)
+    assert {"start/linker", "start/python", str(LIBBPF), "orjson/orjson.so"} <= set(native)
 
 
 def test_the_same_parts_make_the_same_bytes(netmon: Path, tmp_path: Path) -> None:
-    assert binary.build(HOST, tmp_path).read_bytes() == netmon.read_bytes()
+    assert single_file.build(HOST, tmp_path).read_bytes() == netmon.read_bytes()
 
 
-def test_tells_what_is_inside(netmon: Path) -> None:
+def test_lists_its_contents_and_licences(netmon: Path) -> None:
     with zipfile.ZipFile(netmon) as archive:
         text = archive.read("netmon.cdx.json").decode()
         licences = {name.removeprefix("LICENSES/") for name in archive.namelist() if name.startswith("LICENSES/")}
@@ -141,7 +143,7 @@ def test_runs_where_nothing_else_is(empty_root: Path) -> None:
     assert "$schema" in json.loads(netmon("schema", "event").stdout)
     checked = netmon("check")
     assert checked.returncode == 1
-    assert "ok   libbpf: version 1.5, bundled with netmon, as one file" in checked.stdout
+    assert "ok   libbpf: version 1.5, bundled with netmon, in a single-file executable" in checked.stdout
     assert sorted(empty_root.rglob("*")) == before
 
 
@@ -172,23 +174,23 @@ def upgrade(directory: Path) -> None:
 
 def test_goes_on_after_an_upgrade(waiting: Waiting, tmp_path: Path) -> None:
     upgrade(tmp_path)
-    assert waiting.say(VALID)[0] == 0
+    assert waiting.configure(VALID)[0] == 0
 
 
 @needs_root
 def test_goes_on_after_an_upgrade_where_nothing_else_is(empty_root: Path) -> None:
-    """It reads the probes after its configuration; only then it finds that there is no BTF."""
+    """netmon opens its BPF object after it has read the configuration. Only then it finds that BTF is missing."""
     running = Waiting("chroot", empty_root, "/netmon", "run", "--any-kernel", "--config", directory=empty_root)
     upgrade(empty_root)
-    code, said = running.say(VALID)
+    code, said = running.configure(VALID)
     assert (code, said.partition(":")[0], "no BTF" in said) == (1, "netmon", True), said
 
 
-def test_a_module_without_room_is_not_taken_for_a_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_import_is_not_reported_as_a_missing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "archive"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("present.so", b"")
-    importer = OneFile(str(path))
+    importer = ArchiveImporter(str(path))
     assert importer.find_spec("absent") is None
     assert importer.find_spec("present") is not None
 
@@ -197,10 +199,10 @@ def test_a_module_without_room_is_not_taken_for_a_missing_one(tmp_path: Path, mo
 
     monkeypatch.setattr(os, "memfd_create", refuse)
     with pytest.raises(OSError, match="Too many open files"):
-        OneFile(str(path)).find_spec("present")
+        ArchiveImporter(str(path)).find_spec("present")
 
 
-def test_no_one_can_change_what_it_runs(waiting: Waiting) -> None:
+def test_its_code_in_memory_cannot_be_changed(waiting: Waiting) -> None:
     files = list(Path(f"/proc/{waiting.process.pid}/map_files").iterdir())
     native = {file.stat().st_ino: file for file in files if "/memfd:netmon/" in str(file.readlink())}
     names = [str(file.readlink()) for file in native.values()]
@@ -211,7 +213,7 @@ def test_no_one_can_change_what_it_runs(waiting: Waiting) -> None:
             file.write_bytes(b"")
 
 
-def test_stays_the_process_that_was_started(waiting: Waiting) -> None:
+def test_keeps_its_process_name_and_arguments(waiting: Waiting) -> None:
     process = Path(f"/proc/{waiting.process.pid}")
     assert (process / "exe").readlink().name == "netmon"
     assert (process / "comm").read_text() == "netmon\n"
@@ -232,10 +234,10 @@ def test_damage_is_refused(netmon: Path, tmp_path: Path, place: float) -> None:
     damaged.chmod(0o755)
     done = run(damaged, "--version")
     assert done.returncode == 1
-    assert done.stderr == "netmon: cannot start: the file is damaged: its checksum is wrong; get it anew\n"
+    assert done.stderr == "netmon: cannot start: the file is damaged: its checksum is wrong; download it again\n"
 
 
-def test_a_part_of_the_file_is_refused(netmon: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(netmon: Path, tmp_path: Path) -> None:
     part = tmp_path / "netmon"
     part.write_bytes(netmon.read_bytes()[:-1000])
     part.chmod(0o755)
@@ -244,7 +246,7 @@ def test_a_part_of_the_file_is_refused(netmon: Path, tmp_path: Path) -> None:
     assert "damaged" in done.stderr
 
 
-def test_takes_no_code_from_its_environment(netmon: Path, tmp_path: Path) -> None:
+def test_ignores_variables_that_would_load_other_code(netmon: Path, tmp_path: Path) -> None:
     for name in ("sitecustomize", "yaml", "encodings"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken')")
     (tmp_path / "valid.yaml").write_text(VALID)
@@ -261,8 +263,8 @@ def test_takes_no_code_from_its_environment(netmon: Path, tmp_path: Path) -> Non
 
 
 @needs_root
-def test_takes_nothing_from_its_environment_with_capabilities_of_its_own(netmon: Path) -> None:
-    """Its caller has not those, and could have it load what it names."""
+def test_ignores_its_environment_when_the_file_has_capabilities(netmon: Path) -> None:
+    """Its caller lacks these capabilities, and could name files for it to load."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         program = Path(shutil.copy(netmon, directory))
@@ -281,8 +283,8 @@ def test_takes_nothing_from_its_environment_with_capabilities_of_its_own(netmon:
 
 
 @pytest.mark.parametrize("capable", [True, False])
-def test_is_not_taken_by_a_name_that_its_caller_chose(netmon: Path, capable: bool) -> None:
-    """The caller may run the file but not read it, and could have a link to it lead elsewhere meanwhile."""
+def test_does_not_open_a_path_that_its_caller_chose(netmon: Path, capable: bool) -> None:
+    """A caller who may run but not read the file could redirect a symbolic link to it while it starts."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         program = Path(shutil.copy(netmon, directory))
@@ -304,14 +306,14 @@ def test_standard_streams_may_be_closed(netmon: Path, closed: str, code: int) ->
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_events_come_out_of_a_guest_with_nothing_else(
-    architecture: str, one_file: Callable[[str], Path], tmp_path: Path, pytestconfig: pytest.Config
+def test_reports_events_in_a_guest_with_nothing_else(
+    architecture: str, executable: Callable[[str], Path], tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """And of two at once, with a read-only root."""
+    """Two run at once there, with a read-only root."""
     kernel = BARE_KERNELS[architecture]
     if kernel not in pytestconfig.getoption("--kernel"):
         pytest.skip("another kernel was chosen")
-    said = run_bare_guest(kernel, ROOT / "build/programs", {"netmon": one_file(architecture)}, tmp_path)
+    said = run_bare_guest(kernel, BUILD / "programs", {"netmon": executable(architecture)}, tmp_path)
     assert "ok   tracing programs" in said, said
     assert said.count("netmon: ready") == 2
     assert said.count("exit code 0") == 3

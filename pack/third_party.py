@@ -1,4 +1,4 @@
-"""What netmon bundles: the pinned sources of libbpf and of what it needs, from Debian's source packages."""
+"""Unpacks third_party/: the pinned sources of libbpf, libelf and zlib, from Debian's source packages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-# In the tree, so that the sdist carries it and needs no download.
-THIRD_PARTY = ROOT / "third_party"
+from pack.paths import THIRD_PARTY
+
 DEBIAN_SUITE = "trixie"
 
 
 class Source(NamedTuple):
-    """One release of one project: the upstream archive as Debian ships it, and what is used of it."""
+    """One release of one project: its archive as Debian ships it, and the files that netmon uses."""
 
     name: str
     version: str
@@ -24,7 +23,7 @@ class Source(NamedTuple):
     sha256: str
     licence: str  # SPDX
     purl: str
-    patterns: tuple[str, ...]  # of the files that are used, and their licences'
+    patterns: tuple[str, ...]  # of the files used, licences included
 
     @property
     def directory(self) -> Path:
@@ -62,11 +61,11 @@ SOURCES = (LIBBPF, ELFUTILS, ZLIB)
 
 
 class SourceError(Exception):
-    """A source archive is not what it should be."""
+    """A source archive differs from the pinned one."""
 
 
 def unpack_all() -> None:
-    """Have every source in third_party/, downloaded where it is not cached."""
+    """Unpack every source into third_party/. Archives that are not in the cache are downloaded."""
     for source in SOURCES:
         stamp = source.directory / ".sha256"
         if not stamp.exists() or stamp.read_text() != source.sha256:
@@ -76,8 +75,12 @@ def unpack_all() -> None:
 
 
 def fetch(source: Source) -> Path:
-    """Return a source's archive, from the cache or from Debian. Raises SourceError when it is not the pinned one."""
-    # Not at the top: an sdist builds without Debian's archive.
+    """Return a source's archive, from the cache or from Debian.
+
+    Raises:
+        SourceError: The archive is not the pinned one.
+    """
+    # Imported here because an sdist builds without Debian's archive.
     from vm.archive import CACHE, Archive, locked_cache
 
     kept = CACHE / "sources" / source.archive
@@ -108,7 +111,7 @@ def _unpack(archive: Path, source: Source) -> None:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """Match, with a * that crosses directories only where it ends the pattern."""
+    """Match a file name. A * crosses directories only at the end of a pattern."""
     if not pattern.endswith("/*") and name.count("/") != pattern.count("/"):
         return False
     return fnmatch.fnmatchcase(name, pattern)

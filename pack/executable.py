@@ -1,8 +1,8 @@
-"""Makes the one file: netmon with its own Python, for any Linux, in dist/.
+"""Makes the single-file executable, in dist/: netmon with a Python of its own, for any Linux.
 
-It is a launcher (onefile/launcher.c) and a zip archive behind it. The archive has in start/ what the launcher loads:
-the dynamic linker, Python and libraries; at its top the modules that Python imports; licences in LICENSES/, and what
-is inside in netmon.cdx.json.
+The file is a launcher (launcher/launcher.c) followed by a zip archive. In the archive, start/ holds what the launcher
+loads: the dynamic linker, Python and shared libraries. The modules that Python imports are at the archive's top, the
+licences in LICENSES/, and the SBOM in netmon.cdx.json.
 """
 
 from __future__ import annotations
@@ -17,49 +17,57 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
-from pack import bundle, runtime, sbom, sources
-from pack.runtime import ARCHITECTURES, LINKERS, Package
-from pack.sources import ROOT, ZLIB
-from vm.architecture import NATIVE, Architecture
+from pack import libbpf, licences, runtime, sbom, third_party
+from pack.paths import BPF_OBJECTS, BUILD, DIST, KERNEL_PACKAGE, LIBBPF, PACKAGE, ROOT
+from pack.third_party import ZLIB
+from vm.architecture import ARCHITECTURES, NATIVE, Architecture
 
-ONE_FILE = ROOT / "pack/onefile"
-PACKAGE = ROOT / "src/netmon"
+LAUNCHER = ROOT / "pack/launcher"
+MODULES_SCRIPT = ROOT / "pack/modules.py"
 
 INFLATE_MODULES = ("adler32", "crc32", "inflate", "inffast", "inftrees", "zutil")
-LAUNCHER = (
+LAUNCHER_FLAGS = (
     *("-static", "-pie", "-fPIE", "-O2", "-g0", "-s", "-std=gnu11", "-DHAVE_UNISTD_H", "-fno-sanitize=undefined"),
     *("-Wall", "-Wextra", "-Werror", "-Wno-deprecated-non-prototype"),
 )
 
-# Of the archive's end record and its comment, as in launcher.c.
+# The sizes of the archive's end record and of its comment, as in launcher.c.
 END_SIZE, COMMENT_SIZE = 22, 8
 
-# Files of the host's that the dynamic linker would read whatever it is told: libraries made for the host's C library.
+# The dynamic linker reads these files of the host in any case; they name libraries made for the host's C library.
 HOST_FILES = (b"/etc/ld.so.preload\0", b"/etc/ld.so.cache\0")
 
 
 def build(name: str, directory: Path) -> Path:
-    """Build one architecture's file; return it. The same parts make the same bytes."""
-    sources.unpack_all()
-    work = ROOT / "build/onefile" / name
+    """Build one architecture's executable. The same parts make the same bytes.
+
+    Args:
+        name: An architecture of ARCHITECTURES.
+        directory: Where to put it.
+
+    Returns:
+        The file.
+    """
+    third_party.unpack_all()
+    work = BUILD / "executable" / name
     architecture = ARCHITECTURES[name]
     debian = runtime.unpack_debian(architecture, work / "debian")
     wheels = runtime.unpack_wheels(architecture, work / "packages")
     modules = _modules(architecture, work)
     start = _start(work / "debian", architecture, modules)
-    licences = _licences(work, [package.name for package in debian])
+    texts = licences.collect(work / "debian", [package.name for package in debian], work / "packages")
     members = {
         **modules,
         **start,
-        **{f"LICENSES/{name}": text for name, text in licences.items()},
-        "netmon.cdx.json": _materials(debian, wheels),
+        **{f"{licences.DIRECTORY}/{name}": text for name, text in texts.items()},
+        sbom.FILE_NAME: _sbom([*debian, *wheels, runtime.MUSL]),
     }
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"netmon-{__version__}-{name}"
@@ -71,12 +79,12 @@ def build(name: str, directory: Path) -> Path:
 
 
 def _assemble(launcher: bytes, members: dict[str, bytes]) -> bytes:
-    """Return the file: the launcher, the archive, and as the archive's comment the checksum that the launcher asks."""
+    """Return the file: the launcher and the archive, whose comment is the checksum that the launcher compares."""
     file = io.BytesIO()
     file.write(launcher)
     with zipfile.ZipFile(file, "a") as archive:
         for name in sorted(members):
-            information = zipfile.ZipInfo(name)  # of 1980
+            information = zipfile.ZipInfo(name)  # dated 1980
             information.create_system, information.external_attr = 3, 0o100644 << 16
             archive.writestr(information, members[name], zipfile.ZIP_DEFLATED, 9)
         archive.comment = b"0" * COMMENT_SIZE
@@ -86,48 +94,47 @@ def _assemble(launcher: bytes, members: dict[str, bytes]) -> bytes:
 
 
 def _compile_launcher(architecture: Architecture, work: Path) -> bytes:
-    """Relative paths: none of this machine's gets into the program."""
+    """Compile the launcher. Paths are relative, so that none of this machine gets into the program."""
     output = work / "launcher"
-    c_files = [ONE_FILE / "launcher.c", *(ZLIB.directory / f"{module}.c" for module in INFLATE_MODULES)]
+    c_files = [LAUNCHER / "launcher.c", *(ZLIB.directory / f"{module}.c" for module in INFLATE_MODULES)]
     command = [
-        *(sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture.name}-linux-musl", *LAUNCHER),
+        *(sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture.name}-linux-musl", *LAUNCHER_FLAGS),
         f"-I{ZLIB.directory.relative_to(ROOT)}",
         *(str(path.relative_to(ROOT)) for path in c_files),
         *("-o", str(output)),
     ]
-    environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(ROOT / "build/zig")}
+    environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(BUILD / "zig")}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     return output.read_bytes()
 
 
 def _modules(architecture: Architecture, work: Path) -> dict[str, bytes]:
-    """Return netmon and all modules that it may import, compiled, with the native ones and libbpf."""
+    """Return netmon and all modules that it may import, compiled, with native modules and libbpf."""
     packages, output = work / "packages", work / "modules"
     shutil.copytree(PACKAGE, packages / "netmon", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ONE_FILE / "start.py", packages)
+    shutil.copy(LAUNCHER / "start.py", packages)
     shutil.rmtree(output, ignore_errors=True)
-    # Without the machine's name in theirs, so that any Python takes them for modules.
+    # Drop the machine's name from the file names, so that any Python finds the native modules.
     native = {path: path.with_name(f"{path.name.partition('.')[0]}.so") for path in packages.rglob("*.so")}
     for path, short in native.items():
         path.rename(short)
     root = _python_for_this_machine(architecture, work)
-    names = runtime.run_python(root, ONE_FILE / "modules.py", packages, root / runtime.STDLIB, output).split()
+    names = runtime.run_python(root, MODULES_SCRIPT, packages, root / runtime.STDLIB, output).split()
     for short in native.values():
         shutil.copy(short, output / short.relative_to(packages))
     for name in names:
         (path,) = (work / "debian" / runtime.STDLIB / "lib-dynload").glob(f"{name}.*")
         shutil.copy(path, output / f"{name}.so")
-    library = output / "netmon/kernel/libbpf-netmon.so"
-    bundle.compile_libbpf(bundle.TARGETS[f"{architecture.name}-manylinux"], library)
-    for compiled in sorted((PACKAGE / "kernel").glob("*.bpf.o")):
-        shutil.copy(compiled, output / "netmon/kernel")
+    libbpf.compile_libbpf(libbpf.TARGETS[f"{architecture.name}-manylinux"], output / LIBBPF)
+    for bpf_object in BPF_OBJECTS:
+        shutil.copy(bpf_object, output / KERNEL_PACKAGE)
     for path in output.rglob("*.so"):
         subprocess.run(["llvm-strip", path], check=True)
     return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}
 
 
 def _python_for_this_machine(architecture: Architecture, work: Path) -> Path:
-    """Return where it was unpacked."""
+    """Return the directory where it was unpacked."""
     if architecture == NATIVE:
         return work / "debian"
     runtime.unpack_debian(NATIVE, work / "native")
@@ -135,7 +142,7 @@ def _python_for_this_machine(architecture: Architecture, work: Path) -> Path:
 
 
 def _start(root: Path, architecture: Architecture, modules: dict[str, bytes]) -> dict[str, bytes]:
-    """Return what the launcher loads. Takes native modules for which there is no library out of modules."""
+    """Return what the launcher loads. Removes from modules the native ones that need a library which is not there."""
     directory = runtime.libraries(architecture, root)
     python = (root / f"usr/bin/python{runtime.PYTHON}").read_bytes()
     libraries: dict[str, bytes] = {}
@@ -145,7 +152,7 @@ def _start(root: Path, architecture: Architecture, modules: dict[str, bytes]) ->
             _add_needed(modules[name], directory, libraries)
         except FileNotFoundError:
             del modules[name]
-    linker = libraries.pop(LINKERS[architecture.name])
+    linker = libraries.pop(runtime.LINKERS[architecture.name])
     for file in HOST_FILES:
         assert linker.count(file) == 1
         linker = linker.replace(file, b"\0" * len(file))
@@ -154,7 +161,7 @@ def _start(root: Path, architecture: Architecture, modules: dict[str, bytes]) ->
 
 
 def _add_needed(elf: bytes, directory: Path, libraries: dict[str, bytes]) -> None:
-    """Add the libraries that an ELF file needs, and those that they need. Raises FileNotFoundError, and adds none."""
+    """Add the libraries that an ELF file needs, directly or not. Raises FileNotFoundError, and then adds none."""
     found = dict(libraries)
     names = _needed(elf)
     while names:
@@ -170,45 +177,29 @@ def _needed(elf: bytes) -> set[str]:
     return {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")}
 
 
-def _licences(work: Path, debian: Iterable[str]) -> dict[str, bytes]:
-    """Return the licences' texts, by file names that tell whose they are."""
-    import ziglang
-
-    texts = {path.name: path for path in sorted((ROOT / "LICENSES").iterdir())}
-    texts["musl-COPYRIGHT"] = Path(ziglang.__file__).with_name("lib") / "libc/musl/COPYRIGHT"
-    for name in debian:
-        texts[f"{name}-copyright"] = work / "debian/usr/share/doc" / name / "copyright"
-    for path in sorted((work / "packages").glob("*.dist-info/licenses/**/*")):
-        if path.is_file():
-            distribution = path.relative_to(work / "packages").parts[0].partition("-")[0]
-            texts[f"{distribution}-{path.name}"] = path
-    return {name: path.read_bytes() for name, path in texts.items()}
-
-
-def _materials(debian: Sequence[Package], wheels: Sequence[Package]) -> bytes:
+def _sbom(packages: Sequence[runtime.Package]) -> bytes:
     licence = importlib.metadata.metadata("netmon-bpf")["License-Expression"]
-    return sbom.make_sbom(__version__, licence, [*debian, *wheels, runtime.MUSL]).encode()
+    return sbom.make_sbom(__version__, licence, packages).encode()
 
 
-def parse_targets(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> Sequence[str]:
-    """Return the names of the architectures that are asked for: all, unless --target says otherwise."""
+def build_for_targets(parser: argparse.ArgumentParser, arguments: Sequence[str] | None, build: Build) -> None:
+    """Build for the architecture that --target names, or for all; print each file's name, size and checksum."""
     parser.add_argument("--target", choices=(*ARCHITECTURES, "all"), default="all")
-    target = parser.parse_args(arguments).target
-    return tuple(ARCHITECTURES) if target == "all" else (target,)
-
-
-def build_in_dist(targets: Sequence[str], build: Callable[[str, Path], Path]) -> None:
-    """Build each into dist/, and say what it is."""
-    for architecture in targets:
-        path = build(architecture, ROOT / "dist")
+    parser.add_argument("--directory", type=Path, default=DIST, help="where to put them (default: dist/)")
+    options = parser.parse_args(arguments)
+    for name in ARCHITECTURES if options.target == "all" else (options.target,):
+        path = build(name, options.directory)
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-        print(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes  SHA-256 {checksum}")
+        print(f"{os.path.relpath(path)}  {path.stat().st_size:,} bytes  SHA-256 {checksum}")
+
+
+Build = Callable[[str, Path], Path]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Build what is asked for, or all."""
-    parser = argparse.ArgumentParser(prog="build.py binary", description="Makes the one file, in dist/.")
-    build_in_dist(parse_targets(parser, arguments), build)
+    """Build for one architecture, or for all."""
+    parser = argparse.ArgumentParser(prog="build.py executable", description="Makes the single-file executable.")
+    build_for_targets(parser, arguments, build)
 
 
 if __name__ == "__main__":

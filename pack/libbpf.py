@@ -1,4 +1,4 @@
-"""libbpf for wheels: one shared library that needs nothing but the C library, for each platform, by `zig cc`."""
+"""Compiles the bundled libbpf: for each platform one shared library that needs only the C library, with `zig cc`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pack.sources import ELFUTILS, LIBBPF, ROOT, ZLIB
+from pack.paths import BUILD, ROOT
+from pack.paths import LIBBPF as LIBRARY
+from pack.third_party import ELFUTILS, LIBBPF, ZLIB
 
-ZIGLANG = "ziglang==0.17.1"  # which compiles alike everywhere
-CONFIG = ROOT / "pack/include"
+ZIGLANG = "ziglang==0.17.1"  # pinned: one version makes the same bytes everywhere
+ELFUTILS_CONFIG = ROOT / "pack/elfutils"
 
 
 class Target(NamedTuple):
-    """One platform: what zig calls it, and the wheel's tag."""
+    """One platform: zig's name for it, and the wheel's tag."""
 
     triple: str
     tag: str
@@ -35,19 +37,19 @@ ZLIB_MODULES = tuple(
 
 COMPILE = (
     *("-O2", "-g0", "-w", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"),
-    # zig's default traps on undefined behaviour that these libraries' own builds pass over.
+    # zig's default traps undefined behaviour, which these libraries' own builds do not.
     "-fno-sanitize=undefined",
     *("-D_GNU_SOURCE", "-DHAVE_CONFIG_H", "-D_LARGEFILE64_SOURCE", "-D_FILE_OFFSET_BITS=64"),
 )
 LINK = (
     *("-shared", "-s", "-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-z,now"),
-    # A program may have another libbpf loaded: neither is to be taken for the other.
-    *("-Wl,-Bsymbolic", "-Wl,-soname,libbpf-netmon.so"),
+    # The process may have loaded another libbpf: keep the symbols of the two apart.
+    *("-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY.name}"),
 )
 
 
 def compile_libbpf(target: Target, output: Path) -> None:
-    """Compile libbpf with libelf and zlib in it. Relative paths: none of this machine's gets into the library."""
+    """Compile libbpf, libelf and zlib into one library, with relative paths: none of this machine gets into it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "ziglang", "cc", "-target", target.triple),
@@ -58,14 +60,14 @@ def compile_libbpf(target: Target, output: Path) -> None:
         f"-Wl,--version-script={(LIBBPF.directory / 'src/libbpf.map').relative_to(ROOT)}",
         *("-o", str(output)),
     ]
-    environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(ROOT / "build/zig")}
+    environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(BUILD / "zig")}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
 def _include_directories() -> list[Path]:
     libbpf, elfutils = LIBBPF.directory, ELFUTILS.directory
     return [
-        *(CONFIG, elfutils / "lib", elfutils / "libelf", ZLIB.directory),
+        *(ELFUTILS_CONFIG, elfutils / "lib", elfutils / "libelf", ZLIB.directory),
         *(libbpf / "src", libbpf / "include", libbpf / "include/uapi"),
     ]
 
@@ -84,9 +86,9 @@ def _c_files() -> list[Path]:
 
 
 def host_target() -> str | None:
-    """Return the name of the target that fits this host's Python; None where there is none."""
+    """Return the name of the target for this host's Python, or None if there is none."""
     machine = os.uname().machine
-    # Set by CPython's own build to the C library's kind: x86_64-linux-gnu, x86_64-linux-musl.
+    # CPython's build sets it to the kind of C library: x86_64-linux-gnu, x86_64-linux-musl.
     kind = "musllinux" if "musl" in getattr(sys.implementation, "_multiarch", "") else "manylinux"
     name = f"{machine}-{kind}"
     return name if name in TARGETS else None

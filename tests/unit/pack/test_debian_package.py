@@ -1,4 +1,4 @@
-"""The Debian packages: what is in them, as dpkg reads it. tests/kernel/test_service.py installs one."""
+"""The contents of the Debian packages, as dpkg reads them. tests/kernel/test_service.py installs one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ import pytest
 
 from netmon import __version__
 from netmon.config import Config
-from pack import deb, documents
-from pack.runtime import ARCHITECTURES
-from pack.sources import ROOT
+from pack import debian_package, licences
+from pack.debian_changelog import debian_changelog
+from pack.paths import MANUAL, ROOT, SERVICE
+from vm.architecture import ARCHITECTURES
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory, one_file: Callable[[str], Path]) -> Callable[[str], Path]:
-    """Returns an architecture's, built when it is first asked for."""
+def build(tmp_path_factory: pytest.TempPathFactory, executable: Callable[[str], Path]) -> Callable[[str], Path]:
+    """Returns an architecture's package, built at the first call."""
     directory = tmp_path_factory.mktemp("debs")
-    return cache(lambda architecture: deb.package(one_file(architecture), architecture, directory))
+    return cache(lambda architecture: debian_package.package(executable(architecture), architecture, directory))
 
 
-def ask(*command: object) -> str:
+def output_of(*command: object) -> str:
     return subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout
 
 
@@ -35,69 +36,69 @@ def test_is_for_its_architecture(architecture: str, build: Callable[[str], Path]
     path = build(architecture)
     name = ARCHITECTURES[architecture].debian
     assert path.name == f"netmon_{__version__}_{name}.deb"
-    assert ask("dpkg-deb", "--field", path, "Package", "Version", "Architecture").split()[1::2] == [
+    assert output_of("dpkg-deb", "--field", path, "Package", "Version", "Architecture").split()[1::2] == [
         "netmon",
         __version__,
         name,
     ]
-    assert ask("dpkg-deb", "--field", path, "Depends").strip() == ""
+    assert output_of("dpkg-deb", "--field", path, "Depends").strip() == ""
 
 
-def test_holds_the_one_file_and_what_belongs_to_it(
-    build: Callable[[str], Path], one_file: Callable[[str], Path], tmp_path: Path
+def test_holds_the_executable_and_its_files(
+    build: Callable[[str], Path], executable: Callable[[str], Path], tmp_path: Path
 ) -> None:
     path = build("x86_64")
-    ask("dpkg-deb", "--raw-extract", path, tmp_path)
-    assert (tmp_path / "usr/bin/netmon").read_bytes() == one_file("x86_64").read_bytes()
-    assert (tmp_path / "usr/lib/systemd/system/netmon.service").read_bytes() == deb.SERVICE.read_bytes()
+    output_of("dpkg-deb", "--raw-extract", path, tmp_path)
+    assert (tmp_path / "usr/bin/netmon").read_bytes() == executable("x86_64").read_bytes()
+    assert (tmp_path / "usr/lib/systemd/system/netmon.service").read_bytes() == SERVICE.read_bytes()
     Config.from_yaml(tmp_path / "etc/netmon/netmon.yaml")
     conffiles = (tmp_path / "DEBIAN/conffiles").read_text().split()
     assert conffiles == [f"/{file.relative_to(tmp_path)}" for file in (tmp_path / "etc").rglob("*") if file.is_file()]
     documentation = tmp_path / "usr/share/doc/netmon"
     assert (documentation / "config.md").read_bytes() == (ROOT / "docs/config.md").read_bytes()
-    assert gzip.decompress((tmp_path / "usr/share/man/man1/netmon.1.gz").read_bytes()) == deb.MANUAL.read_bytes()
-    ask("sh", "-c", f"cd {tmp_path} && md5sum --check --strict --quiet DEBIAN/md5sums")
+    assert gzip.decompress((tmp_path / "usr/share/man/man1/netmon.1.gz").read_bytes()) == MANUAL.read_bytes()
+    output_of("sh", "-c", f"cd {tmp_path} && md5sum --check --strict --quiet DEBIAN/md5sums")
 
 
-def test_every_file_is_root_s_and_none_else_s_to_write(build: Callable[[str], Path]) -> None:
-    for line in ask("dpkg-deb", "--contents", build("x86_64")).splitlines():
+def test_root_owns_every_file_and_nobody_else_may_write(build: Callable[[str], Path]) -> None:
+    for line in output_of("dpkg-deb", "--contents", build("x86_64")).splitlines():
         mode, owner, *_, name = line.split()
         assert owner == "root/root"
         executable = mode.startswith("d") or name == "./usr/bin/netmon"
         assert mode[1:] == ("rwxr-xr-x" if executable else "rw-r--r--"), line
 
 
-@pytest.mark.parametrize("script", deb.SCRIPTS)
+@pytest.mark.parametrize("script", debian_package.SCRIPTS)
 def test_its_scripts_are_shell(script: str) -> None:
-    ask("sh", "-n", deb.DEBIAN / script)
+    output_of("sh", "-n", debian_package.DEBIAN / script)
 
 
 def test_the_same_parts_make_the_same_bytes(
-    build: Callable[[str], Path], one_file: Callable[[str], Path], tmp_path: Path
+    build: Callable[[str], Path], executable: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """Whatever the time, and whoever may read what they write."""
+    """At another time, and with another umask."""
     first = build("x86_64").read_bytes()
     umask = os.umask(0o077)
     try:
-        again = deb.package(one_file("x86_64"), "x86_64", tmp_path)
+        again = debian_package.package(executable("x86_64"), "x86_64", tmp_path)
     finally:
         os.umask(umask)
     assert again.read_bytes() == first
 
 
-def test_its_changelog_is_the_project_s(build: Callable[[str], Path], tmp_path: Path) -> None:
-    ask("dpkg-deb", "--raw-extract", build("x86_64"), tmp_path)
+def test_has_the_project_s_changelog(build: Callable[[str], Path], tmp_path: Path) -> None:
+    output_of("dpkg-deb", "--raw-extract", build("x86_64"), tmp_path)
     text = gzip.decompress((tmp_path / "usr/share/doc/netmon/changelog.gz").read_bytes()).decode()
     assert text.startswith(f"netmon ({__version__}) ")
     assert text.count("\n  * ") == (ROOT / "CHANGELOG.md").read_text().count("\n- ")
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_a_changelog_tells_of_each_version() -> None:
+def test_debian_changelog_has_each_version() -> None:
     given = (
         "# Changelog\n\n## 1.1.0 (unreleased)\n\n- One, two,\n  three.\n\n## 1.0.0 (2026-12-24)\n\n- Four.\n- Five.\n"
     )
-    assert documents.debian_changelog(given, "netmon", "A <b@c.invalid>", 0) == (
+    assert debian_changelog(given, "netmon", "A <b@c.invalid>", 0) == (
         "netmon (1.1.0) UNRELEASED; urgency=medium\n\n  * One, two, three.\n\n"
         " -- A <b@c.invalid>  Thu, 01 Jan 1970 00:00:00 +0000\n\n"
         "netmon (1.0.0) stable; urgency=medium\n\n  * Four.\n  * Five.\n\n"
@@ -105,22 +106,22 @@ def test_a_changelog_tells_of_each_version() -> None:
     )
 
 
-def test_its_copyright_has_each_licence_that_debian_has_not(
-    build: Callable[[str], Path], one_file: Callable[[str], Path], tmp_path: Path
+def test_copyright_has_each_licence_that_debian_lacks(
+    build: Callable[[str], Path], executable: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    ask("dpkg-deb", "--raw-extract", build("x86_64"), tmp_path)
+    output_of("dpkg-deb", "--raw-extract", build("x86_64"), tmp_path)
     text = (tmp_path / "usr/share/doc/netmon/copyright").read_text()
     assert text.startswith("netmon is free software")
-    with zipfile.ZipFile(one_file("x86_64")) as archive:
-        licences = {
+    with zipfile.ZipFile(executable("x86_64")) as archive:
+        texts = {
             name.removeprefix("LICENSES/"): archive.read(name).decode()
             for name in archive.namelist()
             if name.startswith("LICENSES/")
         }
-    for name, common in documents.COMMON_LICENCES.items():
-        assert licences.pop(name)
+    for name, common in licences.COMMON_LICENCES.items():
+        assert texts.pop(name)
         assert f"/usr/share/common-licenses/{common}\n" in text
-    assert {"netmon-BSD-2-Clause", "libc6-copyright", "orjson-LICENSE-MIT"} <= set(licences)
-    for name, licence in licences.items():
+    assert {"netmon-BSD-2-Clause", "libc6-copyright", "orjson-LICENSE-MIT"} <= set(texts)
+    for name, licence in texts.items():
         assert name in text
         assert licence.strip("\n") in text

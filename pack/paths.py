@@ -1,0 +1,30 @@
+"""The paths that several files of pack/, and build.py, share.
+
+Only the standard library is imported here: build.py runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netmon.kernel import BUNDLED_LIBBPF, FULL_OBJECT, MINIMAL_OBJECT
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+DIST = ROOT / "dist"
+# In the tree, so that the sdist carries the sources and needs no download.
+THIRD_PARTY = ROOT / "third_party"
+
+SOURCE = ROOT / "src"
+PACKAGE = SOURCE / "netmon"
+# Directory of the BPF objects and of the bundled libbpf, relative to src/ and to what is installed.
+KERNEL_PACKAGE = Path("netmon/kernel")
+
+BPF_OBJECT = SOURCE / KERNEL_PACKAGE / FULL_OBJECT
+MINIMAL_BPF_OBJECT = SOURCE / KERNEL_PACKAGE / MINIMAL_OBJECT
+BPF_OBJECTS = (BPF_OBJECT, MINIMAL_BPF_OBJECT)
+BPF_OBJECT_WITH_DEBUG = BUILD / FULL_OBJECT  # the layout of records is read from its debug information
+LIBBPF = KERNEL_PACKAGE / BUNDLED_LIBBPF
+
+MANUAL = ROOT / "docs/netmon.1"
+SERVICE = ROOT / "pack/systemd/netmon.service"
