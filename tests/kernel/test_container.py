@@ -1,6 +1,6 @@
-"""The one file in what the DaemonSet gives it: its capabilities, and a root that has nothing else and is read-only.
+"""The single-file executable as the DaemonSet runs it: its capabilities, and a read-only root with nothing else in it.
 
-A seccomp profile is the runtime's own, and not among it.
+The runtime's seccomp profile is not part of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
 from vm.image import WITH_SYSTEMD
 
-# Not for systemd: there is the package, which has the one file.
+# Not for systemd: there is the package, which has the executable.
 CONTENTS = WITH_SYSTEMD
 ONLY_ON = ("6.12",)
 

@@ -1,5 +1,5 @@
 /*
- * The first process of a guest that has nothing but this program and the one file, /netmon.
+ * The first process of a guest that has nothing but this program and the executable /netmon.
  *
  * Makes the root read-only, has netmon check the host, then runs it twice at once, connects once, to a port that
  * refuses, and ends both when they have reported that. Prints what they print. Powers off.
