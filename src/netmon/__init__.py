@@ -1,10 +1,12 @@
 """netmon: every TCP connection on a Linux host, with the process behind it.
 
-from netmon import Config, Monitor
+    from netmon import Monitor
 
-with Monitor(Config.from_yaml("netmon.yaml")) as monitor:
-    for event in monitor:
-        print(event.network_event.daddr, event.process.binary_path)
+    with Monitor() as monitor:
+        for event in monitor:
+            print(event.process.binary_path, event.network_event.daddr)
+
+See docs/library.md.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from netmon.decode.decoder import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
+    from netmon.kernel.bpf import ProgramInfo
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
 
@@ -39,13 +42,14 @@ __all__ = [
     "NetworkEvent",
     "NetworkSummary",
     "Process",
+    "ProgramInfo",
     "RawEvent",
     "TcpConnection",
     "VerifierError",
     "__version__",
 ]
 
-# Imported when first asked for: pydantic, behind some of them, takes longer to import than all else together.
+# Each is imported when it is first used: pydantic, behind some of them, takes longer to import than all the others.
 _MODULES = {
     "Config": "config",
     "Counters": "monitor",
@@ -57,6 +61,7 @@ _MODULES = {
     "NetworkEvent": "events",
     "NetworkSummary": "events",
     "Process": "events",
+    "ProgramInfo": "kernel.bpf",
     "RawEvent": "decode.decoder",
     "TcpConnection": "events",
 }

@@ -30,7 +30,7 @@ def any_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def example(heading: str) -> str:
     """Return the first block of Python that follows a heading."""
-    block = re.search(rf"^## {heading}\n.*?^```python\n(.*?)^```", LIBRARY.read_text(), re.DOTALL | re.MULTILINE)
+    block = re.search(rf"^#+ {heading}\n.*?^```python\n(.*?)^```", LIBRARY.read_text(), re.DOTALL | re.MULTILINE)
     assert block, heading
     return block[1]
 
@@ -54,6 +54,17 @@ def answer_of(port: int) -> str:
             return sock.makefile().read()
     except ConnectionRefusedError:
         return ""
+
+
+@pytest.mark.parametrize("heading", ["Library", "Configuration"])
+def test_a_first_example(heading: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with running(example(heading).replace("daddr)", "daddr, flush=True)")):
+
+        def find_own() -> re.Match[str] | None:
+            refused_connection()
+            return re.search(r"^/\S*python\S* 127\.0\.0\.1$", capfd.readouterr().out, re.MULTILINE)
+
+        wait_until(find_own, "the example: an event of this process")
 
 
 def test_an_asyncio_service(capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
@@ -14,8 +15,10 @@ from netmon.decode.processes import ProcessTable
 from netmon.errors import NetmonError
 from netmon.losses import Losses
 from netmon.reader.reporters import EventData, Reporter
-from netmon.reader.source import Source
 from netmon.reader.wakeup import Wakeup, left_until
+
+if TYPE_CHECKING:
+    from netmon.reader.source import Source
 
 # Seconds: how long to wait, after detaching, for a program that has begun to write a record, and how often to look.
 FINISH_LIMIT, FINISH_STEP = 1.0, 0.001

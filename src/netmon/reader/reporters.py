@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from netmon.decode.clock import Clock, boot_time_ns
 from netmon.decode.flows import merge, summarize, unpack_flow
@@ -17,7 +17,9 @@ from netmon.decode.processes import KnownProcess, ProcessTable
 from netmon.layout import Flow, FlowKey
 from netmon.limits import MIN_PERIOD
 from netmon.losses import Losses
-from netmon.reader.source import Source
+
+if TYPE_CHECKING:
+    from netmon.reader.source import Source
 
 EventData = dict[str, Any]
 
