@@ -125,9 +125,7 @@ def compile_bpf() -> None:
 
 def generate_layout() -> None:
     """Write src/netmon/layout.py from the object's debug information. It is committed; a test compares it."""
-    command = f"import layout, pathlib; print(end=layout.generate(pathlib.Path({str(BPF_OBJECT_WITH_DEBUG)!r})))"
-    generated = subprocess.run([PYTHON, "-c", command], cwd=ROOT / "bpf", check=True, stdout=subprocess.PIPE).stdout
-    LAYOUT.write_bytes(generated)
+    run([PYTHON, "-m", "pack.layout_generator", BPF_OBJECT_WITH_DEBUG, LAYOUT])
 
 
 def compile_programs(architecture: str) -> None:

@@ -74,7 +74,7 @@ def load(path: Path) -> tuple[float, float, float, float]:
     del config
     times.append(time.process_time())
     kernel = 0.0
-    with BpfObject(read_object(plain=True), "netmon") as bpf:
+    with BpfObject(read_object(minimal=True), "netmon") as bpf:
         kinds = {name: bpf.inner_map_kind(name) for name in MAPS}
     for name, kind in kinds.items():
         if keys := getattr(filters, name):

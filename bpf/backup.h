@@ -1,25 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* A hook has two programs. */
+/*
+ * The protocol between the two programs of a hook. Both do the same work; whichever runs first reports the event and
+ * leaves a mark in struct connection (reported_by), which the other finds, removes, and does nothing more.
+ *
+ * Why there are two: where the kernel can preempt a task inside a program, it skips that program for every other task
+ * that reaches the hook on the same CPU meanwhile, since it takes the second run for recursion. The guard is per
+ * program, so the backup runs for those tasks. User space loads the backups on kernels that can preempt.
+ */
 #ifndef __BACKUP_H__
 #define __BACKUP_H__
 
 #include "maps.h"
 
-static __always_inline __u32 slot_of(enum slot slot, enum program program)
+/* Returns the number of the scratch slot that a hook's program uses. */
+static __always_inline __u32 scratch_slot(enum slot slot, enum program program)
 {
-	return program == PROGRAM_SPARE ? slot + SLOT_SPARES : slot;
-}
-
-/* To be called by whoever tells an event that the other program of its hook has not told. */
-static __always_inline void note_covered(enum slot slot, enum program program)
-{
-	if (program == PROGRAM_SPARE)
-		__sync_fetch_and_add(&covered[slot], 1);
+	return program == PROGRAM_BACKUP ? slot + SLOT_BACKUPS : slot;
 }
 
 /*
- * Whether the other program of the hook has told this opening: its mark is taken away. What the main program finds is
- * left of an earlier connect, which it was skipped for. Now it was not: the spare will tell this one, too, and count it.
+ * Call when reporting an event that the hook's other program did not report. The backup runs after the main program, so
+ * the main one was skipped: user space subtracts these from the skipped runs that it counts as missed.
+ */
+static __always_inline void count_backup_only(enum slot slot, enum program program)
+{
+	if (program == PROGRAM_BACKUP)
+		__sync_fetch_and_add(&backup_only[slot], 1);
+}
+
+/*
+ * Removes the other program's mark. Returns true when there was one: the other program has reported this opening.
+ *
+ * A mark that the main program finds was left by the backup at an earlier connect, for which the main program was
+ * skipped. The main program leaves this opening to the backup then, which will count it although nothing was skipped:
+ * so one is taken off the count here.
  */
 static __always_inline bool take_mark(struct connection *connection, enum slot slot, enum program program)
 {
@@ -27,7 +41,7 @@ static __always_inline bool take_mark(struct connection *connection, enum slot s
 		return false;
 	connection->reported_by = 0;
 	if (program == PROGRAM_MAIN)
-		__sync_fetch_and_sub(&covered[slot], 1);
+		__sync_fetch_and_sub(&backup_only[slot], 1);
 	return true;
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* A process's cgroup as filters ask for it: the path that leads to it, and the container that it is in. */
+/*
+ * What the filters of cgroups and containers compare: the path of the process's cgroup, and the id of the container
+ * that it is in. One walk from the root cgroup down collects both.
+ */
 #ifndef __CGROUP_FILTER_H__
 #define __CGROUP_FILTER_H__
 
@@ -7,12 +10,13 @@
 #include <bpf/bpf_core_read.h>
 
 enum {
-	/* Enough: the walk comes from above, so that no process hides by nesting cgroups in its own. */
+	/* More than anybody nests. The walk starts at the root, so nesting further hides no process from a filter. */
 	MAX_CGROUP_LEVELS = 2048,
 };
 
-#define SCOPE ".scope"
-#define KEEPER "conmon" /* of a container: in a scope of its own, on the host */
+/* Of cgroup names: systemd's scopes, and that of conmon, which supervises a container but runs on the host. */
+#define SCOPE_SUFFIX ".scope"
+#define SUPERVISOR "conmon"
 
 static __always_inline __u8 *text_at(struct cgroup_walk *walk, __u32 offset)
 {
@@ -24,7 +28,7 @@ static __always_inline bool is_digit(__u8 character)
 	return (character >= '0' && character <= '9') || (character >= 'a' && character <= 'f');
 }
 
-/* Returns 1 to stop. */
+/* A step of bpf_loop(): sets are_digits for one character. Returns 1 to stop, at the first that is no digit. */
 static long check_digit(__u32 index, __u32 *slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
@@ -37,15 +41,18 @@ static long check_digit(__u32 index, __u32 *slot)
 	return !walk->are_digits;
 }
 
-/* Whether the text from begin to end names a container, its id from walk->digits on: as container_id_of() in texts.py. */
+/*
+ * Whether the cgroup name from begin to end is that of a container. If so, walk->digits is where its id begins. User
+ * space finds the id of an event by the same rule, container_id_of(), and a test compares the two.
+ */
 static __always_inline bool names_container(struct cgroup_walk *walk, __u32 slot, __u32 begin, __u32 end)
 {
-	const __u32 scope = sizeof(SCOPE) - 1, keeper = sizeof(KEEPER) - 1;
+	const __u32 suffix = sizeof(SCOPE_SUFFIX) - 1, supervisor = sizeof(SUPERVISOR) - 1;
 	__u32 digits;
 	__u8 before;
 
-	if (end - begin > scope && !bpf_strncmp((char *)text_at(walk, end - scope), scope, SCOPE))
-		end -= scope;
+	if (end - begin > suffix && !bpf_strncmp((char *)text_at(walk, end - suffix), suffix, SCOPE_SUFFIX))
+		end -= suffix;
 	if (end - begin < CONTAINER_ID_SIZE)
 		return false;
 	digits = end - CONTAINER_ID_SIZE;
@@ -53,8 +60,8 @@ static __always_inline bool names_container(struct cgroup_walk *walk, __u32 slot
 		before = *text_at(walk, digits - 1);
 		if (before != '-' && before != ':')
 			return false;
-		if (digits - begin > keeper &&
-		    !bpf_strncmp((char *)text_at(walk, digits - 1 - keeper), keeper, KEEPER))
+		if (digits - begin > supervisor &&
+		    !bpf_strncmp((char *)text_at(walk, digits - 1 - supervisor), supervisor, SUPERVISOR))
 			return false;
 	}
 	walk->digits = digits;
@@ -63,7 +70,10 @@ static __always_inline bool names_container(struct cgroup_walk *walk, __u32 slot
 	return walk->are_digits;
 }
 
-/* Appends a name to the path. Returns 1 to stop. */
+/*
+ * A step of bpf_loop(): appends the name of one cgroup to the path, and notes whether it is a container's. Returns 1 to
+ * stop. Names beyond the path's end are read behind it, since a container's id may still come.
+ */
 static long walk_cgroup_level(__u32 index, __u32 *slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
@@ -81,7 +91,7 @@ static long walk_cgroup_level(__u32 index, __u32 *slot)
 	bpf_probe_read_kernel(&cgroup, sizeof(cgroup), &ancestors[level]);
 	begin = walk->length;
 	if (begin > PREFIX_SIZE)
-		begin = PREFIX_SIZE; /* behind the path, of which this is no part any more */
+		begin = PREFIX_SIZE;
 	size = bpf_probe_read_kernel_str(text_at(walk, begin), NAME_SIZE, BPF_CORE_READ(cgroup, kn, name));
 	if (size <= 0 || size > NAME_SIZE)
 		return 1;
@@ -95,7 +105,7 @@ static long walk_cgroup_level(__u32 index, __u32 *slot)
 	return 0;
 }
 
-/* Fills scratch->cgroup_walk. */
+/* Fills scratch->cgroup_walk with the keys to look the task's cgroup path and container id up by. */
 static __always_inline void walk_cgroups(struct scratch *scratch, __u32 slot, struct task_struct *task)
 {
 	struct cgroup_walk *walk = &scratch->cgroup_walk;

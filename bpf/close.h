@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Closes. */
+/*
+ * Closes: of a socket, and of the connection that a socket had before it connects again. A connection whose opening was
+ * not reported has no close either.
+ */
 #ifndef __CLOSE_H__
 #define __CLOSE_H__
 
@@ -10,36 +13,37 @@
 #include "process.h"
 #include "transfer.h"
 
-/* Of a close: than a plain event. */
-static __always_inline bool tells_more(const struct connection *connection)
+/* Whether this close needs a detailed event: for statistics, context, or the opener. */
+static __always_inline bool needs_details(const struct connection *connection)
 {
-	return options.statistics || (options.origins && (options.context || connection->passed_on));
+	return report_options.statistics ||
+	       (report_options.with_context && (report_options.context || connection->passed_on));
 }
 
 /*
- * To be called with the opening's process, thread and time still in the event. sk: NULL when the socket has another
- * connection by now, and knows no more of what this one carried.
+ * Sends a close as a detailed event. The event must still have the opening's process, thread and time. sk: NULL when
+ * the socket is not the connection's any more and what it carried is unknown.
  */
 static __always_inline void send_detailed_close(const struct connection *connection, struct sock *sk,
 						__u64 process_id, __u32 tid)
 {
 	const struct event_head *opening = &connection->event.head;
 	__u64 now = bpf_ktime_get_boot_ns();
-	struct detailed_event *detailed = begin_detailed(&connection->event, sk, options.statistics);
-	struct origin *origin = &((struct full_event *)detailed)->origin;
+	struct detailed_event *detailed = reserve_detailed(&connection->event, sk, report_options.statistics);
+	struct event_context *context = &((struct event_with_context *)detailed)->context;
 
 	if (!detailed)
 		return;
-	if (options.statistics) {
+	if (report_options.statistics) {
 		if (sk)
 			read_statistics(&detailed->statistics, sk, connection);
 		else
 			detailed->statistics.closed_by = connection->ended_by ?: ENDING_LOCAL;
 		detailed->statistics.duration_ns = now - opening->timestamp_ns;
 	}
-	if (options.origins && connection->passed_on) {
-		origin->opener_id = opening->process_id;
-		origin->opener_tid = opening->tid;
+	if (report_options.with_context && connection->passed_on) {
+		context->opener_id = opening->process_id;
+		context->opener_tid = opening->tid;
 	}
 	detailed->head.timestamp_ns = now;
 	detailed->head.process_id = process_id;
@@ -47,11 +51,12 @@ static __always_inline void send_detailed_close(const struct connection *connect
 	bpf_ringbuf_submit(detailed, 0);
 }
 
+/* Sends a close, detailed or plain. As send_detailed_close(). */
 static __always_inline void send_close(struct connection *connection, struct sock *sk, __u64 process_id, __u32 tid)
 {
 	union event *event = &connection->event;
 
-	if (tells_more(connection)) {
+	if (needs_details(connection)) {
 		send_detailed_close(connection, sk, process_id, tid);
 	} else {
 		stamp(event, process_id);
@@ -61,11 +66,12 @@ static __always_inline void send_close(struct connection *connection, struct soc
 }
 
 /*
- * A socket that is connected anew was disconnected (AF_UNSPEC), or refused: that closed the connection which it had, of
- * which only what was kept is known. process_id: of who connects it; REJECTED when that is not reported: then the opener
- * stands for it. Global, like what describes a process (process.h): so it cannot be given the socket.
+ * A socket connects that has a connection already: reports the close of that one from the stored event, since the
+ * socket itself has forgotten it. The socket was disconnected (connect() to AF_UNSPEC) or its connection refused.
+ * process_id: of the process that connects it; REJECTED, when that is not reported: the close is the opener's then.
+ * Returns 0. Global, so it cannot be given the socket: see the overview.
  */
-__noinline int end_former(struct connection *connection, __u64 process_id)
+__noinline int end_previous(struct connection *connection, __u64 process_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	union event *event;
@@ -75,9 +81,9 @@ __noinline int end_former(struct connection *connection, __u64 process_id)
 		return 0;
 	event = &connection->event;
 	if (!event->head.process_id || event->head.type == RECORD_CLOSE || event->head.type == RECORD_FAIL ||
-	    connection->phase & PHASE_UNTOLD)
+	    connection->phase & PHASE_UNREPORTED)
 		return 0;
-	if (options.opener)
+	if (report_options.opener)
 		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
 	if (process_id == REJECTED) {
 		process_id = event->head.process_id;
@@ -86,57 +92,64 @@ __noinline int end_former(struct connection *connection, __u64 process_id)
 	event->head.type = RECORD_CLOSE;
 	if (process_id == LOST)
 		__sync_fetch_and_add(&losses.ring_full, 1);
-	else if (options.aggregate)
-		add_former(connection, process_id);
+	else if (report_options.aggregate)
+		add_previous_closing(connection, process_id);
 	else
 		send_close(connection, NULL, process_id, tid);
 	return 0;
 }
 
 /*
- * A kernel thread that closes a process's socket does so on its behalf (delayed fput, garbage collection), and so does
- * the walk that has held its file: the close stays with the process that opened it, while user space knows that one.
+ * Whether the close is attributed to the opener instead of the current process. A kernel thread closes sockets on a
+ * process's behalf (delayed fput, garbage collection), and so does the walk through all files, if it held the last
+ * reference. Not if user space has evicted the opener, or its record was lost.
  */
 static __always_inline bool is_deferred_close(struct task_struct *task, const union event *event)
 {
-	bool deferred = task->flags & PF_KTHREAD || (options.existing && (__u32)task->pid == control.walker);
+	bool deferred = task->flags & PF_KTHREAD || (report_options.existing && (__u32)task->pid == control.walker);
 
 	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
 
+/* Returns the current process's id for a close, or LOST: closes follow their opening's verdict, no filter applies. */
 static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot,
 					     enum program program)
 {
-	if (options.opener)
+	if (report_options.opener)
 		connection->passed_on = start_of(task) != connection->opener_start_ns;
-	return identify_current(slot_of(slot, program), control.generation, 0,
+	return identify_current(scratch_slot(slot, program), control.generation, 0,
 				connection->event.head.process_id, connection->opener_exec_id);
 }
 
 /*
- * Whether there is a connection to be closed. While its request is pending, what the close finds when it has the socket's
- * lock is reported then: that it failed by this, or both that it succeeded and this.
+ * Whether the close is to be reported now. Not while the opening is unreported: tcp_close() changes the socket's state
+ * next, and report_outcome() then reports that the attempt failed, or both the success and this close. Who closes it is
+ * saved for that.
  */
-static __always_inline bool ends_connection(struct connection *connection, struct task_struct *task,
-					    enum slot slot, enum program program)
+static __always_inline bool is_close_due(struct connection *connection, struct task_struct *task, enum slot slot,
+					 enum program program)
 {
 	union event *event = &connection->event;
 
 	if (connection->phase & PHASE_CLOSING)
-		return false; /* the other program was here */
-	if (connection->phase & PHASE_UNTOLD) {
+		return false; /* the hook's other program was here */
+	if (connection->phase & PHASE_UNREPORTED) {
 		connection->closer_id = event->head.process_id;
 		connection->closer_tid = event->head.tid;
 		if (!is_deferred_close(task, event)) {
 			connection->closer_id = identify_closer(connection, task, slot, program);
 			connection->closer_tid = task->pid;
 		}
-		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_UNTOLD)
+		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_UNREPORTED)
 			return false;
 	}
 	return event->head.type != RECORD_FAIL && event->head.type != RECORD_CLOSE;
 }
 
+/*
+ * On entry to tcp_close() and mptcp_close(), when the socket still has its ports: reports the close, if the opening was
+ * reported. Returns 0, as all functions that a hook's program calls: the kernel ignores it.
+ */
 static __always_inline int report_close(struct sock *sk, enum slot slot, enum program program)
 {
 	struct connection *connection = find_connection(sk);
@@ -153,9 +166,9 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 	process_id = event->head.process_id;
 	tid = event->head.tid;
 	task = bpf_get_current_task_btf();
-	if ((options.outcome || options.existing) && !ends_connection(connection, task, slot, program))
+	if ((report_options.outcome || report_options.existing) && !is_close_due(connection, task, slot, program))
 		return 0;
-	note_covered(slot, program);
+	count_backup_only(slot, program);
 	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
 		process_id = identify_closer(connection, task, slot, program);
@@ -163,12 +176,12 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 	}
 	if (process_id == LOST) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
-	} else if (options.aggregate) {
+	} else if (report_options.aggregate) {
 		add_closing(connection, sk, process_id);
 	} else {
 		send_close(connection, sk, process_id, tid);
 	}
-	leave_place(connection);
+	free_entry(connection);
 	return 0;
 }
 

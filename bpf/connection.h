@@ -1,69 +1,77 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Where a connection that was reported is kept until its socket is closed. That is the kernel's storage of the socket; but
- * to make that takes longer than all else that is done for a connection. So the plain object has places for many, which
- * it takes first: at the socket's cookie modulo their number, since the kernel gives cookies out in rows. A place whose
- * close was missed stays taken, and another one that would have it goes into its socket's storage. Nobody but who opens
- * or closes the socket looks at a place: with options others may.
+ * Where a connection is kept from its opening until its socket is closed: in the kernel's socket storage, which is
+ * freed with the socket.
+ *
+ * Creating socket storage takes longer than everything else that is done for a connection. So the minimal object first
+ * tries the connection table, an array. A connection's entry is at its socket's cookie modulo the table's size; the
+ * kernel assigns cookies in ascending order, so neighbours do not collide. A connection whose entry is taken goes into
+ * socket storage. An entry whose close was missed stays taken.
+ *
+ * With report options there is no table: other programs than those of opening and close look at connections then, and
+ * could find an entry that was freed meanwhile.
  */
 #ifndef __CONNECTION_H__
 #define __CONNECTION_H__
 
 #include "maps.h"
 
-#ifdef PLAIN
+#ifdef MINIMAL
 
-/* Free, when it has no cookie. */
-static __always_inline struct connection *place_of(__u64 cookie)
+/* Returns the only entry that may hold the connection with this cookie. An entry without a cookie is free. */
+static __always_inline struct connection *table_entry(__u64 cookie)
 {
-	__u32 index = cookie % PLACES;
+	__u32 index = cookie % CONNECTION_TABLE_SIZE;
 
-	return bpf_map_lookup_elem(&places, &index);
+	return bpf_map_lookup_elem(&connection_table, &index);
 }
 
 #endif
 
+/* Returns the socket's connection, NULL when it has none. */
 static __always_inline struct connection *find_connection(struct sock *sk)
 {
-#ifdef PLAIN
+#ifdef MINIMAL
 	__u64 cookie = sk->__sk_common.skc_cookie.counter;
-	struct connection *place;
+	struct connection *entry;
 
-	if (!cookie) /* nobody has asked for it */
+	if (!cookie) /* the kernel assigns it on first use: no connection of this socket was kept */
 		return NULL;
-	place = place_of(cookie);
-	if (place && *(volatile __u64 *)&place->event.head.cookie == cookie)
-		return place;
+	entry = table_entry(cookie);
+	if (entry && *(volatile __u64 *)&entry->event.head.cookie == cookie)
+		return entry;
 #endif
 	return sk->sk_bpf_storage ? bpf_sk_storage_get(&connections, sk, NULL, 0) : NULL;
 }
 
-/* For a connection that is not kept yet; what else is in there may be a former one's. NULL when memory is short. */
+/*
+ * Makes room for a connection that is not kept yet. Returns NULL when memory is short. A table entry still holds the
+ * fields of the connection that it held before.
+ */
 static __always_inline struct connection *keep_connection(struct sock *sk, __u64 cookie)
 {
-#ifdef PLAIN
-	struct connection *place = place_of(cookie);
+#ifdef MINIMAL
+	struct connection *entry = table_entry(cookie);
 
-	if (place && !__sync_val_compare_and_swap(&place->event.head.cookie, 0, cookie))
-		return place;
+	if (entry && !__sync_val_compare_and_swap(&entry->event.head.cookie, 0, cookie))
+		return entry;
 #endif
 	return bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
-/*
- * Its place is for another one from now on. What is in the socket's storage goes with the socket, its cookie or without.
- */
-static __always_inline void leave_place(struct connection *connection)
+/* Frees the table entry. Socket storage is freed with the socket, whatever is written here. */
+static __always_inline void free_entry(struct connection *connection)
 {
-#ifdef PLAIN
-	/* A full barrier: nothing of the place is read or written after it. */
+#ifdef MINIMAL
+	/* A full barrier: nothing of the entry is read or written after it. */
 	__sync_lock_test_and_set(&connection->event.head.cookie, 0);
 #endif
 }
 
-static __always_inline void forget_connection(struct connection *connection, struct sock *sk)
+/* Call when a socket that has a connection opens another one that is not reported. */
+static __always_inline void delete_connection(struct connection *connection, struct sock *sk)
 {
-	leave_place(connection);
+	free_entry(connection);
 	bpf_sk_storage_delete(&connections, sk);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Events: filled from sockets, stamped, sent. */
+/* Events: filled from sockets, stamped with time and process, sent through the ring buffer. */
 #ifndef __EVENT_H__
 #define __EVENT_H__
 
@@ -9,7 +9,8 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
-static __always_inline void read_ends(union event *event, struct sock *sk, enum family family)
+/* Fills in both endpoints of a connected socket, and the family. */
+static __always_inline void read_endpoints(union event *event, struct sock *sk, enum family family)
 {
 	event->head.family = family;
 	event->head.sport = local_port(sk);
@@ -29,42 +30,48 @@ static __always_inline void stamp(union event *event, __u64 process_id)
 	event->head.process_id = process_id;
 }
 
-struct full_event {
+/* A detailed event as it is sent with the option opener or context. */
+struct event_with_context {
 	struct detailed_event detailed;
-	struct origin origin;
+	struct event_context context;
 };
 
-static __noinline void begin_origin(struct origin *origin, struct sock *sk, bool details)
+/*
+ * Fills in where the connection lives, if the option context is set, and leaves the opener empty. sk: NULL when the
+ * socket is not the connection's any more. Not inlined: its callers have no stack left for it.
+ */
+static __noinline void read_context(struct event_context *context, struct sock *sk, bool has_details)
 {
 	struct sock *routed = sk;
 
-	__builtin_memset(origin, 0, sizeof(*origin));
-	origin->details = details;
-	if (!options.context)
+	__builtin_memset(context, 0, sizeof(*context));
+	context->has_details = has_details;
+	if (!report_options.context)
 		return;
-	origin->netns = netns_of(sk);
-	/* As is_mptcp(), but sk may be NULL. */
-	if (basics.mptcp && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
-		routed = (void *)first_path(sk);
-	origin->ifindex = BPF_CORE_READ(routed, sk_dst_cache, dev, ifindex);
-	origin->mark = BPF_CORE_READ(sk, sk_mark);
+	context->netns = netns_of(sk);
+	/* is_mptcp() by BPF_CORE_READ, which takes NULL. Subflows have routes, the MPTCP socket has none. */
+	if (load_config.mptcp && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+		routed = (void *)first_subflow(sk);
+	context->ifindex = BPF_CORE_READ(routed, sk_dst_cache, dev, ifindex);
+	context->mark = BPF_CORE_READ(sk, sk_mark);
 }
 
 /*
- * Room in the ring buffer for an event with details: the event in it, its addresses where IPv6 has them. NULL when there
- * is none. details: an outcome or statistics will be in it.
+ * Reserves room in the ring buffer for a detailed event and copies the event into it. Returns NULL when the ring buffer
+ * is full, which it counts; else the caller fills in the details and submits. has_details: whether it will do so.
  */
-static __always_inline struct detailed_event *begin_detailed(const union event *event, struct sock *sk, bool details)
+static __always_inline struct detailed_event *reserve_detailed(const union event *event, struct sock *sk,
+							       bool has_details)
 {
-	struct detailed_event *detailed =
-		bpf_ringbuf_reserve(&events, options.origins ? sizeof(struct full_event) : sizeof(*detailed), 0);
+	struct detailed_event *detailed = bpf_ringbuf_reserve(
+		&events, report_options.with_context ? sizeof(struct event_with_context) : sizeof(*detailed), 0);
 
 	if (!detailed) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
 		return NULL;
 	}
-	if (options.origins)
-		begin_origin(&((struct full_event *)detailed)->origin, sk, details);
+	if (report_options.with_context)
+		read_context(&((struct event_with_context *)detailed)->context, sk, has_details);
 	__builtin_memset(detailed, 0, sizeof(*detailed));
 	detailed->head = event->head;
 	if (event->head.family == FAMILY_IPV4) {
@@ -77,6 +84,7 @@ static __always_inline struct detailed_event *begin_detailed(const union event *
 	return detailed;
 }
 
+/* Sends a plain event, or counts it as lost. */
 static __always_inline void send_event(union event *event, enum family family)
 {
 	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
@@ -85,15 +93,16 @@ static __always_inline void send_event(union event *event, enum family family)
 		__sync_fetch_and_add(&losses.ring_full, 1);
 }
 
+/* Sends an establish or an accept: plain, or with its context. */
 static __always_inline void send_opening(union event *event, struct sock *sk, enum family family)
 {
 	struct detailed_event *detailed;
 
-	if (!options.context) {
+	if (!report_options.context) {
 		send_event(event, family);
 		return;
 	}
-	detailed = begin_detailed(event, sk, false);
+	detailed = reserve_detailed(event, sk, false);
 	if (detailed)
 		bpf_ringbuf_submit(detailed, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The image a process runs: the executable's path, its arguments, and what made its exec a secure one.
- * All of it is read once per image, into the program's scratch slot; nothing here is hot.
+ * The executable that a process runs: its path, its arguments, and how its exec was a secure one. All of it is read
+ * once per exec into the program's scratch slot, never for an event of a known process.
  */
 #ifndef __EXECUTABLE_H__
 #define __EXECUTABLE_H__
@@ -14,23 +14,24 @@ enum {
 	MAX_AUXV_STEPS = AUXV_SIZE,
 };
 
+/* Returns the mount that contains a struct vfsmount, as the kernel's real_mount(). */
 static __always_inline struct mount *mount_of(struct vfsmount *vfsmount)
 {
 	return (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 }
 
-/* Writes a name, and '/' before it, in front of the path. False when the path has no room left. */
-static __always_inline bool prepend(struct walk *walk, struct dentry *dentry)
+/* Writes '/' and a dentry's name in front of the path. Returns false when there is no room for them. */
+static __always_inline bool prepend(struct path_walk *walk, struct dentry *dentry)
 {
 	const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
 	__u32 length = BPF_CORE_READ(dentry, d_name.len);
 	__u32 start = walk->start;
 
-	/* Never down to 0: a length of PATH_SIZE would not survive its mask. */
+	/* Never down to 0: a path of PATH_SIZE bytes would have length 0 after its mask. */
 	if (length >= NAME_SIZE || start <= length + 1 || start > PATH_SIZE)
 		return false;
 	if (start == PATH_SIZE)
-		walk->name_length = length; /* of a file's bind mount: the mount point's, as in the path */
+		walk->name_length = length; /* of a bind-mounted file: the mount point's name, as in the path */
 	start -= length + 1;
 	walk->start = start;
 	walk->path[start & (PATH_SIZE - 1)] = '/';
@@ -38,18 +39,18 @@ static __always_inline bool prepend(struct walk *walk, struct dentry *dentry)
 	return true;
 }
 
-/* One step of the kernel's own prepend_path() (fs/d_path.c). Returns 1 to stop. */
+/* A step of bpf_loop(), as the loop of the kernel's prepend_path() (fs/d_path.c). Returns 1 to stop. */
 static long walk_path_step(__u32 index, __u32 *slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
 	struct dentry *dentry, *parent;
 	struct mount *mount, *mount_parent;
-	struct walk *walk;
+	struct path_walk *walk;
 
 	if (!scratch)
 		return 1;
 	walk = &scratch->walk;
-	/* Locals: an access through our own struct would be relocated against it. */
+	/* Local variables: BPF_CORE_READ would relocate an access through our own struct. */
 	dentry = walk->dentry;
 	mount = walk->mount;
 	if (dentry == walk->root_dentry && mount == walk->root_mount) {
@@ -59,7 +60,7 @@ static long walk_path_step(__u32 index, __u32 *slot)
 	parent = BPF_CORE_READ(dentry, d_parent);
 	if (dentry == BPF_CORE_READ(mount, mnt.mnt_root)) {
 		mount_parent = BPF_CORE_READ(mount, mnt_parent);
-		if (mount_parent == mount) { /* outside the process's root */
+		if (mount_parent == mount) { /* the executable is outside of the process's root directory */
 			walk->complete = true;
 			return 1;
 		}
@@ -69,7 +70,7 @@ static long walk_path_step(__u32 index, __u32 *slot)
 	}
 	if (!prepend(walk, dentry))
 		return 1;
-	if (dentry == parent) { /* no parent at all: a memfd */
+	if (dentry == parent) { /* a memfd, which is in no directory */
 		walk->complete = true;
 		return 1;
 	}
@@ -77,11 +78,15 @@ static long walk_path_step(__u32 index, __u32 *slot)
 	return 0;
 }
 
-/* Fills scratch->walk with the executable's path as the process itself would name it. */
+/*
+ * Fills scratch->walk with the executable's path as the process itself sees it, under its own root directory. Sets the
+ * record's flags when part of it is missing or the file was removed. bpf_d_path() would do this, but the kernel does
+ * not allow it in these programs.
+ */
 static __always_inline void read_path(struct scratch *scratch, __u32 slot, struct task_struct *task,
 				      struct file *exe)
 {
-	struct walk *walk = &scratch->walk;
+	struct path_walk *walk = &scratch->walk;
 	struct dentry *dentry = BPF_CORE_READ(exe, f_path.dentry);
 	struct inode *inode = BPF_CORE_READ(exe, f_inode);
 
@@ -96,13 +101,14 @@ static __always_inline void read_path(struct scratch *scratch, __u32 slot, struc
 	if (!walk->complete)
 		scratch->record.flags |= PROCESS_PATH_INCOMPLETE;
 
-	/* As the kernel's d_unlinked(), and a memfd, which never had a parent. */
+	/* As the kernel's d_unlinked(). It is true of a memfd, too. */
 	if (!BPF_CORE_READ(dentry, d_hash.pprev))
 		scratch->record.flags |= PROCESS_UNLINKED;
 	if (BPF_CORE_READ(inode, i_nlink) == 0)
 		scratch->record.secureexec |= SECUREEXEC_FILELESS_EXEC;
 }
 
+/* A step of bpf_loop(): copies an entry of auxv into aux, by type. Returns 1 to stop, at the last. */
 static long walk_auxv_step(__u32 index, __u32 *slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
@@ -111,7 +117,7 @@ static long walk_auxv_step(__u32 index, __u32 *slot)
 
 	if (!scratch)
 		return 1;
-	if (scratch->auxv[0] >> 32) { /* no type is that large: a 32-bit program's 32-bit entries */
+	if (scratch->auxv[0] >> 32) { /* no type is that large: the 32-bit entries of a 32-bit program */
 		type = ((__u32 *)scratch->auxv)[at];
 		value = ((__u32 *)scratch->auxv)[at + 1];
 	} else {
@@ -126,8 +132,8 @@ static long walk_auxv_step(__u32 index, __u32 *slot)
 }
 
 /*
- * The ELF auxiliary vector is what the kernel told the program at exec about how it was started, whatever the
- * process has done to its credentials since.
+ * Fills scratch->aux with the ELF auxiliary vector: what the kernel passed to the program at exec. Unlike the process's
+ * credentials, it does not change afterwards.
  */
 static __always_inline void read_auxv(struct scratch *scratch, __u32 slot, struct mm_struct *mm)
 {
@@ -136,6 +142,7 @@ static __always_inline void read_auxv(struct scratch *scratch, __u32 slot, struc
 	bpf_loop(MAX_AUXV_STEPS, walk_auxv_step, &slot, 0);
 }
 
+/* Sets the record's secureexec: why the exec gave the process privileges that its caller did not have. */
 static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot, struct task_struct *task,
 					    struct mm_struct *mm, struct file *exe)
 {
@@ -152,8 +159,8 @@ static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot,
 	if (mode & S_ISGID && scratch->aux[AT_GID] != scratch->aux[AT_EGID])
 		how |= SECUREEXEC_SETGID;
 	/*
-	 * Security modules ask for a secure exec, too, and so does euid != uid: only capabilities that root's ids did not
-	 * give, nor the ambient set, show that the file did.
+	 * AT_SECURE does not prove file capabilities: security modules set it, too, and so does euid != uid. Only
+	 * capabilities that come neither from root's ids nor from the ambient set show that the file gave them.
 	 */
 	bpf_probe_read_kernel(&ambient, sizeof(ambient), &cred->cap_ambient);
 	if (!how && scratch->aux[AT_UID] && scratch->aux[AT_EUID] &&
@@ -162,7 +169,10 @@ static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot,
 	scratch->record.secureexec |= how;
 }
 
-/* Appends argv, as it stands in the process's memory, at offset in strings. Returns its length. */
+/*
+ * Copies argv from the current process's memory to offset in strings. Returns its length; 0 when the memory is paged
+ * out, which the record's flags say: user space then reads /proc.
+ */
 static __always_inline __u32 read_args(struct scratch *scratch, __u32 offset, struct mm_struct *mm)
 {
 	__u64 start = BPF_CORE_READ(mm, arg_start), length = BPF_CORE_READ(mm, arg_end) - start;
@@ -174,7 +184,7 @@ static __always_inline __u32 read_args(struct scratch *scratch, __u32 offset, st
 	if (offset > CGROUP_SIZE + PATH_SIZE)
 		return 0;
 	if (bpf_probe_read_user(&scratch->strings[offset], length, (void *)start)) {
-		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE; /* paged out; user space asks /proc */
+		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;
 		return 0;
 	}
 	return length;

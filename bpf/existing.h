@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Connections that are open when the probes are attached: found in the tables of files of all processes, told once,
- * whoever else holds them. What opens meanwhile was told by the probes, or is by this.
+ * The option existing: connections that were open before the programs were attached. A walk through the open files of
+ * all tasks finds them. Each is reported once, for the first process found with it. A connection that opens during the
+ * walk is reported either by the programs of its hook or by the walk: struct connection's phase decides.
  */
 #ifndef __EXISTING_H__
 #define __EXISTING_H__
@@ -13,12 +14,12 @@
 #include "process.h"
 
 /*
- * An accepted socket remembers the interface by which its SYN came in, for replies to multicasts, which no TCP socket
- * sends: nothing else sets it.
+ * Whether the socket was accepted, not connected. An accepted socket has the index of the interface that its SYN came in
+ * by in the field for outgoing multicasts. TCP sends none, so nothing else sets the field.
  */
 static __always_inline bool was_accepted(struct sock *sk)
 {
-	struct inet_sock *inet = is_mptcp(sk) ? (void *)first_path(sk) : (void *)sk;
+	struct inet_sock *inet = is_mptcp(sk) ? (void *)first_subflow(sk) : (void *)sk;
 
 	return is_ipv6(sk) ? BPF_CORE_READ(inet, pinet6, mcast_oif) : BPF_CORE_READ(inet, mc_index);
 }
@@ -28,24 +29,25 @@ static __always_inline bool is_open(__u8 state)
 	return state != TCP_CLOSE && state != TCP_LISTEN && state != TCP_SYN_RECV && state != TCP_SYN_SENT;
 }
 
-static __noinline __u64 identify_walked(struct task_struct *task, __u64 generation, __u32 demand)
+/* Not inlined: identify_found() calls it twice, and has no stack left for it. */
+static __noinline __u64 identify_walked(struct task_struct *task, __u64 generation, __u32 flags)
 {
-	return identify_task(task, WALKED, NULL, SLOT_WALK, generation, demand, 0, 0);
+	return identify_task(task, TASK_WALKED, NULL, SLOT_WALK, generation, flags, 0, 0);
 }
 
-/* As identify_current(). */
+/* As identify_current(), for a task that the walk is at. */
 static __always_inline __u64 identify_found(struct task_struct *task, __u64 generation)
 {
-	__u64 id = identify_walked(task, generation, JUDGED);
+	__u64 id = identify_walked(task, generation, IDENTIFY_FILTERED);
 
-	if (id != PARENT_FIRST || !options.parent)
+	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
 	if (!identify_parent(task, SLOT_WALK, generation))
 		return LOST;
-	return identify_walked(task, generation, JUDGED | PARENT_READ);
+	return identify_walked(task, generation, IDENTIFY_FILTERED | IDENTIFY_PARENT_KNOWN);
 }
 
-/* Fills what is to be kept of a connection. False when it is not watched. */
+/* Fills in what is to be kept of a connection. Returns false when it is not to be reported. */
 static __always_inline bool describe_found(struct connection *found, struct task_struct *task, struct sock *sk)
 {
 	enum direction direction = was_accepted(sk) ? DIRECTION_INGRESS : DIRECTION_EGRESS;
@@ -53,7 +55,7 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	__u64 generation = control.generation;
 	union event *event = &found->event;
 
-	if (!(direction == DIRECTION_INGRESS ? options.ingress : options.egress) ||
+	if (!(direction == DIRECTION_INGRESS ? report_options.existing_ingress : report_options.existing_egress) ||
 	    !passes_connection_filters(set_of(generation), direction, family, sk))
 		return false;
 	event->head.process_id = identify_found(task, generation);
@@ -63,20 +65,21 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	event->head.tid = task->tgid;
 	event->head.cookie = bpf_get_socket_cookie(sk);
 	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
-	read_ends(event, sk, family);
+	read_endpoints(event, sk, family);
 	found->opener_exec_id = task->self_exec_id;
-	if (options.opener)
+	if (report_options.opener)
 		found->opener_start_ns = start_of(task);
 	found->direction = direction;
 	return true;
 }
 
-/* The other half is for what happens meanwhile. */
+/* Whether the walk may go on. It uses half of the ring buffer, and leaves the rest to what happens meanwhile. */
 static __always_inline bool has_room_to_walk(void)
 {
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
+/* Reports a connection, unless that was done, or keeps one that is still connecting until it is open. */
 static __always_inline void report_existing(struct task_struct *task, struct sock *sk)
 {
 	__u8 state = sk->__sk_common.skc_state;
@@ -85,19 +88,25 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 	if ((!is_open(state) && state != TCP_SYN_SENT) || bpf_sk_storage_get(&connections, sk, NULL, 0) ||
 	    !describe_found(&found, task, sk))
 		return;
-	/* What is still being asked for is told when it is open: its connect() may have begun before the probes did. */
+	/* connect() may have been entered before the programs were attached: no program reports its success then. */
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
 	connection = bpf_sk_storage_get(&connections, sk, &found, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		__sync_fetch_and_add(&losses.no_storage, 2);
 		return;
 	}
-	/* connect() may have been faster, and told it. If it opened since our look, nobody has. */
+	/*
+	 * The storage may be that of connect(), which was faster and has reported the connection: its phase says so. If
+	 * the connection was established since its state was read, follow_state() did not find it: report it here.
+	 */
 	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
 		report_opened(connection, sk);
 }
 
-/* Where half of the ring buffer is full, who reads gets EAGAIN: the walk goes on from there at the next time. */
+/*
+ * A step of the walk: reports the file's connection, if it is a socket with one. Returns 1 when the ring buffer is half
+ * full: user space's read() fails with EAGAIN then, and its next read() resumes at this file. Else 0.
+ */
 static __always_inline int visit_file(struct task_struct *task, struct file *file)
 {
 	struct socket *socket;
@@ -108,7 +117,7 @@ static __always_inline int visit_file(struct task_struct *task, struct file *fil
 	control.walker = bpf_get_current_task_btf()->pid;
 	socket = bpf_sock_from_file(file);
 	sk = socket ? socket->sk : NULL;
-	if (!sk || !is_either(sk))
+	if (!sk || !is_tcp_or_mptcp(sk))
 		return 0;
 	if (!has_room_to_walk())
 		return 1;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* The verdicts: on a connection's ports, network namespace and addresses, and on a process. */
+/*
+ * The filters: of a connection's ports, network namespace and addresses, and of a process. All are evaluated when a
+ * connection opens, the cheapest first. src and dst of a filter are alternatives: one in its list is a match.
+ */
 #ifndef __FILTER_H__
 #define __FILTER_H__
 
@@ -7,6 +10,7 @@
 #include "maps.h"
 #include "socket.h"
 
+/* Looks a key up in a filter set's map. An absent map is an empty one. */
 static __always_inline bool is_in(void *maps, __u32 set, const void *key)
 {
 	void *map = bpf_map_lookup_elem(maps, &set);
@@ -14,7 +18,7 @@ static __always_inline bool is_in(void *maps, __u32 set, const void *key)
 	return map && bpf_map_lookup_elem(map, key);
 }
 
-static __always_inline bool has_id(__u32 set, enum id_kind kind, __u32 id)
+static __always_inline bool is_id_listed(__u32 set, enum id_kind kind, __u32 id)
 {
 	struct id_key key = {.kind = kind, .id = id};
 
@@ -37,37 +41,38 @@ static __always_inline bool is_ipv6_listed(__u32 set, __u8 list, const struct in
 	return is_in(&ipv6_cidrs, set, &key);
 }
 
+/* Returns the filter set that a generation uses. */
 static __always_inline __u32 set_of(__u64 generation)
 {
 	return generation % FILTER_SETS;
 }
 
-/* A list's number in the LPM keys: of the direction's lists for one end. */
-static __always_inline __u8 list_of(enum direction direction, enum end end)
+/* Returns the number that the keys of a direction's list for one endpoint begin with. */
+static __always_inline __u8 cidr_list(enum direction direction, enum endpoint endpoint)
 {
-	return direction * 2 + end;
+	return direction * 2 + endpoint;
 }
 
 static __always_inline bool passes_ipv4_filter(__u32 set, enum direction direction, __be32 saddr, __be32 daddr)
 {
-	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV4];
+	const struct endpoints_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV4];
 
-	if (!basics.filters || filter->mode == FILTER_OFF)
+	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return true;
-	return ((filter->src && is_ipv4_listed(set, list_of(direction, END_SRC), saddr)) ||
-		(filter->dst && is_ipv4_listed(set, list_of(direction, END_DST), daddr))) ==
+	return ((filter->src && is_ipv4_listed(set, cidr_list(direction, ENDPOINT_SRC), saddr)) ||
+		(filter->dst && is_ipv4_listed(set, cidr_list(direction, ENDPOINT_DST), daddr))) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 
 static __always_inline bool passes_ipv6_filter(__u32 set, enum direction direction, const struct in6_addr *saddr,
 					       const struct in6_addr *daddr)
 {
-	const struct ends_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV6];
+	const struct endpoints_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV6];
 
-	if (!basics.filters || filter->mode == FILTER_OFF)
+	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return true;
-	return ((filter->src && is_ipv6_listed(set, list_of(direction, END_SRC), saddr)) ||
-		(filter->dst && is_ipv6_listed(set, list_of(direction, END_DST), daddr))) ==
+	return ((filter->src && is_ipv6_listed(set, cidr_list(direction, ENDPOINT_SRC), saddr)) ||
+		(filter->dst && is_ipv6_listed(set, cidr_list(direction, ENDPOINT_DST), daddr))) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 
@@ -78,60 +83,63 @@ static __always_inline bool passes_ip_filter(__u32 set, enum direction direction
 	return passes_ipv6_filter(set, direction, &sk->__sk_common.skc_v6_rcv_saddr, &sk->__sk_common.skc_v6_daddr);
 }
 
-/* Of a request that was refused: its socket may have no ends. */
-static __always_inline bool passes_ip_filter_of(__u32 set, enum direction direction, const union event *ends)
+/* As passes_ip_filter(), for a connect attempt that failed at once: its socket may have no endpoints. */
+static __always_inline bool passes_ip_filter_of(__u32 set, enum direction direction, const union event *endpoints)
 {
 	__be32 saddr, daddr;
 
-	if (ends->head.family == FAMILY_IPV6)
-		return passes_ipv6_filter(set, direction, (const void *)ends->ipv6.saddr, (const void *)ends->ipv6.daddr);
-	__builtin_memcpy(&saddr, ends->ipv4.saddr, sizeof(saddr));
-	__builtin_memcpy(&daddr, ends->ipv4.daddr, sizeof(daddr));
+	if (endpoints->head.family == FAMILY_IPV6)
+		return passes_ipv6_filter(set, direction, (const void *)endpoints->ipv6.saddr,
+					  (const void *)endpoints->ipv6.daddr);
+	__builtin_memcpy(&saddr, endpoints->ipv4.saddr, sizeof(saddr));
+	__builtin_memcpy(&daddr, endpoints->ipv4.daddr, sizeof(daddr));
 	return passes_ipv4_filter(set, direction, saddr, daddr);
 }
 
-static __always_inline bool is_port_listed(const struct port_sets *sets, __u32 direction, enum end end, __u16 port)
+static __always_inline bool is_port_listed(const struct port_sets *sets, __u32 direction, enum endpoint endpoint,
+					   __u16 port)
 {
-	return sets->bits[direction][end][port / 8] >> port % 8 & 1;
+	return sets->bits[direction][endpoint][port / 8] >> port % 8 & 1;
 }
 
-/* Global, like what describes a process (process.h). */
+/* Whether a direction's port filter, which is set, accepts these ports. Global: see the overview in netmon.bpf.c. */
 __noinline int passes_port_filter(__u32 set, __u32 direction, __u32 sport, __u32 dport)
 {
 	const __u32 only = 0;
-	const struct ends_filter *filter;
+	const struct endpoints_filter *filter;
 	const struct port_sets *sets;
 	void *map;
 
-	if (!basics.filters)
+	if (!load_config.filters)
 		return 1;
 	set &= FILTER_SETS - 1;
 	direction &= 1;
 	filter = &settings[set].connection_filters[direction].ports;
 	map = bpf_map_lookup_elem(&ports, &set);
 	sets = map ? bpf_map_lookup_elem(map, &only) : NULL;
-	return (sets && ((filter->src && is_port_listed(sets, direction, END_SRC, sport)) ||
-			 (filter->dst && is_port_listed(sets, direction, END_DST, dport)))) ==
+	return (sets && ((filter->src && is_port_listed(sets, direction, ENDPOINT_SRC, sport)) ||
+			 (filter->dst && is_port_listed(sets, direction, ENDPOINT_DST, dport)))) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 
-/* Before its addresses: these cost less to judge. */
+/* The filters of ports and network namespaces. dport: the socket of a failed connect attempt may not have it. */
 static __always_inline bool passes_socket_filters(__u32 set, enum direction direction, struct sock *sk, __u16 dport)
 {
 	__u8 netns_mode = settings[set].netns_mode;
 
-	if (!basics.filters)
+	if (!load_config.filters)
 		return true;
 	if (settings[set].connection_filters[direction].ports.mode != FILTER_OFF &&
 	    !passes_port_filter(set, direction, local_port(sk), dport))
 		return false;
-	return netns_mode == FILTER_OFF || has_id(set, ID_NETNS, netns_of(sk)) == (netns_mode == FILTER_ALLOW);
+	return netns_mode == FILTER_OFF || is_id_listed(set, ID_NETNS, netns_of(sk)) == (netns_mode == FILTER_ALLOW);
 }
 
+/* All filters but that of processes. */
 static __always_inline bool passes_connection_filters(__u32 set, enum direction direction, enum family family,
 						      struct sock *sk)
 {
-	if (!basics.filters || !settings[set].connection_filters[direction].any)
+	if (!load_config.filters || !settings[set].connection_filters[direction].any)
 		return true;
 	return passes_socket_filters(set, direction, sk, bpf_ntohs(sk->__sk_common.skc_dport)) &&
 	       passes_ip_filter(set, direction, family, sk);
@@ -141,9 +149,9 @@ static __always_inline bool matches_ids(__u32 set, const struct credentials *cre
 {
 	const struct process_filter *filter = &settings[set].process_filter;
 
-	return (!filter->uid || has_id(set, ID_UID, credentials->uid)) &&
-	       (!filter->euid || has_id(set, ID_EUID, credentials->euid)) &&
-	       (!filter->auid || has_id(set, ID_AUID, credentials->auid));
+	return (!filter->uid || is_id_listed(set, ID_UID, credentials->uid)) &&
+	       (!filter->euid || is_id_listed(set, ID_EUID, credentials->euid)) &&
+	       (!filter->auid || is_id_listed(set, ID_AUID, credentials->auid));
 }
 
 /* The executable's name: the last component of the path in scratch->walk. */
@@ -159,6 +167,7 @@ static __always_inline bool matches_name(__u32 set, struct scratch *scratch)
 	return is_in(&binary_names, set, scratch->name);
 }
 
+/* The executable's path. One that is incomplete, or longer than a key, is in no list. */
 static __always_inline bool matches_path(__u32 set, struct scratch *scratch)
 {
 	__u32 length = PATH_SIZE - scratch->walk.start;
@@ -171,6 +180,7 @@ static __always_inline bool matches_path(__u32 set, struct scratch *scratch)
 	return is_in(&binary_paths, set, scratch->binary_path);
 }
 
+/* The beginning of the executable's path. */
 static __always_inline bool matches_prefix(__u32 set, struct scratch *scratch)
 {
 	struct prefix_key *key = &scratch->binary_prefix;
@@ -178,7 +188,7 @@ static __always_inline bool matches_prefix(__u32 set, struct scratch *scratch)
 	if (scratch->walk.start >= PATH_SIZE || !scratch->walk.complete)
 		return false;
 	key->prefixlen = PREFIX_SIZE * 8;
-	/* Behind the path's end, at PATH_SIZE, the walk's buffer is never written: NULs, which no prefix holds. */
+	/* The buffer is never written behind the path's end, at PATH_SIZE: NULs follow, which no prefix holds. */
 	bpf_probe_read_kernel(key->prefix, sizeof(key->prefix),
 			      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
 	return is_in(&binary_prefixes, set, key);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Connections summed up: a flow is what one process does in one direction with one peer and port. */
+/*
+ * The option aggregate: connections are added up in flows, and no event is sent. A flow is one process's connections in
+ * one direction with one peer and port.
+ */
 #ifndef __FLOW_H__
 #define __FLOW_H__
 
@@ -7,8 +10,11 @@
 #include "process.h"
 #include "transfer.h"
 
-/* Wakes user space, once a period, before the flows have no more room. What it finds is a record that was discarded. */
-static __always_inline void notice_new_flow(void)
+/*
+ * Counts a new flow. Wakes user space once a period, before the map is full: the record that it is woken by is
+ * discarded, so it reads none.
+ */
+static __always_inline void count_new_flow(void)
 {
 	void *record;
 
@@ -19,6 +25,7 @@ static __always_inline void notice_new_flow(void)
 		bpf_ringbuf_discard(record, BPF_RB_FORCE_WAKEUP);
 }
 
+/* Returns the flow of this period, which it creates if there is none. NULL when the map is full, which it counts. */
 static __always_inline struct flow *find_flow(const struct flow_key *key)
 {
 	const struct flow none = {};
@@ -30,15 +37,15 @@ static __always_inline struct flow *find_flow(const struct flow_key *key)
 		flow = bpf_map_lookup_elem(map, key);
 	if (map && !flow) {
 		if (!bpf_map_update_elem(map, key, &none, BPF_NOEXIST))
-			notice_new_flow();
-		flow = bpf_map_lookup_elem(map, key); /* where another CPU was first, its */
+			count_new_flow();
+		flow = bpf_map_lookup_elem(map, key); /* another CPU may have created it first */
 	}
 	if (!flow)
 		__sync_fetch_and_add(&losses.flows_full, 1);
 	return flow;
 }
 
-/* With a frame of its own: it takes much of the stack. */
+/* As find_flow(), for an event's endpoints. Not inlined: its callers have no stack left for the key. */
 static __noinline struct flow *flow_of(const union event *event, enum direction direction, __u64 process_id)
 {
 	struct flow_key key = {
@@ -68,7 +75,7 @@ static __always_inline void add_opening(const struct connection *connection, __u
 		__sync_fetch_and_add(&flow->opened, 1);
 }
 
-/* To be called with the opening's time still in the event. */
+/* Adds a close, with what the connection has carried. The event must still have the opening's time. */
 static __always_inline void add_closing(const struct connection *connection, struct sock *sk, __u64 process_id)
 {
 	__u64 duration = bpf_ktime_get_boot_ns() - connection->event.head.timestamp_ns;
@@ -85,8 +92,8 @@ static __always_inline void add_closing(const struct connection *connection, str
 	__sync_fetch_and_add(&flow->duration_ns, duration);
 }
 
-/* Of what it carried the socket knows no more. */
-static __always_inline void add_former(const struct connection *connection, __u64 process_id)
+/* As add_closing(), for the previous connection of a socket that connects again: its byte counts are gone. */
+static __always_inline void add_previous_closing(const struct connection *connection, __u64 process_id)
 {
 	__u64 duration = bpf_ktime_get_boot_ns() - connection->event.head.timestamp_ns;
 	struct flow *flow = flow_of_connection(connection, process_id);
@@ -97,7 +104,8 @@ static __always_inline void add_former(const struct connection *connection, __u6
 	__sync_fetch_and_add(&flow->duration_ns, duration);
 }
 
-static __always_inline void add_failure(const union event *ends, enum direction direction, __u64 process_id)
+/* Adds a connect attempt that failed at once. process_id: may be REJECTED or LOST. */
+static __always_inline void add_failure(const union event *endpoints, enum direction direction, __u64 process_id)
 {
 	struct flow *flow;
 
@@ -107,7 +115,7 @@ static __always_inline void add_failure(const union event *ends, enum direction 
 		__sync_fetch_and_add(&losses.ring_full, 1);
 		return;
 	}
-	flow = flow_of(ends, direction, process_id);
+	flow = flow_of(endpoints, direction, process_id);
 	if (flow)
 		__sync_fetch_and_add(&flow->failed, 1);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Every map and global. User space sizes events before load, and makes the maps in maps: their definitions here are
- * what they must be like, all but the size.
+ * Every map and global of the kernel half. User space sizes "events", "scratches" and the maps inside of the maps of
+ * maps; it creates the latter at run time, with the types and key sizes that are defined here.
  */
 #ifndef __MAPS_H__
 #define __MAPS_H__
@@ -10,18 +10,18 @@
 #include <bpf/bpf_helpers.h>
 #include "records.h"
 
-const volatile struct basics basics SEC(".rodata.basics");
-#ifdef PLAIN
-/* Known to clang, which leaves out what they ask for: that netmon starts sooner, and does less for an event. */
-static const struct options options = {};
+const volatile struct load_config load_config SEC(".rodata.load_config");
+#ifdef MINIMAL
+/* Known to clang, which leaves out the code of all options: the minimal object loads sooner and does less per event. */
+static const struct report_options report_options = {};
 #else
-const volatile struct options options SEC(".rodata.options");
+const volatile struct report_options report_options SEC(".rodata.report_options");
 #endif
 struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");
 struct losses losses SEC(".data.losses");
 __u64 next_process_id = 1;
-__u64 flows_made SEC(".data.flows") = 0;
+__u64 flows_made SEC(".data.flows") = 0; /* since the start */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -34,34 +34,35 @@ union event {
 	struct ipv6_event ipv6;
 };
 
-/* The two programs of a hook: see netmon.bpf.c. */
+/* Which of a hook's programs is running: see backup.h. */
 enum program {
 	PROGRAM_MAIN = 1,
-	PROGRAM_SPARE = 2,
-	PROGRAM_ONLY = 3, /* of a hook that is seldom reached: without a spare */
+	PROGRAM_BACKUP = 2,
+	PROGRAM_ONLY = 3, /* the hook is seldom reached and has no backup */
 };
 
+/* Bits: what is still to be reported of a connection. 0: its opening has been. */
 enum phase {
-	PHASE_PENDING = 1, /* neither succeeded nor failed: the event's time is that of the request */
-	PHASE_CLOSING = 2, /* its socket is being closed */
-	PHASE_FOUND = 4,   /* open, and not reported yet */
-	PHASE_TELLING = 8, /* it is being reported */
-	PHASE_UNTOLD = PHASE_PENDING | PHASE_FOUND,
+	PHASE_PENDING = 1, /* a connect attempt without a result: the event's time is that of the attempt */
+	PHASE_CLOSING = 2, /* the socket is being closed */
+	PHASE_FOUND = 4, /* found open at the start */
+	PHASE_REPORTING = 8, /* a program is reporting the opening */
+	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 
-/* A connection that was reported, until its socket is closed. */
+/* A connection whose opening was reported, or will be: kept until its socket is closed. */
 struct connection {
-	/* As it was opened: to be sent again at its close, when the socket may have lost its ends (a refused connect
-	 * is disconnected before it is closed). */
+	/* The opening event. Its endpoints are sent again at the close, when the socket may have lost them: a refused
+	 * connect disconnects the socket before it is closed. */
 	union event event;
 	__u64 opener_exec_id; /* the opener's self_exec_id */
-	__u64 opener_start_ns;
-	__u8 reported_by;     /* enum program; 0 once the other program has seen it, too */
-	__u8 direction;	      /* enum direction */
-	__u8 ended_by;	      /* enum ending: of a connection that ended before its socket is closed */
-	__u8 passed_on;	      /* another process than the opener closes it */
-	__u32 phase;	      /* enum phase, of what is not reported yet */
-	__u32 closer_tid;     /* PHASE_CLOSING: who closes the socket */
+	__u64 opener_start_ns; /* the opener's start_of() */
+	__u8 reported_by; /* enum program: waits for the hook's other program, which sets it to 0 */
+	__u8 direction; /* enum direction */
+	__u8 ended_by; /* enum ending: what ended it before its socket was closed */
+	__u8 passed_on; /* another process than the opener closes it */
+	__u32 phase; /* enum phase */
+	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
 	__u64 closer_id;
 };
 
@@ -72,45 +73,45 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-#ifdef PLAIN
-enum { PLACES = 1 << 14 };
+#ifdef MINIMAL
+enum { CONNECTION_TABLE_SIZE = 1 << 14 };
 
-/* Where the plain object keeps connections: see connection.h. */
+/* Where the minimal object keeps connections first: see connection.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PLACES);
+	__uint(max_entries, CONNECTION_TABLE_SIZE);
 	__type(key, __u32);
 	__type(value, struct connection);
-} places SEC(".maps");
+} connection_table SEC(".maps");
 #endif
 
-/* Why MPTCP's paths failed: see mptcp.h. Old ones make room. */
+/* Why MPTCP subflows failed, by the address of their socket: see mptcp.h. New entries evict old ones. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u64);
 	__type(value, __u32);
-} path_errors SEC(".maps");
+} subflow_errors SEC(".maps");
 
 enum described {
-	NOT_DESCRIBED,
-	DESCRIBED_ALONE, /* without its parent, as another's parent */
+	NOT_DESCRIBED, /* its record was not sent: the process filter rejected it */
+	DESCRIBED_ALONE, /* sent without a parent, as the parent of another process */
 	DESCRIBED,
 };
 
-/* What was last told of a process. */
+/* What the process's last description says, to see whether it still holds. */
 struct process {
-	__u64 id; /* 0 or LOST: the rest means nothing yet. The last to be written, the first and last to be read. */
+	__u64 id; /* 0 or LOST: the other fields mean nothing yet. Written last, read first and last: see process.h */
 	__u64 exec_id;
 	__u64 cgroup_id;
-	__u64 generation; /* of the filter that judged it */
+	__u64 generation; /* of the filters that it was evaluated by */
 	struct credentials credentials;
 	__u32 ppid;
-	__u8 described; /* enum described: its record was sent */
-	__u8 passes;	/* the process filter's verdict */
+	__u8 described; /* enum described */
+	__u8 passes; /* whether the process filter accepts it */
 };
 
-/* Kept with each thread group's leader. */
+/* Stored with each process's thread group leader. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -120,13 +121,14 @@ struct {
 
 enum { RECENT_PROCESSES = 16 };
 
+/* A copy of a thread's struct process. */
 struct recent {
 	struct process process;
-	__u64 start_time_ns; /* of the thread that it was found for */
+	__u64 start_time_ns; /* of the thread */
 	__u32 tid;
 };
 
-/* Copies, for the threads that this CPU has met last, each at its id modulo their number. */
+/* Per CPU, the processes of the threads that it ran last: at index tid modulo the size. Faster than task storage. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RECENT_PROCESSES);
@@ -135,8 +137,8 @@ struct {
 } recent_processes SEC(".maps");
 
 /*
- * Sets of things to be found in: struct settings says which of them there are. Sizes, not types: clang leaves the types
- * that only an inner map names out of BTF.
+ * The kinds of inner map that filters use. They have sizes, not types: clang leaves types that only an inner map names
+ * out of BTF.
  */
 struct ipv4_cidr_trie {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -190,12 +192,13 @@ struct prefix_trie {
 	__uint(value_size, sizeof(__u8));
 };
 
-#define FILTER_MAPS(name, inner)                                                                       \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
-		__uint(max_entries, FILTER_SETS + 1); /* the last no program looks at */           \
-		__type(key, __u32);                                                                \
-		__array(values, struct inner);                                                     \
+/* A map of maps: an inner map per filter set, absent where the set has no such list. No program reads the last slot. */
+#define FILTER_MAPS(name, inner)                                                                                       \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                                              \
+		__uint(max_entries, FILTER_SETS + 1);                                                                  \
+		__type(key, __u32);                                                                                    \
+		__array(values, struct inner);                                                                         \
 	} name SEC(".maps")
 
 FILTER_MAPS(ipv4_cidrs, ipv4_cidr_trie);
@@ -216,7 +219,7 @@ struct flow_hash {
 	__uint(value_size, sizeof(struct flow));
 };
 
-/* The sums of the current period: user space puts another map in its place, and reads it once no program uses it. */
+/* The flows of the current period. User space replaces the inner map, and reads the old one when no program uses it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
@@ -225,54 +228,58 @@ struct {
 } flows SEC(".maps");
 
 /*
- * Room to describe a process in, more than the stack has: for each program on each CPU. A program may be preempted while
- * it does, but the kernel never runs the same program twice at once on one CPU.
+ * Numbers of the scratch slots. Each program has its own, since a program may be preempted by another one on the same
+ * CPU, but never by itself.
  */
 enum slot {
 	SLOT_TCP_V4_CONNECT,
 	SLOT_TCP_V6_CONNECT,
-	SLOT_INET_CSK_ACCEPT,
+	SLOT_TCP_ACCEPT,
 	SLOT_TCP_CLOSE,
 	SLOT_MPTCP_CONNECT,
 	SLOT_MPTCP_ACCEPT,
 	SLOT_MPTCP_CLOSE,
-	SLOT_SPARES, /* the first four again; user space makes no room for them where it loads none */
-	SLOT_WALK = SLOT_SPARES + SLOT_MPTCP_CONNECT, /* nor for this one, where it loads no walk */
-	SLOTS,
+	SLOT_BACKUPS, /* the first four again, for the backup programs */
+	SLOT_WALK = SLOT_BACKUPS + SLOT_MPTCP_CONNECT,
+	SLOT_COUNT,
 };
 
-/* The walk from the executable's dentry up to the process's root, in map memory: the verifier does not follow it. */
-struct walk {
+/* The walk from the executable's dentry up to the process's root directory. */
+struct path_walk {
 	struct dentry *dentry;
 	struct mount *mount;
 	struct dentry *root_dentry;
 	struct mount *root_mount;
-	__u32 start;		       /* offset in path of the part written so far */
-	__u32 name_length;	       /* of the executable's own name */
-	__u8 complete;
-	__u8 path[PATH_SIZE + NAME_SIZE]; /* written from the end of PATH_SIZE backwards */
+	__u32 start; /* offset in path of the part written so far */
+	__u32 name_length; /* of the executable's own name */
+	__u8 complete; /* the walk has reached the root */
+	__u8 path[PATH_SIZE + NAME_SIZE]; /* written from PATH_SIZE backwards */
 };
 
-/* The way from the root's cgroup down to the process's own. */
+/* The walk from the root cgroup down to the process's own. */
 struct cgroup_walk {
 	struct cgroup *cgroup; /* the process's own */
-	__u32 depth;	       /* of it; the root's is 0 */
-	__u32 length;	       /* of the text so far */
-	__u32 digits;	       /* where in the text a container's id may be */
-	__u8 are_digits;
-	/* A struct prefix_key of the path, each name of it followed by '/'. Behind it there is room for one more name. */
+	__u32 depth; /* of that cgroup; the root's is 0 */
+	__u32 length; /* of the text so far */
+	__u32 digits; /* offset in text of what may be a container's id */
+	__u8 are_digits; /* it is hexadecimal */
+	/* These two are a struct prefix_key of the path, with '/' after each name. The text has room for one name more. */
 	__u32 prefixlen;
 	__u8 text[PREFIX_SIZE + NAME_SIZE];
-	struct prefix_key container; /* the innermost one's id; prefixlen is 0 on the host */
+	struct prefix_key container; /* the id of the innermost container; prefixlen is 0 on the host */
 };
 
 enum { AUXV_SIZE = 32 };
 
+/*
+ * Memory to describe one process in. The stack (512 bytes) is too small for it, and the verifier does not track values
+ * in map memory, so loops over it converge.
+ */
 struct scratch {
 	struct process_record record;
-	__u8 strings[CGROUP_SIZE + PATH_SIZE + ARGS_SIZE]; /* follows the record, sent with it */
-	struct walk walk;
-	struct kernfs_node *kernfs_node;
+	__u8 strings[CGROUP_SIZE + PATH_SIZE + ARGS_SIZE]; /* follows the record and is sent with it */
+	struct path_walk walk;
+	struct kernfs_node *kernfs_node; /* the cgroup whose name is read next, on the way up */
 	__u32 cgroup_length;
 	union {
 		__u64 auxv[2 * AUXV_SIZE]; /* pairs of type and value */
@@ -281,16 +288,17 @@ struct scratch {
 		struct prefix_key binary_prefix;
 		struct cgroup_walk cgroup_walk;
 	};
-	__u64 aux[AUXV_SIZE]; /* auxv's values by type */
-	struct task_struct *other; /* the task that is described; NULL: the current one */
+	__u64 aux[AUXV_SIZE]; /* the values of auxv by type */
+	struct task_struct *other; /* the task to describe; NULL: the current one */
 };
 
-/* By slot: what the spare has told because the main program, which runs before it, was skipped. */
-__u64 covered[SLOT_MPTCP_CONNECT] SEC(".data.covered");
+/* By slot: events that only the backup program reported, since the kernel had skipped the main program. */
+__u64 backup_only[SLOT_MPTCP_CONNECT] SEC(".data.backup_only");
 
+/* By enum slot, on each CPU. User space creates it without the slots of programs that it does not load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SLOTS);
+	__uint(max_entries, SLOT_COUNT);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps");

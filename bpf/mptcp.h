@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * MPTCP: no segment reaches the socket that a program has; TCP sockets of the kernel's carry what goes through it, a path
- * each. It is one connection, the program's: of its paths nothing is told.
+ * MPTCP. The socket that a program has sends no segments itself: the kernel creates TCP sockets, the subflows, which
+ * carry its data. netmon reports the program's socket as one connection, and never the subflows.
  */
 #ifndef __MPTCP_H__
 #define __MPTCP_H__
@@ -9,54 +9,62 @@
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 
+/* Whether this is a program's MPTCP socket. */
 static __always_inline bool is_mptcp(struct sock *sk)
 {
-	return basics.mptcp && sk->sk_protocol == IPPROTO_MPTCP;
+	return load_config.mptcp && sk->sk_protocol == IPPROTO_MPTCP;
 }
 
-/* Of TCP, a path or not, or of MPTCP. */
-static __always_inline bool is_either(struct sock *sk)
+/* Whether this is a socket of MPTCP or of TCP, subflows included. */
+static __always_inline bool is_tcp_or_mptcp(struct sock *sk)
 {
 	return bpf_skc_to_tcp_sock(sk) || is_mptcp(sk);
 }
 
-static __always_inline bool is_path(struct sock *sk)
+static __always_inline bool is_subflow(struct sock *sk)
 {
-	struct tcp_sock *tcp = basics.mptcp ? bpf_skc_to_tcp_sock(sk) : NULL;
+	struct tcp_sock *tcp = load_config.mptcp ? bpf_skc_to_tcp_sock(sk) : NULL;
 
 	return tcp && tcp->is_mptcp;
 }
 
-/* Only to be read by BPF_CORE_READ. NULL when it was closed before others. */
-static __always_inline struct tcp_sock *first_path(struct sock *sk)
+/*
+ * Returns the subflow that opened an MPTCP connection, NULL when it was closed before the others. The verifier does not
+ * know its type: read it by BPF_CORE_READ only.
+ */
+static __always_inline struct tcp_sock *first_subflow(struct sock *sk)
 {
-	return basics.mptcp ? BPF_CORE_READ((struct mptcp_sock *)sk, first) : NULL;
+	return load_config.mptcp ? BPF_CORE_READ((struct mptcp_sock *)sk, first) : NULL;
 }
 
-/* The error of a first path that fails is kept here until the connection, which then fails, is told why. */
-static __always_inline void note_path_error(struct sock *path)
+/*
+ * Saves why a subflow failed. When the first subflow fails, so does the connection; but the connection's own socket
+ * does not know the error yet when it changes its state.
+ */
+static __always_inline void save_subflow_error(struct sock *subflow)
 {
-	__u64 key = (__u64)path;
-	__u32 error = path->sk_err;
+	__u64 key = (__u64)subflow;
+	__u32 error = subflow->sk_err;
 
 	if (error)
-		bpf_map_update_elem(&path_errors, &key, &error, 0);
+		bpf_map_update_elem(&subflow_errors, &key, &error, 0);
 }
 
-/* What had this address before it. */
-static __always_inline void forget_path_error(struct sock *path)
+/* Call when a subflow connects: the entry, if any, is that of an earlier socket at the same address. */
+static __always_inline void delete_subflow_error(struct sock *subflow)
 {
-	__u64 key = (__u64)path;
+	__u64 key = (__u64)subflow;
 
-	bpf_map_delete_elem(&path_errors, &key);
+	bpf_map_delete_elem(&subflow_errors, &key);
 }
 
-static __always_inline __u32 take_path_error(struct sock *sk)
+/* Returns why an MPTCP connection's first subflow failed, 0 if it did not, and deletes the entry. */
+static __always_inline __u32 take_subflow_error(struct sock *sk)
 {
-	__u64 key = (__u64)first_path(sk);
-	__u32 *found = bpf_map_lookup_elem(&path_errors, &key), error = found ? *found : 0;
+	__u64 key = (__u64)first_subflow(sk);
+	__u32 *found = bpf_map_lookup_elem(&subflow_errors, &key), error = found ? *found : 0;
 
-	bpf_map_delete_elem(&path_errors, &key);
+	bpf_map_delete_elem(&subflow_errors, &key);
 	return error;
 }
 

@@ -2,6 +2,77 @@
 /*
  * netmon: each TCP connection's opening and close, with the process behind it.
  * Loads unchanged on Linux 6.2 (6.1 works) and newer, on x86_64 and arm64.
+ *
+ * This file holds the programs alone; each calls one function. How it all works:
+ *
+ * 1. The life of a connection (open.h, close.h)
+ *
+ * connect() returns, or accept() does. The filters are evaluated, the cheapest first: ports, network namespace,
+ * addresses, and last the process. If they accept the connection, it is kept (struct connection) and its opening event
+ * is sent. When its socket is closed, the kept event is sent again as the close. A connection that the filters reject
+ * is not kept, and so has no close: no filter is evaluated twice for one connection.
+ *
+ * A socket may connect again without having been closed. The close of its previous connection is reported then.
+ *
+ * With the option outcome, a connect attempt is kept as pending, and reported when the socket's TCP state shows that it
+ * has succeeded or failed (outcome.h). With the option existing, a walk through all open files finds the connections
+ * that were open before (existing.h). With the option aggregate, nothing is sent: openings and closes are added up in
+ * flows, which user space collects once a period (flow.h).
+ *
+ * 2. Where a connection is kept (connection.h)
+ *
+ * In socket storage, which the kernel frees with the socket. Its creation is the most expensive part of an opening, so
+ * the minimal object keeps connections in an array first, the connection table, at the index that the socket's cookie
+ * gives. The close frees the entry.
+ *
+ * 3. The process (process.h, process_record.h, executable.h)
+ *
+ * An event has only a process's id. The process is described, in a record of its own, once per exec and credentials:
+ * before the first event that uses the id. What was described is remembered in task storage, which the kernel frees with
+ * the process, and compared with the process at each event: a difference leads to a new description under a new id. So
+ * there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing.
+ *
+ * User space evicts descriptions that it has not needed for long, by raising control.oldest_process_id: a process with
+ * an older id is described again when it is next seen.
+ *
+ * 4. LOST
+ *
+ * When the ring buffer is full, an event is lost, and counted in losses. When a process's record is lost, the process
+ * is LOST: its events cannot be attributed, so they are counted as lost, too, instead of being sent. Nothing is
+ * remembered of the process then, so its next event tries again.
+ *
+ * LOST is also the id in a struct process while a thread writes to it. Readers take it as unknown: see process.h.
+ *
+ * 5. Generations of filters (filter.h, cgroup_filter.h)
+ *
+ * Settings and filter maps exist twice. A reload fills the set that is not in use and then increments
+ * control.generation, whose parity selects the set: the change is atomic. A program reads the generation once and uses
+ * it throughout. The process filter's verdict is remembered with the process and its generation, so a reload has each
+ * process evaluated again. Connections that are open keep the verdict of their opening.
+ *
+ * 6. Two programs per hook (backup.h)
+ *
+ * Where the kernel can preempt a task inside a program, it skips the program for other tasks that come by on that CPU.
+ * So connect, accept, close and changes of state have a backup program besides the main one, which does the same work.
+ * A mark in struct connection lets one of the two report an event. The hooks of MPTCP are seldom reached and have none.
+ *
+ * 7. Scratch slots (maps.h)
+ *
+ * The description of a process does not fit on the stack. Each program has a slot of its own on each CPU, since it may
+ * be preempted by other programs there, but not by itself.
+ *
+ * 8. Global functions
+ *
+ * The verifier checks a static function again for each state that a caller may be in, a global function only once, for
+ * any arguments. So what is long is in global functions: they keep the programs within the verifier's limits, and load
+ * times short. Their arguments can only be scalars, or pointers to plain memory, whose NULL they must handle: no
+ * sockets and no tasks. So they find the record by its slot's number, and the task by themselves.
+ *
+ * 9. Two objects
+ *
+ * This file is compiled twice. The minimal object (-DMINIMAL) has no report options, so clang leaves out most of the
+ * code; user space loads it if no option is set, since it loads sooner and does less per event. The other object has
+ * all options: those not set cost nothing either, once the verifier has removed their branches.
  */
 #include "close.h"
 #include "compat.h"
@@ -13,11 +84,6 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/*
- * Where a task can be preempted inside a program, the kernel skips that program for whoever else comes along on that
- * CPU meanwhile (it takes it for recursion). So each hook has a spare program, which user space loads on such kernels:
- * whichever of the two runs first reports and leaves a mark, which the other finds and takes away.
- */
 SEC("fexit/tcp_v4_connect")
 int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
@@ -25,9 +91,9 @@ int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int
 }
 
 SEC("fexit/tcp_v4_connect")
-int BPF_PROG(tcp_v4_connect_spare, struct sock *sk, struct sockaddr *address, int length, int ret)
+int BPF_PROG(tcp_v4_connect_backup, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v4_connect(sk, address, length, ret, PROGRAM_SPARE);
+	return report_v4_connect(sk, address, length, ret, PROGRAM_BACKUP);
 }
 
 SEC("fexit/tcp_v6_connect")
@@ -37,9 +103,9 @@ int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int
 }
 
 SEC("fexit/tcp_v6_connect")
-int BPF_PROG(tcp_v6_connect_spare, struct sock *sk, struct sockaddr *address, int length, int ret)
+int BPF_PROG(tcp_v6_connect_backup, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v6_connect(sk, address, length, ret, PROGRAM_SPARE);
+	return report_v6_connect(sk, address, length, ret, PROGRAM_BACKUP);
 }
 
 SEC("fexit/inet_csk_accept")
@@ -49,9 +115,9 @@ int inet_csk_accept_exit(__u64 *ctx)
 }
 
 SEC("fexit/inet_csk_accept")
-int inet_csk_accept_spare(__u64 *ctx)
+int inet_csk_accept_backup(__u64 *ctx)
 {
-	return report_tcp_accept(accepted_socket(ctx), PROGRAM_SPARE);
+	return report_tcp_accept(accepted_socket(ctx), PROGRAM_BACKUP);
 }
 
 SEC("fentry/tcp_close")
@@ -61,12 +127,12 @@ int BPF_PROG(tcp_close_entry, struct sock *sk)
 }
 
 SEC("fentry/tcp_close")
-int BPF_PROG(tcp_close_spare, struct sock *sk)
+int BPF_PROG(tcp_close_backup, struct sock *sk)
 {
-	return report_close(sk, SLOT_TCP_CLOSE, PROGRAM_SPARE);
+	return report_close(sk, SLOT_TCP_CLOSE, PROGRAM_BACKUP);
 }
 
-/* Of MPTCP: loaded where the kernel has it. */
+/* Loaded where the kernel has MPTCP. */
 SEC("fexit/mptcp_connect")
 int BPF_PROG(mptcp_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
@@ -85,36 +151,38 @@ int BPF_PROG(mptcp_close_entry, struct sock *sk)
 	return report_close(sk, SLOT_MPTCP_CLOSE, PROGRAM_ONLY);
 }
 
-#ifndef PLAIN
+#ifndef MINIMAL
 
 /*
- * Loaded for all that is told on request. A change of state may come by an interrupt of another's program: the spare is
- * always loaded.
+ * Loaded for the options statistics, outcome and existing, always with the backup: an interrupt can change a socket's
+ * state, and interrupt the main program on any kernel.
  */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_enter, struct sock *sk, int old_state, int state)
 {
-	return note_state(sk, old_state, state);
+	return follow_state(sk, old_state, state);
 }
 
 SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(inet_sock_set_state_spare, struct sock *sk, int old_state, int state)
+int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int state)
 {
-	return note_state(sk, old_state, state);
+	return follow_state(sk, old_state, state);
 }
 
+/* Loaded for the option existing instead of the programs of inet_csk_accept() and mptcp_stream_accept(). */
 SEC("fentry/security_sock_graft")
 int BPF_PROG(security_sock_graft_entry, struct sock *sk)
 {
-	return report_graft(sk, PROGRAM_MAIN);
+	return report_grafted(sk, PROGRAM_MAIN);
 }
 
 SEC("fentry/security_sock_graft")
-int BPF_PROG(security_sock_graft_spare, struct sock *sk)
+int BPF_PROG(security_sock_graft_backup, struct sock *sk)
 {
-	return report_graft(sk, PROGRAM_SPARE);
+	return report_grafted(sk, PROGRAM_BACKUP);
 }
 
+/* Run by user space's read() of the iterator. */
 SEC("iter/task_file")
 int task_file_walk(struct bpf_iter__task_file *context)
 {

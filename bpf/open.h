@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Openings: connect and accept. */
+/* Openings: what connect() and accept() return with, and connect attempts that fail at once. */
 #ifndef __OPEN_H__
 #define __OPEN_H__
 
@@ -14,6 +14,10 @@
 #include "process.h"
 #include <bpf/bpf_endian.h>
 
+/*
+ * Reports an establish or an accept, if the filters accept it, and keeps the connection for its close. With the option
+ * outcome an establish is only kept here: report_outcome() reports it.
+ */
 static __always_inline int report_open(struct sock *sk, enum direction direction, enum record_type type,
 				       enum family family, enum slot slot, enum program program)
 {
@@ -26,79 +30,86 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		return 0;
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
-		process_id = identify_current(slot_of(slot, program), generation, JUDGED, 0, 0);
+		process_id = identify_current(scratch_slot(slot, program), generation, IDENTIFY_FILTERED, 0, 0);
 	if (connection)
-		end_former(connection, process_id);
+		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
 		if (connection)
-			forget_connection(connection, sk);
+			delete_connection(connection, sk);
 		return 0;
 	}
 	cookie = bpf_get_socket_cookie(sk);
 	if (!connection)
 		connection = keep_connection(sk, cookie);
 	if (!connection) {
-		/* Its opening, or the spare would repeat it, and its close. The spare tries once more, as the last. */
-		if (program != PROGRAM_MAIN || !basics.spares)
+		/*
+		 * Two events are lost: the opening, which must not be reported without a mark, or the backup would
+		 * report it again, and the close. Where there is a backup, it tries again and counts.
+		 */
+		if (program != PROGRAM_MAIN || !load_config.backups)
 			__sync_fetch_and_add(&losses.no_storage, 2);
 		return 0;
 	}
-	note_covered(slot, program);
+	count_backup_only(slot, program);
 	task = bpf_get_current_task_btf();
 	event = &connection->event;
 	event->head.type = type;
 	event->head.tid = task->pid;
 	event->head.cookie = cookie;
-	read_ends(event, sk, family);
+	read_endpoints(event, sk, family);
 	connection->opener_exec_id = task->self_exec_id;
-	if (options.opener) {
+	if (report_options.opener) {
 		connection->opener_start_ns = start_of(task);
 		connection->passed_on = false;
 	}
 	connection->reported_by = program;
 	connection->direction = direction;
-	if (options.statistics)
+	if (report_options.statistics)
 		connection->ended_by = ending_so_far(sk);
-	if (options.outcome && direction == DIRECTION_EGRESS) {
-		begin_request(connection, sk, process_id);
-		/* A socket that is being restored (TCP_REPAIR) shakes no hands. */
+	if (report_options.outcome && direction == DIRECTION_EGRESS) {
+		begin_attempt(connection, sk, process_id);
+		/* Established without a handshake: a socket that is being restored (TCP_REPAIR). */
 		if (sk->__sk_common.skc_state == TCP_ESTABLISHED)
 			report_opened(connection, sk);
 		return 0;
 	}
-	if (options.existing)
-		connection->phase = 0; /* found before this, as being asked for */
-	/* An opening that is lost is counted; the close is reported all the same. */
+	if (report_options.existing)
+		connection->phase = 0; /* the walk may have found it while it was connecting */
+	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
 	if (process_id == LOST)
 		__sync_fetch_and_add(&losses.ring_full, 1);
-	else if (options.aggregate)
+	else if (report_options.aggregate)
 		add_opening(connection, process_id);
 	else
 		send_opening(event, sk, family);
 	return 0;
 }
 
-/* The socket may have no peer: ends has what was asked for. */
-static __always_inline int report_failure_at_once(struct sock *sk, const union event *ends, int error, enum slot slot,
-						  enum program program)
+/*
+ * With the option outcome: reports a connect attempt that failed at once. The connection is kept for the mark alone.
+ * endpoints: what connect() was called with, since the socket may have none.
+ */
+static __always_inline int report_failure_at_once(struct sock *sk, const union event *endpoints, int error,
+						  enum slot slot, enum program program)
 {
-	__u64 process_id = identify_current(slot_of(slot, program), control.generation, JUDGED, 0, 0);
+	__u64 process_id =
+		identify_current(scratch_slot(slot, program), control.generation, IDENTIFY_FILTERED, 0, 0);
 	struct connection *connection;
 
 	if (process_id == REJECTED)
 		return 0;
 	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
-		if (program != PROGRAM_MAIN || !basics.spares)
+		if (program != PROGRAM_MAIN || !load_config.backups)
 			__sync_fetch_and_add(&losses.no_storage, 1);
 		return 0;
 	}
 	if (take_mark(connection, slot, program))
 		return 0;
-	note_covered(slot, program);
-	end_former(connection, process_id);
-	connection->event = *ends;
+	count_backup_only(slot, program);
+	end_previous(connection, process_id);
+	connection->event = *endpoints;
 	connection->event.head.sport = local_port(sk);
 	connection->event.head.tid = bpf_get_current_task_btf()->pid;
 	connection->event.head.cookie = bpf_get_socket_cookie(sk);
@@ -108,80 +119,88 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 	return 0;
 }
 
-/* Of requests that fail at once. To count them, there is no connection to mark: the spare would do so again. */
+/*
+ * Whether connect attempts that fail at once are of interest. To aggregate them, no connection is kept that could have
+ * a mark: so the backup, which would add them again, does not.
+ */
 static __always_inline bool wants_failures(enum program program)
 {
-	return options.outcome || (options.aggregate && program != PROGRAM_SPARE);
+	return report_options.outcome || (report_options.aggregate && program != PROGRAM_BACKUP);
 }
 
 /*
- * Fills in what was asked for: the socket may have no peer. False when that is no address of the family. With a frame of
- * its own: those who call it need theirs.
+ * Fills in the endpoints that connect() was called with. Returns false when its address is not one of this family: the
+ * kernel refused it for that, or it is an IPv4-mapped one, which the IPv4 hook sees, too. Not inlined: its callers have
+ * no stack left for it.
  */
-static __noinline bool read_asked_ends(union event *ends, struct sock *sk, struct sockaddr *address, int length,
-				       enum family family)
+static __noinline bool read_requested_endpoints(union event *endpoints, struct sock *sk, struct sockaddr *address,
+						int length, enum family family)
 {
 	bool is_ipv4 = family == FAMILY_IPV4;
-	struct { /* as either of them begins */
+	struct { /* what struct sockaddr_in and sockaddr_in6 have in common */
 		unsigned short family;
 		__be16 port;
-	} asked;
+	} requested;
 
 	if (length < (int)(is_ipv4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)) ||
-	    bpf_probe_read_kernel(&asked, sizeof(asked), address) || asked.family != (is_ipv4 ? AF_INET : AF_INET6))
+	    bpf_probe_read_kernel(&requested, sizeof(requested), address) ||
+	    requested.family != (is_ipv4 ? AF_INET : AF_INET6))
 		return false;
-	ends->head.family = family;
-	ends->head.dport = bpf_ntohs(asked.port);
+	endpoints->head.family = family;
+	endpoints->head.dport = bpf_ntohs(requested.port);
 	if (is_ipv4) {
-		copy_ipv4(ends->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
-		return !bpf_probe_read_kernel(ends->ipv4.daddr, sizeof(ends->ipv4.daddr),
+		copy_ipv4(endpoints->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
+		return !bpf_probe_read_kernel(endpoints->ipv4.daddr, sizeof(endpoints->ipv4.daddr),
 					      &((struct sockaddr_in *)address)->sin_addr);
 	}
-	copy_ipv6(ends->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
-	return !bpf_probe_read_kernel(ends->ipv6.daddr, sizeof(ends->ipv6.daddr),
+	copy_ipv6(endpoints->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
+	return !bpf_probe_read_kernel(endpoints->ipv6.daddr, sizeof(endpoints->ipv6.daddr),
 				      &((struct sockaddr_in6 *)address)->sin6_addr) &&
-	       !is_mapped((const void *)ends->ipv6.daddr);
+	       !is_ipv4_mapped((const void *)endpoints->ipv6.daddr);
 }
 
-static __always_inline int report_refused_request(struct sock *sk, struct sockaddr *address, int length, int error,
-						  enum family family, enum slot slot, enum program program)
+/* Reports, or adds to a flow, a connect attempt that failed at once, if the filters accept it. error: its errno. */
+static __always_inline int report_failed_connect(struct sock *sk, struct sockaddr *address, int length, int error,
+						 enum family family, enum slot slot, enum program program)
 {
 	__u64 generation = control.generation;
-	union event ends = {};
+	union event endpoints = {};
 
-	if (!wants_failures(program) || !read_asked_ends(&ends, sk, address, length, family) ||
-	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, ends.head.dport) ||
-	    !passes_ip_filter_of(set_of(generation), DIRECTION_EGRESS, &ends))
+	if (!wants_failures(program) || !read_requested_endpoints(&endpoints, sk, address, length, family) ||
+	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, endpoints.head.dport) ||
+	    !passes_ip_filter_of(set_of(generation), DIRECTION_EGRESS, &endpoints))
 		return 0;
-	if (options.outcome)
-		return report_failure_at_once(sk, &ends, error, slot, program);
-	add_failure(&ends, DIRECTION_EGRESS, identify_current(slot, generation, JUDGED, 0, 0));
+	if (report_options.outcome)
+		return report_failure_at_once(sk, &endpoints, error, slot, program);
+	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0));
 	return 0;
 }
 
+/* On return from tcp_v4_connect(), which tcp_v6_connect() calls, too, for an IPv4-mapped address. */
 static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *address, int length, int ret,
 					     enum program program)
 {
-	/* Runs for IPv4-mapped IPv6 sockets, too, inside tcp_v6_connect. */
-	if (is_path(sk))
+	if (is_subflow(sk))
 		return 0;
 	if (ret)
-		return report_refused_request(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
+		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
 }
 
+/* On return from tcp_v6_connect(). An IPv4-mapped connection was reported by report_v4_connect(). */
 static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *address, int length, int ret,
 					     enum program program)
 {
-	if (is_path(sk))
+	if (is_subflow(sk))
 		return 0;
 	if (ret)
-		return report_refused_request(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
-	if (is_mapped(&sk->__sk_common.skc_v6_daddr))
+		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
+	if (is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
 }
 
+/* sk: the accepted socket, not the listening one, which has no peer. */
 static __always_inline int report_accept(struct sock *sk, enum slot slot, enum program program)
 {
 	enum family family = FAMILY_IPV4;
@@ -191,40 +210,46 @@ static __always_inline int report_accept(struct sock *sk, enum slot slot, enum p
 	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, slot, program);
 }
 
+/* On return from inet_csk_accept(). sk: what it returned; NULL when it failed. */
 static __always_inline int report_tcp_accept(struct sock *sk, enum program program)
 {
-	return sk && !is_path(sk) ? report_accept(sk, SLOT_INET_CSK_ACCEPT, program) : 0;
+	return sk && !is_subflow(sk) ? report_accept(sk, SLOT_TCP_ACCEPT, program) : 0;
 }
 
+/*
+ * On entry to security_sock_graft(), which hands an accepted socket to its struct socket. Used instead of
+ * inet_csk_accept() with the option existing: a thread that has waited in there since before the programs were attached
+ * does not run the program on its return, and the walk has not seen its connection, which was not open yet.
+ */
+static __always_inline int report_grafted(struct sock *sk, enum program program)
+{
+	return is_tcp_or_mptcp(sk) ? report_accept(sk, SLOT_TCP_ACCEPT, program) : 0;
+}
+
+/* On return from mptcp_connect(). */
 static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr *address, int length, int ret)
 {
 	enum family family = FAMILY_IPV4;
 
 	if (ret) {
-		/* By the bit that sets AF_INET6 off from AF_INET: without a branch, after which the verifier goes on twice. */
+		/* The bit in which AF_INET6 differs from AF_INET: a branch would have the verifier go on twice. */
 		family = sk->__sk_common.skc_family >> 3 & 1;
-		return report_refused_request(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+		return report_failed_connect(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
 	}
 	if (is_ipv6(sk))
 		family = FAMILY_IPV6;
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
 }
 
-/* Where the peer speaks no MPTCP, it is a TCP socket, which inet_csk_accept returned. */
+/*
+ * On return from mptcp_stream_accept(). Where the peer does not speak MPTCP, the accepted socket is one of TCP, which
+ * report_tcp_accept() has reported.
+ */
 static __always_inline int report_mptcp_accept(struct socket *accepted)
 {
 	struct sock *sk = accepted->sk;
 
 	return sk && is_mptcp(sk) ? report_accept(sk, SLOT_MPTCP_ACCEPT, PROGRAM_ONLY) : 0;
-}
-
-/*
- * In place of inet_csk_accept when what exists is reported, too: a thread that was waiting in there before the probes
- * were attached leaves it unseen, with a connection that was not open yet.
- */
-static __always_inline int report_graft(struct sock *sk, enum program program)
-{
-	return is_either(sk) ? report_accept(sk, SLOT_INET_CSK_ACCEPT, program) : 0;
 }
 
 #endif

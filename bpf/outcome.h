@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What became of a request for a connection, whoever is running when the answer comes: the process that asked is kept
- * with the socket.
+ * The options outcome and existing: openings that are reported after their time. A connect attempt is reported when it
+ * has succeeded or failed, a connection that was found open when the walk gets to it. Any task may be running then, or
+ * an interrupt: the event is attributed to the process that was saved with the connection.
  */
 #ifndef __OUTCOME_H__
 #define __OUTCOME_H__
@@ -17,8 +18,11 @@ enum {
 	SIGNAL_MASK = 0x7f, /* of an exit code: the signal that killed */
 };
 
-/* When the first SYN went out; now when it waits for data to go with it (TCP_FASTOPEN_CONNECT). */
-static __always_inline __u64 requested_ns(struct sock *sk)
+/*
+ * Returns when the connect attempt began: when the first SYN was sent. That is now, when the SYN still waits for data
+ * to go with it (TCP_FASTOPEN_CONNECT).
+ */
+static __always_inline __u64 attempt_start_ns(struct sock *sk)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	__u64 now = bpf_ktime_get_boot_ns();
@@ -26,40 +30,43 @@ static __always_inline __u64 requested_ns(struct sock *sk)
 	return tcp && tcp->packets_out ? now - (bpf_ktime_get_ns() - tcp->tcp_mstamp * NSEC_PER_USEC) : now;
 }
 
-static __always_inline void begin_request(struct connection *connection, struct sock *sk, __u64 process_id)
+/* Leaves a connect attempt to report_outcome(). Until then its event has the time of the attempt. */
+static __always_inline void begin_attempt(struct connection *connection, struct sock *sk, __u64 process_id)
 {
-	connection->event.head.timestamp_ns = requested_ns(sk);
+	connection->event.head.timestamp_ns = attempt_start_ns(sk);
 	connection->event.head.process_id = process_id;
 	connection->phase = PHASE_PENDING;
 }
 
-/* Of now; to be submitted. NULL when the event is lost. */
-static __always_inline struct detailed_event *begin_outcome(struct connection *connection, struct sock *sk)
+/* Reserves an event stamped now; the caller fills it in and submits it. NULL when it is lost, which is counted. */
+static __always_inline struct detailed_event *reserve_outcome(struct connection *connection, struct sock *sk)
 {
 	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
 	if (connection->event.head.process_id == LOST) {
 		__sync_fetch_and_add(&losses.ring_full, 1);
 		return NULL;
 	}
-	return begin_detailed(&connection->event, sk, true);
+	return reserve_detailed(&connection->event, sk, true);
 }
 
+/* Sends an establish, with the duration of the handshake. */
 static __always_inline void send_success(struct connection *connection, struct sock *sk)
 {
 	union event *event = &connection->event;
-	__u64 requested = event->head.timestamp_ns;
+	__u64 attempt_ns = event->head.timestamp_ns;
 	struct detailed_event *detailed;
 
-	detailed = begin_outcome(connection, sk);
+	detailed = reserve_outcome(connection, sk);
 	if (detailed) {
-		detailed->outcome.handshake_ns = event->head.timestamp_ns - requested;
+		detailed->outcome.handshake_ns = event->head.timestamp_ns - attempt_ns;
 		bpf_ringbuf_submit(detailed, 0);
 	}
 }
 
+/* Sends that a connection was found open. */
 static __always_inline void send_existing(struct connection *connection, struct sock *sk)
 {
-	struct detailed_event *detailed = begin_outcome(connection, sk);
+	struct detailed_event *detailed = reserve_outcome(connection, sk);
 
 	if (detailed) {
 		detailed->outcome.direction = connection->direction;
@@ -67,19 +74,22 @@ static __always_inline void send_existing(struct connection *connection, struct 
 	}
 }
 
-/* Of what was not told yet: it is open. */
+/*
+ * Reports an unreported opening of a connection that is open. Reports its close, too, if that came meanwhile: see
+ * is_close_due(). Twice does no harm: the first caller sets PHASE_REPORTING.
+ */
 static __always_inline void report_opened(struct connection *connection, struct sock *sk)
 {
 	union event *event = &connection->event;
 
-	if (options.existing && __sync_fetch_and_or(&connection->phase, PHASE_TELLING) & PHASE_TELLING)
+	if (report_options.existing && __sync_fetch_and_or(&connection->phase, PHASE_REPORTING) & PHASE_REPORTING)
 		return;
-	if (options.existing && event->head.type == RECORD_EXISTING)
+	if (report_options.existing && event->head.type == RECORD_EXISTING)
 		send_existing(connection, sk);
 	else
 		send_success(connection, sk);
-	/* Sent before that: whoever closes it from now on reports so. */
-	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_UNTOLD) & PHASE_CLOSING))
+	/* After the opening was sent: from here on, a close is reported by report_close(). */
+	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_UNREPORTED) & PHASE_CLOSING))
 		return;
 	event->head.type = RECORD_CLOSE;
 	if (connection->closer_id == LOST)
@@ -88,12 +98,13 @@ static __always_inline void report_opened(struct connection *connection, struct 
 		send_close(connection, sk, connection->closer_id, connection->closer_tid);
 }
 
+/* Reports that a connect attempt failed. error: errno, or 0; killed: the process gave up because it is being killed. */
 static __always_inline void report_failure(struct connection *connection, struct sock *sk, __u32 error, bool killed)
 {
 	struct detailed_event *detailed;
 
 	connection->event.head.type = RECORD_FAIL;
-	detailed = begin_outcome(connection, sk);
+	detailed = reserve_outcome(connection, sk);
 	if (detailed) {
 		detailed->outcome.error = error;
 		detailed->outcome.killed = killed;
@@ -110,41 +121,43 @@ static __always_inline bool is_being_killed(void)
 }
 
 /*
- * With the socket's lock held, which each change of state takes, and the request itself. What ends otherwise than by its
- * handshake was open, though its opening was missed.
+ * Reports what became of a connect attempt. The caller holds the socket's lock, which each change of state takes, and
+ * connect() itself. A socket that leaves a state beyond the handshake was open, though its opening was missed.
  */
 static __always_inline void report_outcome(struct connection *connection, struct sock *sk, int old_state, int state)
 {
 	int error = sk->sk_err;
 
-	if (options.outcome && state == TCP_CLOSE && is_mptcp(sk))
-		error = take_path_error(sk) ?: error;
+	if (report_options.outcome && state == TCP_CLOSE && is_mptcp(sk))
+		error = take_subflow_error(sk) ?: error;
 	if (state == TCP_ESTABLISHED || (old_state != TCP_SYN_SENT && old_state != TCP_SYN_RECV))
 		report_opened(connection, sk);
-	else if (!options.outcome)
-		connection->event.head.type = RECORD_CLOSE; /* a request found at the start: nothing was told of it */
+	else if (!report_options.outcome)
+		connection->event.head.type = RECORD_CLOSE; /* found while it was connecting: reported neither way */
 	else
 		report_failure(connection, sk, error,
 			       !error && connection->phase & PHASE_CLOSING && is_being_killed());
 }
 
-static __always_inline int note_state(struct sock *sk, int old_state, int state)
+/* At each change of a socket's TCP state: saves what ends a connection, and reports what became of an attempt. */
+static __always_inline int follow_state(struct sock *sk, int old_state, int state)
 {
 	struct connection *connection = NULL;
 
-	if (options.outcome && is_path(sk)) {
+	if (report_options.outcome && is_subflow(sk)) {
 		if (state == TCP_SYN_SENT)
-			forget_path_error(sk);
+			delete_subflow_error(sk);
 		else if (state == TCP_CLOSE && old_state == TCP_SYN_SENT)
-			note_path_error(sk);
+			save_subflow_error(sk);
 	}
-	if (state == TCP_CLOSE || ((options.outcome || options.existing) && state == TCP_ESTABLISHED))
+	if (state == TCP_CLOSE ||
+	    ((report_options.outcome || report_options.existing) && state == TCP_ESTABLISHED))
 		connection = find_connection(sk);
 	if (!connection)
 		return 0;
-	if (options.statistics && state == TCP_CLOSE)
-		note_ending(connection, sk, old_state);
-	if ((options.outcome || options.existing) && connection->phase & PHASE_PENDING)
+	if (report_options.statistics && state == TCP_CLOSE)
+		save_ending(connection, sk, old_state);
+	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, old_state, state);
 	return 0;
 }

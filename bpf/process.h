@@ -1,40 +1,60 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Who does it: the current process's id, its record sent before the id is first used. */
+/*
+ * Which process an event belongs to. identify_current() returns the current process's id, and sends the process's
+ * description before the id is used for the first time.
+ *
+ * The description last sent is remembered in struct process, in two places:
+ *   processes		task storage of the thread group's leader: one per process, slow to look up
+ *   recent_processes	copies per CPU, for the threads that it ran last: fast
+ *
+ * An identification goes through these steps, and ends at the first that gives a result:
+ *   1. recent_id()		the copy in recent_processes is this thread's, and still holds
+ *   2. identify()		the process's own struct process still holds; it is copied to recent_processes
+ *   3. describe()		neither: the process is evaluated by the process filter, described under a new id,
+ *				and remembered
+ *
+ * "Still holds" means that nothing that a description says has changed: see process_difference(). So an exec, setuid()
+ * or a move to another cgroup leads to a new description at the process's next connection, without a hook for each.
+ *
+ * Struct process is written without a lock. A writer first sets id to LOST by compare-and-swap, so there is one writer
+ * at a time, then writes the other fields, then the id. A reader reads the id, the other fields, and the id again: when
+ * both are the same and not LOST, the fields belong to that id, since no id is used twice.
+ */
 #ifndef __PROCESS_H__
 #define __PROCESS_H__
 
 #include "filter.h"
 #include "process_record.h"
 
-/* What identify() returns besides ids, which begin at 1. */
-#define LOST (~0ULL)
-#define PARENT_FIRST (~1ULL) /* not described yet: its parent is to be identified before */
-#define REJECTED (~2ULL)
-#define UNKNOWN 0ULL /* known_id() alone: to be described (again) */
+/* What the functions below return instead of an id. Ids begin at 1. */
+#define UNKNOWN 0ULL /* known_id() and recent_id(): the process must be described (again) */
+#define LOST (~0ULL) /* there was no room for the process's record: count the event as lost */
+#define PARENT_FIRST (~1ULL) /* describe(): identify the parent, then call again with IDENTIFY_PARENT_KNOWN */
+#define REJECTED (~2ULL) /* by the process filter: report nothing */
 
-/* What identify() is to do besides. */
-enum demand {
-	JUDGED = 1,	 /* by the process filter */
-	PARENT_READ = 2, /* the parent's id is in the scratch slot's record */
+enum identify_flag {
+	IDENTIFY_FILTERED = 1, /* apply the process filter; without it, the process is described whatever it says */
+	IDENTIFY_PARENT_KNOWN = 2, /* the parent's id is in the scratch slot's record */
 };
 
-/* Whose task it is that is identified. */
-enum whose {
-	OWN, /* the current task */
-	WALKED,
-	PARENT,
+/* Which task is identified. */
+enum task_role {
+	TASK_CURRENT,
+	TASK_WALKED, /* found by the walk through all open files */
+	TASK_PARENT, /* described without its own parent */
 };
 
-#define CAPABILITIES(set) (*(const __u64 *)&(set))
-
-/* One after the other: clang would rather load them all first, and have the half of them on the stack. */
+/*
+ * Adds the bits in which two values differ. The empty assembler statement has clang compare one after the other: it
+ * would rather load all values first, and spill half of them to the stack.
+ */
 static __always_inline void compare(__u64 *difference, __u64 known, __u64 now)
 {
 	*difference |= known ^ now;
 	asm volatile("" : "+r"(*difference));
 }
 
-/* By value: the address of a freed cred may come back with other credentials in it. */
+/* By value, not by the address of the struct cred: a new one may be at the address of one that was freed. */
 static __always_inline void compare_credentials(__u64 *difference, const struct credentials *known,
 						const struct cred *cred, __u32 auid)
 {
@@ -48,26 +68,28 @@ static __always_inline void compare_credentials(__u64 *difference, const struct 
 	compare(difference, known->cap_effective, CAPABILITIES(cred->cap_effective));
 }
 
+/* Returns when the task's process was started. Unlike its pid, this is not used again. */
 static __always_inline __u64 start_of(struct task_struct *task)
 {
 	return BPF_CORE_READ(task, group_leader, start_boottime);
 }
 
-static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum whose whose)
+static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum task_role role)
 {
-	return whose == OWN ? bpf_get_current_cgroup_id() : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	return role == TASK_CURRENT ? bpf_get_current_cgroup_id() : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 }
 
 /*
- * 0 when the process is still the one that was described. Not a bool: see known_id(). What all threads of a process
- * have alike is the current thread's; so are the credentials, which glibc keeps alike, but the kernel does not.
+ * Returns 0 when nothing has changed since the process was described; otherwise bits without a meaning of their own.
+ * They are not a bool because known_id() orders its reads by them. The current thread stands for its process:
+ * credentials may differ between threads, but glibc keeps them alike.
  */
-static __always_inline __u64 difference_of(const struct process *process, struct task_struct *task, enum whose whose,
-					   __u64 generation)
+static __always_inline __u64 process_difference(const struct process *process, struct task_struct *task,
+						enum task_role role, __u64 generation)
 {
 	__u64 difference = 0;
 
-	compare(&difference, process->cgroup_id, cgroup_id_of(task, whose)); /* a call: before there is much to keep */
+	compare(&difference, process->cgroup_id, cgroup_id_of(task, role)); /* first: a call, which clobbers registers */
 	compare(&difference, process->ppid, (__u32)task->real_parent->tgid);
 	compare(&difference, process->exec_id, task->self_exec_id);
 	compare(&difference, process->generation, generation);
@@ -76,22 +98,22 @@ static __always_inline __u64 difference_of(const struct process *process, struct
 }
 
 /*
- * The pointer, not to be used before the value is known: BPF has no barriers, but a CPU (arm64) keeps the order of loads
- * of which one's address depends on the other's value.
+ * Returns the pointer, which cannot be followed before the value is known. BPF has no read barriers, but a CPU (arm64)
+ * does not reorder two loads when the address of the second depends on the value of the first.
  */
-#define AFTER(value, pointer)                                                                      \
-	({                                                                                         \
-		__u64 zero = (value);                                                              \
-		asm volatile("%0 &= 0" : "+r"(zero));                                              \
-		(typeof(pointer))((void *)(pointer) + zero);                                       \
+#define AFTER(value, pointer)                                                                                          \
+	({                                                                                                             \
+		__u64 zero = (value);                                                                                  \
+		asm volatile("%0 &= 0" : "+r"(zero));                                                                  \
+		(typeof(pointer))((void *)(pointer) + zero);                                                           \
 	})
 
 /*
- * The id under which a process is known, REJECTED, or UNKNOWN. What is read between two readings of the same id belongs
- * to it: a thread that describes writes LOST there before anything.
+ * Returns the id under which a process was described, if that description still holds; REJECTED, if the process filter
+ * is applied and rejects it; else UNKNOWN.
  */
-static __always_inline __u64 known_id(const struct process *process, struct task_struct *task, enum whose whose,
-				      __u64 generation, __u32 demand)
+static __always_inline __u64 known_id(const struct process *process, struct task_struct *task, enum task_role role,
+				      __u64 generation, __u32 flags)
 {
 	__u64 differs, id = *(volatile __u64 *)&process->id;
 	__u8 passes, described;
@@ -99,33 +121,34 @@ static __always_inline __u64 known_id(const struct process *process, struct task
 	if (!id || id == LOST || id < control.oldest_process_id)
 		return UNKNOWN;
 	process = AFTER(id, process);
-	differs = difference_of(process, task, whose, generation);
+	differs = process_difference(process, task, role, generation);
 	passes = process->passes;
 	described = process->described;
 	process = AFTER(differs | passes | described, process);
 	if (differs || *(volatile __u64 *)&process->id != id)
 		return UNKNOWN;
-	if (demand & JUDGED && !passes)
+	if (flags & IDENTIFY_FILTERED && !passes)
 		return REJECTED;
-	return described >= (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED) ? id : UNKNOWN;
+	return described >= (role == TASK_PARENT ? DESCRIBED_ALONE : DESCRIBED) ? id : UNKNOWN;
 }
 
 /*
- * Of the current process. Global: the verifier, which searches all of the kernel's types at each pointer that is followed,
- * goes through it once, not once for each place where a process may be found.
+ * As known_id(), for the current process. Global, so that the verifier checks it once: at each pointer that is followed
+ * it searches all types of the kernel.
  */
-__noinline __u64 known_current(const struct process *process, __u64 generation, __u32 demand)
+__noinline __u64 known_current(const struct process *process, __u64 generation, __u32 flags)
 {
-	return process ? known_id(process, bpf_get_current_task_btf(), OWN, generation, demand) : UNKNOWN;
+	return process ? known_id(process, bpf_get_current_task_btf(), TASK_CURRENT, generation, flags) : UNKNOWN;
 }
 
+/* Whether the process filter accepts the process whose record is in the slot. Global: see the overview. */
 __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	__u8 mode;
 	bool match;
 
-	if (!basics.filters)
+	if (!load_config.filters)
 		return 1;
 	set &= FILTER_SETS - 1;
 	mode = settings[set].process_filter.mode;
@@ -137,51 +160,56 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 	return match == (mode == FILTER_ALLOW);
 }
 
-/* Describes a process to user space, if it passes. Returns its new id, REJECTED, LOST or PARENT_FIRST. */
-static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 former_id, struct task_struct *task,
-				      enum whose whose, __u64 generation, __u32 demand, __u64 image_of)
+/*
+ * Evaluates a process by the filter, sends its description if that accepts it or is not applied, and remembers both.
+ * Returns its new id, REJECTED, LOST or PARENT_FIRST. process: where to remember; NULL when there is no memory.
+ * previous_id: what process->id was when the caller decided to describe. image_source: see identify_task().
+ */
+static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 previous_id, struct task_struct *task,
+				      enum task_role role, __u64 generation, __u32 flags, __u64 image_source)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	bool has_image, passes, wanted;
 
 	if (!scratch)
 		return LOST;
-	if (options.others)
-		scratch->other = whose == OWN ? NULL : task;
+	if (report_options.other_tasks)
+		scratch->other = role == TASK_CURRENT ? NULL : task;
 	start_record(&scratch->record, task);
 	has_image = read_image(slot);
 	if (!has_image) {
 		scratch->record.flags |= PROCESS_NO_IMAGE;
-		scratch->record.image_of = image_of;
+		scratch->record.image_source = image_source;
 	}
 	passes = passes_process_filter(slot, set_of(generation), has_image);
-	wanted = passes | ((demand & JUDGED) ^ JUDGED); /* without branches, each of which the verifier follows */
-	if (options.parent) {
-		/* Or clang would ask for the parent's id first, and the verifier follow both ways for nothing. */
-		asm volatile("" : "+r"(demand));
-		if (whose == PARENT)
+	wanted = passes | ((flags & IDENTIFY_FILTERED) ^ IDENTIFY_FILTERED); /* no branch: the verifier would fork */
+	if (report_options.parent) {
+		/* Keeps clang from testing the flags before the calls: the verifier would go through those twice. */
+		asm volatile("" : "+r"(flags));
+		if (role == TASK_PARENT)
 			scratch->record.parent_id = 0;
-		else if (wanted && !(demand & PARENT_READ))
+		else if (wanted && !(flags & IDENTIFY_PARENT_KNOWN))
 			return PARENT_FIRST;
 	}
 	if (wanted && !send_record(slot, has_image))
 		return LOST;
-	/* Threads may come here at once: one of them writes. */
-	if (process && former_id != LOST && __sync_val_compare_and_swap(&process->id, former_id, LOST) == former_id) {
+	/* Several threads may have described the process at once: one of them writes. */
+	if (process && previous_id != LOST &&
+	    __sync_val_compare_and_swap(&process->id, previous_id, LOST) == previous_id) {
 		process->generation = generation;
 		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;
-		process->cgroup_id = cgroup_id_of(task, whose);
+		process->cgroup_id = cgroup_id_of(task, role);
 		process->credentials = scratch->record.credentials;
 		process->passes = passes;
-		process->described = wanted * (whose == PARENT ? DESCRIBED_ALONE : DESCRIBED);
+		process->described = wanted * (role == TASK_PARENT ? DESCRIBED_ALONE : DESCRIBED);
 		__sync_lock_test_and_set(&process->id, scratch->record.process_id);
 	}
 	return wanted ? scratch->record.process_id : REJECTED;
 }
 
-/* Where this CPU has the thread's process at hand, if it has met it just now. */
-static __always_inline struct recent *recent_place(struct task_struct *task)
+/* Returns the only entry of this CPU's recent processes that may hold the thread's. */
+static __always_inline struct recent *recent_entry(struct task_struct *task)
 {
 	__u32 index = (__u32)task->pid % RECENT_PROCESSES;
 
@@ -189,13 +217,13 @@ static __always_inline struct recent *recent_place(struct task_struct *task)
 }
 
 /*
- * As known_id(). The thread is looked at last: when it is this one now, it was so before, for nobody else writes that
- * it is, here or on another CPU.
+ * As known_id(), by this CPU's copy. Whether the entry is this thread's is checked last: if it is now, it was before,
+ * since only this thread writes that it is, and it is running here.
  */
-static __always_inline __u64 known_recently(const struct recent *recent, struct task_struct *task, __u64 generation,
-					    __u32 demand)
+static __always_inline __u64 recent_id(const struct recent *recent, struct task_struct *task, __u64 generation,
+				       __u32 flags)
 {
-	__u64 known = known_current(&recent->process, generation, demand);
+	__u64 known = known_current(&recent->process, generation, flags);
 
 	if (*(volatile __u32 *)&recent->tid != (__u32)task->pid ||
 	    *(volatile __u64 *)&recent->start_time_ns != task->start_boottime)
@@ -203,66 +231,72 @@ static __always_inline __u64 known_recently(const struct recent *recent, struct 
 	return known;
 }
 
-/* What was known of the process under that id, in place of what was recent there. */
-static __always_inline void keep_recent(struct recent *recent, struct task_struct *task, struct process *process,
-					__u64 id)
+/* Copies what is known of the thread's process under that id to this CPU's entry, in place of another thread's. */
+static __always_inline void store_recent(struct recent *recent, struct task_struct *task, struct process *process,
+					 __u64 id)
 {
-	__u64 former = recent->process.id;
+	__u64 previous = recent->process.id;
 
-	/* Programs may be preempted by others on this CPU: one of them writes. */
-	if (former == LOST || __sync_val_compare_and_swap(&recent->process.id, former, LOST) != former)
+	/* Another program may have preempted this one on the same CPU: one of them writes. */
+	if (previous == LOST || __sync_val_compare_and_swap(&recent->process.id, previous, LOST) != previous)
 		return;
 	__builtin_memcpy(&recent->process.exec_id, &process->exec_id,
 			 sizeof(*process) - offsetof(struct process, exec_id));
 	recent->start_time_ns = task->start_boottime;
 	recent->tid = task->pid;
-	/* A thread may have described it anew meanwhile. */
+	/* Empty, if another thread has described the process again meanwhile. */
 	__sync_lock_test_and_set(&recent->process.id, __sync_fetch_and_add(&process->id, 0) == id ? id : 0);
 }
 
 /*
- * A process's id, its record sent. REJECTED by the process filter, when judged by it. LOST when there was
- * no room for its record. lender: the process that may have been forked into this one, and its self_exec_id.
+ * Returns a process's id, once its record was sent; REJECTED, if the process filter is applied and rejects it; LOST,
+ * when there was no room for its record; or PARENT_FIRST. recent: where to copy what is known of it, or NULL.
+ *
+ * image_source: a process that may have been forked into this one, and its self_exec_id. A process that is exiting has
+ * no executable and arguments left. If it has exec'd nothing since, they are those of the image source: what was known
+ * of the process itself, or else of the process that opened the connection.
  */
-static __always_inline __u64 identify_task(struct task_struct *task, enum whose whose, struct recent *recent,
-					   __u32 slot, __u64 generation, __u32 demand, __u64 lender,
-					   __u64 lender_exec_id)
+static __always_inline __u64 identify_task(struct task_struct *task, enum task_role role, struct recent *recent,
+					   __u32 slot, __u64 generation, __u32 flags, __u64 image_source,
+					   __u64 image_source_exec_id)
 {
 	struct process *process;
 	__u64 known, id = 0;
 
-	/* NULL when memory is short (or, on 6.1, storage is busy on this CPU): described again each time. */
+	/* NULL when memory is short, or on 6.1 when storage is busy: the process is described each time then. */
 	process = bpf_task_storage_get(&processes, task->group_leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (process) {
 		id = *(volatile __u64 *)&process->id;
-		known = whose == OWN ? known_current(process, generation, demand) :
-				       known_id(process, task, whose, generation, demand);
+		known = role == TASK_CURRENT ? known_current(process, generation, flags) :
+					       known_id(process, task, role, generation, flags);
 		if (known != UNKNOWN) {
 			if (recent)
-				keep_recent(recent, task, process, id);
+				store_recent(recent, task, process, id);
 			return known;
 		}
 		if (id && id != LOST) {
-			lender = id;
-			lender_exec_id = process->exec_id;
+			image_source = id;
+			image_source_exec_id = process->exec_id;
 		}
 	}
-	if (lender_exec_id != task->self_exec_id)
-		lender = 0;
-	return describe(slot, process, id, task, whose, generation, demand, lender);
+	if (image_source_exec_id != task->self_exec_id)
+		image_source = 0;
+	return describe(slot, process, id, task, role, generation, flags, image_source);
 }
 
-/* The current process's. Global: the verifier goes through it once a program, not once for each state of its caller. */
-__noinline __u64 identify(__u32 slot, __u64 generation, __u32 demand, __u64 lender, __u64 lender_exec_id)
+/* As identify_task(), for the current process. Global: the verifier checks it once a program. */
+__noinline __u64 identify(__u32 slot, __u64 generation, __u32 flags, __u64 image_source, __u64 image_source_exec_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	return identify_task(task, OWN, recent_place(task), slot, generation, demand, lender, lender_exec_id);
+	return identify_task(task, TASK_CURRENT, recent_entry(task), slot, generation, flags, image_source,
+			     image_source_exec_id);
 }
 
 /*
- * Identifies a task's parent, for the record that is to follow in the slot. False when that is lost. Beside identify(),
- * not inside of it: both have much on the stack. Not global, since it is given a task.
+ * Identifies a task's parent and writes its id to the record in the slot, for the description of the task that follows.
+ * Returns false when the parent's record is lost. Not part of identify(), since both need much of the stack, and not
+ * global, since it is given a task.
  */
 static __noinline bool identify_parent(struct task_struct *task, __u32 slot, __u64 generation)
 {
@@ -272,28 +306,30 @@ static __noinline bool identify_parent(struct task_struct *task, __u32 slot, __u
 
 	if (!scratch)
 		return false;
-	if (parent->tgid) /* the first process has none */
-		id = identify_task(parent, PARENT, NULL, slot, generation, 0, 0, 0);
+	if (parent->tgid) /* the parent of the first process is the idle task, 0 */
+		id = identify_task(parent, TASK_PARENT, NULL, slot, generation, 0, 0, 0);
 	scratch->record.parent_id = id;
 	return id != LOST;
 }
 
-/* As identify(), the parent before it if that is asked for. */
-static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 demand, __u64 lender,
-					      __u64 lender_exec_id)
+/*
+ * Returns the current process's id, REJECTED or LOST: see the top of this file. With the option parent, the parent is
+ * described first. image_source: see identify_task().
+ */
+static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 image_source,
+					      __u64 image_source_exec_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct recent *recent = recent_place(task);
-	__u64 id = recent ? known_recently(recent, task, generation, demand) : UNKNOWN;
+	struct recent *recent = recent_entry(task);
+	__u64 id = recent ? recent_id(recent, task, generation, flags) : UNKNOWN;
 
-	/* What is kept with a task takes a long way to find. */
 	if (id == UNKNOWN)
-		id = identify(slot, generation, demand, lender, lender_exec_id);
-	if (id != PARENT_FIRST || !options.parent)
+		id = identify(slot, generation, flags, image_source, image_source_exec_id);
+	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
 	if (!identify_parent(task, slot, generation))
 		return LOST;
-	return identify(slot, generation, demand | PARENT_READ, lender, lender_exec_id);
+	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, image_source, image_source_exec_id);
 }
 
 #endif

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* A process described. */
+/*
+ * The description of a process, struct process_record: built in the program's scratch slot and sent, in three parts
+ * (start_record, read_image, send_record) between which process.h decides whether to go on.
+ *
+ * The parts are global functions of scalars, which find the record by the number of the slot: see the overview in
+ * netmon.bpf.c.
+ */
 #ifndef __PROCESS_RECORD_H__
 #define __PROCESS_RECORD_H__
 
@@ -10,7 +16,7 @@
 
 enum {
 	MAX_CGROUP_STEPS = 64,
-	NO_AUID = 0xffffffff, /* what the kernel says of a process that never logged in; also without CONFIG_AUDIT */
+	NO_AUID = 0xffffffff, /* the kernel's value for a process that never logged in; also without CONFIG_AUDIT */
 };
 
 static __always_inline __u32 auid_of(struct task_struct *task)
@@ -33,6 +39,7 @@ static __always_inline void copy_credentials(struct credentials *to, struct task
 	bpf_core_read(&to->cap_effective, sizeof(to->cap_effective), &cred->cap_effective);
 }
 
+/* A step of bpf_loop(): appends a cgroup's name to strings and goes one up. Returns 1 to stop. */
 static long walk_cgroup_step(__u32 index, __u32 *slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
@@ -44,7 +51,7 @@ static long walk_cgroup_step(__u32 index, __u32 *slot)
 		return 1;
 	node = scratch->kernfs_node;
 	parent = parent_of(node);
-	if (!parent) /* the root has no name */
+	if (!parent) /* the root, which has no name */
 		return 1;
 	length = scratch->cgroup_length;
 	if (length >= CGROUP_SIZE - NAME_SIZE)
@@ -59,7 +66,10 @@ static long walk_cgroup_step(__u32 index, __u32 *slot)
 	return 0;
 }
 
-/* Writes the names of the cgroup's path, from the leaf up, to the start of strings. Returns their length. */
+/*
+ * Writes the names of the cgroup's path to the start of strings, the leaf first: where the path is too long, the names
+ * next to the root are left out. Returns the length.
+ */
 static __always_inline __u32 read_cgroup(struct scratch *scratch, __u32 slot, struct task_struct *task)
 {
 	scratch->kernfs_node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
@@ -69,16 +79,15 @@ static __always_inline __u32 read_cgroup(struct scratch *scratch, __u32 slot, st
 }
 
 /*
- * What describes a process is global functions of scalars: the verifier goes through each once, not once for each state
- * that a caller may be in. They find the record in the scratch slot.
+ * Returns the task to describe if it is not the current one, else NULL. It was stored in a map as a mere address: read
+ * it by BPF_CORE_READ only.
  */
-
-/* Of the walk, or a parent: NULL when it is the current one. Only to be read by BPF_CORE_READ: it is but an address. */
 static __always_inline struct task_struct *other_task(const struct scratch *scratch)
 {
-	return options.others ? scratch->other : NULL;
+	return report_options.other_tasks ? scratch->other : NULL;
 }
 
+/* Returns the task to describe. */
 static __always_inline struct task_struct *described_task(const struct scratch *scratch)
 {
 	struct task_struct *other = other_task(scratch);
@@ -88,7 +97,45 @@ static __always_inline struct task_struct *described_task(const struct scratch *
 	return bpf_get_current_task_btf();
 }
 
-/* Sends the record with its strings. 0 when the ring buffer is full. */
+/* Begins the record: all fields but the strings, image_source and parent_id. The process gets a new id. */
+static __always_inline void start_record(struct process_record *record, struct task_struct *task)
+{
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	record->type = RECORD_PROCESS;
+	record->flags = 0;
+	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
+	record->image_source = 0;
+	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of() would take more of the stack */
+	copy_credentials(&record->credentials, task);
+	record->pid = task->tgid;
+	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	record->secureexec = 0;
+	record->reserved = 0;
+	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
+}
+
+/* Reads the executable's path and whether its exec was secure. Returns 0 when the process has no image any more. */
+__noinline int read_image(__u32 slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct task_struct *task;
+	struct mm_struct *mm;
+	struct file *exe;
+
+	if (!scratch)
+		return 0;
+	task = described_task(scratch);
+	mm = BPF_CORE_READ(task, mm);
+	exe = BPF_CORE_READ(mm, exe_file);
+	if (!exe)
+		return 0;
+	read_path(scratch, slot, task, exe);
+	read_secureexec(scratch, slot, task, mm, exe);
+	return 1;
+}
+
+/* Appends the strings and sends the record. Returns 0 when the ring buffer is full: the caller's event is lost then. */
 __noinline int send_record(__u32 slot, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
@@ -109,7 +156,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
 				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
 		if (other_task(scratch))
-			record->flags |= PROCESS_ARGS_UNREAD; /* user space asks /proc, and counts what that cannot tell */
+			record->flags |= PROCESS_ARGS_UNREAD; /* user space reads /proc, and counts failures */
 		else
 			args = read_args(scratch, cgroup + path, mm);
 	}
@@ -124,43 +171,6 @@ __noinline int send_record(__u32 slot, bool has_image)
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return 0;
 	return !bpf_ringbuf_output(&events, record, size, 0);
-}
-
-static __always_inline void start_record(struct process_record *record, struct task_struct *task)
-{
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-
-	record->type = RECORD_PROCESS;
-	record->flags = 0;
-	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
-	record->image_of = 0;
-	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of(), for less of the stack */
-	copy_credentials(&record->credentials, task);
-	record->pid = task->tgid;
-	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
-	record->secureexec = 0;
-	record->reserved = 0;
-	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
-}
-
-/* Reads the executable's path and what its exec was like. 0 when the process has given up its image. */
-__noinline int read_image(__u32 slot)
-{
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	struct task_struct *task;
-	struct mm_struct *mm;
-	struct file *exe;
-
-	if (!scratch)
-		return 0;
-	task = described_task(scratch);
-	mm = BPF_CORE_READ(task, mm);
-	exe = BPF_CORE_READ(mm, exe_file);
-	if (!exe)
-		return 0;
-	read_path(scratch, slot, task, exe);
-	read_secureexec(scratch, slot, task, mm, exe);
-	return 1;
 }
 
 #endif

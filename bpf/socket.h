@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* A socket's ends: addresses in network order, ports in the host's; and where it is. */
+/* What is read from any socket: addresses in network order, ports in host order, the network namespace. */
 #ifndef __SOCKET_H__
 #define __SOCKET_H__
 
@@ -8,7 +8,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-static __always_inline bool is_mapped(const struct in6_addr *address)
+/* Whether an IPv6 address is an IPv4 address in disguise (::ffff:a.b.c.d): the connection is one of IPv4 then. */
+static __always_inline bool is_ipv4_mapped(const struct in6_addr *address)
 {
 	return !address->in6_u.u6_addr32[0] && !address->in6_u.u6_addr32[1] &&
 	       address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
@@ -19,6 +20,7 @@ static __always_inline void copy_ipv4(__u8 *to, __be32 from)
 	__builtin_memcpy(to, &from, sizeof(from));
 }
 
+/* By words of the kernel's struct, each of which is relocated (CO-RE): a memcpy() would not be. */
 static __always_inline void copy_ipv6(__u8 *to, const struct in6_addr *from)
 {
 	__be32 words[4];
@@ -30,8 +32,8 @@ static __always_inline void copy_ipv6(__u8 *to, const struct in6_addr *from)
 }
 
 /*
- * skc_num is 0 once a socket is unhashed, which a peer's reset does to an accepted socket before accept returns;
- * inet_sport stays.
+ * Returns this host's port. skc_num is 0 once the socket is unhashed, which a peer's reset does to an accepted socket
+ * even before accept() returns; inet_sport stays.
  */
 static __always_inline __u16 local_port(struct sock *sk)
 {
@@ -42,7 +44,10 @@ static __always_inline __u16 local_port(struct sock *sk)
 	return port;
 }
 
-/* The socket's, not its process's: whose threads may be in several, and sockets stay in that which they were made in. */
+/*
+ * Returns the inode number of the socket's network namespace, 0 in a kernel without them (CONFIG_NET_NS). The process's
+ * own would not do: a socket stays in the namespace it was created in, and threads of a process may be in several.
+ */
 static __always_inline __u32 netns_of(struct sock *sk)
 {
 	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
@@ -50,10 +55,11 @@ static __always_inline __u32 netns_of(struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
+/* Whether the connection is one of IPv6. Never in a kernel without it (CONFIG_IPV6). */
 static __always_inline bool is_ipv6(struct sock *sk)
 {
 	return bpf_core_field_exists(sk->__sk_common.skc_v6_daddr) && sk->__sk_common.skc_family == AF_INET6 &&
-	       !is_mapped(&sk->__sk_common.skc_v6_daddr);
+	       !is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr);
 }
 
 #endif

@@ -8,25 +8,25 @@
 #include "mptcp.h"
 #include <bpf/bpf_core_read.h>
 
-/* What a connection that is about to be closed has carried: payload, in bytes. */
+/* Payload of a connection that is about to be closed, in bytes. */
 struct transfer {
-	__u64 sent; /* what waits to be sent counts: the kernel goes on after the close */
+	__u64 sent; /* data still in the send buffer included: the kernel sends it after the close */
 	__u64 received;
-	bool established;
+	bool established; /* the handshake was completed */
 };
 
-/* Where the connection itself does not count, its first path does. */
+/* As read_transfer(), for an MPTCP connection. Where the connection itself does not count, its first subflow does. */
 static __always_inline void read_mptcp_transfer(struct transfer *transfer, struct sock *sk)
 {
 	struct mptcp_sock *mptcp = (void *)sk;
-	struct tcp_sock *tcp = first_path(sk);
+	struct tcp_sock *tcp = first_subflow(sk);
 	bool counts = counts_bytes(mptcp);
 
 	if (counts) {
 		transfer->sent = BPF_CORE_READ(mptcp, bytes_sent);
 		transfer->received = BPF_CORE_READ(mptcp, bytes_received);
 	}
-	/* A path that was reset has forgotten that it was acknowledged. */
+	/* A reset clears the subflow's bytes_acked: bytes of the connection show that it was established. */
 	transfer->established = transfer->established || !tcp || BPF_CORE_READ(tcp, bytes_acked) || transfer->sent ||
 				transfer->received;
 	if (!transfer->established)
@@ -39,6 +39,7 @@ static __always_inline void read_mptcp_transfer(struct transfer *transfer, struc
 		transfer->sent += BPF_CORE_READ(mptcp, write_seq) - BPF_CORE_READ(mptcp, snd_nxt);
 }
 
+/* Fills in the payload that the socket has carried: the kernel's counts without retransmissions, SYN and FIN. */
 static __always_inline void read_transfer(struct transfer *transfer, struct sock *sk, enum direction direction)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
@@ -47,7 +48,7 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 	transfer->sent = transfer->received = 0;
 	transfer->established = direction == DIRECTION_INGRESS;
 	if (!tcp) {
-		if (basics.mptcp)
+		if (load_config.mptcp)
 			read_mptcp_transfer(transfer, sk);
 		return;
 	}
@@ -68,7 +69,7 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 	transfer->received = tcp->bytes_received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1);
 }
 
-/* state: the connection's last one before it ended, or its present one. */
+/* Returns what ends a connection. state: its last one before it ended, or its present one. error: the socket's. */
 static __always_inline enum ending ending_of(__u8 state, int error)
 {
 	switch (error) {
@@ -79,27 +80,28 @@ static __always_inline enum ending ending_of(__u8 state, int error)
 	case ECONNRESET:
 	case ECONNREFUSED:
 		return ENDING_RESET;
-	default: /* ETIMEDOUT, or why nothing came through */
+	default: /* ETIMEDOUT, or the ICMP error that explains the timeout */
 		return ENDING_TIMEOUT;
 	}
 }
 
 /*
- * What ended the connection, noted as long as its socket knows: a program that reads its error clears it, and of the
- * connection's last state nothing is left.
+ * Saves what ended the connection, when its socket changes to TCP_CLOSE. Later it would be too late: a program that
+ * reads the socket's error clears it, and the last state is gone.
  */
-static __always_inline void note_ending(struct connection *connection, struct sock *sk, int last_state)
+static __always_inline void save_ending(struct connection *connection, struct sock *sk, int last_state)
 {
 	if (!connection->ended_by)
 		connection->ended_by = ending_of(last_state, sk->sk_err);
 }
 
-/* Of a connection that was reset before it was accepted, say. */
+/* Returns what has ended a connection already when it is first seen: it was reset before it was accepted, say. */
 static __always_inline enum ending ending_so_far(struct sock *sk)
 {
 	return sk->__sk_common.skc_state == TCP_CLOSE ? ending_of(TCP_CLOSE, sk->sk_err) : ENDING_NONE;
 }
 
+/* Fills in all statistics of a close but the duration. */
 static __always_inline void read_statistics(struct statistics *statistics, struct sock *sk,
 					    const struct connection *connection)
 {
@@ -112,8 +114,8 @@ static __always_inline void read_statistics(struct statistics *statistics, struc
 	if (tcp) {
 		statistics->segments_retransmitted = tcp->total_retrans;
 		statistics->rtt_us = tcp->srtt_us >> 3;
-	} else { /* MPTCP's first path */
-		tcp = first_path(sk);
+	} else { /* MPTCP */
+		tcp = first_subflow(sk);
 		statistics->segments_retransmitted = BPF_CORE_READ(tcp, total_retrans);
 		statistics->rtt_us = BPF_CORE_READ(tcp, srtt_us) >> 3;
 	}

@@ -19,7 +19,7 @@ CLANG = (
     *("clang", "-O2", "-g", *WARNINGS, "-target", "bpf", "-mcpu=v3"),
     f"-fdebug-prefix-map={ROOT}=.",  # the same bytes in every tree
 )
-MINIMAL = "-DPLAIN"
+MINIMAL = "-DMINIMAL"
 
 INSTALL = """\
 netmon cannot be compiled here: {missing}.

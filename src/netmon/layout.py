@@ -49,7 +49,7 @@ class Ending(IntEnum):
     TIMEOUT = 4
 
 
-class End(IntEnum):
+class Endpoint(IntEnum):
     SRC = 0
     DST = 1
 
@@ -144,16 +144,16 @@ class DetailedEvent(NamedTuple):
     closed_by: int
 
 
-ORIGIN = Struct("=QIIIIB7x")
+EVENT_CONTEXT = Struct("=QIIIIB7x")
 
 
-class Origin(NamedTuple):
+class EventContext(NamedTuple):
     opener_id: int
     opener_tid: int
     netns: int
     ifindex: int
     mark: int
-    details: int
+    has_details: int
 
 
 PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16sQ")
@@ -166,7 +166,7 @@ class ProcessRecord(NamedTuple):
     path_length: int
     args_length: int
     process_id: int
-    image_of: int
+    image_source: int
     start_time_ns: int
     uid: int
     euid: int
@@ -183,31 +183,31 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-BASICS = Struct("=BBBB")
+LOAD_CONFIG = Struct("=BBBB")
 
 
-class Basics(NamedTuple):
-    spares: int
+class LoadConfig(NamedTuple):
+    backups: int
     accept_arguments: int
     mptcp: int
     filters: int
 
 
-OPTIONS = Struct("=BBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBB")
 
 
-class Options(NamedTuple):
+class ReportOptions(NamedTuple):
     aggregate: int
     statistics: int
     outcome: int
     existing: int
-    ingress: int
-    egress: int
+    existing_ingress: int
+    existing_egress: int
     opener: int
     parent: int
     context: int
-    origins: int
-    others: int
+    with_context: int
+    other_tasks: int
 
 
 SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBBBBBBBB7xB7x")

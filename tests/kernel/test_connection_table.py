@@ -1,4 +1,4 @@
-"""Where the plain object keeps connections: bpf/connection.h."""
+"""Where the minimal object keeps connections: bpf/connection.h."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netmon.kernel.probes import Probes
 from netmon.layout import IPV4_EVENT, Ipv4Event
 from tests.support.sockets import connect_pair, disconnect, listen
 
-PLACES = 1 << 14  # bpf/maps.h
+TABLE_SIZE = 1 << 14  # bpf/maps.h
 CONNECTION_SIZE = 256  # at least a struct connection
 
 
@@ -19,7 +19,8 @@ def kept_at(probes: Probes, cookie: int) -> int:
     """Return the cookie of the connection in the place where one with this cookie may be kept; 0: of none."""
     lookup = libbpf.library().bpf_map_lookup_elem
     value = ctypes.create_string_buffer(CONNECTION_SIZE)
-    assert lookup(probes._object.map_fd("places"), ctypes.byref(ctypes.c_uint32(cookie % PLACES)), value) == 0
+    index = ctypes.c_uint32(cookie % TABLE_SIZE)
+    assert lookup(probes._object.map_fd("connection_table"), ctypes.byref(index), value) == 0
     return Ipv4Event._make(IPV4_EVENT.unpack_from(value)).cookie
 
 

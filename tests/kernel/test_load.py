@@ -9,7 +9,7 @@ from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.procfs import status_of
 
 CONNECTIONS = 50_000
-OPEN_AT_ONCE = 10_000  # two sockets each: more than bpf/maps.h has PLACES for
+OPEN_AT_ONCE = 10_000  # two sockets each: more than the connection table holds
 
 
 def test_every_event_or_an_exact_count_of_the_lost() -> None:

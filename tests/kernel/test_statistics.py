@@ -275,7 +275,7 @@ def test_what_is_not_asked_for_is_not_loaded() -> None:
     plain, with_statistics = loaded
     assert [name for name in with_statistics if name not in plain] == [
         "inet_sock_set_state_enter",
-        "inet_sock_set_state_spare",
+        "inet_sock_set_state_backup",
     ]
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from netmon.layout import (
     DETAILED_EVENT,
+    EVENT_CONTEXT,
     IPV4_EVENT,
     IPV6_EVENT,
-    ORIGIN,
     PROCESS_RECORD,
     DetailedEvent,
     Ending,
+    EventContext,
     Family,
     Ipv4Event,
     Ipv6Event,
-    Origin,
     ProcessRecord,
     RecordType,
 )
@@ -25,7 +25,7 @@ PROCESS = ProcessRecord(
     path_length=0,
     args_length=0,
     process_id=7,
-    image_of=0,
+    image_source=0,
     start_time_ns=1_000_000_000,
     uid=1000,
     euid=0,
@@ -106,7 +106,7 @@ def detailed_event(**changes: int | bytes) -> bytes:
     return DETAILED_EVENT.pack(*event._replace(**changes))  # type: ignore[arg-type]
 
 
-def origin(**changes: int) -> bytes:
+def event_context(**changes: int) -> bytes:
     """Return what follows a detailed event: of one that tells nothing but its context; changes replace its fields."""
-    fields = Origin(opener_id=0, opener_tid=0, netns=4026531840, ifindex=1, mark=42, details=0)
-    return ORIGIN.pack(*fields._replace(**changes))
+    fields = EventContext(opener_id=0, opener_tid=0, netns=4026531840, ifindex=1, mark=42, has_details=0)
+    return EVENT_CONTEXT.pack(*fields._replace(**changes))

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, ORIGIN, PROCESS_RECORD
+from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, IPV4_EVENT, IPV6_EVENT, PROCESS_RECORD
+from pack.layout_generator import generate
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_the_generated_layout_is_what_the_object_has() -> None:
-    object_file = PROJECT / "build/netmon.bpf.o"
-    command = f"import layout, pathlib; print(end=layout.generate(pathlib.Path({str(object_file)!r})))"
-    generated = subprocess.run(
-        [sys.executable, "-c", command], cwd=PROJECT / "bpf", check=True, capture_output=True, text=True
-    ).stdout
+    generated = generate(PROJECT / "build/netmon.bpf.o")
     assert (PROJECT / "src/netmon/layout.py").read_text() == generated, "run build.py compile"
 
 
 def test_sizes() -> None:
     """Bytes per event and per process record are what users' rings are sized by."""
     assert (IPV4_EVENT.size, IPV6_EVENT.size, DETAILED_EVENT.size, PROCESS_RECORD.size) == (48, 72, 128, 120)
-    assert ORIGIN.size == 32
+    assert EVENT_CONTEXT.size == 32

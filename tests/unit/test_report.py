@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from netmon.layout import Options
+from netmon.layout import ReportOptions
 from netmon.monitor import Monitor
 from netmon.report import OPTIONS, Report
 
 
 def test_each_option_is_a_field_of_what_the_object_is_loaded_with() -> None:
-    assert {*OPTIONS} <= {*Options._fields}
+    assert {*OPTIONS} <= {*ReportOptions._fields}
 
 
 def test_each_option_has_a_help_text_and_is_off_by_default() -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from netmon.batch import HEADER, Batch
 from netmon.decode.clock import Clock
-from netmon.decode.details import context_of, details_of, unpack_detailed, unpack_origin
+from netmon.decode.details import context_of, details_of, unpack_context, unpack_detailed
 from netmon.decode.format import ADDRESSES_KEPT, format_address, format_timestamp
 from netmon.decode.processes import KnownProcess, ProcessTable
 from netmon.errors import DecodeError
-from netmon.layout import DETAILED_EVENT, IPV4_EVENT, IPV6_EVENT, ORIGIN, Origin, RecordType
+from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, IPV4_EVENT, IPV6_EVENT, EventContext, RecordType
 
 if TYPE_CHECKING:
     from netmon.events import NetworkEvent
@@ -50,7 +50,7 @@ _PROCESS = int(RecordType.PROCESS)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
-_DETAILED_SIZES = (_DETAILED_SIZE, _DETAILED_SIZE + ORIGIN.size)
+_DETAILED_SIZES = (_DETAILED_SIZE, _DETAILED_SIZE + EVENT_CONTEXT.size)
 
 
 def _unpacker(event: struct.Struct) -> Callable[[bytes, int], tuple[Any, ...]]:
@@ -241,9 +241,9 @@ class Decoder:
                     kind, _, sport, dport, tid, time, process_id, cookie = event[:8]
                     details = details_of(event)
                     if size != _DETAILED_SIZE:
-                        origin = unpack_origin(data, at + HEADER.size + _DETAILED_SIZE)
-                        details = (details if origin.details else {}) | context_of(origin)
-                        opener = self._opener(origin)
+                        context = unpack_context(data, at + HEADER.size + _DETAILED_SIZE)
+                        details = (details if context.has_details else {}) | context_of(context)
+                        opener = self._opener(context)
                 else:
                     raise _foreign(data, at)
             process = known(process_id)
@@ -256,15 +256,15 @@ class Decoder:
                 end = begin + NSEC_PER_MSEC
             yield make(process, tid, kind, sport, dport, cookie, addresses, timestamp, time + offset, details, opener)
 
-    def _opener(self, origin: Origin) -> Opener | None:
+    def _opener(self, context: EventContext) -> Opener | None:
         """Return who opened the connection, if that is to be told. A connection may outlive what is known of it."""
-        if not origin.opener_id:
+        if not context.opener_id:
             return None
-        process = self._processes.get(origin.opener_id)
+        process = self._processes.get(context.opener_id)
         if process is None:
             self.unknown_opener += 1
             return None
-        return Opener(process, origin.opener_tid)
+        return Opener(process, context.opener_tid)
 
 
 def _foreign(data: bytes, at: int) -> DecodeError:

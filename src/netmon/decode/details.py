@@ -5,7 +5,16 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from netmon.layout import DETAILED_EVENT, ORIGIN, DetailedEvent, Direction, Ending, Family, Origin, RecordType
+from netmon.layout import (
+    DETAILED_EVENT,
+    EVENT_CONTEXT,
+    DetailedEvent,
+    Direction,
+    Ending,
+    EventContext,
+    Family,
+    RecordType,
+)
 
 IPV4_LENGTH = 4
 NSEC_PER_USEC = 1000
@@ -32,17 +41,17 @@ def unpack_detailed(data: bytes, at: int) -> tuple[DetailedEvent, bytes]:
     return event, event.saddr + event.daddr
 
 
-def unpack_origin(data: bytes, at: int) -> Origin:
+def unpack_context(data: bytes, at: int) -> EventContext:
     """Return what follows a detailed event in data."""
-    return Origin._make(ORIGIN.unpack_from(data, at))
+    return EventContext._make(EVENT_CONTEXT.unpack_from(data, at))
 
 
-def context_of(origin: Origin) -> dict[str, Any]:
+def context_of(context: EventContext) -> dict[str, Any]:
     """Return the keys that tell where a connection lives, if they are asked for. It may have no interface by now."""
-    if not origin.netns:
+    if not context.netns:
         return {}
-    interface = {"ifindex": origin.ifindex} if origin.ifindex else {}
-    return {"netns": origin.netns, **interface, "mark": origin.mark}
+    interface = {"ifindex": context.ifindex} if context.ifindex else {}
+    return {"netns": context.netns, **interface, "mark": context.mark}
 
 
 def details_of(event: DetailedEvent) -> dict[str, Any]:

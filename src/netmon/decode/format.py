@@ -13,7 +13,8 @@ ADDRESSES_KEPT = 8192  # some 350 bytes each
 
 # The runtimes' scopes (docker-ID.scope, cri-containerd-ID.scope, ...), and the bare ID of the cgroupfs drivers.
 # SLICE:cri-containerd:ID: what becomes of a path meant for systemd when the runtime makes the cgroup itself.
-# conmon, a container's keeper, stands in a scope of its own on the host. As names_container() in bpf/cgroup.h has it.
+# conmon supervises a container from a scope of its own on the host.
+# The same rule in C: names_container() in bpf/cgroup_filter.h.
 _CONTAINER = re.compile(r"(?:.*(?<!conmon)[-:])?([0-9a-f]{64})(?:\.scope)?")
 
 

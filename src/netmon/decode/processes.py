@@ -263,9 +263,9 @@ class ProcessTable:
 
         The kernel names one that exec'd as often; another name means that it was another one's child after all.
         """
-        lender = self._known.get(process.image_of)
-        if lender is not None and lender.comm == process.comm:
-            return lender.lend()
+        source = self._known.get(process.image_source)
+        if source is not None and source.comm == process.comm:
+            return source.lend()
         name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
         return _part({"secureexec": "", "filename": name, "binary_path": ""}), ""
 

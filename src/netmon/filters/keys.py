@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from netmon.layout import ID_KEY, IPV4_CIDR_KEY, IPV6_CIDR_KEY, PREFIX_KEY, Direction, End, Family, IdKind
+from netmon.layout import ID_KEY, IPV4_CIDR_KEY, IPV6_CIDR_KEY, PREFIX_KEY, Direction, Endpoint, Family, IdKind
 
 if TYPE_CHECKING:
     from netmon.config import Ipv4Filter, Ipv6Filter, PortFilter
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LIST_BITS = 32  # an LPM key has the list's number before the address
 
 # The lists of addresses in the order of their numbers, and the sets of ports in their order in struct port_sets.
-LISTS = tuple(product(Direction, End))
+LISTS = tuple(product(Direction, Endpoint))
 
 
 def unique(keys: Iterable[bytes]) -> bytes:
@@ -31,10 +31,10 @@ def cidr_keys(family: Family, filters: Mapping[Direction, Ipv4Filter | Ipv6Filte
     pack = (IPV4_CIDR_KEY if family == Family.IPV4 else IPV6_CIDR_KEY).pack
     socket_family = SOCKET_FAMILIES[family]
     keys = bytearray()
-    for i, (direction, end) in enumerate(LISTS):
+    for i, (direction, endpoint) in enumerate(LISTS):
         filter_ = filters.get(direction)
         number = i.to_bytes(4, "big")
-        for cidr in (filter_ and (filter_.src_ip if end == End.SRC else filter_.dst_ip)) or ():
+        for cidr in (filter_ and (filter_.src_ip if endpoint == Endpoint.SRC else filter_.dst_ip)) or ():
             address, length = split_cidr(cidr, socket_family)
             keys += pack(LIST_BITS + length, number, address)
     return bytes(keys)
@@ -47,9 +47,9 @@ def port_sets(filters: Mapping[Direction, PortFilter]) -> bytes:
     from netmon.config.ports import port_bits  # seldom needed
 
     sets = bytearray()
-    for direction, end in LISTS:
+    for direction, endpoint in LISTS:
         filter_ = filters.get(direction)
-        sets += port_bits((filter_ and (filter_.src_port if end == End.SRC else filter_.dst_port)) or ())
+        sets += port_bits((filter_ and (filter_.src_port if endpoint == Endpoint.SRC else filter_.dst_port)) or ())
     return bytes(sets)
 
 

@@ -2,5 +2,5 @@
 
 # The files beside these modules that are compiled from C.
 FULL_OBJECT = "netmon.bpf.o"
-MINIMAL_OBJECT = "netmon-plain.bpf.o"  # what plain events need, and no more
+MINIMAL_OBJECT = "netmon-minimal.bpf.o"  # what plain events need, and no more
 BUNDLED_LIBBPF = "libbpf-netmon.so"  # in the wheels made for a platform, and in the single-file executable

@@ -24,27 +24,27 @@ BTF_HEADER = struct.Struct("4x5I")
 
 PREEMPTION = "/sys/kernel/debug/sched/preempt"
 
-Hook = tuple[str, ...]  # a program, and its spare
+Hook = tuple[str, ...]  # a program, and its backup
 
-V4_CONNECT = ("tcp_v4_connect_exit", "tcp_v4_connect_spare")
-V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_spare")
-ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_spare")
-CLOSE = ("tcp_close_entry", "tcp_close_spare")
+V4_CONNECT = ("tcp_v4_connect_exit", "tcp_v4_connect_backup")
+V6_CONNECT = ("tcp_v6_connect_exit", "tcp_v6_connect_backup")
+ACCEPT = ("inet_csk_accept_exit", "inet_csk_accept_backup")
+CLOSE = ("tcp_close_entry", "tcp_close_backup")
 MPTCP_CONNECT = ("mptcp_connect_exit",)
 MPTCP_ACCEPT = ("mptcp_stream_accept_exit",)
 MPTCP_CLOSE = ("mptcp_close_entry",)
-SET_STATE = ("inet_sock_set_state_enter", "inet_sock_set_state_spare")
+SET_STATE = ("inet_sock_set_state_enter", "inet_sock_set_state_backup")
 # In place of ACCEPT: reached after the wait in it, by threads, too, that waited there before the probes were attached.
-GRAFT = ("security_sock_graft_entry", "security_sock_graft_spare")
+GRAFT = ("security_sock_graft_entry", "security_sock_graft_backup")
 WALK = "task_file_walk"
-MPTCP = (*MPTCP_CONNECT, *MPTCP_ACCEPT, *MPTCP_CLOSE)  # seldom reached: without spares
-OPTIONAL_PROGRAMS = (*SET_STATE, *GRAFT, WALK)  # not in the plain object
-PLAIN_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *MPTCP)
+MPTCP = (*MPTCP_CONNECT, *MPTCP_ACCEPT, *MPTCP_CLOSE)  # seldom reached: without backups
+OPTIONAL_PROGRAMS = (*SET_STATE, *GRAFT, WALK)  # not in the minimal object
+MINIMAL_PROGRAMS = (*V4_CONNECT, *V6_CONNECT, *ACCEPT, *CLOSE, *MPTCP)
 
-COVERED = {V4_CONNECT: 0, V6_CONNECT: 1, ACCEPT: 2, GRAFT: 2, CLOSE: 3}  # maps.h: enum slot
-SCRATCHES = 7  # maps.h: SLOT_SPARES
-SCRATCHES_WITH_SPARES = 11  # SLOT_WALK
-SCRATCHES_WITH_WALK = 12  # SLOTS
+BACKED_UP_SLOTS = {V4_CONNECT: 0, V6_CONNECT: 1, ACCEPT: 2, GRAFT: 2, CLOSE: 3}  # maps.h: enum slot
+SCRATCHES = 7  # maps.h: SLOT_BACKUPS
+SCRATCHES_WITH_BACKUPS = 11  # SLOT_WALK
+SCRATCHES_WITH_WALK = 12  # SLOT_COUNT
 
 MAX_FLOWS = 1 << 16  # of a period
 # Above it user space ends the period early.
@@ -55,9 +55,12 @@ WALKER = layout.Control._fields.index("walker")
 FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
 
 
-def read_object(*, plain: bool) -> bytes:
-    """Return a BPF object file that netmon ships: the plain one has no options. Raises NetmonError without it."""
-    name = MINIMAL_OBJECT if plain else FULL_OBJECT
+def read_object(*, minimal: bool) -> bytes:
+    """Return a BPF object file of the package; the minimal one has no report options.
+
+    Raises NetmonError when it is missing.
+    """
+    name = MINIMAL_OBJECT if minimal else FULL_OBJECT
     try:
         # Read by the importer: netmon may be a directory, or inside a single-file executable.
         loader: Any = __spec__.loader
@@ -119,16 +122,16 @@ class Probes:
         aggregate: sum up in flows, for take_flows(), instead of sending events. Raises BpfError when the kernel
         refuses, KernelError without BTF, LibbpfError without libbpf.
         """
-        self._options = _options(filters.watched, aggregate)
-        self._object = BpfObject(read_object(plain=self._options is None), "netmon")
+        self._report_options = _report_options(filters.watched, aggregate)
+        self._object = BpfObject(read_object(minimal=self._report_options is None), "netmon")
         self._links: list[Link] = []
         self._pid = os.getpid()
         self._flows: Map | None = None
         self._watched = filters.watched
         self._configured = filters.configured
-        self._spares = may_preempt()
+        self._backups = may_preempt()
         self._traits = read_traits()
-        self.hooks = [hook if self._spares else hook[:1] for hook in _hooks(filters.watched, self._traits)]
+        self.hooks = [hook if self._backups else hook[:1] for hook in _hooks(filters.watched, self._traits)]
         report = filters.watched.report
         if report.statistics or report.outcome or report.existing:
             self.hooks.append(SET_STATE)
@@ -142,7 +145,7 @@ class Probes:
             self._settings = self._object.data(".data.settings")
             self._control = self._object.data(".data.control").cast("Q")
             self._flows_made = self._object.data(".data.flows").cast("Q")
-            self._covered = self._object.data(".data.covered").cast("Q")
+            self._backup_only = self._object.data(".data.backup_only").cast("Q")
             self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
             self._filter_maps.fill(filters)
             if aggregate:
@@ -155,20 +158,20 @@ class Probes:
         bpf = self._object
         report = filters.watched.report
         wanted = {*self.programs, WALK} if report.existing else {*self.programs}
-        for program in PLAIN_PROGRAMS if self._options is None else (*PLAIN_PROGRAMS, *OPTIONAL_PROGRAMS):
+        for program in MINIMAL_PROGRAMS if self._report_options is None else (*MINIMAL_PROGRAMS, *OPTIONAL_PROGRAMS):
             bpf.set_autoload(program, program in wanted)
-        basics = layout.Basics(
-            spares=self._spares,
+        load_config = layout.LoadConfig(
+            backups=self._backups,
             accept_arguments=self._traits.accept_arguments,
             mptcp=self._traits.has_mptcp,
             filters=filters.configured,
         )
-        bpf.set_initial_value(".rodata.basics", layout.BASICS.pack(*basics))
-        if self._options is not None:
-            bpf.set_initial_value(".rodata.options", layout.OPTIONS.pack(*self._options))
+        bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
+        if self._report_options is not None:
+            bpf.set_initial_value(".rodata.report_options", layout.REPORT_OPTIONS.pack(*self._report_options))
         bpf.set_initial_value(".data.settings", self._filter_maps.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
-        scratches = SCRATCHES_WITH_SPARES if self._spares else SCRATCHES
+        scratches = SCRATCHES_WITH_BACKUPS if self._backups else SCRATCHES
         if report.existing:
             scratches = SCRATCHES_WITH_WALK
         bpf.set_max_entries("scratches", scratches)
@@ -217,7 +220,7 @@ class Probes:
         if self._object.closed:
             return
         self._end_walk()
-        for memory in (self._losses, self._settings, self._control, self._flows_made, self._covered):
+        for memory in (self._losses, self._settings, self._control, self._flows_made, self._backup_only):
             memory.release()
         if self._flows is not None:
             self._flows.close()
@@ -272,15 +275,16 @@ class Probes:
     def _most_missed(self, hook: Hook) -> int:
         """An event is missed when neither program ran: at most as often as the less often skipped one was.
 
-        Where the main program was skipped, and the spare has told the event, it was not. A connection whose opening is
+        Where the main program was skipped and the backup reported the event, none was. A connection whose opening is
         missed is not known at its close.
         """
         if hook == SET_STATE and not self._watched.report.outcome:  # no event, only what ended a connection
             return 0
-        covered = self._covered[COVERED[hook]] if hook in COVERED else 0  # first: of the skips, none may be missing
+        # Read before the skips, so that each event counted here has its skip counted, too.
+        backup_only = self._backup_only[BACKED_UP_SLOTS[hook]] if hook in BACKED_UP_SLOTS else 0
         skips = [self._object.program_info(program).recursion_misses for program in hook]
-        if covered <= skips[0]:  # it is, unless a kernel runs the spare first
-            skips[0] -= covered
+        if backup_only <= skips[0]:  # it is, unless a kernel runs the backup first
+            skips[0] -= backup_only
         skipped = min(skips)
         return skipped if hook[0] in (CLOSE[0], MPTCP_CLOSE[0]) else 2 * skipped
 
@@ -289,16 +293,16 @@ class Probes:
         self._control[OLDEST_PROCESS_ID] = process_id
 
 
-def _options(watched: Watched, aggregate: bool) -> layout.Options | None:
+def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions | None:
     """Return what is asked for beyond the plain events; None when nothing is."""
     report = watched.report
-    asked = layout.Options(
+    asked = layout.ReportOptions(
         **report._asdict(),
         aggregate=aggregate,
-        ingress=report.existing and watched.ingress,
-        egress=report.existing and watched.egress,
-        origins=report.opener or report.context,
-        others=report.existing or report.parent,
+        existing_ingress=report.existing and watched.ingress,
+        existing_egress=report.existing and watched.egress,
+        with_context=report.opener or report.context,
+        other_tasks=report.existing or report.parent,
     )
     return asked if any(asked) else None
 

@@ -29,7 +29,7 @@ from netmon.layout import (
     ProcessFlag,
     RecordType,
 )
-from tests.support.records import detailed_event, ipv4_event, ipv6_event, origin, process_record
+from tests.support.records import detailed_event, event_context, ipv4_event, ipv6_event, process_record
 
 ID = "0123456789abcdef" * 4
 
@@ -153,12 +153,12 @@ def test_details_are_only_their_own_events() -> None:
 @pytest.mark.parametrize(
     ("told", "fields", "details"),
     [
-        (origin(), {}, {"netns": 4026531840, "ifindex": 1, "mark": 42}),
-        (origin(ifindex=0, mark=0), {}, {"netns": 4026531840, "mark": 0}),
-        (origin(details=1), {"type": RecordType.ESTABLISH}, {"handshake_us": 0, "netns": 4026531840}),
-        (origin(details=1), {}, {"closed_by": "peer", "netns": 4026531840}),
-        (origin(netns=0), {}, {}),
-        (origin(netns=0, details=1), {"type": RecordType.FAIL}, {"reason": "closed"}),
+        (event_context(), {}, {"netns": 4026531840, "ifindex": 1, "mark": 42}),
+        (event_context(ifindex=0, mark=0), {}, {"netns": 4026531840, "mark": 0}),
+        (event_context(has_details=1), {"type": RecordType.ESTABLISH}, {"handshake_us": 0, "netns": 4026531840}),
+        (event_context(has_details=1), {}, {"closed_by": "peer", "netns": 4026531840}),
+        (event_context(netns=0), {}, {}),
+        (event_context(netns=0, has_details=1), {"type": RecordType.FAIL}, {"reason": "closed"}),
     ],
 )
 def test_where_a_connection_lives(told: bytes, fields: dict[str, int], details: dict[str, object]) -> None:
@@ -174,8 +174,8 @@ def test_who_opened_what_another_process_closes() -> None:
     records = [
         process_record(process_id=7, pid=1),
         process_record(process_id=8, pid=2, argv=b"other\0-x\0"),
-        detailed_event(process_id=7, tid=10) + origin(opener_id=8, opener_tid=20, netns=0),
-        detailed_event(process_id=7, tid=10) + origin(netns=0),
+        detailed_event(process_id=7, tid=10) + event_context(opener_id=8, opener_tid=20, netns=0),
+        detailed_event(process_id=7, tid=10) + event_context(netns=0),
     ]
     passed_on, own = make_decoder().events(Batch.of(records))
     assert passed_on.opener is not None and own.opener is None
@@ -188,7 +188,7 @@ def test_who_opened_what_another_process_closes() -> None:
 
 def test_an_opener_that_was_let_go_is_counted() -> None:
     decoder = make_decoder()
-    records = [process_record(), detailed_event() + origin(opener_id=6, opener_tid=20)]
+    records = [process_record(), detailed_event() + event_context(opener_id=6, opener_tid=20)]
     (event,) = decoder.events(Batch.of(records))
     assert event.opener is None
     assert (decoder.unknown_opener, decoder.unknown_process) == (1, 0)
@@ -277,13 +277,13 @@ def detailed_records(draw: st.DrawFn) -> bytes:
     """An event with details of one of processes 1 to 3."""
     counts = st.integers(0, 2**64 - 1)
     numbers = st.integers(0, 2**32 - 1)
-    told = origin(
+    told = event_context(
         opener_id=draw(st.integers(0, 4)),
         opener_tid=draw(numbers),
         netns=draw(numbers),
         ifindex=draw(numbers),
         mark=draw(numbers),
-        details=draw(st.integers(0, 1)),
+        has_details=draw(st.integers(0, 1)),
     )
     event = detailed_event(
         type=draw(
@@ -404,17 +404,19 @@ def test_arguments_that_nobody_has_told_are_counted(flags: int, cmdline: bytes |
 
 def test_a_process_without_an_image_borrows_the_one_it_was_forked_from() -> None:
     decoder = make_decoder()
-    lender = process_record(argv=b"curl\0-s\0", process_id=7)
-    borrower = process_record(path=b"", argv=b"", process_id=8, image_of=7, pid=5, flags=ProcessFlag.NO_IMAGE)
-    (event,) = decoder.events(Batch.of([lender, borrower, ipv4_event(process_id=8)]))
+    source = process_record(argv=b"curl\0-s\0", process_id=7)
+    borrower = process_record(path=b"", argv=b"", process_id=8, image_source=7, pid=5, flags=ProcessFlag.NO_IMAGE)
+    (event,) = decoder.events(Batch.of([source, borrower, ipv4_event(process_id=8)]))
     assert event.process.pid == 5
     assert (event.process.binary_path, event.process.args) == ("/usr/bin/curl", "-s")
 
 
 def test_no_image_is_borrowed_from_a_program_of_another_name() -> None:
-    lender = process_record(process_id=7)
-    borrower = process_record(path=b"", argv=b"", process_id=8, image_of=7, flags=ProcessFlag.NO_IMAGE, comm=b"cat\0")
-    (event,) = make_decoder().events(Batch.of([lender, borrower, ipv4_event(process_id=8)]))
+    source = process_record(process_id=7)
+    borrower = process_record(
+        path=b"", argv=b"", process_id=8, image_source=7, flags=ProcessFlag.NO_IMAGE, comm=b"cat\0"
+    )
+    (event,) = make_decoder().events(Batch.of([source, borrower, ipv4_event(process_id=8)]))
     assert (event.process.filename, event.process.binary_path) == ("cat", "")
 
 
@@ -437,9 +439,9 @@ def test_an_event_of_an_unknown_process_is_counted() -> None:
         ipv4_event() + b"x",
         ipv6_event()[:-1],
         detailed_event()[:-1],
-        detailed_event() + origin()[:-1],
-        detailed_event() + origin() + b"x",
-        ipv4_event() + origin(),
+        detailed_event() + event_context()[:-1],
+        detailed_event() + event_context() + b"x",
+        ipv4_event() + event_context(),
         detailed_event(type=0),
         process_record()[:-1],
         process_record()[: PROCESS_RECORD.size - 1],

@@ -17,7 +17,7 @@ from netmon.config import Config
 from netmon.errors import ConfigError
 from netmon.filters.compile import compile_filters
 from netmon.filters.compiled import CompiledFilters, Watched
-from netmon.layout import SETTINGS, Direction, End, Family, FilterMode, IdKind, Settings
+from netmon.layout import SETTINGS, Direction, Endpoint, Family, FilterMode, IdKind, Settings
 from netmon.report import OPTIONS
 from tests.support import filter_model, strategies
 from tests.support.filter_model import SOCKET, Program, Socket
@@ -62,8 +62,8 @@ class Kernel:
         if mode == FilterMode.OFF:
             return True
         match = any(
-            self.settings[f"{filter_}_{end.name.lower()}"] and self._is_port_listed(direction * 2 + end, port)
-            for end, port in ((End.SRC, socket.sport), (End.DST, socket.dport))
+            self.settings[f"{filter_}_{endpoint.name.lower()}"] and self._is_port_listed(direction * 2 + endpoint, port)
+            for endpoint, port in ((Endpoint.SRC, socket.sport), (Endpoint.DST, socket.dport))
         )
         return bool(match == (mode == FilterMode.ALLOW))
 
@@ -83,8 +83,9 @@ class Kernel:
         if mode == FilterMode.OFF:
             return True
         match = any(
-            self.settings[f"{filter_}_{end.name.lower()}"] and self._is_listed(family, direction * 2 + end, address)
-            for end, address in ((End.SRC, saddr), (End.DST, daddr))
+            self.settings[f"{filter_}_{endpoint.name.lower()}"]
+            and self._is_listed(family, direction * 2 + endpoint, address)
+            for endpoint, address in ((Endpoint.SRC, saddr), (Endpoint.DST, daddr))
         )
         return bool(match == (mode == FilterMode.ALLOW))
 

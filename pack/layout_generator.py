@@ -1,12 +1,15 @@
-"""Generates src/netmon/layout.py from the debug information (DWARF) of the compiled BPF object.
+"""Generate src/netmon/layout.py from the debug information (DWARF) of the compiled BPF object.
 
-The C structs in records.h are the one truth for what crosses between the kernel and user space;
-this reads what the compiler made of them.
+    python3 -m pack.layout_generator OBJECT OUTPUT
+
+bpf/records.h is the only place where the structs and numbers are typed that the kernel half and user space share. This
+module reads the layout that the compiler gave them.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +21,10 @@ STRUCTS = (
     "ipv4_event",
     "ipv6_event",
     "detailed_event",
-    "origin",
+    "event_context",
     "process_record",
-    "basics",
-    "options",
+    "load_config",
+    "report_options",
     "settings",
     "control",
     "losses",
@@ -38,7 +41,7 @@ ENUMS = (
     "family",
     "direction",
     "ending",
-    "end",
+    "endpoint",
     "secureexec",
     "process_flag",
     "filter_mode",
@@ -172,3 +175,7 @@ def _struct_source(die: DIE) -> str:
 
 def _padding(count: int) -> str:
     return f"{count}x" if count else ""
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(generate(Path(sys.argv[1])))
