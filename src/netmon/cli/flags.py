@@ -161,7 +161,7 @@ def config_of(options: argparse.Namespace) -> Config | None:
         raise flag_error(flags[0], "cannot be combined with --config; write it into the configuration file")
     from netmon.config import Config
 
-    return Config.from_yaml(options.config, look_up=True)
+    return Config.from_yaml(options.config, resolve=True)
 
 
 def _config_from_flags(options: dict[str, Any]) -> Config:
@@ -199,7 +199,7 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
         if options[key] and not present:
             raise flag_error(key, f"inverts {needed}; add one, or leave it out")
     try:
-        return Config.from_dict(config, source="command line", look_up=True)
+        return Config.from_dict(config, source="command line", resolve=True)
     except ConfigError as error:
         raise FlagError(error.problems) from None
 

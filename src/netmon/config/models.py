@@ -48,7 +48,7 @@ S = TypeVar("S", bound="_Section")
 
 MAX_ID = 2**32 - 1
 CGROUP_MOUNT = "/sys/fs/cgroup"
-LOOK_UP = "look up"  # validation context: network namespaces that the configuration names must exist
+RESOLVE = "resolve"  # validation context: network namespaces that the configuration names must exist
 NO_NAMES = frozenset(("", ".", ".."))  # no file has such a name
 
 
@@ -144,7 +144,7 @@ def _check_container_id(text: str) -> str:
 
 def _check_netns(value: Any, info: ValidationInfo) -> int | str:
     netns = check_netns(value)
-    if info.context == LOOK_UP:
+    if info.context == RESOLVE:
         inode_of(netns)
     return netns
 
@@ -329,13 +329,13 @@ class Config(_Section):
         return cls(ingress=Direction(enabled=True), egress=Direction(enabled=True))
 
     @classmethod
-    def from_dict(cls, data: Any, source: str = "configuration", *, look_up: bool = False) -> Config:
+    def from_dict(cls, data: Any, source: str = "configuration", *, resolve: bool = False) -> Config:
         """Read a configuration from a mapping, as YAML would give it.
 
         Args:
             data: The mapping.
             source: What error messages call the configuration.
-            look_up: Refuse paths of network namespaces that do not exist now. Otherwise the Monitor refuses them.
+            resolve: Refuse paths of network namespaces that do not exist now. Otherwise the Monitor refuses them.
 
         Returns:
             The configuration.
@@ -343,15 +343,15 @@ class Config(_Section):
         Raises:
             ConfigError: It has problems; the error lists all of them.
         """
-        return _validate(Document(source, data), look_up)
+        return _validate(Document(source, data), resolve)
 
     @classmethod
-    def from_yaml(cls, path: str | Path, *, look_up: bool = False) -> Config:
+    def from_yaml(cls, path: str | Path, *, resolve: bool = False) -> Config:
         """Read a configuration from a YAML file.
 
         Args:
             path: The file.
-            look_up: Refuse paths of network namespaces that do not exist now. Otherwise the Monitor refuses them.
+            resolve: Refuse paths of network namespaces that do not exist now. Otherwise the Monitor refuses them.
 
         Returns:
             The configuration.
@@ -359,7 +359,7 @@ class Config(_Section):
         Raises:
             ConfigError: The file cannot be read, or has problems; the error lists all of them.
         """
-        return _validate(load_yaml(Path(path)), look_up)
+        return _validate(load_yaml(Path(path)), resolve)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain data, for JSON or YAML; from_dict() reads it back."""
@@ -371,12 +371,12 @@ def config_schema() -> dict[str, Any]:
     return schema_of(TypeAdapter(Config))
 
 
-def _validate(document: Document, look_up: bool) -> Config:
+def _validate(document: Document, resolve: bool) -> Config:
     found = document.found
     config = None
     if isinstance(document.data, Mapping):
         try:
-            config = Config.model_validate(document.data, context=LOOK_UP if look_up else None)
+            config = Config.model_validate(document.data, context=RESOLVE if resolve else None)
         except ValidationError as error:
             add_problems(error, Config, found)
             for location, message in _conflicts_in(document.data):

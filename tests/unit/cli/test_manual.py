@@ -1,13 +1,16 @@
-"""The manual page: mandoc finds nothing wrong with it, and it tells of what there is."""
+"""The manual page: mandoc accepts it, and it has the commands and the flags that exist."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterable
 
 import pytest
 
 from netmon.cli.main import main
+from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_RING_SIZE
+from netmon.report import OPTIONS
 from pack.paths import MANUAL
 
 
@@ -21,13 +24,58 @@ def test_it_renders_without_a_warning() -> None:
     assert "NETMON(1)" in render("-T", "ascii").stdout
 
 
-def test_it_names_each_command_and_no_flag_that_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    page = MANUAL.read_text()
-    main(["--help"])
-    commands = re.findall(r"^    (\w+)  ", capsys.readouterr().out, re.MULTILINE)
+@pytest.fixture
+def page() -> str:
+    return MANUAL.read_text()
+
+
+def help_of(*command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    main([*command, "--help"])
+    return capsys.readouterr().out
+
+
+def test_it_has_each_command(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = re.findall(r"^    (\w+)  ", help_of(capsys=capsys), re.MULTILINE)
     assert commands == re.findall(r"^\.It Cm (\w+)$", page, re.MULTILINE)
-    main(["run", "--help"])
-    flags = {*re.findall(r"--([\w-]+)", capsys.readouterr().out), "version"}
-    named = {flag for line in re.findall(r"\bFl (.*)", page) for flag in re.findall(r"-([a-z-]+)", line)}
-    assert "src-ip" in named
-    assert named - flags == set()
+
+
+def flags_of_help(capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """Return the flags that the command's help texts have, each at the beginning of its entry."""
+    texts = [help_of(*command, capsys=capsys) for command in ([], ["run"], ["check"], ["validate"], ["schema"])]
+    return {*re.findall(r"^  (?:-\w, )?(--[\w-]+)", "\n".join(texts), re.MULTILINE)}
+
+
+def flags_in(lines: Iterable[str]) -> set[str]:
+    """Return the flags that mdoc's macro Fl marks up."""
+    return {f"-{flag}" for line in lines for flag in re.findall(r"(?<=[ ])-[a-z-]+", line)}
+
+
+def test_each_flag_of_the_command_has_an_entry(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    entries = flags_in(re.findall(r"^\.It Fl.*", page, re.MULTILINE))
+    flags = flags_of_help(capsys)
+    assert {"--src-ip", "--any-kernel", *(f"--{name}" for name in OPTIONS)} <= entries
+    assert flags - entries == {"--help", "--version"}
+    assert entries - flags == set()
+
+
+def test_each_flag_that_it_mentions_exists(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    mentioned = flags_in(re.findall(r"\bFl .*", page))
+    mentioned |= {*re.findall(r"--[a-z-]+", "\n".join(re.findall(r"^\.Dl (netmon .*)", page, re.MULTILINE)))}
+    assert "--aggregate" in mentioned
+    assert mentioned - flags_of_help(capsys) == set()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_it_describes_report_options_as_the_help_does(name: str, page: str) -> None:
+    heading = "not with\n.Fl -aggregate :\n"
+    if OPTIONS[name].with_aggregate:
+        heading = "and in aggregates:\n"
+    (entries,) = re.findall(rf"{re.escape(heading)}\.Bl.*\n((?:(?!\.El).*\n)*)", page)
+    (entry,) = re.findall(rf"^\.It Fl -{name}\n((?:[^.].*\n)+)", entries, re.MULTILINE)
+    sentence = " ".join(entry.split())
+    assert sentence == f"{OPTIONS[name].help[0].upper()}{OPTIONS[name].help[1:]}."
+
+
+def test_it_has_the_defaults(page: str) -> None:
+    assert f"default: {DEFAULT_RING_SIZE >> 20}M" in page
+    assert f"default: {DEFAULT_BATCH_DELAY * 1000:.0f}ms" in page

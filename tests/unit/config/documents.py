@@ -40,6 +40,29 @@ process_filter:
     name:
       - curl
 """
+# Most of what is in here is wrong.
+BROKEN = """\
+ingress:
+  enabled: "yes"
+  ipv4_filter: {}
+egress:
+  enabled: false
+  ipv4_filter:
+    dst_ip:
+      - 10.0.0.0/8
+      - ::1
+      - 10.0.0.1/8
+  ipv6_filter:
+    src_ip: ["::ffff:1.2.3.4", "2000::/3"]
+    dst_ip: []
+process_filter:
+  binray:
+    name: [a]
+  binary:
+    path: [x]
+  uid: [0]
+  uid: [-1]
+"""
 
 
 def load(text: str | bytes) -> Config:

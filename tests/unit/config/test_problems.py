@@ -9,6 +9,7 @@ import pytest
 from netmon.config.problems import MAX_LISTED
 from netmon.errors import ConfigError, Problem
 from tests.unit.config.documents import (
+    BROKEN,
     EMPTY_LIST,
     NEEDS_EGRESS,
     NOT_A_NUMBER,
@@ -22,29 +23,7 @@ from tests.unit.config.documents import (
 
 
 def test_all_problems_are_listed_with_their_lines() -> None:
-    text = """\
-ingress:
-  enabled: "yes"
-  ipv4_filter: {}
-egress:
-  enabled: false
-  ipv4_filter:
-    dst_ip:
-      - 10.0.0.0/8
-      - ::1
-      - 10.0.0.1/8
-  ipv6_filter:
-    src_ip: ["::ffff:1.2.3.4", "2000::/3"]
-    dst_ip: []
-process_filter:
-  binray:
-    name: [a]
-  binary:
-    path: [x]
-  uid: [0]
-  uid: [-1]
-"""
-    assert problems_of(text) == [
+    assert problems_of(BROKEN) == [
         "netmon.yaml:2: ingress.enabled: 'yes' must be true or false, without quotes",
         "netmon.yaml:3: ingress.ipv4_filter: is empty; give at least one of src_ip, dst_ip, or leave it out",
         "netmon.yaml:9: egress.ipv4_filter.dst_ip[1]: '::1' is IPv6, in an IPv4 list; move it to ipv6_filter",

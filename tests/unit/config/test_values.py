@@ -238,12 +238,12 @@ def test_accepted_network_namespaces() -> None:
 def test_network_namespaces_are_looked_up_on_demand() -> None:
     text = "egress:\n  enabled: true\nnetns_filter:\n  netns:\n    - 7\n    - /proc/self/ns/net\n"
     config = load(text)
-    assert Config.from_yaml("netmon.yaml", look_up=True) == config
+    assert Config.from_yaml("netmon.yaml", resolve=True) == config
     Path("netmon.yaml").write_text(f"{text}    - /run/netns/absent\n    - /dev/null\nreport: {{parent: 1}}\n")
     remedy = "give the path of an existing network namespace, or its inode number"
     absent = f"cannot be used: No such file or directory; {remedy}"
     with pytest.raises(ConfigError) as caught:
-        Config.from_yaml("netmon.yaml", look_up=True)
+        Config.from_yaml("netmon.yaml", resolve=True)
     assert lines_of(caught.value) == [
         f"netmon.yaml:7: netns_filter.netns[2]: '/run/netns/absent' {absent}",
         f"netmon.yaml:8: netns_filter.netns[3]: '/dev/null' is not a namespace; {remedy}",
