@@ -1,4 +1,4 @@
-"""Report options: what follows from their one definition."""
+"""Report options: the parts that are derived from their definition."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netmon.monitor import Monitor
 from netmon.report import OPTIONS, Report
 
 
-def test_each_option_is_a_field_of_what_the_object_is_loaded_with() -> None:
+def test_each_option_is_a_field_of_the_load_options() -> None:
     assert {*OPTIONS} <= {*ReportOptions._fields}
 
 

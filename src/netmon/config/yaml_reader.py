@@ -39,7 +39,7 @@ except ImportError:  # PyYAML built without libyaml
 
 MAX_SIZE = 256 << 20  # bytes of a file: room for five million CIDRs
 MAX_DEPTH = 20  # nested mappings and lists: a configuration needs 4
-MAX_SKIPPED_DEPTH = 100  # of what is skipped: without libyaml, the time grows with the square of the depth
+MAX_SKIPPED_DEPTH = 100  # in a value that is skipped: without libyaml, the time grows with the square of the depth
 
 _TEXT, _INT, _BOOL, _NULL, _SEQUENCE, _MAPPING = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "null", "seq", "map")
@@ -117,7 +117,7 @@ def _error(problem: str, event: Any) -> yaml.MarkedYAMLError:
 
 
 class _Reader:
-    """Builds plain data from YAML events as they arrive, with REFUSED in place of what a configuration cannot contain.
+    """Builds plain data from YAML events as they arrive, with REFUSED in place of refused values.
 
     A syntax tree of the events would take many times the memory of their data.
     """

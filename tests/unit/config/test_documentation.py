@@ -46,7 +46,7 @@ def test_the_errors_are_what_netmon_prints() -> None:
 
 
 def section(title: str) -> str:
-    """Return what is between a line that begins with a title and the next heading or table's introduction."""
+    """Return the part of the page from a title to the next heading or introduction of a table."""
     start = PAGE.index(f"\n{title}")
     return re.split(r"\n\n(?=In `|## )", PAGE[start + 1 :])[0]
 

@@ -59,7 +59,7 @@ MANY = 20_000
 
 
 @pytest.mark.parametrize(
-    ("key", "item", "told"),
+    ("key", "item", "first"),
     [
         ("dst_ip:", "- 10.0.{}.{}/8", ".dst_ip[0]: '10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?"),
         ("dst_ip:", "- !x {}.{}", ".dst_ip[0]: has the tag '!x', which is not supported; remove the tag"),
@@ -68,13 +68,13 @@ MANY = 20_000
         ("# no key", "? [{}, {}]\n      : 1", ": has a list or a mapping as a key; write the key as text"),
     ],
 )
-def test_the_first_of_many_problems_in_one_place_are_listed(key: str, item: str, told: str) -> None:
+def test_the_first_of_many_problems_in_one_place_are_listed(key: str, item: str, first: str) -> None:
     lines = "".join(f"      {item.format(i >> 8, i & 255)}\n" for i in range(1, MANY + 1))
     text = f"egress:\n  enabled: true\n  ipv4_filter:\n      {key}\n{lines}      src_ip: [x]\n"
     problems = problems_of(text)
     assert len(problems) == MAX_LISTED + 2
     each = len(item.splitlines())
-    assert problems[0] == f"netmon.yaml:5: egress.ipv4_filter{told}"
+    assert problems[0] == f"netmon.yaml:5: egress.ipv4_filter{first}"
     assert problems[-2].startswith(f"netmon.yaml:{5 + MAX_LISTED * each}: egress.ipv4_filter")
     assert problems[-2].endswith(": 19,900 more problems are not listed; this is the first of them")
     assert problems[-1].startswith(f"netmon.yaml:{5 + MANY * each}: egress.ipv4_filter.src_ip[0]")

@@ -257,7 +257,7 @@ NO_CGROUP = "can match nothing: cgroups' paths have no '//', '/./' or '/../' and
 
 NO_CONTAINER = "is not a container id, which has the digits 0 to 9 and a to f; give the id, not a name"
 
-MORE = "begins with what is not part of a cgroup's path; did you mean"
+MORE = "has a prefix that is not part of a cgroup's path; did you mean"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""What a reload cannot change."""
+
+from __future__ import annotations
+
+from netmon.config import Config
+from netmon.filters.compile import compile_filters
+from netmon.report import OPTIONS
+from tests.unit.filters.evaluator import ON
+
+
+def test_what_a_reload_cannot_change_is_named_by_its_keys() -> None:
+    before, after = (
+        compile_filters(Config.from_dict(config)).watched
+        for config in (
+            {"egress": ON, "report": {"outcome": True, "parent": True}},
+            {"ingress": ON, "report": {**dict.fromkeys(OPTIONS, True), "outcome": False}},
+        )
+    )
+    others = [f"report.{name}" for name in OPTIONS if name != "parent"]
+    assert before.differences(after) == ["ingress.enabled", "egress.enabled", *others]
+    assert before.differences(before) == []
