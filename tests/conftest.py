@@ -1,4 +1,4 @@
-"""Which kernels to test, and who runs their tests."""
+"""The options and markers of all tests, and the plugin that runs the kernel tests in guests."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ import pytest
 
 from vm.archive import KERNELS
 
+# tests/README.md has a table of which kernels run which tests.
+MARKERS = {
+    "core(**parameters)": "every kernel runs this test; with parameters, only its cases that have these values",
+    "oldest_and_newest": "only the oldest and the newest kernel run this test: it takes long or depends on none",
+    "only_on(*kernels)": "only these kernels run this test",
+    "guest(contents)": "this test needs a guest that holds more than the usual one: systemd",
+    "netmon_flags(*flags)": "the `netmon` fixture of this module runs netmon with these flags",
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kernel",
         action="append",
         choices=tuple(KERNELS),
-        help="run the kernel tests on this kernel only (may be repeated)",
+        default=[],
+        help="run every kernel test on this kernel, in place of the matrix of tests/README.md (may be repeated)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not config.option.kernel:
-        config.option.kernel = list(KERNELS)
+    for marker, sentence in MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {sentence}")
     if "NETMON_GUEST" not in os.environ:
         from vm.pytest_plugin import GuestRunner
 

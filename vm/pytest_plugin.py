@@ -1,7 +1,7 @@
 """The host's half of the kernel tests: pytest collects them here, guests run them, their reports are replayed here.
 
-Each kernel's tests run in one guest, in which pytest runs exactly the chosen items; those of modules that ask for other
-contents (CONTENTS), in one with these. A guest that dies or hangs fails the tests it owes; a test that is skipped in a
+Each kernel's tests run in one guest, in which pytest runs exactly the chosen items; those marked guest(contents) run in
+another one with these contents. A guest that dies or hangs fails the tests it owes; a test that is skipped in a
 guest fails.
 """
 
@@ -19,11 +19,12 @@ from typing import NamedTuple
 import pytest
 
 from vm.archive import KERNELS
-from vm.image import FOR_TESTS, Contents
+from vm.image import FOR_TESTS, WITH_SYSTEMD, Contents
 from vm.qemu import BOOTS, Machine
 
 # Seconds that a guest may go without a word: booting, or within one test.
 SILENCE = 300
+CONTENTS = {contents.name: contents for contents in (FOR_TESTS, WITH_SYSTEMD)}
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "2"))
 
 
@@ -183,11 +184,17 @@ class GuestRunner:
 
 def kernel_of(item: pytest.Item) -> str:
     """Return the kernel that an item is for; "" when it runs here."""
+    return str(parameters_of(item).get("kernel", ""))
+
+
+def parameters_of(item: pytest.Item) -> dict[str, object]:
+    """Return the values of an item's parameters, by name."""
     callspec = getattr(item, "callspec", None)
-    return str(callspec.params.get("kernel", "")) if callspec else ""
+    return callspec.params if callspec else {}
 
 
 def guest_of(item: pytest.Item) -> Guest | None:
     """Return where an item runs; None when it runs here."""
     kernel = kernel_of(item)
-    return Guest(kernel, getattr(getattr(item, "module", None), "CONTENTS", FOR_TESTS)) if kernel else None
+    marker = item.get_closest_marker("guest")
+    return Guest(kernel, CONTENTS[marker.args[0] if marker else FOR_TESTS.name]) if kernel else None

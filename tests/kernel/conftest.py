@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import shutil
 import socket
 import subprocess
@@ -14,69 +13,12 @@ import pytest
 from tests.support.connecting_process import CONNECT_ONCE
 from tests.support.netmon_command import Netmon
 from tests.support.sockets import listen
-from vm.architecture import AARCH64
 from vm.archive import KERNELS
-from vm.pytest_plugin import kernel_of
+from vm.pytest_plugin import kernel_of, parameters_of
 
-# What arm64 kernels run of the tests: each thing once that could differ there, since a start takes seconds.
-ON_ARM64 = (
-    "test_guest.py::*",
-    "test_wheel.py::*",
-    "test_connections.py::*",
-    "test_samples.py::*",
-    "test_mptcp.py::test_one_connection*both-IPv4*",
-    "test_process.py::*",
-    "test_filters.py::test_each_kind_of_address_filter*-ipv?-dst_ip-deny*",
-    "test_filters.py::test_the_references_configurations*",
-    "test_filters_port_netns_cgroup.py::test_what_is_open_at_the_start*",
-    "test_filters.py::test_a_close_follows_the_verdict_of_its_opening*",
-    "test_command.py::test_a_signal_drains_and_sums_up*",
-    "test_command.py::test_check_names_each_need*",
-    "test_command.py::test_it_needs_two_capabilities_and_not_root*",
-    "test_command.py::test_nothing_outlives_it*",
-    "test_command.py::test_ready_soon*",
-    "test_library.py::test_events_are_models*",
-    "test_library.py::test_many_threads_connect_first_at_once*",
-    "test_library.py::test_a_small_ring_loses_and_counts*",
-    "test_library.py::test_programs_are_small*",
-    "test_aggregate.py::test_totals_are_those_of_the_events*",
-    "test_aggregate.py::test_bytes_are_those_that_the_programs_counted*client closes first*",
-    "test_reload.py::test_another_file_takes_effect_at_once*",
-    "test_reload.py::test_nothing_slips_through_while_filters_are_swapped*",
-    "test_service.py::test_is_started_by_its_installation*",
-    "test_service.py::test_events_come_out_in_the_journal*",
-)
-
-
-# Not between the oldest and the newest kernel, where both of these run: what is of netmon's own making, whatever the
-# kernel, and what takes long.
-OUTERMOST = {"6.1", "newest"}
-ON_OUTERMOST = (
-    "test_monitor.py::*",
-    "test_load.py::*",
-    "test_overload.py::*",
-    "test_aggregate.py::test_a_period*",
-    "test_command.py::test_output_that_cannot_be_written*",
-    "test_command.py::test_a_signal_while_it_starts*",
-    "test_command.py::test_kernels_under_6_2_are_refused*",
-    "test_command.py::test_the_environment*",
-    "test_command.py::test_a_config_file*",
-    "test_command.py::test_filter_flags*",
-    "test_command.py::test_a_second_one_starts_at_once*",
-    "test_filters.py::test_address_filters*",
-    "test_filters.py::test_process_filters*",
-    "test_filters.py::test_a_hundred_thousand_cidrs*",
-    "test_library.py::test_a_timeout*",
-    "test_library.py::test_stop*",
-    "test_library.py::test_an_iteration*",
-    "test_library.py::test_more_files*",
-    "test_library.py::test_ring_sizes*",
-    "test_process_edge_cases.py::test_two_threads_first_seen_at_once*",
-    "test_reload.py::test_another_file*",
-    "test_reload.py::test_a_file_that_cannot_be_used*",
-    "test_reload.py::test_without_a_file*",
-    "test_reload.py::test_other_directions*",
-)
+# The other kernels of the matrix run the tests marked core.
+FULL = ("6.1", "6.12", "newest")
+OLDEST_AND_NEWEST = ("6.1", "newest")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -87,8 +29,9 @@ def kernel(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def netmon(request: pytest.FixtureRequest) -> Iterator[Netmon]:
-    """One netmon that reports everything, for all tests of a module: with what the module names in FLAGS."""
-    with Netmon(*getattr(request.module, "FLAGS", ())) as running:
+    """One netmon that reports everything, for all tests of a module; mark the module netmon_flags for more flags."""
+    marker = request.node.get_closest_marker("netmon_flags")
+    with Netmon(*(marker.args if marker else ())) as running:
         yield running
         ended = running.stop()
         assert ended.returncode == 0
@@ -123,32 +66,28 @@ def modules() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what a kernel need not run, and of modules that are for some (ONLY_ON) the others."""
-    chosen = set(config.getoption("--kernel"))
-    left_out = {
-        item
-        for item in items
-        if is_left_out(kernel_of(item), item.nodeid.rpartition("/")[2], chosen) or is_for_another(kernel_of(item), item)
-    }
-    config.hook.pytest_deselected(items=list(left_out))
-    items[:] = [item for item in items if item not in left_out]
+    """Deselect the tests that a kernel does not run. One that --kernel names runs all that can run there."""
+    named = config.option.kernel
+    left_out = [item for item in items if (kernel := kernel_of(item)) and not runs_on(item, kernel, kernel in named)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
-def is_left_out(kernel: str, test: str, chosen: set[str]) -> bool:
-    if not kernel:
+def runs_on(item: pytest.Item, kernel: str, is_named: bool) -> bool:
+    """Return whether a kernel runs a test, by the test's markers. is_named: whether the command line names it."""
+    if (only_on := item.get_closest_marker("only_on")) and kernel not in only_on.args:
         return False
-    if KERNELS[kernel].architecture == AARCH64:
-        return not is_one_of(ON_ARM64, test)
-    return kernel not in OUTERMOST and chosen >= OUTERMOST and is_one_of(ON_OUTERMOST, test)
+    if is_named or is_core(item):
+        return True
+    return kernel in (OLDEST_AND_NEWEST if item.get_closest_marker("oldest_and_newest") else FULL)
 
 
-def is_one_of(patterns: tuple[str, ...], test: str) -> bool:
-    return any(fnmatch.fnmatchcase(test, pattern) for pattern in patterns)
-
-
-def is_for_another(kernel: str, item: pytest.Item) -> bool:
-    only_on = getattr(getattr(item, "module", None), "ONLY_ON", (kernel,))
-    return kernel not in ("", *only_on)
+def is_core(item: pytest.Item) -> bool:
+    """Return whether a test is marked core, and has the parameters that the marker names."""
+    marker = item.get_closest_marker("core")
+    if not marker:
+        return False
+    return all(parameters_of(item)[name] == value for name, value in marker.kwargs.items())
 
 
 # First, whether this file is known before pytest's own plugins or after them: the tests' ids depend on it.
@@ -156,5 +95,5 @@ def is_for_another(kernel: str, item: pytest.Item) -> bool:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test once for each kernel."""
     if "kernel" in metafunc.fixturenames:
-        kernels = metafunc.config.getoption("--kernel")
+        kernels = metafunc.config.option.kernel or list(KERNELS)
         metafunc.parametrize("kernel", kernels, indirect=True, scope="session")

@@ -71,6 +71,7 @@ def both() -> Iterator[tuple[list[Event], list[Event], list[int]]]:
         missed.append(counts_of(ended.stderr)[2])
 
 
+@pytest.mark.core
 def test_totals_are_those_of_the_events() -> None:
     with both() as (summaries, events, missed):
         subprocess.run([PROGRAMS / "connect_load", "-n", "2000", "-p", "2"], check=True, capture_output=True)
@@ -92,6 +93,7 @@ def send_all(sock: socket.socket, size: int) -> None:
     sock.sendall(bytes(size))
 
 
+@pytest.mark.core(client_first=True)
 @pytest.mark.parametrize("family", [socket.AF_INET, V6], ids=str)
 @pytest.mark.parametrize("client_first", [True, False], ids=["client closes first", "server closes first"])
 def test_bytes_are_those_that_the_programs_counted(family: socket.AddressFamily, client_first: bool) -> None:
@@ -149,6 +151,7 @@ def test_connects_that_fail_at_once_are_counted_and_filtered() -> None:
     assert sums_of(summaries, "opened") == {}
 
 
+@pytest.mark.oldest_and_newest
 def test_a_period_is_reported_when_it_ends() -> None:
     with Monitor(any_kernel=True, aggregate=1) as monitor:
         refused_connection()
@@ -161,6 +164,7 @@ def test_a_period_is_reported_when_it_ends() -> None:
         assert second.period_start >= first.timestamp
 
 
+@pytest.mark.oldest_and_newest
 def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many ports as four periods have room for: all are told."""
     monkeypatch.setattr("netmon.kernel.probes.MAX_FLOWS", 64)

@@ -36,6 +36,7 @@ def kernel_objects() -> set[tuple[str, int]]:
     return found
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_sums_up(number: int) -> None:
     with Netmon() as netmon:
@@ -59,6 +60,7 @@ def test_a_closed_standard_output_ends_it_quietly() -> None:
     assert Path("/tmp/stderr").read_text() == "netmon: ready\n"
 
 
+@pytest.mark.oldest_and_newest
 @pytest.mark.parametrize(
     ("redirection", "code", "said"),
     [
@@ -81,6 +83,7 @@ def test_output_that_cannot_be_written(redirection: str, code: int, said: str) -
     assert (netmon.stderr.read().splitlines() or [""])[-1] == said
 
 
+@pytest.mark.oldest_and_newest
 @pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0, 1.5])
 def test_a_signal_while_it_starts(delay: float) -> None:
     netmon = subprocess.Popen(
@@ -96,6 +99,7 @@ def test_a_signal_while_it_starts(delay: float) -> None:
     assert netmon.returncode in (0, -signal.SIGTERM)
 
 
+@pytest.mark.oldest_and_newest
 def test_kernels_under_6_2_are_refused() -> None:
     release = os.uname().release
     old = tuple(map(int, release.split(".")[:2])) < (6, 2)
@@ -110,6 +114,7 @@ def test_kernels_under_6_2_are_refused() -> None:
     assert run("check", NETMON_ANY_KERNEL="1").returncode == 0
 
 
+@pytest.mark.oldest_and_newest
 def test_the_environment_may_ask_for_any_kernel() -> None:
     netmon = subprocess.Popen(
         [*NETMON, "run"], env={**os.environ, "NETMON_ANY_KERNEL": "1"}, stderr=subprocess.PIPE, text=True
@@ -120,6 +125,7 @@ def test_the_environment_may_ask_for_any_kernel() -> None:
     assert netmon.wait(DEADLINE) == 0
 
 
+@pytest.mark.core
 def test_check_names_each_need() -> None:
     said = run("check", "--any-kernel").stdout
     names = [line.split(maxsplit=1)[1].partition(":")[0] for line in said.splitlines()]
@@ -127,6 +133,7 @@ def test_check_names_each_need() -> None:
     assert all(line.startswith("ok") for line in said.splitlines())
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("granted", "missing"),
     [
@@ -157,6 +164,7 @@ def test_it_needs_two_capabilities_and_not_root(granted: str, missing: str) -> N
         assert netmon.wait(DEADLINE) == 0
 
 
+@pytest.mark.oldest_and_newest
 def test_a_config_file(tmp_path: Path) -> None:
     config = "egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip: [127.0.0.1]\n"
     with Netmon(config=config, tmp_path=tmp_path) as netmon, listen("127.0.0.2"):
@@ -165,6 +173,7 @@ def test_a_config_file(tmp_path: Path) -> None:
     assert [event["network_event"]["daddr"] for event in ended.events] == ["127.0.0.1"] * 2
 
 
+@pytest.mark.oldest_and_newest
 def test_filter_flags() -> None:
     python = Path(sys.executable).resolve().name
     with Netmon("--egress", "--name", python, "--deny-process") as netmon:
@@ -174,6 +183,7 @@ def test_filter_flags() -> None:
     assert [event["process"]["filename"] for event in ended.events] == ["bash", "bash"]
 
 
+@pytest.mark.core
 def test_nothing_outlives_it() -> None:
     before = kernel_objects()
     for end in (signal.SIGTERM, signal.SIGKILL):
@@ -185,6 +195,7 @@ def test_nothing_outlives_it() -> None:
         wait_until(lambda: kernel_objects() <= before, f"all gone after {end!r}")
 
 
+@pytest.mark.oldest_and_newest
 def test_a_second_one_starts_at_once_and_beside_another() -> None:
     with Netmon() as first, Netmon() as second:
         refused_connection()
@@ -195,6 +206,7 @@ def test_a_second_one_starts_at_once_and_beside_another() -> None:
         assert len(first.stop().events) == 4
 
 
+@pytest.mark.core
 def test_ready_soon() -> None:
     """Prints the figures. The bound is for the verifier's work run wild (seconds a program), not for a busy machine."""
     script = (

@@ -15,6 +15,8 @@ from tests.support.json_events import Event, ends, types_of
 from tests.support.netmon_command import DEADLINE, PROGRAMS, Netmon
 from tests.support.sockets import cookie_of, listen
 
+pytestmark = pytest.mark.core
+
 TCP_FASTOPEN_CONNECT = 30
 TCP_FASTOPEN = Path("/proc/sys/net/ipv4/tcp_fastopen")
 CLIENT, SERVER, WITHOUT_COOKIE = 1, 2, 0x4 | 0x200  # of both sides

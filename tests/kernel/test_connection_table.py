@@ -5,11 +5,15 @@ from __future__ import annotations
 import ctypes
 from contextlib import closing
 
+import pytest
+
 from netmon.filters.compile import compile_filters
 from netmon.kernel import libbpf
 from netmon.kernel.probes import Probes
 from netmon.layout import IPV4_EVENT, Ipv4Event
 from tests.support.sockets import connect_pair, disconnect, listen
+
+pytestmark = pytest.mark.core
 
 TABLE_SIZE = 1 << 14  # bpf/maps.h
 CONNECTION_SIZE = 256  # at least a struct connection

@@ -12,6 +12,8 @@ from tests.support.json_events import Event, ends, types_of
 from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.sockets import connect_pair, cookie_of, disconnect, listen, reset
 
+pytestmark = pytest.mark.core
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 AT_ONCE = 5000
 

@@ -17,11 +17,9 @@ from tests.support.json_events import types_of
 from tests.support.netmon_command import DEADLINE
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
-from vm.image import WITH_SYSTEMD
 
 # Not for systemd: there is the package, which has the executable.
-CONTENTS = WITH_SYSTEMD
-ONLY_ON = ("6.12",)
+pytestmark = [pytest.mark.guest("systemd"), pytest.mark.only_on("6.12")]
 
 # hostPID: the processes of /proc are the node's.
 LAY_OUT = """

@@ -38,6 +38,7 @@ def wait_for(netmon: Netmon, *cookies: int) -> None:
     )
 
 
+@pytest.mark.core(address="127.0.0.1")
 @pytest.mark.parametrize(
     ("family", "address"), [(V4, "127.0.0.1"), (V6, "::1"), (V6, "::ffff:127.0.0.1")], ids=["IPv4", "IPv6", "mapped"]
 )

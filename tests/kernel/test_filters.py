@@ -131,6 +131,7 @@ directions = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.oldest_and_newest
 @examples
 @given(ingress=directions, egress=directions)
 def test_address_filters(ingress: dict[str, Any], egress: dict[str, Any]) -> None:
@@ -139,6 +140,7 @@ def test_address_filters(ingress: dict[str, Any], egress: dict[str, Any]) -> Non
     assert_as_the_model_says(Config.from_dict({"ingress": ingress, "egress": egress}))
 
 
+@pytest.mark.core(end="dst_ip", deny_list=True)
 @pytest.mark.parametrize("deny_list", [False, True], ids=["allow", "deny"])
 @pytest.mark.parametrize("end", ["src_ip", "dst_ip"])
 @pytest.mark.parametrize(
@@ -151,6 +153,7 @@ def test_each_kind_of_address_filter(direction: str, family: str, cidr: str, end
     assert_as_the_model_says(Config.from_dict({direction: {"enabled": True, **filters}}))
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("text", REFERENCE_CONFIGS, ids=["addresses", "binary"])
 def test_the_references_configurations(text: str, tmp_path: Path) -> None:
     path = tmp_path / "netmon.yaml"
@@ -158,6 +161,7 @@ def test_the_references_configurations(text: str, tmp_path: Path) -> None:
     assert_as_the_model_says(Config.from_yaml(path))
 
 
+@pytest.mark.oldest_and_newest
 def test_a_hundred_thousand_cidrs() -> None:
     cidrs = [f"172.{16 + i // 65536}.{i // 256 % 256}.{i % 256}" for i in range(100_000)]
     start = time.monotonic()
@@ -227,6 +231,7 @@ process_filters = with_deny_list(
 )
 
 
+@pytest.mark.oldest_and_newest
 @examples
 @given(process_filter=process_filters)
 def test_process_filters(subjects: list[Subject], process_filter: dict[str, Any]) -> None:
@@ -241,6 +246,7 @@ def test_process_filters(subjects: list[Subject], process_filter: dict[str, Any]
     assert reported == [pid for pid in expected for _ in ("establish", "close")]
 
 
+@pytest.mark.core
 def test_a_close_follows_the_verdict_of_its_opening(subjects: list[Subject]) -> None:
     """A process that has changed its user since opened it under one that passed, or did not."""
     config = Config.from_dict({"egress": {"enabled": True}, "process_filter": {"uid": [0]}})

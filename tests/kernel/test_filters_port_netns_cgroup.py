@@ -293,6 +293,7 @@ def test_a_containers_programs() -> None:
     assert told == [(child.pid, OTHER_ID)] * 2
 
 
+@pytest.mark.core
 def test_what_is_open_at_the_start(blue: Path) -> None:
     """It is judged by the same filters, though other processes' and found by another way."""
     place = CGROUPS / f"machine.slice/libpod-{ID}.scope"

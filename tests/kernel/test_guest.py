@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.netmon_command import PROGRAMS
 
+pytestmark = pytest.mark.core
+
 PROGRAM_NAMES = ("curl", "wget", "nginx", "nc", "telnet", "ip", "setcap", "setpriv", "unshare", "chroot", "bash")
 
 

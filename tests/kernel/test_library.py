@@ -13,6 +13,7 @@ from netmon.report import OPTIONS
 from tests.support.sockets import listen, refused_connection
 
 
+@pytest.mark.core
 def test_events_are_models() -> None:
     with Monitor(any_kernel=True) as monitor:
         cookie = refused_connection()
@@ -25,6 +26,7 @@ def test_events_are_models() -> None:
     assert NetworkEvent.model_validate_json(events[0].model_dump_json()) == events[0]
 
 
+@pytest.mark.oldest_and_newest
 def test_a_timeout_ends_it_when_nothing_happens() -> None:
     with Monitor(any_kernel=True) as monitor:
         start = time.monotonic()
@@ -32,6 +34,7 @@ def test_a_timeout_ends_it_when_nothing_happens() -> None:
         assert time.monotonic() - start >= 0.3
 
 
+@pytest.mark.oldest_and_newest
 def test_stop_from_another_thread_yields_what_was_reported() -> None:
     with Monitor(any_kernel=True) as monitor:
         refused_connection()
@@ -54,6 +57,7 @@ def test_a_lone_event_does_not_wait_long() -> None:
     assert min(delays) < 0.2  # 0.08 s, and what emulation adds
 
 
+@pytest.mark.oldest_and_newest
 def test_an_iteration_broken_off_loses_nothing() -> None:
     with Monitor(any_kernel=True) as monitor:
         cookies = [refused_connection() for _ in range(50)]
@@ -63,6 +67,7 @@ def test_an_iteration_broken_off_loses_nothing() -> None:
     assert seen == [cookie for cookie in cookies for _ in ("establish", "close")]
 
 
+@pytest.mark.oldest_and_newest
 def test_stopped_closed_and_started_again() -> None:
     monitor = Monitor(any_kernel=True)
     for _ in range(2):
@@ -79,6 +84,7 @@ def test_closing_while_iterating_ends_it() -> None:
             monitor.close()
 
 
+@pytest.mark.oldest_and_newest
 def test_more_files_than_select_can_count() -> None:
     files = [open("/dev/null") for _ in range(1100)]
     with Monitor(any_kernel=True) as monitor:
@@ -88,6 +94,7 @@ def test_more_files_than_select_can_count() -> None:
         file.close()
 
 
+@pytest.mark.oldest_and_newest
 @pytest.mark.parametrize("size", [0, -4096, 1, 5000, 3 << 20, 1 << 31])
 def test_ring_sizes_that_cannot_be(size: int) -> None:
     with pytest.raises(ValueError, match=str(size)):
@@ -106,6 +113,7 @@ def test_two_monitors_in_one_process() -> None:
         assert len(list(one)) == 2
 
 
+@pytest.mark.core
 def test_many_threads_connect_first_at_once() -> None:
     """A process's record precedes its events, whichever thread is first."""
     barrier = threading.Barrier(16)
@@ -137,6 +145,7 @@ def test_monitors_that_do_not_run() -> None:
     monitor.close()
 
 
+@pytest.mark.core
 def test_a_small_ring_loses_and_counts() -> None:
     """4 KiB hold some 70 events: what does not fit is counted, exactly."""
     with Monitor(any_kernel=True, ring_size=4096) as monitor:
@@ -157,6 +166,7 @@ ALL = {
 }
 
 
+@pytest.mark.core
 def test_programs_are_small(kernel: str) -> None:
     """The verifier's work, on the oldest and the newest kernel alike; without a configuration, nothing judges."""
     with Monitor(Config.everything(), any_kernel=True) as monitor, Monitor(any_kernel=True) as unfiltered:
@@ -168,6 +178,7 @@ def test_programs_are_small(kernel: str) -> None:
         assert 0 < less.verified_instructions < info.verified_instructions < 20_000
 
 
+@pytest.mark.core
 def test_programs_are_small_with_every_option(kernel: str) -> None:
     with Monitor(Config.from_dict(ALL), any_kernel=True) as monitor:
         for info in monitor.program_infos():

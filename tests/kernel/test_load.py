@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from tests.support.json_events import types_by_cookie
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.procfs import status_of
+
+pytestmark = pytest.mark.oldest_and_newest
 
 CONNECTIONS = 50_000
 OPEN_AT_ONCE = 10_000  # two sockets each: more than the connection table holds

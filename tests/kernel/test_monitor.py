@@ -19,6 +19,8 @@ from netmon import Monitor, NetmonError, NetworkEvent, NetworkSummary
 from tests.support.netmon_command import DEADLINE, wait_until
 from tests.support.sockets import refused_connection
 
+pytestmark = pytest.mark.oldest_and_newest
+
 LIBRARY = Path("docs/library.md").resolve()
 
 

@@ -17,7 +17,8 @@ from tests.support.json_events import Event, ends, types_of
 from tests.support.netmon_command import Netmon, wait_until
 from tests.support.sockets import Pair, cookie_of, disconnect, receive_all
 
-FLAGS = ("--statistics", "--outcome")  # of the module's netmon
+pytestmark = pytest.mark.netmon_flags("--statistics", "--outcome")
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 TCP, MPTCP = socket.IPPROTO_TCP, 262
 
@@ -69,6 +70,7 @@ def check(seen: list[Event], pair: Pair, client_end: tuple[str, int], server_end
     assert len(seen) == 4
 
 
+@pytest.mark.core(net=V4_NET, client_speaks=MPTCP, server_speaks=MPTCP)
 @pytest.mark.parametrize("net", NETS, ids=["IPv4", "IPv6", "mapped"])
 @pytest.mark.parametrize(
     ("client_speaks", "server_speaks"), [(MPTCP, MPTCP), (MPTCP, TCP), (TCP, MPTCP)], ids=["both", "client", "server"]

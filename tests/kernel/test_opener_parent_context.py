@@ -24,7 +24,8 @@ from tests.support.netmon_command import Netmon, wait_until
 from tests.support.procfs import auid_of, status_of
 from tests.support.sockets import connect_pair, cookie_of, leave_to_child, listen, refused_connection
 
-FLAGS = ("--opener", "--parent", "--context")  # of the module's netmon
+pytestmark = pytest.mark.netmon_flags("--opener", "--parent", "--context")
+
 CLONE_NEWNET = 0x40000000
 SO_MARK = 36
 
@@ -80,6 +81,7 @@ def passes_by_message(sock: socket.socket) -> int:
     return child.pid
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("end", ["client", "server"])
 @pytest.mark.parametrize("passes", [passes_by_fork, passes_by_message])
 def test_a_connection_passed_on(
@@ -338,6 +340,7 @@ def other_netns() -> Iterator[None]:
         os.close(home)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=str)
 def test_where_a_connection_lives(netmon: Netmon, family: socket.AddressFamily) -> None:
     """Both ends, from opening to close; a mark is the socket's own."""

@@ -21,7 +21,8 @@ from tests.support.json_events import Event, types_by_cookie, types_of
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
 from tests.support.sockets import connect_pair, cookie_of, disconnect, drop, listen, receive_all, reset
 
-FLAGS = ("--outcome",)  # of the module's netmon
+pytestmark = pytest.mark.netmon_flags("--outcome")
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 SO_DETACH_FILTER = 27
 DROP = """
@@ -104,6 +105,7 @@ def only_failure(seen: list[Event], cookie: int) -> dict[str, Any]:
     return details_of(event)
 
 
+@pytest.mark.core
 @ways
 def test_success(netmon: Netmon, net: Net, way: Connect) -> None:
     with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:
@@ -124,6 +126,7 @@ def test_success(netmon: Netmon, net: Net, way: Connect) -> None:
         assert event["process"]["pid"] == os.getpid()
 
 
+@pytest.mark.core
 @ways
 def test_refused(netmon: Netmon, net: Net, way: Connect) -> None:
     with netmon.watch() as seen, socket.socket(net.family) as sock:
@@ -134,6 +137,7 @@ def test_refused(netmon: Netmon, net: Net, way: Connect) -> None:
     assert (network["saddr"], network["daddr"], network["dport"]) == (net.told, net.told, 1)
 
 
+@pytest.mark.core
 @ways
 def test_unreachable(netmon: Netmon, net: Net, way: Connect) -> None:
     """Fails at once, with no peer in the socket (Inspektor Gadget#4436)."""

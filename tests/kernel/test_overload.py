@@ -5,11 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 
+import pytest
+
 from netmon import LostEvents, Monitor, NetworkEvent
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
+
+pytestmark = pytest.mark.oldest_and_newest
 
 CONNECTIONS = 3000
 RING = "64K"  # some 1,100 events

@@ -23,6 +23,8 @@ from tests.support.json_events import Event, types_of
 from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.sockets import leave_to_child
 
+pytestmark = pytest.mark.core
+
 NO_AUID = 0xFFFFFFFF
 
 

@@ -112,6 +112,7 @@ else:
     assert parents[2:] == [new_parent, new_parent]
 
 
+@pytest.mark.oldest_and_newest
 def test_two_threads_first_seen_at_once() -> None:
     """Each of many processes connects first from two threads at the same time: nothing is lost unseen."""
     with Netmon() as netmon:

@@ -31,6 +31,7 @@ def connect_to(address: str) -> None:
     subprocess.run(["bash", "-c", f"echo > /dev/tcp/{address}/1"], stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.core
 def test_another_file_takes_effect_at_once(tmp_path: Path) -> None:
     path = tmp_path / "netmon.yaml"
     with Netmon(config=config_for("127.0.0.1"), tmp_path=tmp_path) as netmon:
@@ -82,6 +83,7 @@ def test_a_process_that_was_judged_is_judged_again() -> None:
     assert seen == [0, 2, 0, 2]
 
 
+@pytest.mark.oldest_and_newest
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -103,6 +105,7 @@ def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, text: str, s
     assert ended.returncode == 0
 
 
+@pytest.mark.oldest_and_newest
 def test_without_a_file_it_says_so() -> None:
     with Netmon() as netmon:
         netmon.process.send_signal(signal.SIGHUP)
@@ -110,6 +113,7 @@ def test_without_a_file_it_says_so() -> None:
         assert netmon.stop().returncode == 0
 
 
+@pytest.mark.core
 def test_nothing_slips_through_while_filters_are_swapped() -> None:
     """Two lists that both have what happens, swapped again and again under load: each event is there, once."""
     lists = [
@@ -132,6 +136,7 @@ def test_nothing_slips_through_while_filters_are_swapped() -> None:
     assert all(cookies.count(cookie) == 2 for cookie in cookies[:50])
 
 
+@pytest.mark.oldest_and_newest
 def test_other_directions_are_refused() -> None:
     egress = Config.from_dict({"egress": {"enabled": True}})
     with Monitor(egress, any_kernel=True) as monitor, pytest.raises(NetmonError, match="start it again"):

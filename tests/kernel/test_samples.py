@@ -15,6 +15,8 @@ import pytest
 from tests.support.json_events import Event, ends, types_of
 from tests.support.netmon_command import Netmon, wait_until
 
+pytestmark = pytest.mark.core
+
 PROCESS = {
     "args": str,
     "auid": int,

@@ -17,10 +17,8 @@ from tests.support.json_events import Event, types_of
 from tests.support.netmon_command import DEADLINE, wait_until
 from tests.support.procfs import status_of
 from tests.support.sockets import listen, refused_connection
-from vm.image import WITH_SYSTEMD
 
-CONTENTS = WITH_SYSTEMD
-ONLY_ON = ("6.12", "6.12-arm64")
+pytestmark = [pytest.mark.guest("systemd"), pytest.mark.only_on("6.12", "6.12-arm64")]
 
 CONFIGURATION = Path("/etc/netmon/netmon.yaml")
 PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/systemd")
@@ -94,6 +92,7 @@ def server() -> Iterator[str]:
     process.communicate()
 
 
+@pytest.mark.core
 def test_is_started_by_its_installation() -> None:
     assert show("ActiveState") == "active"
     assert show("Type") == "notify"
@@ -110,6 +109,7 @@ def test_has_two_capabilities_and_is_no_one() -> None:
     assert status["Seccomp"] == ["2"]
 
 
+@pytest.mark.core
 def test_events_come_out_in_the_journal(server: str) -> None:
     run("curl", "--silent", f"http://127.0.0.1:{server}/")
     wait_until(lambda: types_of(events_of("curl")) == ["Establish", "Close"], "curl's events")

@@ -23,7 +23,8 @@ from tests.support.json_events import Event, types_of
 from tests.support.netmon_command import Netmon, wait_until
 from tests.support.sockets import Pair, connect_pair, cookie_of, drop, listen, receive_all, refused_connection, reset
 
-FLAGS = ("--statistics",)  # of the module's netmon
+pytestmark = pytest.mark.netmon_flags("--statistics")
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 KEYS = {"duration_us", "bytes_sent", "bytes_received", "segments_retransmitted", "rtt_us", "closed_by"}
 GIGABYTE = 1 << 30
@@ -48,6 +49,7 @@ def microseconds() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V6, "::1")], ids=str)
 def test_bytes_and_duration(netmon: Netmon, family: socket.AddressFamily, address: str) -> None:
     """To the byte; and no shorter than what lies between the calls, no longer than with the calls."""
@@ -221,6 +223,7 @@ def timed_out(pair: Pair) -> None:
         pair.client.recv(1)
 
 
+@pytest.mark.core(family=V4)
 @pytest.mark.parametrize(
     ("end", "client_by", "server_by"),
     [

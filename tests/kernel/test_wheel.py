@@ -7,8 +7,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.netmon_command import DEADLINE
 from tests.support.sockets import refused_connection
+
+pytestmark = pytest.mark.core
 
 HIDING = (
     *("unshare", "--mount", "sh", "-c"),
