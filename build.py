@@ -125,7 +125,7 @@ def compile_bpf() -> None:
 
 def generate_layout() -> None:
     """Write src/netmon/layout.py from the object's debug information. It is committed; a test compares it."""
-    run([PYTHON, "-m", "pack.layout_generator", BPF_OBJECT_WITH_DEBUG, LAYOUT])
+    run_module("pack.layout_generator", BPF_OBJECT_WITH_DEBUG, LAYOUT)
 
 
 def compile_programs(architecture: str) -> None:

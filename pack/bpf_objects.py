@@ -46,6 +46,8 @@ def compile_objects(*, strict: bool = False) -> None:
     def work() -> None:
         if missing := _missing():
             raise CompileError(INSTALL.format(missing=missing))
+        for stale in {*BPF_OBJECT.parent.glob("*.bpf.o")} - {*BPF_OBJECTS}:
+            stale.unlink()  # an object of an earlier name would get into wheels
         errors = ("-Werror",) if strict else ()
         _run(*CLANG, *errors, "-c", SOURCES / "netmon.bpf.c", "-o", BPF_OBJECT_WITH_DEBUG)
         _run("llvm-strip", "-g", BPF_OBJECT_WITH_DEBUG, "-o", BPF_OBJECT)

@@ -61,7 +61,7 @@ from struct import Struct
 from typing import NamedTuple
 '''
 
-# Members whose own fields stand for them, under their own names.
+# Members that are replaced by their own fields, without a prefix.
 INLINED = ("head", "credentials", "outcome", "statistics")
 
 INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
