@@ -37,7 +37,7 @@ def compile_objects(*, strict: bool = False) -> None:
     """Compile both objects, unless they were compiled from the same sources.
 
     Args:
-        strict: Whether a warning is an error. Other compilers than the project's own may warn of more.
+        strict: Whether a warning is an error. Newer compilers than the project's (clang 14) have more warnings.
 
     Raises:
         CompileError: clang, llvm-strip or libbpf's headers are missing, or clang failed.
