@@ -24,6 +24,7 @@ from netmon.limits import DEFAULT_RING_SIZE
 from netmon.monitor import Monitor
 from netmon.reader.reader import BATCH_LIMIT
 from tests.support.record_mixes import MIXES, Mix
+from tests.support.records import records_of
 from tests.support.ring_filler import Filler, object_file, watching
 
 RESULTS = Path(__file__).parent / "results"
@@ -61,7 +62,7 @@ def read_bytes(monitor: Monitor, timeout: float) -> int:
         more = True
         while more:
             more = ring.fill(BATCH_LIMIT)
-            for _record in ring.batch:
+            for _record in records_of(ring.batch):
                 count += 1
     return count
 

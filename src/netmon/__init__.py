@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netmon.config import Config
-    from netmon.decode.decoder import RawEvent
+    from netmon.decode.raw_event import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
     from netmon.kernel.bpf import ProgramInfo
@@ -62,7 +62,7 @@ _MODULES = {
     "NetworkSummary": "events",
     "Process": "events",
     "ProgramInfo": "kernel.bpf",
-    "RawEvent": "decode.decoder",
+    "RawEvent": "decode.raw_event",
     "TcpConnection": "events",
 }
 

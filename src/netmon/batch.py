@@ -1,23 +1,33 @@
-"""A batch of the ring buffer's records, as one piece of memory."""
+"""A batch of the ring buffer's records: what the reader hands to the decoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from operator import length_hint
 from struct import Struct
 
-# Before each record: its length, with two flags, and a word of the kernel's own.
+# The kernel puts a header before each record: its length, with two flags, and a word of the kernel's own.
 HEADER = Struct("=I4x")
-ALIGNMENT = 8
+ALIGNMENT = 8  # of each header
 
 
 class Batch:
-    """Records in one piece. offsets: where each begins in data, with its HEADER; those not yet taken."""
+    """Records as one piece of memory, and where each of them begins.
+
+    Iterating over `offsets` takes the records: whoever continues finds those that are left.
+    """
 
     __slots__ = ("count", "data", "end", "offsets", "size")
 
     def __init__(self, data: bytes, offsets: Sequence[int], end: int, count: int) -> None:
-        """end: the position in the ring buffer that follows. count: of all records read up to there."""
+        """Make a batch.
+
+        Args:
+            data: The records, each preceded by a HEADER.
+            offsets: Where in data each header begins.
+            end: The position in the ring buffer that follows the batch.
+            count: How many records were read up to there, those of earlier batches included.
+        """
         self.data = data
         self.offsets: Iterator[int] = iter(offsets)
         self.end = end
@@ -26,20 +36,5 @@ class Batch:
 
     @property
     def left(self) -> int:
-        """How many of its records were not yet taken."""
+        """How many of its records are not yet taken."""
         return length_hint(self.offsets)
-
-    @classmethod
-    def of(cls, records: Iterable[bytes]) -> Batch:
-        """Return these records as the kernel would have laid them."""
-        data, offsets = b"", []
-        for record in records:
-            offsets.append(len(data))
-            data += HEADER.pack(len(record)) + record + bytes(-len(record) % ALIGNMENT)
-        return cls(data, offsets, len(data), len(offsets))
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the records that were not yet taken."""
-        for at in self.offsets:
-            start = at + HEADER.size
-            yield self.data[start : start + HEADER.unpack_from(self.data, at)[0]]

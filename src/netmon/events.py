@@ -1,8 +1,8 @@
-"""What netmon reports: pydantic models of the events."""
+"""The events that netmon reports, as pydantic models. Their fields are the keys of the JSON, in the same order."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,20 @@ from pydantic import (
 
 from netmon.schema import schema_of
 
+# The decoder derives these names from the kernel's enums (bpf/records.h); a test compares them.
+ConnectionEventType = Literal[
+    "TcpConnectionEstablish",
+    "TcpConnectionAccept",
+    "TcpConnectionClose",
+    "TcpConnectionFail",
+    "TcpConnectionExisting",
+]
+Direction = Literal["ingress", "egress"]
+ClosedBy = Literal["local", "peer", "reset", "timeout"]
+FailureReason = Literal[
+    "refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"
+]
+
 _CAPABILITY_TEXT = '"", "ALL_CAPS", or names joined by " | "'
 
 
@@ -22,8 +36,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _LeavesOut(_Model):
-    """Keys that are None are left out when it is written."""
+class _SparseModel(_Model):
+    """A model whose dumps leave out the keys that are None."""
 
     @model_serializer(mode="wrap")
     def _leave_out_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -31,163 +45,154 @@ class _LeavesOut(_Model):
         return {key: value for key, value in fields.items() if value is not None}
 
 
-class Process(_LeavesOut):
-    """The process behind a connection, as it was when it made or closed it."""
+class Process(_SparseModel):
+    """A process, as it was when it opened or closed a connection."""
 
     start_time: str = Field(description="When the process started: UTC, in milliseconds.")
     pid: int = Field(description="Process (thread group) id.")
-    tid: int = Field(description="Id of the thread that did it.")
+    tid: int = Field(description="Id of the thread that opened or closed the connection.")
     ppid: int = Field(description="The parent's process id.")
     uid: int = Field(description="Real user id.")
     euid: int = Field(description="Effective user id.")
     gid: int = Field(description="Real group id.")
     egid: int = Field(description="Effective group id.")
-    auid: int = Field(description="Audit (login) user id; 4294967295 when nobody logged in.")
+    auid: int = Field(description="Audit (login) user id; 4294967295 without a login.")
     cap_inheritable: str = Field(description=f"Inheritable capabilities: {_CAPABILITY_TEXT}.")
     cap_permitted: str = Field(description=f"Permitted capabilities: {_CAPABILITY_TEXT}.")
     cap_effective: str = Field(description=f"Effective capabilities: {_CAPABILITY_TEXT}.")
     secureexec: str = Field(
-        description="What made the program's start a privileged or unusual one: "
-        '"" or SETUID, SETGID, FILE_CAPS, FILELESS_EXEC joined by " | ".'
+        description='Why the exec was privileged or unusual: "" or SETUID, SETGID, FILE_CAPS, FILELESS_EXEC '
+        'joined by " | ".'
     )
     filename: str = Field(description="The executable's own file name, symbolic links resolved.")
     binary_path: str = Field(
-        description="The executable's path, seen from the process's root; "
-        '" (deleted)" follows when that path is gone.'
+        description="The executable's path, as seen from the process's root directory; "
+        '" (deleted)" follows if the path no longer exists.'
     )
     args: str = Field(description="The arguments without argv[0], joined by spaces.")
     container_id: str | None = Field(default=None, description="The container's full id; left out on the host.")
     cgroup: str | None = Field(
-        default=None, description="The cgroup's path in the unified hierarchy; of a long one, its end."
+        default=None, description="The cgroup's path in the unified hierarchy; of a long path, the end."
     )
 
 
-class TcpConnection(_LeavesOut):
-    """What happened to a connection. saddr and sport are this host's end, daddr and dport the peer's.
+class TcpConnection(_SparseModel):
+    """What happened to a TCP connection. saddr and sport are this host's end, daddr and dport the peer's.
 
-    Each event leaves out what it cannot tell, and what was not asked for (`outcome`, `statistics`, `context`).
+    Keys that an event of this type does not have are left out, and so are those of options that are not set.
     """
 
-    type: Literal[
-        "TcpConnectionEstablish",
-        "TcpConnectionAccept",
-        "TcpConnectionClose",
-        "TcpConnectionFail",
-        "TcpConnectionExisting",
-    ] = Field(
-        description="A connection was asked for (with `outcome`: and established), accepted, or closed; or it failed; "
-        "or it was there before the start."
+    type: ConnectionEventType = Field(
+        description="A process called connect() (with `outcome`: the connection was established), accepted or closed a "
+        "connection; or a connection attempt failed; or the connection was open before netmon started."
     )
     saddr: str = Field(description="This host's address.")
     daddr: str = Field(description="The peer's address.")
     sport: int = Field(ge=0, le=65535, description="This host's port.")
     dport: int = Field(ge=0, le=65535, description="The peer's port.")
-    cookie: int = Field(ge=0, description="The kernel's id of the socket: pairs an opening with its close.")
-    direction: Literal["ingress", "egress"] | None = Field(
-        default=None, description="Of a connection that was there before: accepted, or asked for."
+    cookie: int = Field(ge=0, description="The kernel's id of the socket: the same in the opening and in the close.")
+    direction: Direction | None = Field(
+        default=None, description="Who opened an existing connection: this host (egress) or the peer (ingress)."
     )
     handshake_us: int | None = Field(
-        default=None, ge=0, description="From the request to the connection, in microseconds."
+        default=None, ge=0, description="Microseconds from the first SYN to the established connection."
     )
     errno: str | None = Field(
-        default=None, description="The failure's name, like ECONNREFUSED, if the process saw one."
+        default=None, description="The name of the error that the program gets, like ECONNREFUSED, if it gets one."
     )
-    reason: (
-        Literal["refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"]
-        | None
-    ) = Field(default=None, description="Why it failed.")
-    duration_us: int | None = Field(default=None, ge=0, description="From opening to close, in microseconds.")
-    bytes_sent: int | None = Field(default=None, ge=0, description="Payload sent.")
-    bytes_received: int | None = Field(default=None, ge=0, description="Payload received.")
-    segments_retransmitted: int | None = Field(default=None, ge=0, description="Segments sent again.")
-    rtt_us: int | None = Field(default=None, ge=0, description="Round trip time, smoothed, in microseconds; 0: none.")
-    closed_by: Literal["local", "peer", "reset", "timeout"] | None = Field(
-        default=None, description="What ended it: this end, the peer, a reset, or no answer."
+    reason: FailureReason | None = Field(default=None, description="Why the connection attempt failed.")
+    duration_us: int | None = Field(default=None, ge=0, description="Microseconds from the opening to the close.")
+    bytes_sent: int | None = Field(default=None, ge=0, description="Payload bytes sent.")
+    bytes_received: int | None = Field(default=None, ge=0, description="Payload bytes received.")
+    segments_retransmitted: int | None = Field(default=None, ge=0, description="Retransmitted segments.")
+    rtt_us: int | None = Field(
+        default=None, ge=0, description="Smoothed round-trip time in microseconds; 0 if none was measured."
+    )
+    closed_by: ClosedBy | None = Field(
+        default=None, description="What ended the connection: this host, the peer, a reset, or no answer."
     )
     netns: int | None = Field(default=None, ge=0, description="Inode number of the socket's network namespace.")
     ifindex: int | None = Field(
-        default=None, ge=0, description="The interface that it sends by, as its network namespace numbers it."
+        default=None, ge=0, description="Index of the interface that the socket sends by, in its network namespace."
     )
     mark: int | None = Field(default=None, ge=0, description="The socket's mark (SO_MARK).")
 
 
-_PARENT = Field(default=None, description="Its parent, when it was described; `tid` is the process id.")
+_PARENT = Field(default=None, description="The process's parent; its `tid` is its process id.")
 
 
-class NetworkEvent(_LeavesOut):
-    """One event: what happened to a TCP connection, who did it and when."""
+class NetworkEvent(_SparseModel):
+    """What happened to a TCP connection, which process did it, and when."""
 
-    type: Literal["NetworkEvent"] = Field(default="NetworkEvent", description="The kind of event.")
-    process: Process = Field(description="Who did it.")
+    type: Literal["NetworkEvent"] = Field(default="NetworkEvent", description="The type of this event.")
+    process: Process = Field(description="The process that opened or closed the connection.")
     parent: Process | None = _PARENT
     opener: Process | None = Field(
-        default=None, description="Of a close: who opened the connection, if that was another process."
+        default=None, description="In a close: the process that opened the connection, if another one closed it."
     )
     network_event: TcpConnection = Field(description="What happened.")
     timestamp: str = Field(description="When it happened: UTC, in milliseconds.")
 
 
-class Losses(_LeavesOut):
+class LostCounts(_SparseModel):
     """How many events were lost, by reason."""
 
-    count: int = Field(ge=0, description="All of them, without `missed` and `outputs`.")
-    ring_full: int = Field(ge=0, description="The reader, or who reads its output, was too slow.")
+    count: int = Field(ge=0, description="The sum of all reasons but `missed`.")
+    ring_full: int = Field(ge=0, description="The ring buffer was full: the reader or its output was too slow.")
     no_storage: int = Field(ge=0, description="The kernel had no memory to keep the connection.")
-    flows_full: int = Field(ge=0, description="There were too many flows to sum up in a period.")
-    unknown_process: int = Field(ge=0, description="The process was not known.")
-    missed: int = Field(ge=0, description="At most so many more: runs of a probe that the kernel skipped.")
+    flows_full: int = Field(ge=0, description="The table of flows was full (aggregate mode).")
+    unknown_process: int = Field(ge=0, description="The event's process was not known.")
+    missed: int = Field(ge=0, description="An upper bound of further events: how often the kernel skipped a probe.")
     outputs: dict[str, int] | None = Field(
-        default=None, description="Events that single outputs lost, by the output's name."
+        default=None, description="Events that one output alone lost, by the output's name; not in `count`."
     )
 
 
 class LostEvents(_Model):
-    """Events were lost since the last time this was told, or since the start."""
+    """Events were lost since the LostEvents before this one, or since the start."""
 
-    type: Literal["LostEvents"] = Field(default="LostEvents", description="The kind of event.")
-    lost_events: Losses = Field(description="What was lost.")
-    timestamp: str = Field(description="When it was noticed: UTC, in milliseconds.")
+    type: Literal["LostEvents"] = Field(default="LostEvents", description="The type of this event.")
+    lost_events: LostCounts = Field(description="What was lost.")
+    timestamp: str = Field(description="When the loss was noticed: UTC, in milliseconds.")
 
 
 class Flow(_Model):
     """What one process did in one direction with one peer and port in a period."""
 
-    direction: Literal["ingress", "egress"] = Field(description="Accepted connections, or ones asked for.")
+    direction: Direction = Field(description="Accepted connections (ingress), or connect() (egress).")
     peer: str = Field(description="The peer's address.")
-    port: int = Field(ge=0, le=65535, description="The port connected to: the peer's (egress), this host's (ingress).")
-    opened: int = Field(ge=0, description="Connections asked for or accepted.")
+    port: int = Field(ge=0, le=65535, description="The server's port: the peer's (egress) or this host's (ingress).")
+    opened: int = Field(ge=0, description="Connections opened: connect() calls, or accepted connections.")
     closed: int = Field(ge=0, description="Connections closed.")
-    failed: int = Field(ge=0, description="Requests that failed at once (not in `opened`) or by the close.")
-    bytes_sent: int = Field(ge=0, description="Payload sent by those closed.")
-    bytes_received: int = Field(ge=0, description="Payload received by those closed.")
-    duration_us: int = Field(ge=0, description="From opening to close, of those closed, in microseconds.")
+    failed: int = Field(
+        ge=0, description="connect() calls that failed at once (not in `opened`), and closes before the establishment."
+    )
+    bytes_sent: int = Field(ge=0, description="Payload bytes sent by the closed connections.")
+    bytes_received: int = Field(ge=0, description="Payload bytes received by the closed connections.")
+    duration_us: int = Field(
+        ge=0, description="Microseconds from opening to close, summed over the closed connections."
+    )
 
 
-class NetworkSummary(_LeavesOut):
-    """A flow of one period, in aggregate mode."""
+class NetworkSummary(_SparseModel):
+    """A flow's totals of one period (aggregate mode)."""
 
-    type: Literal["NetworkSummary"] = Field(default="NetworkSummary", description="The kind of event.")
-    process: Process = Field(description="Who did it; `tid` is the process id.")
+    type: Literal["NetworkSummary"] = Field(default="NetworkSummary", description="The type of this event.")
+    process: Process = Field(description="The process; its `tid` is its process id.")
     parent: Process | None = _PARENT
-    flow: Flow = Field(description="What was summed up.")
+    flow: Flow = Field(description="The totals.")
     period_start: str = Field(description="When the period began: UTC, in milliseconds.")
     timestamp: str = Field(description="When the period ended: UTC, in milliseconds.")
 
 
 Event = NetworkEvent | LostEvents | NetworkSummary
 
-EVENT_MODELS: dict[str, type[Event]] = {
-    "NetworkEvent": NetworkEvent,
-    "LostEvents": LostEvents,
-    "NetworkSummary": NetworkSummary,
-}
-
 
 def event_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a line that netmon writes: an event of any type."""
+    """Return the JSON Schema (draft 2020-12) of a line of netmon's output: an event of any type."""
     schema = schema_of(TypeAdapter(Annotated[Event, Field(discriminator="type")]))
-    for name in EVENT_MODELS:
-        # `type` may be left out in Python; in JSON it never is.
-        part = schema["$defs"][name]
+    for model in get_args(Event):
+        # The models have a default for `type`. Every line has the key.
+        part = schema["$defs"][model.__name__]
         part["required"] = ["type", *part["required"]]
     return {**schema, "description": "A line of netmon's output."}

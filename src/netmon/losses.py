@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+# The fields of Losses that count events lost for sure, in the order in which LostEvents has them.
+EVENT_REASONS = ("ring_full", "no_storage", "flows_full", "unknown_process")
+
 NO_OUTPUTS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -25,7 +28,14 @@ class Losses(NamedTuple):
     @property
     def total(self) -> int:
         """How many events were lost for sure, before any output: `missed`, an upper bound, is left out."""
-        return self.ring_full + self.no_storage + self.flows_full + self.unknown_process
+        return sum(getattr(self, reason) for reason in EVENT_REASONS)
+
+    def since(self, earlier: Losses) -> Losses:
+        """Return what was lost since an earlier reading. It has only those outputs that lost something since."""
+        outputs = ((name, count - earlier.outputs.get(name, 0)) for name, count in self.outputs.items())
+        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
+        counts = (max(0, count - before) for count, before in zip(self[:-1], earlier[:-1], strict=True))
+        return Losses._make([*counts, {name: count for name, count in outputs if count > 0}])
 
     def reasons(self) -> list[tuple[str, int]]:
         """Return each reason, in words, with its count; outputs are left out."""

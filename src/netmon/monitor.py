@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
-from netmon.decode.decoder import Decoder, RawEvent
+from netmon.decode.decoder import Decoder
 from netmon.decode.processes import ProcessTable
+from netmon.decode.raw_event import RawEvent
 from netmon.errors import ArgumentError, BpfError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
@@ -170,10 +171,10 @@ class Monitor:
             clock,
             procfs.read_last_cap(),
             read_cmdline=procfs.read_cmdline,
-            waiting=lambda: reader.waiting,
+            bytes_waiting=lambda: reader.waiting,
             set_oldest=lambda process_id: reader.set_oldest(process_id),
-            keep=self._period is not None,
-            tell_cgroup=self._filters.watched.report.context,
+            evict_on_add=self._period is None,
+            with_cgroup=self._filters.watched.report.context,
         )
         self._decoder = Decoder(clock, self._processes)
         self._flows: FlowReporter | None = None
@@ -413,18 +414,14 @@ class Monitor:
         return Stream(self._running, decode, timeout, reporting=False)
 
     def _decode_events(self, batch: Batch) -> Iterator[Event]:
-        from netmon.events import EVENT_MODELS  # pydantic: slow to import, and not needed for JSON lines
-
         yield from self._decoder.events(batch)
         for report in self._due_reports():
-            yield EVENT_MODELS[report["type"]].model_validate(report)
+            yield report.model()
 
     def _decode_json(self, batch: Batch) -> Iterator[list[str]]:
         yield from self._decoder.json_lines(batch)
         if reports := list(self._due_reports()):
-            import orjson  # slow to import
-
-            yield [orjson.dumps(report).decode() + "\n" for report in reports]
+            yield [report.json() for report in reports]
         elif batch.size:
             # In aggregate mode, batch after batch may hold descriptions of processes alone.
             yield []

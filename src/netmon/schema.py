@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 
 
 class _AbsentNotNull(GenerateJsonSchema):
-    """What is None in Python is left out of netmon's JSON and YAML: null stands nowhere."""
+    """Describes a key that may be None in Python as one that may be left out: netmon's JSON and YAML have no null."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> dict[str, Any]:
         return self.generate_inner(schema["schema"])
@@ -27,6 +27,6 @@ class _AbsentNotNull(GenerateJsonSchema):
 
 
 def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
-    """Return the schema of what a type's adapter reads."""
+    """Return the JSON Schema of the input that an adapter validates."""
     schema = adapter.json_schema(mode="validation", schema_generator=_AbsentNotNull)
     return {"$schema": _AbsentNotNull.schema_dialect, **schema}

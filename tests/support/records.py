@@ -1,7 +1,13 @@
-"""Builds the kernel's records for tests of what reads them."""
+"""Makes records and batches as the kernel would: for tests and benchmarks of what reads them.
+
+Fields that a function does not set are 0. Its keyword arguments replace fields by their names in netmon.layout.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from netmon.batch import ALIGNMENT, HEADER, Batch
 from netmon.layout import (
     DETAILED_EVENT,
     EVENT_CONTEXT,
@@ -18,38 +24,48 @@ from netmon.layout import (
     RecordType,
 )
 
-PROCESS = ProcessRecord(
-    type=RecordType.PROCESS,
-    flags=0,
-    cgroup_length=0,
-    path_length=0,
-    args_length=0,
-    process_id=7,
-    image_source=0,
-    start_time_ns=1_000_000_000,
-    uid=1000,
-    euid=0,
-    gid=1001,
-    egid=1,
-    auid=1002,
-    cap_inheritable=0,
-    cap_permitted=1 << 13,
-    cap_effective=(1 << 41) - 1,
-    pid=4242,
-    ppid=1,
-    secureexec=1,
-    comm=b"curl\0",
-    parent_id=0,
-)
+
+def batch_of(records: Iterable[bytes]) -> Batch:
+    """Return a batch of records, laid out as in the ring buffer."""
+    data, offsets = b"", []
+    for record in records:
+        offsets.append(len(data))
+        data += HEADER.pack(len(record)) + record + bytes(-len(record) % ALIGNMENT)
+    return Batch(data, offsets, len(data), len(offsets))
+
+
+def records_of(batch: Batch) -> Iterator[bytes]:
+    """Take a batch's records: yield each, without its header."""
+    for at in batch.offsets:
+        start = at + HEADER.size
+        yield batch.data[start : start + HEADER.unpack_from(batch.data, at)[0]]
 
 
 def process_record(
     cgroup: bytes = b"", path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0", **changes: int | bytes
 ) -> bytes:
-    """Return a process record; changes replace the fields of PROCESS."""
-    lengths = {"cgroup_length": len(cgroup), "path_length": len(path), "args_length": len(argv)}
-    fields = PROCESS._replace(**lengths, **changes)  # type: ignore[arg-type]
-    return PROCESS_RECORD.pack(*fields) + cgroup + path + argv
+    """Return the record of process 7, a curl that is set-user-ID root, and its strings."""
+    fields: dict[str, int | bytes] = {
+        **dict.fromkeys(ProcessRecord._fields, 0),
+        "type": RecordType.PROCESS,
+        "cgroup_length": len(cgroup),
+        "path_length": len(path),
+        "args_length": len(argv),
+        "process_id": 7,
+        "start_time_ns": 1_000_000_000,
+        "uid": 1000,
+        "gid": 1001,
+        "egid": 1,
+        "auid": 1002,
+        "cap_permitted": 1 << 13,
+        "cap_effective": (1 << 41) - 1,
+        "pid": 4242,
+        "ppid": 1,
+        "secureexec": 1,
+        "comm": b"curl\0",
+        **changes,
+    }
+    return PROCESS_RECORD.pack(*ProcessRecord(**fields)) + cgroup + path + argv  # type: ignore[arg-type]
 
 
 IPV4_ESTABLISH = Ipv4Event(
@@ -67,12 +83,12 @@ IPV4_ESTABLISH = Ipv4Event(
 
 
 def ipv4_event(**changes: int | bytes) -> bytes:
-    """Return the record of an IPv4 establish; changes replace its fields."""
+    """Return the record of an IPv4 establish."""
     return IPV4_EVENT.pack(*IPV4_ESTABLISH._replace(**changes))  # type: ignore[arg-type]
 
 
 def ipv6_event(**changes: int | bytes) -> bytes:
-    """Return the record of an IPv6 accept; changes replace its fields."""
+    """Return the record of an IPv6 accept."""
     event = Ipv6Event(
         type=RecordType.ACCEPT,
         family=Family.IPV6,
@@ -89,24 +105,23 @@ def ipv6_event(**changes: int | bytes) -> bytes:
 
 
 def detailed_event(**changes: int | bytes) -> bytes:
-    """Return the record of an IPv4 close with statistics; changes replace its fields."""
-    event = DetailedEvent(
-        **IPV4_ESTABLISH._replace(type=RecordType.CLOSE)._asdict(),
-        handshake_ns=0,
-        error=0,
-        killed=0,
-        direction=0,
-        duration_ns=1_234_567,
-        bytes_sent=1 << 33,
-        bytes_received=5,
-        segments_retransmitted=2,
-        rtt_us=350,
-        closed_by=Ending.PEER,
-    )
-    return DETAILED_EVENT.pack(*event._replace(**changes))  # type: ignore[arg-type]
+    """Return the record of an IPv4 close with statistics."""
+    fields: dict[str, int | bytes] = {
+        **dict.fromkeys(DetailedEvent._fields, 0),
+        **IPV4_ESTABLISH._asdict(),
+        "type": RecordType.CLOSE,
+        "duration_ns": 1_234_567,
+        "bytes_sent": 1 << 33,
+        "bytes_received": 5,
+        "segments_retransmitted": 2,
+        "rtt_us": 350,
+        "closed_by": Ending.PEER,
+        **changes,
+    }
+    return DETAILED_EVENT.pack(*DetailedEvent(**fields))  # type: ignore[arg-type]
 
 
 def event_context(**changes: int) -> bytes:
-    """Return what follows a detailed event: of one that tells nothing but its context; changes replace its fields."""
-    fields = EventContext(opener_id=0, opener_tid=0, netns=4026531840, ifindex=1, mark=42, has_details=0)
-    return EVENT_CONTEXT.pack(*fields._replace(**changes))
+    """Return a context without an opener, as it follows a detailed event."""
+    fields = {**dict.fromkeys(EventContext._fields, 0), "netns": 4026531840, "ifindex": 1, "mark": 42, **changes}
+    return EVENT_CONTEXT.pack(*EventContext(**fields))

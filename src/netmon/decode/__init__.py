@@ -1,1 +1,21 @@
-"""Records to events: pure, without a kernel."""
+"""Turns what the kernel wrote into events. Pure: this package imports neither netmon.kernel nor ctypes.
+
+    Batch: bytes from the ring buffer, and where each record begins
+      |
+      |  Decoder unpacks one record after the other              decoder.py
+      |
+      |-- process record ---> ProcessTable                       processes.py
+      |                         keeps a KnownProcess for each process id; evicts the oldest
+      |
+      '-- connection event -> RawEvent                           raw_event.py
+             |                  the record's values and the KnownProcess that its process id refers to;
+             |                  for a detailed record also the further keys   (details.py)
+             |
+             |-- .json()  ->  a line of JSON                     (`netmon run`: pydantic stays unimported)
+             '-- .model() ->  a NetworkEvent                     (netmon/events.py)
+
+In aggregate mode the kernel sends process records only. It adds connections up in a table of flows, and each entry of
+that becomes a FlowSummary (flows.py). Lost events become a LossReport (loss_report.py). Both have .json() and .model().
+
+The kernel's numbers become text in format.py, its times become UTC in clock.py.
+"""

@@ -1,40 +1,19 @@
-"""What detailed events tell beyond the plain ones: the further keys of a network_event."""
+"""The further keys of a network_event: what a detailed record holds beyond a plain one."""
 
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netmon.layout import (
-    DETAILED_EVENT,
-    EVENT_CONTEXT,
-    DetailedEvent,
-    Direction,
-    Ending,
-    EventContext,
-    Family,
-    RecordType,
-)
+from netmon.decode.format import DIRECTIONS, ENDINGS, IPV4_LENGTH, NSEC_PER_USEC, REASONS
+from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, DetailedEvent, EventContext, Family, RecordType
 
-IPV4_LENGTH = 4
-NSEC_PER_USEC = 1000
-DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
-ENDINGS = {int(ending): ending.name.lower() for ending in Ending}
-
-REASONS = {
-    errno.ECONNREFUSED: "refused",
-    errno.ETIMEDOUT: "timeout",
-    errno.ECONNRESET: "reset",
-    **dict.fromkeys(
-        (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ENONET), "unreachable"
-    ),
-    **dict.fromkeys((errno.EADDRNOTAVAIL, errno.EADDRINUSE), "address"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "permission"),
-}
+if TYPE_CHECKING:
+    from netmon.events import FailureReason
 
 
 def unpack_detailed(data: bytes, at: int) -> tuple[DetailedEvent, bytes]:
-    """Return the detailed event in data and both of its addresses in one piece, as a plain event has them."""
+    """Return the detailed event at this offset of data, and both of its addresses in one piece, as in a plain event."""
     event = DetailedEvent._make(DETAILED_EVENT.unpack_from(data, at))
     if event.family == Family.IPV4:
         return event, event.saddr[:IPV4_LENGTH] + event.daddr[:IPV4_LENGTH]
@@ -42,20 +21,12 @@ def unpack_detailed(data: bytes, at: int) -> tuple[DetailedEvent, bytes]:
 
 
 def unpack_context(data: bytes, at: int) -> EventContext:
-    """Return what follows a detailed event in data."""
+    """Return the context at this offset of data, where it follows a detailed event."""
     return EventContext._make(EVENT_CONTEXT.unpack_from(data, at))
 
 
-def context_of(context: EventContext) -> dict[str, Any]:
-    """Return the keys that tell where a connection lives, if they are asked for. It may have no interface by now."""
-    if not context.netns:
-        return {}
-    interface = {"ifindex": context.ifindex} if context.ifindex else {}
-    return {"netns": context.netns, **interface, "mark": context.mark}
-
-
 def details_of(event: DetailedEvent) -> dict[str, Any]:
-    """Return its further keys."""
+    """Return the keys that an event of this type has beyond those of a plain one."""
     if event.type == RecordType.ESTABLISH:
         return {"handshake_us": event.handshake_ns // NSEC_PER_USEC}
     if event.type == RecordType.EXISTING:
@@ -75,8 +46,17 @@ def details_of(event: DetailedEvent) -> dict[str, Any]:
 
 
 def _failure_of(event: DetailedEvent) -> dict[str, Any]:
-    """A process that gave up has seen no error."""
-    if not event.error:
-        return {"reason": "killed" if event.killed else "closed"}
-    name = errno.errorcode.get(event.error, str(event.error))
-    return {"errno": name, "reason": REASONS.get(event.error, "other")}
+    reason: FailureReason
+    if not event.error:  # the process gave up before the kernel had an error for it
+        reason = "killed" if event.killed else "closed"
+        return {"reason": reason}
+    reason = REASONS.get(event.error, "other")
+    return {"errno": errno.errorcode.get(event.error, str(event.error)), "reason": reason}
+
+
+def context_of(context: EventContext) -> dict[str, Any]:
+    """Return the keys of the option `context`: none without that option, no `ifindex` without an interface."""
+    if not context.netns:
+        return {}
+    interface = {"ifindex": context.ifindex} if context.ifindex else {}
+    return {"netns": context.netns, **interface, "mark": context.mark}

@@ -1,46 +1,35 @@
-"""Flows, as the kernel has summed them up, to what is reported of them."""
+"""Entries of the kernel's table of flows (aggregate mode), and how they are rendered: as JSON, or as NetworkSummary."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from netmon.decode.details import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC
-from netmon.decode.format import format_address
+from netmon.decode.format import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC, format_address, format_json
 from netmon.decode.processes import KnownProcess
 from netmon.layout import FLOW, FLOW_KEY, Family, Flow, FlowKey
 
-
-def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:
-    """Return what struct flow_key and struct flow hold."""
-    return FlowKey._make(FLOW_KEY.unpack(key)), Flow._make(FLOW.unpack(value))
+if TYPE_CHECKING:
+    from netmon.events import NetworkSummary
 
 
-def _address_text(key: FlowKey) -> str:
-    return format_address(key.peer[:IPV4_LENGTH] if key.family == Family.IPV4 else key.peer)
+class FlowSummary(NamedTuple):
+    """What a process did in one direction with one peer and port in a period."""
 
+    key: FlowKey
+    flow: Flow
+    process: KnownProcess
+    period_start: str  # UTC, in milliseconds
+    timestamp: str  # the end of the period, likewise
 
-def merge(flows: Iterable[tuple[FlowKey, Flow, KnownProcess]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:
-    """Yield the flows, added up where they differ only in the process's id: threads that described it at once."""
-    merged: dict[tuple[object, ...], tuple[FlowKey, Flow, KnownProcess]] = {}
-    for key, flow, process in flows:
-        place = (*key._replace(process_id=0), process.json_head, process.json_tail)
-        if place in merged:
-            flow = Flow._make(map(operator.add, merged[place][1], flow))
-        merged[place] = key, flow, process
-    yield from merged.values()
-
-
-def summarize(key: FlowKey, flow: Flow, process: KnownProcess, period_start: str, period_end: str) -> dict[str, Any]:
-    """Return a flow as the data of a NetworkSummary."""
-    return {
-        "type": "NetworkSummary",
-        "process": process.fields_of(process.pid),
-        **({"parent": process.parent} if process.parent else {}),
-        "flow": {
+    def json(self) -> str:
+        """Return a line of JSON. The keys have the order of the models' fields."""
+        key, flow, process = self.key, self.flow, self.process
+        peer = key.peer[:IPV4_LENGTH] if key.family == Family.IPV4 else key.peer
+        totals = {
             "direction": DIRECTIONS[key.direction],
-            "peer": _address_text(key),
+            "peer": format_address(peer),
             "port": key.port,
             "opened": flow.opened,
             "closed": flow.closed,
@@ -48,7 +37,33 @@ def summarize(key: FlowKey, flow: Flow, process: KnownProcess, period_start: str
             "bytes_sent": flow.bytes_sent,
             "bytes_received": flow.bytes_received,
             "duration_us": flow.duration_ns // NSEC_PER_USEC,
-        },
-        "period_start": period_start,
-        "timestamp": period_end,
-    }
+        }
+        return (
+            f'{{"type":"NetworkSummary",{process.json_with_parent()},"flow":{format_json(totals)},'
+            f'"period_start":"{self.period_start}","timestamp":"{self.timestamp}"}}\n'
+        )
+
+    def model(self) -> NetworkSummary:
+        """Return the pydantic model, read back from the JSON."""
+        from netmon.events import NetworkSummary  # imported late: pydantic is slow, and JSON lines do not need it
+
+        return NetworkSummary.model_validate_json(self.json())
+
+
+def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:
+    """Return an entry of the table: its struct flow_key and struct flow."""
+    return FlowKey._make(FLOW_KEY.unpack(key)), Flow._make(FLOW.unpack(value))
+
+
+def merge(flows: Iterable[tuple[FlowKey, Flow, KnownProcess]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:
+    """Yield the flows; add up those that differ in the process's id alone.
+
+    Two threads may describe their process at the same time: then it has two ids.
+    """
+    merged: dict[tuple[object, ...], tuple[FlowKey, Flow, KnownProcess]] = {}
+    for key, flow, process in flows:
+        same = (*key._replace(process_id=0), process.json_head, process.json_tail)
+        if same in merged:
+            flow = Flow._make(map(operator.add, merged[same][1], flow))
+        merged[same] = key, flow, process
+    yield from merged.values()

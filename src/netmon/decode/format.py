@@ -1,26 +1,68 @@
-"""The texts of an event's fields, from the kernel's numbers and bytes."""
+"""The values of an event's keys: names and texts for the kernel's numbers and bytes."""
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from netmon.capabilities import CAPABILITIES
-from netmon.layout import Secureexec
+from netmon.layout import Direction, Ending, RecordType, Secureexec
+
+if TYPE_CHECKING:
+    from netmon.events import FailureReason
+
+IPV4_LENGTH = 4  # bytes of an address
+NSEC_PER_USEC = 1000
+
+# By plain numbers: members of an enum are slow to look up.
+EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind != RecordType.PROCESS}
+DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
+ENDINGS = {int(ending): ending.name.lower() for ending in Ending}
+
+# Why a connect attempt failed, by errno. All others are "other"; without an errno it is "closed" or "killed".
+REASONS: dict[int, FailureReason] = {
+    errno.ECONNREFUSED: "refused",
+    errno.ETIMEDOUT: "timeout",
+    errno.ECONNRESET: "reset",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.EHOSTDOWN: "unreachable",
+    errno.ENONET: "unreachable",
+    errno.EADDRNOTAVAIL: "address",
+    errno.EADDRINUSE: "address",
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+}
 
 ADDRESSES_KEPT = 8192  # some 350 bytes each
 
-# The runtimes' scopes (docker-ID.scope, cri-containerd-ID.scope, ...), and the bare ID of the cgroupfs drivers.
-# SLICE:cri-containerd:ID: what becomes of a path meant for systemd when the runtime makes the cgroup itself.
-# conmon supervises a container from a scope of its own on the host.
-# The same rule in C: names_container() in bpf/cgroup_filter.h.
+# A cgroup's name that holds a container's id:
+#   docker-ID.scope, cri-containerd-ID.scope, ...: a scope that the runtime asked systemd for
+#   ID: a directory that the runtime made itself (the cgroupfs driver)
+#   SLICE:cri-containerd:ID: a name meant for systemd, but made as a directory
+# Not conmon-ID.scope: conmon watches the container from outside. bpf/cgroup_filter.h has the same rule in C.
 _CONTAINER = re.compile(r"(?:.*(?<!conmon)[-:])?([0-9a-f]{64})(?:\.scope)?")
 
 
 @lru_cache(maxsize=64)
 def _format_seconds(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))
+
+
+def format_json(value: object) -> str:
+    """Return a value as JSON."""
+    import orjson  # imported late: slow, and start-up does not need it
+
+    return orjson.dumps(value).decode()
+
+
+def json_members(fields: dict[str, Any]) -> str:
+    """Return fields as members of a JSON object, each preceded by a comma."""
+    return f",{format_json(fields)[1:-1]}" if fields else ""
 
 
 def format_timestamp(ns: int) -> str:
@@ -32,14 +74,14 @@ def format_timestamp(ns: int) -> str:
 @lru_cache(maxsize=ADDRESSES_KEPT)
 def format_address(packed: bytes) -> str:
     """Return an IPv4 (4 bytes) or IPv6 (16 bytes) address as text."""
-    import socket  # slow to import: not before the probes are attached
+    import socket  # imported late: slow, and start-up does not need it
 
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == IPV4_LENGTH else socket.AF_INET6, packed)
 
 
 @lru_cache(maxsize=256)
 def format_capabilities(mask: int, last_cap: int) -> str:
-    """Return a capability set's names, or ALL_CAPS when it has each up to last_cap, the kernel's last one."""
+    """Return the names of the capabilities in mask; ALL_CAPS if it has all up to last_cap, the kernel's last one."""
     everything = (1 << (last_cap + 1)) - 1
     if mask & everything == everything:
         return "ALL_CAPS"
@@ -54,17 +96,17 @@ def format_secureexec(flags: int) -> str:
 
 
 def format_args(argv: bytes) -> str:
-    """Return argv (its strings ended by NUL) without its first, joined by spaces.
+    """Return the arguments after the first, joined by spaces. In argv a NUL ends each of them.
 
-    Bytes that are not UTF-8 are escaped (\\xff). NULs at the end are dropped: a program that writes a title over
-    its arguments (nginx, sshd) leaves a run of them.
+    Bytes that are not UTF-8 are escaped (\\xff). NULs at the end are dropped: a program that overwrites its arguments
+    with a title (nginx, sshd) leaves a run of them.
     """
     _, _, rest = argv.partition(b"\0")
     return rest.rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
 
 
 def container_id_of(cgroup_path: str) -> str | None:
-    """Return the full id of the innermost container that a cgroup path names; None on the host."""
+    """Return the full id of the innermost container that a cgroup's path names; None on the host."""
     for name in reversed(cgroup_path.split("/")):
         match = _CONTAINER.fullmatch(name)
         if match:

@@ -1,13 +1,21 @@
-"""The processes that the kernel has described, by the id that events carry."""
+"""The processes that the kernel described, kept by the id that connection events refer to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from netmon.decode.clock import Clock
-from netmon.decode.format import container_id_of, format_args, format_capabilities, format_secureexec, format_timestamp
+from netmon.decode.format import (
+    container_id_of,
+    format_args,
+    format_capabilities,
+    format_json,
+    format_secureexec,
+    format_timestamp,
+    json_members,
+)
 from netmon.errors import DecodeError
 from netmon.layout import PROCESS_RECORD, ProcessFlag, ProcessRecord
 
@@ -16,144 +24,130 @@ if TYPE_CHECKING:
 
 DELETED = " (deleted)"  # as /proc/PID/exe marks it
 
-# What to keep before the older half is let go: processes, and characters of their JSON.
-DEFAULT_LIMIT = 8192
-SIZE_LIMIT = 16 << 20
+# Limits of a ProcessTable: beyond one of them it evicts the older half.
+DEFAULT_LIMIT = 8192  # processes
+SIZE_LIMIT = 16 << 20  # characters of their JSON
 
-LATE_RECORDS = 64 << 10  # bytes
+# A BPF program that was preempted may write its record late: after so many bytes of others at most, a generous guess.
+LATE_RECORDS = 64 << 10
 
-MAX_MODELS = 32  # of one process, by thread
+MODELS_KEPT = 32  # of one process: one for each thread, as a server's threads take turns
 
-PARTS_KEPT = 64  # of each kind: a path may be long
+FRAGMENTS_KEPT = 64  # of JSON, of each kind: many processes share them, but a path may be long
 
-# Plain ints: an enum's members are slow to reach.
+# Plain ints: members of an enum are slow to look up.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
 _UNLINKED = int(ProcessFlag.UNLINKED)
 _ARGS_MISSING = int(ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD)
 
-# The fields of a record that credentials are, by the names that they have in events, too.
+# The fields of struct credentials in a record. Events have them as keys of the same names.
 CREDENTIALS = slice(ProcessRecord._fields.index("uid"), ProcessRecord._fields.index("cap_effective") + 1)
 
-
-class Part(NamedTuple):
-    """Some of a process's fields, which many processes have alike."""
-
-    fields: dict[str, Any]
-    json: str  # the same, each behind a comma
-
-
-def _part(fields: dict[str, Any]) -> Part:
-    import orjson  # slow to import: not before the probes are attached
-
-    return Part(fields, f",{orjson.dumps(fields).decode()[1:-1]}" if fields else "")
+_EVENT = '{"type":"NetworkEvent","process":'
+_PARENT = ',"parent":'
 
 
 class KnownProcess:
-    """One process image: its fields and its parent's, and an event's JSON around its thread id, up to both of them."""
+    """A process as one record described it: with one executable and one set of credentials.
 
-    __slots__ = (
-        "_args",
-        "_credentials",
-        "_image",
-        "_models",
-        "_parent_model",
-        "_place",
-        "_start_time",
-        "comm",
-        "json_head",
-        "json_tail",
-        "parent",
-        "pid",
-        "ppid",
-        "size",
-    )
+    Its events begin alike but for the thread id. So their JSON is rendered here, once: `json_head` ends before the
+    thread id, `json_tail` goes on behind it, to the end of `process` or, with a parent, of `parent`. The dict and the
+    models are read back from this JSON, so that each key is written in one place.
+    """
+
+    __slots__ = ("_end", "_models", "_parent_model", "comm", "has_parent", "image", "json_head", "json_tail", "pid")
 
     def __init__(
-        self,
-        start_time: str,
-        process: ProcessRecord,
-        credentials: Part,
-        image: Part,
-        args: str,
-        place: Part,
-        parent: dict[str, Any] | None = None,
+        self, start_time: str, record: ProcessRecord, credentials: str, image: str, container: str, parent: str
     ) -> None:
-        """parent: its fields alone, since it may be let go, and so may its own parent."""
-        import orjson
+        """Render the process. The keys have the order of the model's fields.
 
-        self._start_time = start_time
-        self.pid = process.pid
-        self.ppid = process.ppid
-        self._credentials = credentials
-        self._image = image
-        self._args = args
-        self._place = place
-        self.comm = process.comm
-        self.parent = parent
+        Args:
+            start_time: The text of that key.
+            record: The fixed part of the kernel's record.
+            credentials: Members of the JSON, each preceded by a comma; `image` and `container` likewise.
+            image: What an exec replaces: the executable's keys and `args`.
+            container: The keys of the process's cgroup.
+            parent: The parent's JSON, "" without one. The parent itself may be evicted before its child.
+        """
+        self.pid = record.pid
+        self.comm = record.comm
+        self.image = image
+        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{record.pid},"tid":'
+        self.json_tail = f',"ppid":{record.ppid}{credentials}{image}{container}}}'
+        self._end = len(self.json_tail)
+        self.has_parent = bool(parent)
+        if parent:
+            self.json_tail += _PARENT + parent
         self._models: dict[int, Process] = {}
         self._parent_model: Process | None = None
-        # In the order of the model's fields. Put together here, for parts cost less than to write the whole each time.
-        self.json_head = f'{{"type":"NetworkEvent","process":{{"start_time":"{start_time}","pid":{self.pid},"tid":'
-        of_parent = f',"parent":{orjson.dumps(parent).decode()}' if parent else ""
-        self.json_tail = (
-            f',"ppid":{self.ppid}{credentials.json}{image.json},"args":{orjson.dumps(args).decode()}{place.json}}}'
-            f"{of_parent}"
-        )
-        self.size = len(self.json_head) + len(self.json_tail)
+
+    @property
+    def size(self) -> int:
+        """How many characters its JSON has."""
+        return len(self.json_head) + len(self.json_tail)
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The process, without a thread: tid is 0."""
-        return self.fields_of(0)
+        """The keys of the process, in a new dict. `tid` is 0."""
+        return _parse(self.json(0))
 
-    def fields_of(self, tid: int) -> dict[str, Any]:
-        """Return the process as thread tid of it is seen."""
-        return {
-            "start_time": self._start_time,
-            "pid": self.pid,
-            "tid": tid,
-            "ppid": self.ppid,
-            **self._credentials.fields,
-            **self._image.fields,
-            "args": self._args,
-            **self._place.fields,
-        }
-
-    def lend(self) -> tuple[Part, str]:
-        """Return the executable's part, and the arguments."""
-        return self._image, self._args
-
-    def json(self, tid: int) -> str:
-        """Return the process alone, as thread tid of it is seen, as JSON."""
-        import orjson
-
-        return orjson.dumps(self.fields_of(tid)).decode()
+    @property
+    def parent(self) -> dict[str, Any] | None:
+        """The keys of its parent, in a new dict; None without one."""
+        return _parse(self._parent_json) if self.has_parent else None
 
     @property
     def parent_model(self) -> Process | None:
-        if self.parent is not None and self._parent_model is None:
-            from netmon.events import Process
-
-            self._parent_model = Process.model_validate(self.parent)
+        """The model of its parent; None without one."""
+        if self._parent_model is None and self.has_parent:
+            self._parent_model = _model_parser()(self._parent_json)
         return self._parent_model
 
+    @property
+    def _parent_json(self) -> str:
+        return self.json_tail[self._end + len(_PARENT) :]
+
+    def json(self, tid: int) -> str:
+        """Return the process, with thread `tid`, as JSON."""
+        return f"{self.json_head[len(_EVENT) :]}{tid}{self.json_tail[: self._end]}"
+
+    def json_with_parent(self) -> str:
+        """Return the members `process`, its `tid` being the process id, and `parent`, of an event's JSON."""
+        return f'"process":{self.json_head[len(_EVENT) :]}{self.pid}{self.json_tail}'
+
     def model(self, tid: int) -> Process:
-        """Return the process as thread tid of it is seen. Some are kept: servers take turns of threads."""
+        """Return the process, with thread `tid`, as the pydantic model."""
         model = self._models.get(tid)
         if model is None:
-            from netmon.events import Process  # pydantic: slow to import, and not needed for JSON lines
-
-            if len(self._models) >= MAX_MODELS:
+            if len(self._models) >= MODELS_KEPT:
                 self._models.clear()
-            model = self._models[tid] = Process.model_validate(self.fields_of(tid))
+            model = self._models[tid] = _model_parser()(self.json(tid))
         return model
 
 
-class ProcessTable:
-    """Process ids to KnownProcess, bounded.
+def _parse(json: str) -> dict[str, Any]:
+    import orjson  # imported late: slow, and start-up does not need it
 
-    The older half is let go when there are more than `limit`, or large ones: first the kernel is told (`oldest` is the
-    id below which it describes a process again); they are dropped once no record from before that can be unread.
+    fields: dict[str, Any] = orjson.loads(json)
+    return fields
+
+
+@lru_cache(maxsize=1)
+def _model_parser() -> Callable[[str], Process]:
+    from pydantic import TypeAdapter  # imported late: slow, and JSON lines do not need it
+
+    from netmon.events import Process
+
+    return TypeAdapter(Process).validator.validate_json
+
+
+class ProcessTable:
+    """A bounded mapping of process ids to KnownProcess.
+
+    Beyond its limits it evicts the older half, in two steps. First the kernel is given a new oldest id: it describes
+    processes with lower ids again before their next events. Once all records written before that have been read, the
+    processes with lower ids are dropped.
     """
 
     def __init__(
@@ -161,120 +155,131 @@ class ProcessTable:
         clock: Clock,
         last_cap: int,
         *,
-        waiting: Callable[[], int],
+        bytes_waiting: Callable[[], int],
         set_oldest: Callable[[int], None],
         read_cmdline: Callable[[int, int, str | None, bytes], bytes | None],
         limit: int = DEFAULT_LIMIT,
-        keep: bool = False,
-        tell_cgroup: bool = False,
+        evict_on_add: bool = True,
+        with_cgroup: bool = False,
     ) -> None:
-        """waiting: how many bytes wait in the ring buffer. keep: let none go but when forget_old() is called.
+        """Make an empty table.
 
-        tell_cgroup: among a process's fields.
+        Args:
+            clock: Converts the processes' start times.
+            last_cap: The number of the kernel's last capability.
+            bytes_waiting: Returns how many bytes of records wait in the ring buffer.
+            set_oldest: Has the kernel describe the processes with ids below this one again.
+            read_cmdline: Returns a live process's argv, or None: see netmon.kernel.procfs.
+            limit: How many processes to keep.
+            evict_on_add: Whether add() evicts. If not, only evict() does.
+            with_cgroup: Whether processes have the key `cgroup`.
         """
         self._clock = clock
         self._last_cap = last_cap
-        self._waiting = waiting
+        self._bytes_waiting = bytes_waiting
         self._set_oldest = set_oldest
         self._read_cmdline = read_cmdline
         self._limit = limit
-        self._keep = keep
-        self._tell_cgroup = tell_cgroup
+        self._evict_on_add = evict_on_add
+        self._with_cgroup = with_cgroup
         self._known: dict[int, KnownProcess] = {}
         self._oldest = 0
         self._size = 0
         self._consumed = 0
-        self._next_eviction = 0
-        self.described = 0  # records taken in
-        self.args_unread = 0  # processes whose arguments neither the kernel's record nor /proc has told
+        self._next_eviction = 0  # in bytes consumed
+        self.described = 0  # how many records were added
+        self.args_unread = 0  # processes whose arguments neither the kernel nor /proc could read
         self.get = self._known.get
 
     def __len__(self) -> int:
         return len(self._known)
 
     def add(self, record: bytes) -> None:
-        """Take in a process record (struct process_record and its strings).
+        """Add the process that a record describes.
 
-        Raises DecodeError when the record is shorter than it says.
+        Args:
+            record: A struct process_record and the strings that follow it.
+
+        Raises:
+            DecodeError: The record is shorter than its lengths say.
         """
         process, cgroup, path, argv = split_record(record)
-        image, args = self._image(process, path, argv)
         known = KnownProcess(
             format_timestamp(self._clock.start_time(process.start_time_ns)),
             process,
             _credentials(process[CREDENTIALS], self._last_cap),
-            image,
-            args,
-            _place(cgroup, self._tell_cgroup),
-            self._parent_fields(process),
+            self._image(process, path, argv),
+            _container(cgroup, self._with_cgroup),
+            self._parent_json(process),
         )
         self._known[process.process_id] = known
         self.described += 1
         self._size += known.size
-        if not self._keep and self.crowded and self._consumed >= self._next_eviction:
-            self._evict()
+        if self._evict_on_add and self.over_limit and self._consumed >= self._next_eviction:
+            self._drop_old()
+            self._move_oldest()
 
     @property
-    def crowded(self) -> bool:
-        """Whether there are more than should be kept."""
+    def over_limit(self) -> bool:
+        """Whether there are more processes, or larger ones, than should be kept."""
         return len(self._known) > self._limit or self._size > SIZE_LIMIT
 
-    def forget_old(self) -> None:
-        """Let go what was old at the last call, and name what is old now: for those who keep ids between calls only."""
+    def evict(self) -> None:
+        """Drop what was old at the last call, then decide what is old now.
+
+        For users that keep process ids between two calls, but not longer, as aggregates do for a period.
+        """
         self._drop_old()
-        if self.crowded:
-            self._evict()
+        if self.over_limit:
+            self._move_oldest()
 
     def note_consumed(self, size: int) -> None:
-        """Count size bytes as read from the ring buffer."""
+        """Count bytes that were read from the ring buffer."""
         self._consumed += size
 
     def _drop_old(self) -> None:
         for process_id in [known for known in self._known if known < self._oldest]:
             self._size -= self._known.pop(process_id).size
 
-    def _evict(self) -> None:
-        self._drop_old()
+    def _move_oldest(self) -> None:
         ids = sorted(self._known)
         self._oldest = ids[len(ids) // 2]
         self._set_oldest(self._oldest)
-        # What was written before the kernel was told, and what a preempted program writes a little later.
-        self._next_eviction = self._consumed + self._waiting() + LATE_RECORDS
+        # Records that may refer to an older id: those that wait already, and those that a preempted program adds late.
+        self._next_eviction = self._consumed + self._bytes_waiting() + LATE_RECORDS
 
-    def _parent_fields(self, process: ProcessRecord) -> dict[str, Any] | None:
+    def _parent_json(self, process: ProcessRecord) -> str:
         parent = self._known.get(process.parent_id)
-        # It may have ended after it was described, and left its child to another one.
+        # If the parent has ended since it was described, its child has another one.
         if parent is None or parent.pid != process.ppid:
-            return None
-        return parent.fields_of(process.ppid)
+            return ""
+        return parent.json(process.ppid)
 
-    def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> tuple[Part, str]:
-        """Return the executable's part, and the arguments."""
+    def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> str:
         flags = process.flags
         if flags & _NO_IMAGE:
-            return self._borrowed_image(process)
-        image = _executable(path, flags & _UNLINKED, process.secureexec)
+            return self._image_of_source(process)
         if flags & _ARGS_MISSING:
-            argv = self._complete_args(process, image.fields["binary_path"], argv)
-        return image, format_args(argv)
+            argv = self._complete_args(process, path, argv)
+        return _image_json(_executable(path, flags & _UNLINKED, process.secureexec), format_args(argv))
 
-    def _borrowed_image(self, process: ProcessRecord) -> tuple[Part, str]:
-        """An exiting process has given up its image: take that of the process it was forked from.
+    def _image_of_source(self, process: ProcessRecord) -> str:
+        """Return the image of the process that this one was forked from, for the kernel has freed an exiting one's own.
 
-        The kernel names one that exec'd as often; another name means that it was another one's child after all.
+        The kernel names a source that has exec'd as often. A source of another name must be a wrong guess.
         """
         source = self._known.get(process.image_source)
         if source is not None and source.comm == process.comm:
-            return source.lend()
+            return source.image
         name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
-        return _part({"secureexec": "", "filename": name, "binary_path": ""}), ""
+        return _image_json(json_members({"secureexec": "", "filename": name, "binary_path": ""}), "")
 
-    def _complete_args(self, process: ProcessRecord, binary_path: str, argv: bytes) -> bytes:
+    def _complete_args(self, process: ProcessRecord, path: bytes, argv: bytes) -> bytes:
         cmdline = None
-        if self._size <= SIZE_LIMIT:  # anyone may start processes, with as many arguments as these
-            # Something else may have been exec'd since: the part that is known tells, or else the executable.
-            exe, comm = None if argv else binary_path, process.comm.rstrip(b"\0")
-            cmdline = self._read_cmdline(process.pid, process.start_time_ns, exe, comm)
+        if self._size <= SIZE_LIMIT:  # any user may start processes, with arguments as long as these
+            # The process may have exec'd since. Then the arguments begin otherwise, or else the executable is another.
+            exe = None if argv else _binary_path(path, process.flags & _UNLINKED)
+            cmdline = self._read_cmdline(process.pid, process.start_time_ns, exe, process.comm.rstrip(b"\0"))
         if cmdline is not None and cmdline.startswith(argv):
             return cmdline
         self.args_unread += bool(process.flags & ProcessFlag.ARGS_UNREAD)
@@ -284,16 +289,17 @@ class ProcessTable:
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
     """Return a process record's fixed part, its cgroup names, path and argv.
 
-    Raises DecodeError when the record is shorter than it says.
+    Raises:
+        DecodeError: The record is shorter than its lengths say.
     """
     if len(record) < PROCESS_RECORD.size:
-        raise DecodeError(f"a process record of {len(record)} bytes; at least {PROCESS_RECORD.size}")
+        raise DecodeError(f"a process record has {len(record)} bytes, but needs at least {PROCESS_RECORD.size}")
     process = ProcessRecord._make(PROCESS_RECORD.unpack_from(record))
     path_at = PROCESS_RECORD.size + process.cgroup_length
     args_at = path_at + process.path_length
     end = args_at + process.args_length
     if len(record) < end:
-        raise DecodeError(f"a process record of {len(record)} bytes that tells of {end}")
+        raise DecodeError(f"a process record has {len(record)} bytes, but its lengths say {end}")
     return (
         process,
         record[PROCESS_RECORD.size : path_at],
@@ -302,39 +308,46 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
     )
 
 
-@lru_cache(maxsize=PARTS_KEPT)
-def _credentials(values: tuple[int, ...], last_cap: int) -> Part:
-    """values: of the record's fields CREDENTIALS."""
+@lru_cache(maxsize=FRAGMENTS_KEPT)
+def _credentials(values: tuple[int, ...], last_cap: int) -> str:
+    """Return the members for a record's fields CREDENTIALS."""
     *ids, inheritable, permitted, effective = values
     capabilities = (format_capabilities(mask, last_cap) for mask in (inheritable, permitted, effective))
-    return _part(dict(zip(ProcessRecord._fields[CREDENTIALS], (*ids, *capabilities), strict=True)))
+    return json_members(dict(zip(ProcessRecord._fields[CREDENTIALS], (*ids, *capabilities), strict=True)))
 
 
-@lru_cache(maxsize=PARTS_KEPT)
-def _executable(path: bytes, unlinked: int, secureexec: int) -> Part:
-    name = path.decode(errors="backslashreplace")
-    return _part(
+@lru_cache(maxsize=FRAGMENTS_KEPT)
+def _executable(path: bytes, unlinked: int, secureexec: int) -> str:
+    return json_members(
         {
             "secureexec": format_secureexec(secureexec),
-            "filename": name.rpartition("/")[2],
-            "binary_path": name + DELETED * bool(unlinked),
+            "filename": path.decode(errors="backslashreplace").rpartition("/")[2],
+            "binary_path": _binary_path(path, unlinked),
         }
     )
 
 
-@lru_cache(maxsize=PARTS_KEPT)
-def _place(cgroup: bytes, tell_cgroup: bool) -> Part:
+def _binary_path(path: bytes, unlinked: int) -> str:
+    return path.decode(errors="backslashreplace") + DELETED * bool(unlinked)
+
+
+def _image_json(executable: str, args: str) -> str:
+    return f'{executable},"args":{format_json(args)}'
+
+
+@lru_cache(maxsize=FRAGMENTS_KEPT)
+def _container(cgroup: bytes, with_cgroup: bool) -> str:
     path = cgroup_path(cgroup)
     container_id = container_id_of(path)
-    return _part(
+    return json_members(
         {
             **({"container_id": container_id} if container_id is not None else {}),
-            **({"cgroup": path} if tell_cgroup else {}),
+            **({"cgroup": path} if with_cgroup else {}),
         }
     )
 
 
 def cgroup_path(names: bytes) -> str:
-    """Return the path for the kernel's names from the leaf up, each followed by '/'."""
+    """Return a cgroup's path from its names, which the kernel lists from the leaf up, each followed by '/'."""
     parts = names.decode(errors="backslashreplace").split("/")[:-1]
     return "/" + "/".join(reversed(parts))

@@ -1,18 +1,18 @@
 """Reports beside the connection events: lost events, and the aggregates of a period.
 
-A reporter prepares before the ring buffer is read, and is asked for reports after what was read is decoded. A report is
-plain data, in the shape of its model in netmon.events.
+A reporter prepares before the ring buffer is read, and is asked for reports after what was read is decoded.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from netmon.decode.clock import Clock, boot_time_ns
-from netmon.decode.flows import merge, summarize, unpack_flow
+from netmon.decode.flows import FlowSummary, merge, unpack_flow
 from netmon.decode.format import format_timestamp
+from netmon.decode.loss_report import LossReport
 from netmon.decode.processes import KnownProcess, ProcessTable
 from netmon.layout import Flow, FlowKey
 from netmon.limits import MIN_PERIOD
@@ -21,11 +21,9 @@ from netmon.losses import Losses
 if TYPE_CHECKING:
     from netmon.reader.source import Source
 
-EventData = dict[str, Any]
+EventData = FlowSummary | LossReport
 
 LOSS_INTERVAL = 1.0  # seconds between two reports of losses, at least
-
-REPORTED_LOSSES = ("ring_full", "no_storage", "flows_full", "unknown_process", "missed")
 
 
 class Reporter(Protocol):
@@ -37,7 +35,7 @@ class Reporter(Protocol):
     def prepare(self, ending: bool) -> None:
         """Prepare, before the ring buffer is read. ending: no more records will be written."""
 
-    def collect(self, drained: bool, ending: bool) -> list[EventData]:
+    def collect(self, drained: bool, ending: bool) -> Sequence[EventData]:
         """Return the reports that are due. drained: all records written before prepare() have been decoded."""
 
 
@@ -73,34 +71,24 @@ class LossReporter:
     def prepare(self, ending: bool) -> None:
         self._idle = False
 
-    def collect(self, drained: bool, ending: bool) -> list[EventData]:
+    def collect(self, drained: bool, ending: bool) -> list[LossReport]:
         now = time.monotonic()
         if now < self._next and not (ending and drained):
             return []
         self._idle = True
         self._next = now + LOSS_INTERVAL
-        outputs = self._lost_by_outputs()
+        outputs = {**self._reported.outputs, **self._count_outputs()}
         # A rise of `missed` alone triggers no report: mostly nothing was missed, and asking the kernel is slow.
-        if not outputs and self._read(missed=False).total <= self._reported.total:
+        lost = self._read(outputs, missed=False).since(self._reported)
+        if not lost.total and not lost.outputs:
             return []
-        losses = self._read(missed=True)
-        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
-        lost = {name: max(0, getattr(losses, name) - getattr(self._reported, name)) for name in REPORTED_LOSSES}
-        by_output = {name: self._reported.outputs.get(name, 0) + count for name, count in outputs.items()}
-        self._reported = losses._replace(outputs={**self._reported.outputs, **by_output})
-        counts: EventData = {"count": sum(lost.values()) - lost["missed"], **lost}
-        if outputs:
-            counts["outputs"] = outputs
-        timestamp = format_timestamp(self._clock.event_time(boot_time_ns()))
-        return [{"type": "LostEvents", "lost_events": counts, "timestamp": timestamp}]
+        losses = self._read(outputs, missed=True)
+        lost, self._reported = losses.since(self._reported), losses
+        return [LossReport(lost, format_timestamp(self._clock.event_time(boot_time_ns())))]
 
-    def _read(self, *, missed: bool) -> Losses:
-        return self._source.read_losses(missed=missed)._replace(unknown_process=self._count_unknown())
-
-    def _lost_by_outputs(self) -> dict[str, int]:
-        """Return what each output lost since the last report, if anything, by its name."""
-        since = {name: count - self._reported.outputs.get(name, 0) for name, count in self._count_outputs().items()}
-        return {name: count for name, count in since.items() if count > 0}
+    def _read(self, outputs: Mapping[str, int], *, missed: bool) -> Losses:
+        losses = self._source.read_losses(missed=missed)
+        return losses._replace(unknown_process=self._count_unknown(), outputs=outputs)
 
 
 class FlowReporter:
@@ -136,16 +124,16 @@ class FlowReporter:
     def _is_over(self) -> bool:
         """Return whether the period is over, or must end early because there is too much to keep."""
         age = time.monotonic() - self._started
-        crowded = self._processes.crowded and age >= MIN_PERIOD
-        return age >= self._period or crowded or self._source.flows_are_many
+        over_limit = self._processes.over_limit and age >= MIN_PERIOD
+        return age >= self._period or over_limit or self._source.flows_are_many
 
-    def collect(self, drained: bool, ending: bool) -> list[EventData]:
+    def collect(self, drained: bool, ending: bool) -> list[FlowSummary]:
         if self._taken is None or not drained:
             return []
         taken, self._taken = self._taken, None
         start, end = (format_timestamp(self._clock.event_time(ns)) for ns in (self._start_ns, self._end_ns))
-        reports = [summarize(*flow, start, end) for flow in merge(self._attributed(taken))]
-        self._processes.forget_old()
+        reports = [FlowSummary(*flow, start, end) for flow in merge(self._attributed(taken))]
+        self._processes.evict()
         return reports
 
     def _attributed(self, taken: list[tuple[bytes, bytes]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:

@@ -1,19 +1,19 @@
-"""What the kernel has summed up, as it is reported."""
+"""Flows, and their summaries."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from typing import Any
 
-import orjson
 import pytest
 
-from netmon.decode.flows import merge, summarize, unpack_flow
-from netmon.decode.processes import ProcessTable
+from netmon.decode.flows import FlowSummary, merge, unpack_flow
+from netmon.decode.processes import KnownProcess, ProcessTable
+from netmon.events import Flow as FlowModel
 from netmon.events import NetworkSummary
 from netmon.layout import FLOW, FLOW_KEY, Direction, Family, Flow, FlowKey
+from tests.support.decoders import make_table
 from tests.support.records import process_record
-from tests.unit.decode.test_decoder import make_table
 
 TOTALS = Flow(opened=5, closed=4, failed=1, bytes_sent=100, bytes_received=2**40, duration_ns=1_999_999)
 
@@ -26,17 +26,26 @@ def flow_key(**changes: int | bytes) -> bytes:
 
 @pytest.fixture
 def table() -> ProcessTable:
-    """One that knows process 7."""
+    """A table that has process 7."""
     table = make_table()
     table.add(process_record())
     return table
 
 
-def test_a_flow_is_a_summary(table: ProcessTable) -> None:
-    process = table.get(7)
+def known(table: ProcessTable, process_id: int) -> KnownProcess:
+    process = table.get(process_id)
     assert process is not None
-    report = summarize(*unpack_flow(flow_key(), FLOW.pack(*TOTALS)), process, "START", "END")
-    assert report["flow"] == {
+    return process
+
+
+def summary_of(process: KnownProcess, key: bytes) -> FlowSummary:
+    return FlowSummary(*unpack_flow(key, FLOW.pack(*TOTALS)), process, "START", "END")
+
+
+def test_a_summary(table: ProcessTable) -> None:
+    summary = summary_of(known(table, 7), flow_key())
+    fields: dict[str, Any] = json.loads(summary.json())
+    assert fields["flow"] == {
         "direction": "egress",
         "peer": "192.0.2.1",
         "port": 443,
@@ -47,61 +56,36 @@ def test_a_flow_is_a_summary(table: ProcessTable) -> None:
         "bytes_received": 2**40,
         "duration_us": 1999,
     }
-    assert report["process"]["tid"] == report["process"]["pid"] == 4242
-    model = NetworkSummary.model_validate(report)
-    assert orjson.dumps(report).decode() == model.model_dump_json()
-    assert list(json.loads(model.model_dump_json())) == ["type", "process", "flow", "period_start", "timestamp"]
+    assert fields["process"]["tid"] == fields["process"]["pid"] == 4242
+    assert NetworkSummary.model_validate(fields) == summary.model()
+    assert summary.json() == summary.model().model_dump_json() + "\n"
+    assert list(fields) == ["type", "process", "flow", "period_start", "timestamp"]
 
 
 def test_a_summary_has_the_parent(table: ProcessTable) -> None:
     table.add(process_record(process_id=8, pid=5, ppid=4242, parent_id=7))
-    process = table.get(8)
-    assert process is not None
-    report = summarize(*unpack_flow(flow_key(), FLOW.pack(*TOTALS)), process, "START", "END")
-    assert (report["parent"]["pid"], report["parent"]["tid"]) == (4242, 4242)
-    assert orjson.dumps(report).decode() == NetworkSummary.model_validate(report).model_dump_json()
+    summary = summary_of(known(table, 8), flow_key())
+    fields = json.loads(summary.json())
+    assert (fields["parent"]["pid"], fields["parent"]["tid"]) == (4242, 4242)
+    assert summary.json() == summary.model().model_dump_json() + "\n"
+    assert list(fields) == list(NetworkSummary.model_fields)
+    assert list(fields["flow"]) == list(FlowModel.model_fields)
 
 
 def test_ipv6_and_ingress(table: ProcessTable) -> None:
-    process = table.get(7)
-    assert process is not None
     key = flow_key(peer=bytes(15) + b"\1", family=Family.IPV6, direction=Direction.INGRESS)
-    flow = summarize(*unpack_flow(key, FLOW.pack(*TOTALS)), process, "START", "END")["flow"]
-    assert (flow["peer"], flow["direction"]) == ("::1", "ingress")
+    flow = summary_of(known(table, 7), key).model().flow
+    assert (flow.peer, flow.direction) == ("::1", "ingress")
 
 
-def test_flows_of_one_process_under_two_ids_are_one(table: ProcessTable) -> None:
+def test_flows_of_one_process_under_two_ids_are_added_up(table: ProcessTable) -> None:
     """Two threads may describe their process at the same time."""
     table.add(process_record(process_id=8))
     table.add(process_record(process_id=9, pid=1))
     flows = []
     for process_id in (7, 8, 9):
-        process = table.get(process_id)
-        assert process is not None
-        flows.append((*unpack_flow(flow_key(process_id=process_id), FLOW.pack(*TOTALS)), process))
+        flow = unpack_flow(flow_key(process_id=process_id), FLOW.pack(*TOTALS))
+        flows.append((*flow, known(table, process_id)))
     both, other = merge(flows)
     assert both[1] == Flow(*(2 * total for total in TOTALS))
     assert other == flows[2]
-
-
-def fill(table: ProcessTable, ids: range) -> None:
-    for process_id in ids:
-        table.add(process_record(process_id=process_id))
-
-
-def test_a_table_that_keeps_lets_go_only_when_asked() -> None:
-    """What was named old is dropped at the call after that: flows of the period between may still have it."""
-    oldest: list[int] = []
-    set_oldest: Callable[[int], None] = oldest.append
-    table = make_table(limit=10, keep=True, set_oldest=set_oldest)
-    fill(table, range(1, 101))
-    assert table.crowded
-    assert len(table) == 100
-    assert oldest == []
-    table.forget_old()
-    assert len(table) == 100
-    assert oldest == [51]
-    table.forget_old()
-    assert len(table) == 50
-    assert table.get(50) is None
-    assert table.get(51) is not None

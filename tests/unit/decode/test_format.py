@@ -1,8 +1,10 @@
-"""The texts of an event's fields."""
+"""The values of an event's keys, and their names in the models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,13 +12,34 @@ from hypothesis import strategies as st
 
 from netmon.capabilities import CAPABILITIES
 from netmon.decode.format import (
+    DIRECTIONS,
+    ENDINGS,
+    EVENT_TYPES,
+    REASONS,
     container_id_of,
     format_args,
     format_capabilities,
     format_secureexec,
     format_timestamp,
 )
+from netmon.events import ClosedBy, ConnectionEventType, FailureReason
+from netmon.events import Direction as DirectionName
+from netmon.layout import Ending
 from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST
+
+
+@pytest.mark.parametrize(
+    ("names", "literal"),
+    [
+        (EVENT_TYPES.values(), ConnectionEventType),
+        (DIRECTIONS.values(), DirectionName),
+        ({name for ending, name in ENDINGS.items() if ending != Ending.NONE}, ClosedBy),
+        ({*REASONS.values(), "closed", "killed", "other"}, FailureReason),
+    ],
+    ids=["types", "directions", "endings", "reasons"],
+)
+def test_the_models_have_the_names_of_the_kernels_enums(names: Iterable[str], literal: object) -> None:
+    assert set(names) == set(get_args(literal))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +58,7 @@ def test_format_timestamp(ns: int, text: str) -> None:
 
 
 @given(st.integers(0, 2**63))
-def test_timestamps_are_the_calendars(ns: int) -> None:
+def test_timestamps_agree_with_datetime(ns: int) -> None:
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=ns // 1_000_000)
     expected = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assert format_timestamp(ns) == expected
@@ -52,8 +75,8 @@ ALL = (1 << 41) - 1
         (1, 40, "CAP_CHOWN"),
         (1 << 13 | 1 << 21, 40, "CAP_NET_RAW | CAP_SYS_ADMIN"),
         (1 << 40, 40, "CAP_CHECKPOINT_RESTORE"),
-        (ALL >> 1, 39, "ALL_CAPS"),  # a kernel with one less
-        (1 << 41 | 1 << 63 | 2, 63, "CAP_DAC_OVERRIDE | CAP_41 | CAP_63"),  # one with more
+        (ALL >> 1, 39, "ALL_CAPS"),  # a kernel that has one less
+        (1 << 41 | 1 << 63 | 2, 63, "CAP_DAC_OVERRIDE | CAP_41 | CAP_63"),  # a kernel that has more
         ((1 << 42) - 1, 41, "ALL_CAPS"),
     ],
 )
@@ -101,7 +124,7 @@ def test_format_secureexec(flags: int, text: str) -> None:
         (b"curl\0-s\0cut off", "-s cut off"),
         (b"curl\0\0x\0", " x"),  # an empty argument
         (b"\0-s\0", "-s"),  # an empty argv[0]
-        (b"nginx: worker process\0\0\0\0\0", ""),  # a title over the arguments
+        (b"nginx: worker process\0\0\0\0\0", ""),  # a title written over the arguments
         (b"x\0caf\xc3\xa9\0", "caf\u00e9"),
         (b"x\0caf\xe9\0\xff\xfe\0", "caf\\xe9 \\xff\\xfe"),
         (b'x\0say "hi"\n\0', 'say "hi"\n'),

@@ -22,6 +22,7 @@ from netmon.errors import BpfError, LibbpfError, NetmonError, VerifierError
 from netmon.kernel import libbpf
 from netmon.kernel.bpf import BpfObject, update_map
 from netmon.kernel.ring_buffer import RingBuffer
+from tests.support.records import records_of
 from tests.support.socket_filter import compile_bpf, run
 
 HERE = Path(__file__).parent
@@ -76,7 +77,7 @@ def other_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
 def take(ring: RingBuffer, limit: int = RING_SIZE) -> list[bytes]:
     """Return the waiting records, some limit bytes at most."""
     ring.fill(limit)
-    return list(ring.batch)
+    return list(records_of(ring.batch))
 
 
 def numbers(records: list[bytes]) -> list[int]:
@@ -347,7 +348,7 @@ def read_interrupted(object_file: str) -> None:
             for attempt in range(100):
                 run(loaded.program_fd("send_record"), RING_RECORDS)
                 interruptions += fill_for(ring, seconds=0.00001 * (1 + attempt % 50))
-                seen += numbers(list(ring.batch)) + numbers(take(ring))
+                seen += numbers(list(records_of(ring.batch))) + numbers(take(ring))
             (sent,) = struct.unpack("=Q", loaded.data(".data.state"))
             assert interruptions > 10
             assert seen == list(range(sent))

@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 
 from netmon.decode.clock import Clock
-from netmon.events import LostEvents
 from netmon.losses import Losses
 from netmon.reader.reporters import LossReporter
 from netmon.reader.source import Source
@@ -35,7 +34,7 @@ class Lost:
         """Return the counts that the reporter reports after a last batch; each has the shape of the model."""
         self.reporter.prepare(ending=True)
         reports = self.reporter.collect(drained=True, ending=True)
-        return [LostEvents.model_validate(report).model_dump()["lost_events"] for report in reports]
+        return [report.model().lost_events.model_dump() for report in reports]
 
 
 @pytest.fixture

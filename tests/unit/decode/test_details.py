@@ -1,0 +1,93 @@
+"""The further keys of detailed events."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from netmon.layout import Direction, Family, RecordType
+from tests.support.decoders import make_decoder
+from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, process_record
+
+
+def test_a_close_with_statistics() -> None:
+    (event,) = make_decoder().events(batch_of([process_record(), detailed_event()]))
+    assert event.network_event.model_dump() == {
+        "type": "TcpConnectionClose",
+        "saddr": "10.0.0.1",
+        "daddr": "192.0.2.1",
+        "sport": 40000,
+        "dport": 443,
+        "cookie": 99,
+        "duration_us": 1234,
+        "bytes_sent": 1 << 33,
+        "bytes_received": 5,
+        "segments_retransmitted": 2,
+        "rtt_us": 350,
+        "closed_by": "peer",
+    }
+    assert (event.process.tid, event.timestamp) == (4243, "2025-11-23T00:00:02.000Z")
+
+
+@pytest.mark.parametrize(
+    ("type_", "fields", "details"),
+    [
+        (RecordType.ESTABLISH, {"handshake_ns": 1_234_567}, {"handshake_us": 1234}),
+        (RecordType.FAIL, {"error": errno.ECONNREFUSED}, {"errno": "ECONNREFUSED", "reason": "refused"}),
+        (RecordType.FAIL, {"error": errno.EHOSTUNREACH}, {"errno": "EHOSTUNREACH", "reason": "unreachable"}),
+        (RecordType.FAIL, {"error": errno.EMFILE}, {"errno": "EMFILE", "reason": "other"}),
+        (RecordType.FAIL, {"error": 524}, {"errno": "524", "reason": "other"}),
+        (RecordType.FAIL, {}, {"reason": "closed"}),
+        (RecordType.FAIL, {"killed": 1}, {"reason": "killed"}),
+        (RecordType.EXISTING, {"direction": Direction.EGRESS}, {"direction": "egress"}),
+    ],
+)
+def test_outcomes(type_: RecordType, fields: dict[str, int], details: dict[str, object]) -> None:
+    (event,) = make_decoder().events(batch_of([process_record(), detailed_event(type=type_, **fields)]))
+    connection = event.network_event.model_dump()
+    assert {key: connection[key] for key in list(connection)[6:]} == details
+
+
+def test_details_do_not_leak_into_the_next_event() -> None:
+    records = [process_record(), detailed_event(family=Family.IPV6, daddr=bytes(15) + b"\1"), ipv4_event()]
+    detailed, plain = make_decoder().events(batch_of(records))
+    assert detailed.network_event.daddr == "::1"
+    assert plain.network_event.closed_by is None
+    assert "closed_by" not in plain.model_dump()["network_event"]
+
+
+@pytest.mark.parametrize(
+    ("context", "fields", "details"),
+    [
+        (event_context(), {}, {"netns": 4026531840, "ifindex": 1, "mark": 42}),
+        (event_context(ifindex=0, mark=0), {}, {"netns": 4026531840, "mark": 0}),
+        (event_context(has_details=1), {"type": RecordType.ESTABLISH}, {"handshake_us": 0, "netns": 4026531840}),
+        (event_context(has_details=1), {}, {"closed_by": "peer", "netns": 4026531840}),
+        (event_context(netns=0), {}, {}),
+        (event_context(netns=0, has_details=1), {"type": RecordType.FAIL}, {"reason": "closed"}),
+    ],
+)
+def test_contexts(context: bytes, fields: dict[str, int], details: dict[str, object]) -> None:
+    """An event has the keys of the options that are set, and no others."""
+    (event,) = make_decoder().events(batch_of([process_record(), detailed_event(**fields) + context]))
+    connection = event.network_event.model_dump()
+    assert {key: connection[key] for key in details} == details
+    if "handshake_us" not in details and "closed_by" not in details:
+        assert list(connection)[6:] == list(details)
+
+
+def test_a_close_by_another_process_has_the_opener() -> None:
+    records = [
+        process_record(process_id=7, pid=1),
+        process_record(process_id=8, pid=2, argv=b"other\0-x\0"),
+        detailed_event(process_id=7, tid=10) + event_context(opener_id=8, opener_tid=20, netns=0),
+        detailed_event(process_id=7, tid=10) + event_context(netns=0),
+    ]
+    passed_on, own = make_decoder().events(batch_of(records))
+    assert passed_on.opener is not None and own.opener is None
+    assert (passed_on.process.pid, passed_on.process.tid) == (1, 10)
+    assert (passed_on.opener.pid, passed_on.opener.tid, passed_on.opener.args) == (2, 20, "-x")
+    ((first, second),) = make_decoder().raw_events(batch_of(records))
+    assert first.opener is not None and second.opener is None
+    assert (first.opener.process.fields["pid"], first.opener.tid) == (2, 20)

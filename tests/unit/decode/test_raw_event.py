@@ -1,0 +1,70 @@
+"""The two renderings of an event, JSON and model: they agree, and have every key."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netmon.events import NetworkEvent, Process, TcpConnection
+from netmon.layout import RecordType
+from tests.support.decoders import make_decoder
+from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, process_record
+from tests.support.strategies import ID
+from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, event_records, process_records
+
+
+@given(
+    processes=st.tuples(*map(process_records, PROCESS_IDS)),
+    events=st.lists(event_records() | detailed_records(), min_size=1, max_size=12),
+    with_cgroup=st.booleans(),
+)
+def test_json_lines_are_the_models_own_json(
+    processes: tuple[bytes, ...], events: list[bytes], with_cgroup: bool
+) -> None:
+    records = [*processes, *events]
+    models = list(make_decoder(with_cgroup=with_cgroup).events(batch_of(records)))
+    lines = [line for lines in make_decoder(with_cgroup=with_cgroup).json_lines(batch_of(records)) for line in lines]
+    assert lines == [model.model_dump_json() + "\n" for model in models]
+    assert [NetworkEvent.model_validate_json(line) for line in lines] == models
+    assert len(models) == len(events)
+    ((*raw,),) = make_decoder(with_cgroup=with_cgroup).raw_events(batch_of(records))
+    assert [event.json() for event in raw] == lines
+    assert [event.model() for event in raw] == models
+
+
+def test_each_key_of_the_models_is_in_some_event() -> None:
+    records = [
+        process_record(process_id=6, pid=100),
+        process_record(process_id=7, parent_id=6, ppid=100, cgroup=f"docker-{ID}.scope/".encode()),
+        *(
+            detailed_event(type=type_, error=1) + event_context(opener_id=6, has_details=1)
+            for type_ in RecordType
+            if type_ != RecordType.PROCESS
+        ),
+    ]
+    keys: dict[str, set[str]] = defaultdict(set)
+    for (*lines,) in make_decoder(with_cgroup=True).json_lines(batch_of(records)):
+        for event in map(json.loads, lines):
+            keys["event"] |= event.keys()
+            keys["process"] |= event["process"].keys()
+            keys["network_event"] |= event["network_event"].keys()
+    assert keys["event"] == set(NetworkEvent.model_fields)
+    assert keys["process"] == set(Process.model_fields)
+    assert keys["network_event"] == set(TcpConnection.model_fields)
+
+
+def test_an_argument_that_looks_like_the_thread_id_is_left_alone() -> None:
+    """The process's JSON is cut where the thread id goes."""
+    records = [process_record(argv=b'x\0"tid":0,\0'), ipv4_event()]
+    ((line,),) = make_decoder().json_lines(batch_of(records))
+    assert json.loads(line)["process"]["args"] == '"tid":0,'
+    assert json.loads(line)["process"]["tid"] == 4243
+
+
+def test_a_raw_event_has_the_texts_of_its_model() -> None:
+    ((raw,),) = make_decoder().raw_events(batch_of([process_record(), ipv4_event()]))
+    connection = raw.model().network_event
+    assert (raw.type_name, raw.saddr, raw.daddr) == (connection.type, connection.saddr, connection.daddr)
