@@ -25,7 +25,7 @@ from bench.native import RESULTS, host
 from netmon.config import Config
 from netmon.filters.compile import compile_filters
 from netmon.kernel.bpf import BpfObject, Map, update_map
-from netmon.kernel.probes import read_object
+from netmon.kernel.programs import read_object
 
 COUNTS = (10, 1_000, 100_000, 1_000_000)
 FAMILIES = {"IPv4": "ipv4", "IPv6": "ipv6"}

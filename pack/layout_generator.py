@@ -47,6 +47,7 @@ ENUMS = (
     "filter_mode",
     "filter_set",
     "id_kind",
+    "slot",
 )
 
 HEADER = '''\

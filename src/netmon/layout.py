@@ -86,6 +86,19 @@ class IdKind(IntEnum):
     NETNS = 3
 
 
+class Slot(IntEnum):
+    TCP_V4_CONNECT = 0
+    TCP_V6_CONNECT = 1
+    TCP_ACCEPT = 2
+    TCP_CLOSE = 3
+    MPTCP_CONNECT = 4
+    MPTCP_ACCEPT = 5
+    MPTCP_CLOSE = 6
+    BACKUPS = 7
+    WALK = 11
+    COUNT = 12
+
+
 IPV4_EVENT = Struct("=BBHH2xI4xQQQ4s4s")
 
 

@@ -13,7 +13,8 @@ from netmon.capabilities import NEEDED, capability_mask
 from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import libbpf
-from netmon.kernel.probes import KERNEL_BTF, Probes
+from netmon.kernel.features import KERNEL_BTF
+from netmon.kernel.probes import Probes
 from netmon.limits import MINIMUM_KERNEL
 
 ANY_KERNEL_HINT = f"run {MINIMUM_KERNEL} or newer, or try this one with --any-kernel (NETMON_ANY_KERNEL=1)"

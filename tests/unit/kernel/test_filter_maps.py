@@ -16,7 +16,7 @@ from netmon.filters.compiled import CompiledFilters
 from netmon.kernel import filter_maps, libbpf
 from netmon.kernel.bpf import BpfObject
 from netmon.kernel.filter_maps import GENERATION, KEY_MAPS, PORTS, SETS, FilterMaps
-from netmon.kernel.probes import MINIMAL_PROGRAMS, OPTIONAL_PROGRAMS, read_object
+from netmon.kernel.programs import names_in_object, read_object
 
 ENABLED = {"ingress": {"enabled": True}, "egress": {"enabled": True}}
 ALL = compile_filters(
@@ -46,7 +46,7 @@ class Loaded:
 
     def __init__(self, filters: CompiledFilters, resources: ExitStack) -> None:
         self.bpf = resources.enter_context(BpfObject(read_object(minimal=False), "netmon"))
-        for program in (*MINIMAL_PROGRAMS, *OPTIONAL_PROGRAMS):
+        for program in names_in_object(minimal=False):
             self.bpf.set_autoload(program, False)
         self.maps = FilterMaps(self.bpf)
         self.bpf.set_initial_value(".data.settings", self.maps.initial_settings(filters))

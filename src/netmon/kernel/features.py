@@ -1,0 +1,61 @@
+"""What differs from kernel to kernel, and CO-RE does not settle."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from netmon.errors import KernelError
+
+KERNEL_BTF = "/sys/kernel/btf/vmlinux"
+
+# struct btf_header, after magic, version and flags: its size; the offset and size of the types, and of the strings.
+BTF_HEADER = struct.Struct("4x5I")
+
+PREEMPTION = "/sys/kernel/debug/sched/preempt"
+
+
+class Features(NamedTuple):
+    """What this kernel has."""
+
+    ipv6: bool
+    mptcp: bool
+    sock_graft: bool  # the hook security_sock_graft, which takes CONFIG_SECURITY
+    accept_arguments: int  # of inet_csk_accept: 4, and 2 since 6.10 (92ef0fd55ac8)
+    preemptible: bool  # a task may be preempted inside a BPF program
+
+
+def read_features() -> Features:
+    """Return this kernel's features. Raises KernelError when it has no BTF."""
+    names = _read_btf_names()
+    return Features(
+        ipv6=b"\0tcp_v6_connect\0" in names,
+        mptcp=b"\0mptcp_connect\0" in names,
+        sock_graft=b"\0security_sock_graft\0" in names,
+        accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,
+        preemptible=_is_preemptible(),
+    )
+
+
+def _is_preemptible() -> bool:
+    """Return whether tasks may be preempted inside programs: unless the kernel says that they are not."""
+    try:
+        with open(PREEMPTION) as file:
+            mode = file.read()
+    except OSError:
+        return True
+    return "(none)" not in mode and "(voluntary)" not in mode
+
+
+def _read_btf_names() -> bytes:
+    """Return the strings of the kernel's BTF, in which a name is found without parsing the types.
+
+    Nothing else is read: the kernel hands the file out a page at a time.
+    """
+    try:
+        with open(KERNEL_BTF, "rb") as file:
+            header_size, _, _, offset, size = BTF_HEADER.unpack(file.read(BTF_HEADER.size))
+            file.seek(header_size + offset)
+            return file.read(size)
+    except (OSError, struct.error) as error:
+        raise KernelError(f"{KERNEL_BTF} cannot be read ({error}): this kernel has no BTF") from None
