@@ -18,6 +18,8 @@ PACKAGES = {"netmon": ROOT / "src", "vm": ROOT, "pack": ROOT, "bench": ROOT, "te
 # What a part of the tree must not import; a rule holds for all modules whose names begin so.
 FORBIDDEN = {
     "netmon": ("vm", "pack", "bench", "tests"),
+    "netmon.outputs": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
+    "netmon.cli.session": ("netmon.outputs",),
     "vm": ("pack", "bench", "tests"),
     "pack": ("bench", "tests"),
     "bench": ("pack", "tests.unit", "tests.kernel"),

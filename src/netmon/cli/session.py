@@ -1,0 +1,140 @@
+"""A run of a monitor from its start to its end: signals, reloads, the service manager. It knows no output."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from netmon.cli.console import describe, say
+from netmon.errors import NetmonError
+
+if TYPE_CHECKING:
+    from netmon.config import Config
+    from netmon.monitor import Monitor
+
+# How often (seconds) to deliver an empty batch, and to look for a reload, when nothing happens.
+TICK = 1.0
+
+
+class Signals:
+    """Handles signals: the first SIGINT or SIGTERM stops the monitor, SIGHUP requests a reload.
+
+    A SIGINT or SIGTERM that comes before there is a monitor stops it at its start. A second one kills the process, as
+    usual: output may be stuck.
+    """
+
+    def __init__(self) -> None:
+        self._monitor: Monitor | None = None
+        self._stopped = False
+        self._reload = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        # nohup ignores SIGHUP: leave it so.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._request_reload)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        self._stopped = True
+        if self._monitor is not None:
+            self._monitor.stop()
+
+    def _request_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload = True
+
+    def take_reload(self) -> bool:
+        """Return whether SIGHUP came since the last call."""
+        requested, self._reload = self._reload, False
+        return requested
+
+    def bind(self, monitor: Monitor) -> None:
+        """Set the monitor that signals stop."""
+        self._monitor = monitor
+        if self._stopped:
+            monitor.stop()
+
+
+class Session:
+    """Runs a monitor until a signal stops it; between two batches it reloads and sends the watchdog a sign of life."""
+
+    def __init__(
+        self, monitor: Monitor, signals: Signals, config_file: str | None, read_config: Callable[[], Config | None]
+    ) -> None:
+        """config_file: names the file in messages; None: there is none. read_config: reads it again, for a reload.
+
+        Raises NetmonError when there is a service manager that cannot be reached.
+        """
+        self.events = 0  # delivered so far
+        self._monitor = monitor
+        self._signals = signals
+        self._config_file = config_file
+        self._read_config = read_config
+        self._notify = _notifier()
+        signals.bind(monitor)
+
+    def run(self, deliver: Callable[[list[str]], None]) -> None:
+        """Start the monitor, and deliver batches of lines until it is stopped and all that was reported is delivered.
+
+        deliver: is called with an empty batch when nothing happens. While it does not return, the watchdog gets no
+        sign of life. What it raises ends the run.
+        """
+        with self._monitor as monitor:
+            say("ready")
+            self._notify("READY=1")
+            _import_for_events()
+            stopped = False
+            while not stopped:
+                stopped = monitor.stopped  # before the last reading, which drains
+                for lines in monitor.json_lines(timeout=TICK):
+                    self._deliver(lines, deliver)
+                self._deliver([], deliver)
+            self._notify("STOPPING=1")
+
+    def _deliver(self, lines: list[str], deliver: Callable[[list[str]], None]) -> None:
+        deliver(lines)
+        self.events += len(lines)
+        if self._signals.take_reload():
+            self._notify("RELOADING=1")
+            self._reload()
+            self._notify("READY=1")
+        self._notify("WATCHDOG=1")
+
+    def _reload(self) -> None:
+        """Read the configuration again; if that fails, for whatever reason, go on with the previous one."""
+        if self._config_file is None:
+            say("SIGHUP: there is no configuration file to reload; start it with --config FILE to have one")
+            return
+        try:
+            self._monitor.reload(self._read_config())
+        except (NetmonError, OSError) as error:
+            say(error if isinstance(error, NetmonError) else describe(error))
+            say(f"{self._config_file} not reloaded: going on as before")
+        else:
+            say(f"reloaded {self._config_file}")
+
+
+def _notifier() -> Callable[[str], None]:
+    """Return a function that sends a state to the service manager (sd_notify(3)), if there is one."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return lambda _state: None
+    from netmon.cli.sd_notify import ServiceManager  # slow to import
+
+    try:
+        return ServiceManager(os.environ).notify
+    except OSError as error:
+        raise NetmonError(f"NOTIFY_SOCKET: {describe(error)}") from error
+
+
+def _import_for_events() -> None:
+    """Import what only the first event needs: a start does without it, and it is slow to import.
+
+    A thread beside the start would slow the start down: libbpf calls back for each message, and each callback would
+    wait for that thread to release the interpreter.
+    """
+    import socket  # noqa: F401
+
+    import orjson  # noqa: F401

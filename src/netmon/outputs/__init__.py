@@ -1,0 +1,1 @@
+"""Where a run's events go: one or several outputs, each isolated from the others."""

@@ -1,0 +1,159 @@
+"""A bounded queue before an output, for a run with several: what one output does not take in time, it alone loses."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from netmon.errors import OutputError
+from netmon.outputs.base import Output
+
+# How long (seconds) an output may take nothing at the end, before the rest is given up.
+DRAIN_LIMIT = 5.0
+# How often (seconds) to look whether an idle output still has a reader, and whether a stuck one may be given up.
+READER_INTERVAL, ROOM_INTERVAL = 1.0, 0.1
+
+LOST_EVENTS = b'{"type":"LostEvents"'  # how the line of such a report begins
+
+
+class OutputQueue:
+    """The queue of an output, and the thread that writes what is in it.
+
+    Events that find no room, or that cannot be written, are counted in `lost`. A LostEvents is no event: one that
+    finds no room is kept, added to the next ones, and written as soon as there is room, so that a reader that was too
+    slow learns what it has missed.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.lost = 0
+        self.error: OutputError | None = None
+        self._size = 0  # bytes of all pieces, those being written among them
+        self._pieces: deque[bytes] = deque()  # each of whole lines; the first is being written
+        self._written = 0  # bytes of the first piece
+        self._kept_report = b""
+        self._finishing = self._given_up = False
+        self._progress = 0.0  # when (time.monotonic()) something was written, or finish() was called
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._write_pieces, name=output.name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. Signals are for the main thread: this one blocks them all."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def put(self, data: bytes) -> None:
+        """Queue as many of these lines as there is room for; count the others as lost. Does not wait."""
+        with self._changed:
+            room = 0 if self._given_up else self.output.queue_limit - self._size
+            if 0 < len(self._kept_report) <= room:
+                data, self._kept_report = self._kept_report + data, b""
+            if len(data) > room:
+                end = data.rfind(b"\n", 0, room) + 1
+                self._lose(data[end:])
+                data = data[:end]
+            if data:
+                self._append(data)
+                self._changed.notify()
+
+    def _append(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+
+    def finish(self) -> None:
+        """Take nothing more; write what is queued, as long as the output takes something at least each DRAIN_LIMIT."""
+        with self._changed:
+            self._progress = time.monotonic()
+            self._finishing = True
+            self._changed.notify()
+
+    def join(self) -> None:
+        """Wait, after finish(), for the end of the writing."""
+        while self._thread.is_alive():
+            self._thread.join(ROOM_INTERVAL)
+            # The thread gives up by itself, unless a write does not return: to a file server that is gone, say.
+            if time.monotonic() - self._progress > 2 * DRAIN_LIMIT:
+                self._give_up()
+                return
+
+    def _write_pieces(self) -> None:
+        try:
+            while piece := self._next_piece():
+                self._write(piece)
+        except OutputError as error:
+            self.error = error
+        except OSError as error:
+            self.error = OutputError(self.output.name, error)
+        self._give_up()
+
+    def _next_piece(self) -> bytes:
+        """Wait for a piece; empty at the end. Raises OutputError when the reader goes away meanwhile."""
+        with self._changed:
+            while not self._pieces:
+                if self._kept_report and not self._given_up:
+                    self._append(self._kept_report)
+                    self._kept_report = b""
+                elif self._finishing:
+                    return b""
+                elif not self._changed.wait(READER_INTERVAL):
+                    self.output.require_reader()
+            return self._pieces[0]
+
+    def _write(self, piece: bytes) -> None:
+        while self._written < len(piece):
+            written = self.output.write_some(piece, self._written, ROOM_INTERVAL)
+            if written:
+                self._written += written
+                self._progress = time.monotonic()
+            elif self._finishing and time.monotonic() - self._progress > DRAIN_LIMIT:
+                self._give_up()
+                return
+        with self._changed:
+            if not self._given_up:
+                self._size -= len(self._pieces.popleft())
+                self._written = 0
+
+    def _give_up(self) -> None:
+        """Count as lost what is queued, a line that was written in part with it, and all that follows."""
+        with self._changed:
+            self._given_up = True
+            written, self._written = self._written, 0
+            for piece in self._pieces:
+                self._lose(piece[piece.rfind(b"\n", 0, written) + 1 :])
+                written = 0
+            self._pieces.clear()
+            self._size = 0
+
+    def _lose(self, data: bytes) -> None:
+        """Count events as lost; keep the report of lost events that is among them."""
+        self.lost += data.count(b"\n")
+        if LOST_EVENTS in data:
+            reports = [line for line in data.splitlines() if line.startswith(LOST_EVENTS)]
+            self.lost -= len(reports)
+            self._kept_report = add_reports([self._kept_report, *reports] if self._kept_report else reports)
+
+
+def add_reports(lines: list[bytes]) -> bytes:
+    """Return one LostEvents, as a line, that reports what all of these report."""
+    import orjson  # slow to import
+
+    first, *others = map(orjson.loads, lines)
+    for report in others:
+        first["lost_events"] = _add(first["lost_events"], report["lost_events"])
+        first["timestamp"] = report["timestamp"]
+    line: bytes = orjson.dumps(first) + b"\n"
+    return line
+
+
+def _add(counts: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Return the sums of two mappings' counts, key by key."""
+    sums = dict(counts)
+    for key, value in others.items():
+        sums[key] = _add(sums.get(key, {}), value) if isinstance(value, dict) else sums.get(key, 0) + value
+    return sums

@@ -1,0 +1,22 @@
+"""Standard output, the first of the outputs."""
+
+from __future__ import annotations
+
+import os
+
+from netmon.outputs.base import Output
+
+STDOUT_FILENO = 1
+
+
+class StandardOutput(Output):
+    """Standard output."""
+
+    def __init__(self) -> None:
+        super().__init__("standard output", STDOUT_FILENO)
+
+    def close(self) -> None:
+        """Put /dev/null in its place: another file must not get its number, which other code writes to."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._fd)
+        os.close(null)
