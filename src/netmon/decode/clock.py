@@ -1,13 +1,13 @@
-"""Kernel times (CLOCK_BOOTTIME, nanoseconds) to UTC."""
+"""Converts the kernel's times (CLOCK_BOOTTIME, in nanoseconds) to UTC."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
 
-# Two readings of the clocks differ by far less; only a set clock differs by more.
+# A change of the offset from which on the clock must have been set: two readings of the clocks differ by far less.
 STEP_NS = 1_000_000
-MAX_STEPS = 1000
+MAX_STEPS = 1000  # how many changes are remembered
 
 
 def boot_time_ns() -> int:
@@ -16,7 +16,7 @@ def boot_time_ns() -> int:
 
 
 def _measure_offset(count: int = 3) -> int:
-    """Return CLOCK_REALTIME - CLOCK_BOOTTIME in nanoseconds, from the quickest of so many readings."""
+    """Return CLOCK_REALTIME - CLOCK_BOOTTIME in nanoseconds: of several readings, the quickest is the most exact."""
     readings = []
     for _ in range(count):
         before = time.clock_gettime_ns(time.CLOCK_REALTIME)
@@ -27,34 +27,33 @@ def _measure_offset(count: int = 3) -> int:
 
 
 class Clock:
-    """The offset from CLOCK_BOOTTIME, which suspend and clock steps leave alone, to UTC.
+    """Converts times by the offset of UTC from CLOCK_BOOTTIME, which runs during suspend and cannot be set.
 
-    Both clocks are disciplined alike, so the offset changes only when the clock is set. A process's start keeps the
-    offset that was in force then: it never jitters between events.
+    The offset changes only when UTC is set, since the kernel adjusts the speed of both clocks alike. A process's start
+    is converted by the offset of that moment, so that all of its events have the same `start_time`.
     """
 
     def __init__(self) -> None:
         self._offset = _measure_offset()
-        # Since when (CLOCK_BOOTTIME) an offset is in force: the first has always been.
-        self._since = [0]
+        self._since = [0]  # when (CLOCK_BOOTTIME) each of the offsets began
         self._offsets = [self._offset]
 
     def refresh(self) -> None:
-        """Notice that the clock was set. Cheap: meant for each batch of records."""
+        """Notice if the clock was set. Cheap enough to be called for each batch of records."""
         if abs(_measure_offset(1) - self._offset) < STEP_NS:
             return
-        offset = _measure_offset()  # this thread may have been interrupted between the clocks
+        offset = _measure_offset()  # again, as this thread may have been interrupted between reading the clocks
         if abs(offset - self._offset) >= STEP_NS:
             self._offset = offset
             self._since.append(boot_time_ns())
             self._offsets.append(offset)
-            # A clock that is set again and again must not fill the memory.
+            # Bounded, in case that something sets the clock all the time. The first stays: processes may be as old.
             del self._since[1:-MAX_STEPS], self._offsets[1:-MAX_STEPS]
 
     def event_time(self, boot_ns: int) -> int:
-        """Return nanoseconds since the epoch of something that has just happened."""
+        """Return the nanoseconds since the epoch of something that has just happened."""
         return boot_ns + self._offset
 
     def start_time(self, boot_ns: int) -> int:
-        """Return nanoseconds since the epoch of a process's start."""
+        """Return the nanoseconds since the epoch of a process's start."""
         return boot_ns + self._offsets[bisect_right(self._since, boot_ns) - 1]

@@ -51,11 +51,11 @@ class Decoder:
     """
 
     def __init__(self, clock: Clock, processes: ProcessTable) -> None:
-        """Make a decoder that adds the processes it reads of to a table.
+        """Make a decoder.
 
         Args:
             clock: Converts the events' times.
-            processes: The table, which the decoder shares with the aggregates.
+            processes: Receives the processes, and gives them back for the events. The aggregates use it, too.
         """
         self._clock = clock
         self._processes = processes
@@ -93,13 +93,13 @@ class Decoder:
             yield chunk
 
     def _decode(self, batch: Batch, render: Renderer[T]) -> Iterator[T]:
-        """Yield each connection event, rendered. The hot path: once for each record."""
+        """Yield each connection event, rendered. This is the hot path."""
         data, known, offset = batch.data, self._processes.get, self._clock.event_time(0)
         begin = end = 0  # of the millisecond that timestamp names: under load, many events share one
         timestamp = ""
         for at in batch.offsets:
             details, opener = NO_DETAILS, None
-            try:
+            try:  # as if it was an IPv4 event: most are, and the length and the type are in the same place in all
                 size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv4(data, at)
             except struct.error:
                 raise _unknown_record(data, at) from None
@@ -144,6 +144,4 @@ class Decoder:
 
 
 def _unknown_record(data: bytes, at: int) -> DecodeError:
-    return DecodeError(
-        f"a record of type {data[at + HEADER.size]} and {HEADER.unpack_from(data, at)[0]} bytes is none of netmon's"
-    )
+    return DecodeError(f"unknown record: type {data[at + HEADER.size]}, {HEADER.unpack_from(data, at)[0]} bytes")

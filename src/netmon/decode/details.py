@@ -21,7 +21,7 @@ def unpack_detailed(data: bytes, at: int) -> tuple[DetailedEvent, bytes]:
 
 
 def unpack_context(data: bytes, at: int) -> EventContext:
-    """Return the context at this offset of data, where it follows a detailed event."""
+    """Return the context at this offset of data: where it follows a detailed event."""
     return EventContext._make(EVENT_CONTEXT.unpack_from(data, at))
 
 

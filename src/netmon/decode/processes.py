@@ -40,8 +40,8 @@ _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
 _UNLINKED = int(ProcessFlag.UNLINKED)
 _ARGS_MISSING = int(ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD)
 
-# The fields of struct credentials in a record. Events have them as keys of the same names.
-CREDENTIALS = slice(ProcessRecord._fields.index("uid"), ProcessRecord._fields.index("cap_effective") + 1)
+# The fields of struct credentials in a record. Events have them as keys, with the same names in the same order.
+CREDENTIALS = slice(ProcessRecord._fields.index("uid"), ProcessRecord._fields.index("pid"))
 
 _EVENT = '{"type":"NetworkEvent","process":'
 _PARENT = ',"parent":'
@@ -63,10 +63,10 @@ class KnownProcess:
         """Render the process. The keys have the order of the model's fields.
 
         Args:
-            start_time: The text of that key.
+            start_time: The value of that key.
             record: The fixed part of the kernel's record.
-            credentials: Members of the JSON, each preceded by a comma; `image` and `container` likewise.
-            image: What an exec replaces: the executable's keys and `args`.
+            credentials: Members of the JSON, each preceded by a comma. So are `image` and `container`.
+            image: The keys that an exec changes: the executable's and `args`.
             container: The keys of the process's cgroup.
             parent: The parent's JSON, "" without one. The parent itself may be evicted before its child.
         """
@@ -310,10 +310,11 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)
 def _credentials(values: tuple[int, ...], last_cap: int) -> str:
-    """Return the members for a record's fields CREDENTIALS."""
-    *ids, inheritable, permitted, effective = values
-    capabilities = (format_capabilities(mask, last_cap) for mask in (inheritable, permitted, effective))
-    return json_members(dict(zip(ProcessRecord._fields[CREDENTIALS], (*ids, *capabilities), strict=True)))
+    """Return the members for the CREDENTIALS of a record."""
+    fields = zip(ProcessRecord._fields[CREDENTIALS], values, strict=True)
+    return json_members(
+        {key: format_capabilities(value, last_cap) if key.startswith("cap_") else value for key, value in fields}
+    )
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)

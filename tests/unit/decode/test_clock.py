@@ -1,4 +1,4 @@
-"""Kernel times to UTC."""
+"""The kernel's times as UTC."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from netmon.decode import clock
 from netmon.decode.clock import Clock
 
 
-def test_now_is_now() -> None:
+def test_the_time_of_now_is_now() -> None:
     now = Clock().event_time(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
     assert abs(now - time.time_ns()) < 1_000_000_000
 
 
 def test_start_times_do_not_move_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reference; quark#364, #368."""
+    """The reference asks for it; quark had that bug (#364, #368)."""
     subject = Clock()
     start, event = subject.start_time(0), subject.event_time(0)
     monkeypatch.setattr(clock, "_measure_offset", lambda _count=3: event + 3_600_000_000_000)
@@ -25,8 +25,10 @@ def test_start_times_do_not_move_when_the_clock_is_set(monkeypatch: pytest.Monke
     assert subject.start_time(0) == start
 
 
-def test_what_starts_after_the_clock_was_set_goes_by_the_set_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that boots with a wrong clock: its first process keeps the time it was told with."""
+def test_a_process_that_starts_after_the_clock_was_set_has_a_start_by_the_new_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a machine that boots with a wrong clock, the first process keeps the start that its first event had."""
     subject = Clock()
     early = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     offset = subject.event_time(0)
@@ -38,7 +40,7 @@ def test_what_starts_after_the_clock_was_set_goes_by_the_set_clock(monkeypatch: 
         assert subject.start_time(early) == early + offset
 
 
-def test_small_differences_between_readings_are_not_followed(
+def test_small_differences_between_readings_are_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     subject = Clock()
@@ -48,7 +50,7 @@ def test_small_differences_between_readings_are_not_followed(
     assert subject.event_time(0) == event
 
 
-def test_a_reading_that_was_interrupted_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_that_was_interrupted_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Clock()
     offset = subject.event_time(0)
     monkeypatch.setattr(clock, "_measure_offset", lambda count=3: offset + (5_000_000_000 if count == 1 else 0))
