@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Generator
 from ipaddress import ip_address
 from typing import Any, cast
@@ -131,15 +129,3 @@ def test_an_opener_that_was_evicted_is_counted() -> None:
 def test_a_record_of_unknown_type_or_length_is_refused(record: bytes) -> None:
     with pytest.raises(DecodeError, match="bytes"):
         list(make_decoder().events(batch_of([record])))
-
-
-def test_decoding_imports_neither_ctypes_nor_the_kernel_package_nor_pydantic() -> None:
-    script = """
-import pkgutil, sys
-import netmon.decode
-for module in pkgutil.iter_modules(netmon.decode.__path__, "netmon.decode."):
-    __import__(module.name)
-print(*sorted(name for name in sys.modules if name.split(".")[0] in ("ctypes", "pydantic") or "netmon.kernel" in name))
-"""
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == []
