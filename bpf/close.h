@@ -91,7 +91,7 @@ __noinline int end_previous(struct connection *connection, __u64 process_id)
 	}
 	event->head.type = RECORD_CLOSE;
 	if (process_id == LOST)
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 	else if (report_options.aggregate)
 		add_previous_closing(connection, process_id);
 	else
@@ -175,7 +175,7 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 		tid = task->pid;
 	}
 	if (process_id == LOST) {
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 	} else if (report_options.aggregate) {
 		add_closing(connection, sk, process_id);
 	} else {

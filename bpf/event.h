@@ -67,7 +67,7 @@ static __always_inline struct detailed_event *reserve_detailed(const union event
 		&events, report_options.with_context ? sizeof(struct event_with_context) : sizeof(*detailed), 0);
 
 	if (!detailed) {
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 		return NULL;
 	}
 	if (report_options.with_context)
@@ -90,7 +90,7 @@ static __always_inline void send_event(union event *event, enum family family)
 	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
 
 	if (bpf_ringbuf_output(&events, event, size, 0))
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 }
 
 /* Sends an establish or an accept: plain, or with its context. */

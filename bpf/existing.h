@@ -92,7 +92,7 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
 	connection = bpf_sk_storage_get(&connections, sk, &found, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
-		__sync_fetch_and_add(&losses.no_storage, 2);
+		count_loss(&losses.no_storage, 2);
 		return;
 	}
 	/*

@@ -27,7 +27,10 @@ static __always_inline bool is_id_listed(__u32 set, enum id_kind kind, __u32 id)
 
 static __always_inline bool is_ipv4_listed(__u32 set, __u8 list, __be32 address)
 {
-	struct ipv4_cidr_key key = {.prefixlen = 64, .list = {0, 0, 0, list}};
+	struct ipv4_cidr_key key = {
+		.prefixlen = CIDR_LIST_BITS + 8 * sizeof(key.address),
+		.list = {0, 0, 0, list},
+	};
 
 	copy_ipv4(key.address, address);
 	return is_in(&ipv4_cidrs, set, &key);
@@ -35,7 +38,10 @@ static __always_inline bool is_ipv4_listed(__u32 set, __u8 list, __be32 address)
 
 static __always_inline bool is_ipv6_listed(__u32 set, __u8 list, const struct in6_addr *address)
 {
-	struct ipv6_cidr_key key = {.prefixlen = 160, .list = {0, 0, 0, list}};
+	struct ipv6_cidr_key key = {
+		.prefixlen = CIDR_LIST_BITS + 8 * sizeof(key.address),
+		.list = {0, 0, 0, list},
+	};
 
 	copy_ipv6(key.address, address);
 	return is_in(&ipv6_cidrs, set, &key);
@@ -47,10 +53,13 @@ static __always_inline __u32 set_of(__u64 generation)
 	return generation % FILTER_SETS;
 }
 
-/* Returns the number that the keys of a direction's list for one endpoint begin with. */
-static __always_inline __u8 cidr_list(enum direction direction, enum endpoint endpoint)
+/* Returns the number of a direction's list for one endpoint. */
+static __always_inline enum endpoint_list list_of(enum direction direction, enum endpoint endpoint)
 {
-	return direction * 2 + endpoint;
+	_Static_assert(ENDPOINT_INGRESS_DST == 2 * DIRECTION_INGRESS + ENDPOINT_DST &&
+		       ENDPOINT_EGRESS_SRC == 2 * DIRECTION_EGRESS + ENDPOINT_SRC &&
+		       ENDPOINT_EGRESS_DST == 2 * DIRECTION_EGRESS + ENDPOINT_DST, "as computed here");
+	return 2 * direction + endpoint;
 }
 
 static __always_inline bool passes_ipv4_filter(__u32 set, enum direction direction, __be32 saddr, __be32 daddr)
@@ -59,8 +68,8 @@ static __always_inline bool passes_ipv4_filter(__u32 set, enum direction directi
 
 	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return true;
-	return ((filter->src && is_ipv4_listed(set, cidr_list(direction, ENDPOINT_SRC), saddr)) ||
-		(filter->dst && is_ipv4_listed(set, cidr_list(direction, ENDPOINT_DST), daddr))) ==
+	return ((filter->src && is_ipv4_listed(set, list_of(direction, ENDPOINT_SRC), saddr)) ||
+		(filter->dst && is_ipv4_listed(set, list_of(direction, ENDPOINT_DST), daddr))) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 
@@ -71,8 +80,8 @@ static __always_inline bool passes_ipv6_filter(__u32 set, enum direction directi
 
 	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return true;
-	return ((filter->src && is_ipv6_listed(set, cidr_list(direction, ENDPOINT_SRC), saddr)) ||
-		(filter->dst && is_ipv6_listed(set, cidr_list(direction, ENDPOINT_DST), daddr))) ==
+	return ((filter->src && is_ipv6_listed(set, list_of(direction, ENDPOINT_SRC), saddr)) ||
+		(filter->dst && is_ipv6_listed(set, list_of(direction, ENDPOINT_DST), daddr))) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 

@@ -41,7 +41,7 @@ static __always_inline struct flow *find_flow(const struct flow_key *key)
 		flow = bpf_map_lookup_elem(map, key); /* another CPU may have created it first */
 	}
 	if (!flow)
-		__sync_fetch_and_add(&losses.flows_full, 1);
+		count_loss(&losses.flows_full, 1);
 	return flow;
 }
 
@@ -112,7 +112,7 @@ static __always_inline void add_failure(const union event *endpoints, enum direc
 	if (process_id == REJECTED)
 		return;
 	if (process_id == LOST) {
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 		return;
 	}
 	flow = flow_of(endpoints, direction, process_id);

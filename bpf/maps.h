@@ -23,6 +23,12 @@ struct losses losses SEC(".data.losses");
 __u64 next_process_id = 1;
 __u64 flows_made SEC(".data.flows") = 0; /* since the start */
 
+/* Counts what was lost, under a reason: a field of losses. Nothing is lost without being counted. */
+static __always_inline void count_loss(__u64 *reason, __u64 count)
+{
+	__sync_fetch_and_add(reason, count);
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
@@ -74,8 +80,6 @@ struct {
 } connections SEC(".maps");
 
 #ifdef MINIMAL
-enum { CONNECTION_TABLE_SIZE = 1 << 14 };
-
 /* Where the minimal object keeps connections first: see connection.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -88,7 +92,7 @@ struct {
 /* Why MPTCP subflows failed, by the address of their socket: see mptcp.h. New entries evict old ones. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, SUBFLOW_ERRORS);
 	__type(key, __u64);
 	__type(value, __u32);
 } subflow_errors SEC(".maps");
@@ -118,8 +122,6 @@ struct {
 	__type(key, int);
 	__type(value, struct process);
 } processes SEC(".maps");
-
-enum { RECENT_PROCESSES = 16 };
 
 /* A copy of a thread's struct process. */
 struct recent {
@@ -227,23 +229,6 @@ struct {
 	__array(values, struct flow_hash);
 } flows SEC(".maps");
 
-/*
- * Numbers of the scratch slots. Each program has its own, since a program may be preempted by another one on the same
- * CPU, but never by itself.
- */
-enum slot {
-	SLOT_TCP_V4_CONNECT,
-	SLOT_TCP_V6_CONNECT,
-	SLOT_TCP_ACCEPT,
-	SLOT_TCP_CLOSE,
-	SLOT_MPTCP_CONNECT,
-	SLOT_MPTCP_ACCEPT,
-	SLOT_MPTCP_CLOSE,
-	SLOT_BACKUPS, /* the first four again, for the backup programs */
-	SLOT_WALK = SLOT_BACKUPS + SLOT_MPTCP_CONNECT,
-	SLOT_COUNT,
-};
-
 /* The walk from the executable's dentry up to the process's root directory. */
 struct path_walk {
 	struct dentry *dentry;
@@ -271,6 +256,9 @@ struct cgroup_walk {
 
 enum { AUXV_SIZE = 32 };
 
+_Static_assert(IS_POWER_OF_TWO(AUXV_SIZE), "a mask");
+_Static_assert(IS_POWER_OF_TWO(sizeof(((struct cgroup_walk *)0)->text)), "a mask");
+
 /*
  * Memory to describe one process in. The stack (512 bytes) is too small for it, and the verifier does not track values
  * in map memory, so loops over it converge.
@@ -292,8 +280,8 @@ struct scratch {
 	struct task_struct *other; /* the task to describe; NULL: the current one */
 };
 
-/* By slot: events that only the backup program reported, since the kernel had skipped the main program. */
-__u64 backup_only[SLOT_MPTCP_CONNECT] SEC(".data.backup_only");
+/* By enum slot: events that only the backup program reported, since the kernel had skipped the main program. */
+__u64 backup_only[BACKED_UP_SLOTS] SEC(".data.backup_only");
 
 /* By enum slot, on each CPU. User space creates it without the slots of programs that it does not load. */
 struct {

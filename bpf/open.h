@@ -47,7 +47,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		 * report it again, and the close. Where there is a backup, it tries again and counts.
 		 */
 		if (program != PROGRAM_MAIN || !load_config.backups)
-			__sync_fetch_and_add(&losses.no_storage, 2);
+			count_loss(&losses.no_storage, 2);
 		return 0;
 	}
 	count_backup_only(slot, program);
@@ -78,7 +78,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
 	if (process_id == LOST)
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 	else if (report_options.aggregate)
 		add_opening(connection, process_id);
 	else
@@ -102,7 +102,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		if (program != PROGRAM_MAIN || !load_config.backups)
-			__sync_fetch_and_add(&losses.no_storage, 1);
+			count_loss(&losses.no_storage, 1);
 		return 0;
 	}
 	if (take_mark(connection, slot, program))

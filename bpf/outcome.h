@@ -43,7 +43,7 @@ static __always_inline struct detailed_event *reserve_outcome(struct connection 
 {
 	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
 	if (connection->event.head.process_id == LOST) {
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 		return NULL;
 	}
 	return reserve_detailed(&connection->event, sk, true);
@@ -93,7 +93,7 @@ static __always_inline void report_opened(struct connection *connection, struct 
 		return;
 	event->head.type = RECORD_CLOSE;
 	if (connection->closer_id == LOST)
-		__sync_fetch_and_add(&losses.ring_full, 1);
+		count_loss(&losses.ring_full, 1);
 	else
 		send_close(connection, sk, connection->closer_id, connection->closer_tid);
 }

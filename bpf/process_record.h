@@ -164,9 +164,9 @@ __noinline int send_record(__u32 slot, bool has_image)
 	record->path_length = path;
 	record->args_length = args;
 	if (record->flags & PROCESS_PATH_INCOMPLETE)
-		__sync_fetch_and_add(&losses.path_incomplete, 1);
+		count_loss(&losses.path_incomplete, 1);
 	if (record->flags & PROCESS_ARGS_INCOMPLETE)
-		__sync_fetch_and_add(&losses.args_incomplete, 1);
+		count_loss(&losses.args_incomplete, 1);
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return 0;

@@ -21,8 +21,37 @@ enum limit {
 	PREFIX_SIZE = 256, /* the longest key that an LPM trie takes (LPM_DATA_SIZE_MAX) */
 	CONTAINER_ID_SIZE = 64, /* hexadecimal digits */
 	SHORT_CONTAINER_ID_SIZE = 12, /* the digits that docker ps shows */
+	CIDR_LIST_BITS = 32, /* the number of the list, which the LPM keys of addresses begin with */
 	PORT_COUNT = 65536,
 };
+
+/* How many entries maps have, and arrays. */
+enum table_size {
+	FILTER_SETS = 2, /* settings and filter maps: one set filters while user space fills the other */
+	CONNECTION_TABLE_SIZE = 1 << 14,
+	RECENT_PROCESSES = 16, /* on each CPU */
+	SUBFLOW_ERRORS = 1024,
+};
+
+/*
+ * Numbers of the scratch slots. Each program has its own, since a program may be preempted by another one on the same
+ * CPU, but never by itself.
+ */
+enum slot {
+	SLOT_TCP_V4_CONNECT,
+	SLOT_TCP_V6_CONNECT,
+	SLOT_TCP_ACCEPT, /* of inet_csk_accept() or of security_sock_graft(), which is used instead */
+	SLOT_TCP_CLOSE,
+	SLOT_MPTCP_CONNECT,
+	SLOT_MPTCP_ACCEPT,
+	SLOT_MPTCP_CLOSE,
+	SLOT_BACKUPS, /* from here on those of the backup programs, in the same order as the main ones */
+	SLOT_WALK = SLOT_BACKUPS + SLOT_MPTCP_CONNECT,
+	SLOT_COUNT,
+};
+
+/* How many hooks have a backup program: the first slots are theirs. */
+enum { BACKED_UP_SLOTS = SLOT_MPTCP_CONNECT };
 
 /* The first byte of each record. */
 enum record_type {
@@ -222,17 +251,21 @@ struct load_config {
 
 /*
  * What is reported beyond the plain events, frozen like load_config. The minimal object is compiled without options.
+ * A new option takes one line here, among those of the configuration.
  */
 struct report_options {
+	/* The configuration's, by their names there. */
 	__u8 aggregate; /* add connections up in flows instead of sending events */
 	__u8 statistics; /* closes have statistics */
 	__u8 outcome; /* a connect attempt is reported when it has succeeded or failed */
 	__u8 existing; /* connections that are open at the start are reported */
-	__u8 existing_ingress; /* existing: accepted connections */
-	__u8 existing_egress; /* existing: connections that were connected */
 	__u8 opener; /* closes name the process that opened the connection */
 	__u8 parent; /* processes name their parent */
 	__u8 context; /* events say where the connection lives */
+
+	/* What user space derives from those. */
+	__u8 existing_ingress; /* existing: accepted connections */
+	__u8 existing_egress; /* existing: connections that were connected */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
 	__u8 other_tasks; /* existing or parent: tasks other than the current one are described */
 };
@@ -243,11 +276,6 @@ struct settings {
 	struct process_filter process_filter;
 	__u8 netns_mode; /* enum filter_mode */
 	__u8 reserved[7];
-};
-
-/* Settings and filter maps exist twice: one set filters while user space fills the other. */
-enum filter_set {
-	FILTER_SETS = 2,
 };
 
 /* Memory that user space writes while the programs run. Each field is written by itself, in one store. */
@@ -306,6 +334,16 @@ struct id_key {
 	__u32 id;
 };
 
+/* Numbers of the lists of addresses, and of the sets of ports: one per direction and endpoint. */
+enum endpoint_list {
+	ENDPOINT_INGRESS_SRC,
+	ENDPOINT_INGRESS_DST,
+	ENDPOINT_EGRESS_SRC,
+	ENDPOINT_EGRESS_DST,
+};
+
+enum { ENDPOINT_LISTS = ENDPOINT_EGRESS_DST + 1 };
+
 /* LPM keys of addresses: the prefix length in bits, then the number of the list in big endian, then the address. */
 struct ipv4_cidr_key {
 	__u32 prefixlen;
@@ -325,10 +363,19 @@ struct prefix_key {
 	__u8 prefix[PREFIX_SIZE];
 };
 
-/* Sets of ports, a bit for each port: [enum direction][enum endpoint]. */
+/* Sets of ports, a bit for each port, in the order of enum endpoint_list: [enum direction][enum endpoint]. */
 struct port_sets {
 	__u8 bits[2][2][PORT_COUNT / 8];
 };
+
+/* Offsets and lengths are masked by these sizes minus one, so that the verifier knows their bounds. */
+#define IS_POWER_OF_TWO(number) ((number) > 0 && ((number) & ((number) - 1)) == 0)
+
+_Static_assert(IS_POWER_OF_TWO(NAME_SIZE), "a mask");
+_Static_assert(IS_POWER_OF_TWO(PATH_SIZE), "a mask");
+_Static_assert(IS_POWER_OF_TWO(CGROUP_SIZE), "a mask");
+_Static_assert(IS_POWER_OF_TWO(BINARY_PATH_SIZE), "a mask");
+_Static_assert(IS_POWER_OF_TWO(FILTER_SETS), "a mask");
 
 _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
@@ -337,5 +384,8 @@ _Static_assert(sizeof(struct detailed_event) == 128, "padding");
 _Static_assert(sizeof(struct event_context) == 32, "padding");
 _Static_assert(sizeof(struct process_record) == 120, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
+_Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
+_Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");
+_Static_assert(8 * sizeof(((struct ipv6_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");
 
 #endif

@@ -37,17 +37,18 @@ STRUCTS = (
 )
 ENUMS = (
     "limit",
+    "table_size",
+    "slot",
     "record_type",
     "family",
     "direction",
     "ending",
     "endpoint",
+    "endpoint_list",
     "secureexec",
     "process_flag",
     "filter_mode",
-    "filter_set",
     "id_kind",
-    "slot",
 )
 
 HEADER = '''\

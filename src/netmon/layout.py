@@ -19,7 +19,28 @@ class Limit(IntEnum):
     PREFIX_SIZE = 256
     CONTAINER_ID_SIZE = 64
     SHORT_CONTAINER_ID_SIZE = 12
+    CIDR_LIST_BITS = 32
     PORT_COUNT = 65536
+
+
+class TableSize(IntEnum):
+    FILTER_SETS = 2
+    CONNECTION_TABLE_SIZE = 16384
+    RECENT_PROCESSES = 16
+    SUBFLOW_ERRORS = 1024
+
+
+class Slot(IntEnum):
+    TCP_V4_CONNECT = 0
+    TCP_V6_CONNECT = 1
+    TCP_ACCEPT = 2
+    TCP_CLOSE = 3
+    MPTCP_CONNECT = 4
+    MPTCP_ACCEPT = 5
+    MPTCP_CLOSE = 6
+    BACKUPS = 7
+    WALK = 11
+    COUNT = 12
 
 
 class RecordType(IntEnum):
@@ -54,6 +75,13 @@ class Endpoint(IntEnum):
     DST = 1
 
 
+class EndpointList(IntEnum):
+    INGRESS_SRC = 0
+    INGRESS_DST = 1
+    EGRESS_SRC = 2
+    EGRESS_DST = 3
+
+
 class Secureexec(IntEnum):
     SETUID = 1
     SETGID = 2
@@ -75,28 +103,11 @@ class FilterMode(IntEnum):
     DENY = 2
 
 
-class FilterSet(IntEnum):
-    SETS = 2
-
-
 class IdKind(IntEnum):
     UID = 0
     EUID = 1
     AUID = 2
     NETNS = 3
-
-
-class Slot(IntEnum):
-    TCP_V4_CONNECT = 0
-    TCP_V6_CONNECT = 1
-    TCP_ACCEPT = 2
-    TCP_CLOSE = 3
-    MPTCP_CONNECT = 4
-    MPTCP_ACCEPT = 5
-    MPTCP_CLOSE = 6
-    BACKUPS = 7
-    WALK = 11
-    COUNT = 12
 
 
 IPV4_EVENT = Struct("=BBHH2xI4xQQQ4s4s")
@@ -214,11 +225,11 @@ class ReportOptions(NamedTuple):
     statistics: int
     outcome: int
     existing: int
-    existing_ingress: int
-    existing_egress: int
     opener: int
     parent: int
     context: int
+    existing_ingress: int
+    existing_egress: int
     with_context: int
     other_tasks: int
 

@@ -10,25 +10,22 @@ import pytest
 from netmon.filters.compile import compile_filters
 from netmon.kernel import libbpf
 from netmon.kernel.probes import Probes
-from netmon.layout import IPV4_EVENT, Ipv4Event
+from netmon.layout import IPV4_EVENT, Ipv4Event, TableSize
 from tests.support.sockets import connect_pair, disconnect, listen
 
 pytestmark = pytest.mark.core
 
-TABLE_SIZE = 1 << 14  # bpf/maps.h
-CONNECTION_SIZE = 256  # at least a struct connection
-
 
 def kept_at(probes: Probes, cookie: int) -> int:
-    """Return the cookie of the connection in the place where one with this cookie may be kept; 0: of none."""
-    lookup = libbpf.library().bpf_map_lookup_elem
-    value = ctypes.create_string_buffer(CONNECTION_SIZE)
-    index = ctypes.c_uint32(cookie % TABLE_SIZE)
-    assert lookup(probes._object.map_fd("connection_table"), ctypes.byref(index), value) == 0
+    """Return the cookie in the only entry that may hold the connection with this cookie; 0: the entry is free."""
+    library, name = libbpf.library(), "connection_table"
+    value = ctypes.create_string_buffer(library.bpf_map__value_size(probes._object._map(name)))
+    index = ctypes.c_uint32(cookie % TableSize.CONNECTION_TABLE_SIZE)
+    assert library.bpf_map_lookup_elem(probes._object.map_fd(name), ctypes.byref(index), value) == 0
     return Ipv4Event._make(IPV4_EVENT.unpack_from(value)).cookie
 
 
-def test_a_place_is_taken_while_a_connection_is_open() -> None:
+def test_an_entry_is_taken_while_a_connection_is_open() -> None:
     with closing(Probes(compile_filters(None), 1 << 20)) as probes, listen() as listener:
         probes.attach()
         pair = connect_pair(listener, listener.getsockname())

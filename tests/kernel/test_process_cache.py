@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 
+from netmon.layout import TableSize
 from tests.support.netmon_command import Netmon
 
 # After each change it connects four times, from ports that it says together with what it knows of itself.
@@ -91,7 +92,6 @@ while sys.stdin.buffer.raw.read(1):
     socket.create_connection(('127.0.0.1', int(sys.argv[1]))).close()
     print(flush=True)
 """
-PLACES = 16  # bpf/maps.h: RECENT_PROCESSES
 
 
 def start(port: str) -> subprocess.Popen[bytes]:
@@ -99,16 +99,16 @@ def start(port: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
 
-def start_in_same_place(port: str, other: int) -> subprocess.Popen[bytes]:
-    """Start it with a process id that has the other's place among those that a CPU has at hand."""
-    for _ in range(10 * PLACES):
+def start_at_same_index(port: str, other: int) -> subprocess.Popen[bytes]:
+    """Start it with a process id that has the other's index among a CPU's recent processes."""
+    for _ in range(10 * TableSize.RECENT_PROCESSES):
         pid = os.fork()
         if not pid:
             os._exit(0)
         os.waitpid(pid, 0)
-        if (pid + 1) % PLACES == other % PLACES:
+        if (pid + 1) % TableSize.RECENT_PROCESSES == other % TableSize.RECENT_PROCESSES:
             child = start(port)
-            if child.pid % PLACES == other % PLACES:
+            if child.pid % TableSize.RECENT_PROCESSES == other % TableSize.RECENT_PROCESSES:
                 return child
             end(child)
     raise AssertionError("no such process id came")
@@ -128,7 +128,7 @@ def connect(child: subprocess.Popen[bytes]) -> None:
 def test_processes_that_take_each_others_place(netmon: Netmon, port: str) -> None:
     with netmon.watch() as seen:
         first = start(port)
-        second = start_in_same_place(port, first.pid)
+        second = start_at_same_index(port, first.pid)
         order = [first] * 3 + [second] * 3 + [first, second] * 2
         for child in order:
             connect(child)

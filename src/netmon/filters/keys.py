@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from typing import TYPE_CHECKING
 
-from netmon.layout import ID_KEY, IPV4_CIDR_KEY, IPV6_CIDR_KEY, PREFIX_KEY, Direction, Endpoint, Family, IdKind
+from netmon.layout import (
+    ID_KEY,
+    IPV4_CIDR_KEY,
+    IPV6_CIDR_KEY,
+    PREFIX_KEY,
+    Direction,
+    Endpoint,
+    EndpointList,
+    Family,
+    IdKind,
+    Limit,
+)
 
 if TYPE_CHECKING:
     from netmon.config import Ipv4Filter, Ipv6Filter, PortFilter
 
-LIST_BITS = 32  # an LPM key has the list's number before the address
-
-# The lists of addresses in the order of their numbers, and the sets of ports in their order in struct port_sets.
-LISTS = tuple(product(Direction, Endpoint))
+# By number, what a list of addresses is for. The sets of ports have the same order.
+LISTS = {
+    number: (Direction[direction], Endpoint[endpoint])
+    for number in EndpointList
+    for direction, _, endpoint in [number.name.partition("_")]
+}
+LIST_NUMBER_SIZE = Limit.CIDR_LIST_BITS // 8
 
 
 def unique(keys: Iterable[bytes]) -> bytes:
@@ -31,12 +44,12 @@ def cidr_keys(family: Family, filters: Mapping[Direction, Ipv4Filter | Ipv6Filte
     pack = (IPV4_CIDR_KEY if family == Family.IPV4 else IPV6_CIDR_KEY).pack
     socket_family = SOCKET_FAMILIES[family]
     keys = bytearray()
-    for i, (direction, endpoint) in enumerate(LISTS):
+    for list_, (direction, endpoint) in LISTS.items():
         filter_ = filters.get(direction)
-        number = i.to_bytes(4, "big")
+        number = list_.to_bytes(LIST_NUMBER_SIZE, "big")
         for cidr in (filter_ and (filter_.src_ip if endpoint == Endpoint.SRC else filter_.dst_ip)) or ():
             address, length = split_cidr(cidr, socket_family)
-            keys += pack(LIST_BITS + length, number, address)
+            keys += pack(Limit.CIDR_LIST_BITS + length, number, address)
     return bytes(keys)
 
 
@@ -47,7 +60,7 @@ def port_sets(filters: Mapping[Direction, PortFilter]) -> bytes:
     from netmon.config.ports import port_bits  # seldom needed
 
     sets = bytearray()
-    for direction, endpoint in LISTS:
+    for direction, endpoint in LISTS.values():
         filter_ = filters.get(direction)
         sets += port_bits((filter_ and (filter_.src_port if endpoint == Endpoint.SRC else filter_.dst_port)) or ())
     return bytes(sets)

@@ -21,7 +21,7 @@ KEY_MAPS = (
 )
 PORTS = "ports"  # one more, whose map has a single element: the port sets
 GENERATION = layout.Control._fields.index("generation")
-SETS = int(layout.FilterSet.SETS)
+SETS = int(layout.TableSize.FILTER_SETS)
 
 
 class FilterMaps:
