@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.decode.raw_event import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
-    from netmon.events import Event, Flow, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
+    from netmon.events import Event, Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
     from netmon.kernel.bpf import ProgramInfo
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
@@ -36,6 +36,7 @@ __all__ = [
     "KernelError",
     "LibbpfError",
     "Losses",
+    "LostCounts",
     "LostEvents",
     "Monitor",
     "NetmonError",
@@ -56,6 +57,7 @@ _MODULES = {
     "Event": "events",
     "Flow": "events",
     "Losses": "losses",
+    "LostCounts": "events",
     "LostEvents": "events",
     "Monitor": "monitor",
     "NetworkEvent": "events",

@@ -8,6 +8,8 @@ NetmonError
 ├── OutputError        the command cannot write to an output any more
 └── BpfError           the kernel or libbpf refused an operation; also an OSError
     └── VerifierError  the kernel's verifier rejected a BPF program
+
+ArgumentError is a ValueError: an argument has a value that cannot be used.
 """
 
 from __future__ import annotations
@@ -116,13 +118,14 @@ class LibbpfError(NetmonError):
 
 
 class OutputError(NetmonError):
-    """An output of the command cannot be written to any more.
+    """The command cannot write to an output any more.
 
-    reader_gone: because its reader has closed it.
+    Attributes:
+        reader_gone: Whether the output's reader has closed it.
     """
 
     def __init__(self, name: str, error: OSError) -> None:
-        """name: the output's; error: what writing to it raised."""
+        """Make the error. name: the output's name; error: the one that writing raised."""
         super().__init__(f"{name}: {error.strerror or error}")
         self.reader_gone = isinstance(error, BrokenPipeError)
 

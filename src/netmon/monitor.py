@@ -31,7 +31,7 @@ from netmon.limits import (
 from netmon.log import debug_logger
 from netmon.losses import NO_OUTPUTS, Losses
 from netmon.reader.reader import Reader
-from netmon.reader.reporters import EventData, FlowReporter, LossReporter, Reporter
+from netmon.reader.reporters import FlowReporter, LossReporter, ReportedEvent, Reporter
 from netmon.reader.stream import Stream
 from netmon.reader.wakeup import bounded, deadline_in
 
@@ -184,7 +184,7 @@ class Monitor:
             reporters.append(self._flows)
         if self._reports_losses:  # the last one, since the other may lose something
             reporters.append(LossReporter(source, self._count_unknown, clock, self._output_losses))
-        self._reports: deque[EventData] = deque()
+        self._reports: deque[ReportedEvent] = deque()
         self._polled: list[Event] = []
         source.attach()
         reader = Reader(source, clock, self._processes, reporters, self._ring_size, self._batch_delay)
@@ -426,7 +426,7 @@ class Monitor:
             # In aggregate mode, batch after batch may hold descriptions of processes alone.
             yield []
 
-    def _due_reports(self) -> Iterator[EventData]:
+    def _due_reports(self) -> Iterator[ReportedEvent]:
         """Yield the reports that are due once a batch is decoded, and those that an earlier iteration left."""
         reader = self._reader
         if reader is not None:

@@ -14,7 +14,7 @@ from netmon.decode.clock import Clock
 from netmon.decode.processes import ProcessTable
 from netmon.errors import NetmonError
 from netmon.losses import Losses
-from netmon.reader.reporters import EventData, Reporter
+from netmon.reader.reporters import ReportedEvent, Reporter
 from netmon.reader.wakeup import Wakeup, left_until
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Reader:
         with self._open:
             return None if self._closed else self.source.read_losses()
 
-    def collect(self) -> list[EventData]:
+    def collect(self) -> list[ReportedEvent]:
         """Return the reports that are due, the batch being decoded."""
         with self._open:
             if self._closed:

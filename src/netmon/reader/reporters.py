@@ -21,7 +21,7 @@ from netmon.losses import Losses
 if TYPE_CHECKING:
     from netmon.reader.source import Source
 
-EventData = FlowSummary | LossReport
+ReportedEvent = FlowSummary | LossReport
 
 LOSS_INTERVAL = 1.0  # seconds between two reports of losses, at least
 
@@ -35,7 +35,7 @@ class Reporter(Protocol):
     def prepare(self, ending: bool) -> None:
         """Prepare, before the ring buffer is read. ending: no more records will be written."""
 
-    def collect(self, drained: bool, ending: bool) -> Sequence[EventData]:
+    def collect(self, drained: bool, ending: bool) -> Sequence[ReportedEvent]:
         """Return the reports that are due. drained: all records written before prepare() have been decoded."""
 
 
