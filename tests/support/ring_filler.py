@@ -40,7 +40,7 @@ def object_file() -> bytes:
 
 
 class Filler:
-    """A source of records for a Monitor: sends a mix's records on request, and counts those that found no room."""
+    """A source of records for a Monitor: sends a mix's records on request, and counts those that did not fit."""
 
     def __init__(self, mix: Mix, ring_size: int) -> None:
         self.attached = False
@@ -66,12 +66,12 @@ class Filler:
 
     @property
     def events(self) -> int:
-        """How many events were sent so far: of connections, without the processes' descriptions."""
+        """How many connection events were sent so far; descriptions of processes are not counted."""
         return int.from_bytes(self._state[EVENTS], sys.byteorder)
 
     @property
     def lost(self) -> int:
-        """How many records found no room."""
+        """How many records did not fit into the ring buffer."""
         return int.from_bytes(self._state[LOST], sys.byteorder)
 
     # The rest of what a Monitor needs of its source (netmon.reader.source.Source).
@@ -101,7 +101,7 @@ class Filler:
         """Keep describing processes as the mix has it."""
 
     def read_losses(self, *, missed: bool = True) -> Losses:
-        """Return how many records found no room."""
+        """Return how many records did not fit into the ring buffer."""
         return Losses(ring_full=self.lost)
 
     @property

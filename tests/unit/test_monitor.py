@@ -1,4 +1,4 @@
-"""A monitor in somebody else's program, natively: a socket filter stands in for the probes (as root)."""
+"""The Monitor in a program of any kind. A socket filter fills its ring buffer; loading that takes root."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOCKED = 0.01  # seconds
 
 @pytest.fixture
 def filled() -> Iterator[tuple[Monitor, Filler]]:
-    """A monitor for which a process and EVENTS of its events wait."""
+    """A monitor whose ring buffer has a process and EVENTS of its events, and the filler of the buffer."""
     with watching(MIX) as (monitor, filler):
         filler.send(1 + EVENTS)
         yield monitor, filler
@@ -42,7 +42,7 @@ def filled() -> Iterator[tuple[Monitor, Filler]]:
 
 @pytest.fixture
 def monitor(filled: tuple[Monitor, Filler]) -> Monitor:
-    """That monitor alone."""
+    """The same monitor without its filler."""
     return filled[0]
 
 
@@ -59,7 +59,7 @@ def descriptors() -> list[str]:
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Fork; return the exit code of the child that works: 0 when nothing was raised."""
+    """Do something in a forked child; return its exit code: 0 when nothing was raised."""
     child = os.fork()
     if not child:
         try:
@@ -70,7 +70,7 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_async_for_leaves_the_loop_to_others_and_ends_when_stopped(filled: tuple[Monitor, Filler]) -> None:
+def test_async_for_lets_other_tasks_run_and_ends_when_stopped(filled: tuple[Monitor, Filler]) -> None:
     monitor, filler = filled
     seen: list[Event] = []
 
@@ -94,7 +94,7 @@ def test_async_for_leaves_the_loop_to_others_and_ends_when_stopped(filled: tuple
     assert cookies_of(seen) == sorted(cookies_of(seen))
 
 
-def test_async_forms_end_when_nothing_happens(monitor: Monitor) -> None:
+def test_async_iterations_end_when_nothing_happens(monitor: Monitor) -> None:
     async def main() -> int:
         raw = [len(events) async for events in monitor.raw_events(timeout=0.05)]
         return sum(raw) + len([event async for event in monitor.events(timeout=0.05)])
@@ -129,7 +129,7 @@ def test_a_cancelled_iteration_loses_nothing(filled: tuple[Monitor, Filler]) -> 
     assert len(seen) == filler.events
 
 
-def test_one_task_reads_a_monitor_and_others_other_ones(monitor: Monitor) -> None:
+def test_one_task_reads_a_monitor_while_another_reads_another(monitor: Monitor) -> None:
     async def read(monitor: Monitor) -> int:
         return len([event async for event in monitor])
 
@@ -148,7 +148,7 @@ def test_one_task_reads_a_monitor_and_others_other_ones(monitor: Monitor) -> Non
     asyncio.run(asyncio.wait_for(main(), DEADLINE))
 
 
-def test_closing_ends_a_task_that_waits(monitor: Monitor) -> None:
+def test_closing_ends_an_iteration_in_a_waiting_task(monitor: Monitor) -> None:
     async def read() -> int:
         return len([event async for event in monitor])
 
@@ -162,7 +162,7 @@ def test_closing_ends_a_task_that_waits(monitor: Monitor) -> None:
     assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == EVENTS
 
 
-def test_trio_waits_for_the_descriptor_and_is_told_so(monitor: Monitor) -> None:
+def test_trio_waits_for_the_descriptor_and_async_for_says_how(monitor: Monitor) -> None:
     async def wait() -> list[Event]:
         seen: list[Event] = []
         with trio.fail_after(DEADLINE):
@@ -185,18 +185,18 @@ def test_trio_waits_for_the_descriptor_and_is_told_so(monitor: Monitor) -> None:
         assert len(trio.run(wait)) == EVENTS
 
 
-def test_the_descriptor_tells_of_records_of_losses_and_of_stop(filled: tuple[Monitor, Filler]) -> None:
+def test_the_descriptor_is_readable_for_records_for_losses_and_after_stop(filled: tuple[Monitor, Filler]) -> None:
     monitor, filler = filled
     assert is_readable(monitor)
     assert len(monitor.poll(0)) == EVENTS
     assert not is_readable(monitor)
     assert monitor.poll(0) == monitor.poll(0.01) == []
     filler.send(100_000)  # more than there is room for
-    told: list[int] = []
-    while not told:  # the losses follow within a second, by themselves
+    reported: list[int] = []
+    while not reported:  # the losses are reported within a second, without another record
         assert is_readable(monitor, DEADLINE)
-        told = [event.lost_events.ring_full for event in monitor.poll(0) if isinstance(event, LostEvents)]
-    assert told == [filler.lost] == [monitor.losses.total]
+        reported = [event.lost_events.ring_full for event in monitor.poll(0) if isinstance(event, LostEvents)]
+    assert reported == [filler.lost] == [monitor.losses.total]
     while monitor.poll(0):
         pass
     monitor.stop()
@@ -204,7 +204,7 @@ def test_the_descriptor_tells_of_records_of_losses_and_of_stop(filled: tuple[Mon
     assert monitor.poll() == [] and monitor.finished and monitor.poll() == []
 
 
-def test_polling_waits_no_longer_than_told(monitor: Monitor) -> None:
+def test_polling_waits_until_the_timeout(monitor: Monitor) -> None:
     monitor.poll(0)
     begin = time.monotonic()
     assert monitor.poll(0.2) == []
@@ -224,7 +224,7 @@ def test_an_exception_amid_polling_loses_nothing(monitor: Monitor) -> None:
     assert len(set(cookies_of(monitor.poll(0)))) == EVENTS / 2
 
 
-def test_an_iteration_over_every_type_goes_on_after_an_exception(monitor: Monitor) -> None:
+def test_an_iteration_over_every_type_can_be_resumed_after_an_exception(monitor: Monitor) -> None:
     seen: list[Event] = []
 
     def read() -> None:
@@ -241,7 +241,7 @@ def test_an_iteration_over_every_type_goes_on_after_an_exception(monitor: Monito
     assert len(seen) == EVENTS
 
 
-def test_raw_events_hold_what_the_models_tell() -> None:
+def test_raw_events_have_what_the_models_have() -> None:
     mix = MIXES["1,000 processes, IPv4 and IPv6"]
     count = len(mix.first) + len(mix.again)
     with watching(mix) as (monitor, filler), watching(mix) as (other, other_filler):
@@ -250,8 +250,8 @@ def test_raw_events_hold_what_the_models_tell() -> None:
         raws = [event for events in monitor.raw_events(timeout=0) for event in events]
         for raw, event in zip(raws, other.connection_events(timeout=0), strict=True):
             network = event.network_event
-            told = (network.type, network.saddr, network.daddr, network.sport, network.dport, network.cookie)
-            assert (raw.type_name, raw.saddr, raw.daddr, raw.sport, raw.dport, raw.cookie) == told
+            expected = (network.type, network.saddr, network.daddr, network.sport, network.dport, network.cookie)
+            assert (raw.type_name, raw.saddr, raw.daddr, raw.sport, raw.dport, raw.cookie) == expected
             assert raw.process.model(raw.tid) == event.process
             assert raw.timestamp_ns // 1_000_000 % 1000 == int(raw.timestamp[-4:-1])
     assert len({id(raw.process) for raw in raws}) == len(mix.first)
@@ -267,7 +267,7 @@ def test_counters_are_exact_at_any_time(filled: tuple[Monitor, Filler]) -> None:
     assert monitor.counters.connection_events == count == EVENTS
 
 
-def test_a_forked_child_leaves_the_parents_monitor_alone(filled: tuple[Monitor, Filler]) -> None:
+def test_a_forked_child_does_not_disturb_the_parents_monitor(filled: tuple[Monitor, Filler]) -> None:
     monitor, filler = filled
     events = iter(monitor)
     seen = [next(events) for _ in range(3)]
@@ -278,7 +278,7 @@ def test_a_forked_child_leaves_the_parents_monitor_alone(filled: tuple[Monitor, 
             with pytest.raises(NetmonError, match="forked"):
                 read()
         with pytest.raises(NetmonError, match="forked"):
-            list(events)  # its batch, and then no other
+            list(events)  # what is left of the batch, then an error
         monitor.close()
         monitor.close()
 
@@ -310,8 +310,8 @@ READINGS: dict[str, Callable[[Monitor], object]] = {
 
 
 @pytest.mark.parametrize("reading", READINGS)
-def test_closing_at_any_moment_of_a_reading_disturbs_nobody(reading: str) -> None:
-    """Another thread may close a monitor at any time: here, before each instruction of monitor.py that is run."""
+def test_a_monitor_may_be_closed_at_any_moment_of_a_reading(reading: str) -> None:
+    """Another thread closes it: each time before another of the instructions of monitor.py that the reading runs."""
     moment = 0
     closed = True
     while closed:
@@ -321,7 +321,7 @@ def test_closing_at_any_moment_of_a_reading_disturbs_nobody(reading: str) -> Non
 
 
 def closes_at(moment: int, read: Callable[[Monitor], object]) -> bool:
-    """Read a monitor that is closed before so many instructions; return whether there were as many."""
+    """Read a monitor and close it before that instruction; return whether the reading ran so many."""
     instructions = 0
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
@@ -333,7 +333,7 @@ def closes_at(moment: int, read: Callable[[Monitor], object]) -> bool:
         if instructions == moment:
             sys.settrace(None)
             closing.start()
-            closing.join(LOCKED)  # longer only where the reading thread holds what closing takes
+            closing.join(LOCKED)  # it takes longer only where this thread holds the lock
         return trace
 
     with watching(MIX, batch_delay=0) as (monitor, filler):
@@ -343,7 +343,7 @@ def closes_at(moment: int, read: Callable[[Monitor], object]) -> bool:
         try:
             read(monitor)
         except NetmonError as error:
-            if "not running" not in str(error):  # as it is when closed before the iteration began
+            if "not running" not in str(error):  # the error of an iteration that begins after the closing
                 raise
         finally:
             sys.settrace(None)
@@ -354,7 +354,7 @@ def closes_at(moment: int, read: Callable[[Monitor], object]) -> bool:
         return True
 
 
-def test_the_losses_of_outputs_are_among_the_monitors() -> None:
+def test_the_losses_of_outputs_are_among_the_monitors_losses() -> None:
     lost = {"file": 3}
     with watching(MIX, output_losses=lambda: lost) as (monitor, filler):
         assert monitor.losses == Losses(outputs={"file": 3})
@@ -366,8 +366,8 @@ def test_the_losses_of_outputs_are_among_the_monitors() -> None:
     assert monitor.losses.total == 0
 
 
-def test_stopping_while_others_start_and_close() -> None:
-    """What stop() writes goes to the monitor's own descriptor, or nowhere."""
+def test_stopping_while_another_thread_starts_and_closes() -> None:
+    """stop() writes to the monitor's own descriptor, never to another file with the same number."""
     with watching(MIX) as (monitor, _):
         ended = threading.Event()
 
@@ -380,7 +380,7 @@ def test_stopping_while_others_start_and_close() -> None:
         try:
             for _ in range(50):
                 monitor.close()
-                # What could be written to by mistake has the number that was just freed.
+                # These have the numbers that were just freed.
                 pipes = [os.pipe2(os.O_NONBLOCK) for _ in range(4)]
                 for reader, _writer in pipes:
                     with pytest.raises(BlockingIOError):
@@ -393,7 +393,7 @@ def test_stopping_while_others_start_and_close() -> None:
             stopping.join()
 
 
-def test_every_descriptor_is_freed() -> None:
+def test_closing_frees_every_descriptor() -> None:
     with watching(MIX):
         pass
     before = descriptors()
@@ -402,7 +402,7 @@ def test_every_descriptor_is_freed() -> None:
     assert descriptors() == before
 
 
-def test_what_is_said_goes_to_the_log(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_messages_go_to_the_log_only(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     with caplog.at_level(logging.DEBUG, "netmon.monitor"), watching(MIX) as (monitor, _):
         monitor.reload(None)
     said = [record.getMessage().partition(":")[0] for record in caplog.records if record.name == "netmon.monitor"]
@@ -411,7 +411,7 @@ def test_what_is_said_goes_to_the_log(caplog: pytest.LogCaptureFixture, capfd: p
 
 
 def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
-    """The second is told so; the first goes on."""
+    """The second gets an error; the first continues."""
     seen: list[NetworkEvent] = []
     first = threading.Thread(target=lambda: seen.extend(monitor))
     first.start()

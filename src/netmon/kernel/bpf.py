@@ -96,7 +96,7 @@ class Map:
         )
 
     def items(self, batch: int = 8192) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the keys and values of a hash map that nobody changes meanwhile. Raises BpfError.
+        """Yield the keys and values of a hash map, which must not change meanwhile. Raises BpfError.
 
         batch: how many entries to read with one system call.
         """

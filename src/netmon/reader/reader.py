@@ -69,7 +69,7 @@ class Reader:
         Args:
             source: Where the records come from.
             clock: Is refreshed with each batch.
-            processes: Is told how much was read.
+            processes: Counts how much was read.
             reporters: Report beside the events, in this order.
             ring_size: Size of the source's buffer, in bytes.
             batch_delay: Seconds that a first record waits for others to be read with it, at most.

@@ -1,6 +1,6 @@
 """Reports beside the connection events: lost events, and the aggregates of a period.
 
-A reporter prepares before the ring buffer is read, and is asked for reports after what was read is decoded.
+A reporter prepares before the ring buffer is read. Its reports are collected after what was read is decoded.
 """
 
 from __future__ import annotations

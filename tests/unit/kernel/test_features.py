@@ -16,7 +16,7 @@ TYPES = b"types" * 10
 
 @pytest.fixture
 def btf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that takes the place of the kernel's BTF. The kernel does not tell whether it preempts."""
+    """The file that is read in place of the kernel's BTF. There is no file with the mode of preemption."""
     monkeypatch.setattr(features, "KERNEL_BTF", str(tmp_path / "vmlinux"))
     monkeypatch.setattr(features, "PREEMPTION", str(tmp_path / "preempt"))
     return tmp_path / "vmlinux"

@@ -1,4 +1,4 @@
-"""One descriptor that is readable when there is something to do."""
+"""The descriptor that wakes the reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from netmon.reader.wakeup import Wakeup
 
 SOON, NOT_YET = 0.02, 30.0
-LIMIT = 10.0  # seconds, for what is to come at once
+LIMIT = 10.0  # seconds, within which anything due happens
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def wakeup() -> Iterator[Wakeup]:
         yield Wakeup(nothing_to_read.fileno())
 
 
-def test_a_timer_expires_when_it_is_due_and_stays_so(wakeup: Wakeup) -> None:
+def test_a_timer_that_is_due_stays_due(wakeup: Wakeup) -> None:
     due = time.monotonic() + SOON
     wakeup.set_timer(due)
     assert wakeup.wait(LIMIT)
@@ -30,12 +30,12 @@ def test_a_timer_expires_when_it_is_due_and_stays_so(wakeup: Wakeup) -> None:
     assert wakeup.wait(0)
 
 
-def test_what_is_past_is_due(wakeup: Wakeup) -> None:
+def test_a_time_in_the_past_is_due(wakeup: Wakeup) -> None:
     wakeup.set_timer(0.0)
     assert wakeup.wait(LIMIT)
 
 
-def test_another_time_takes_the_place_of_the_one_before(wakeup: Wakeup) -> None:
+def test_setting_a_time_replaces_the_one_before(wakeup: Wakeup) -> None:
     wakeup.set_timer(time.monotonic() + SOON)
     wakeup.set_timer(time.monotonic() + NOT_YET)
     assert not wakeup.wait(2 * SOON)
@@ -45,8 +45,8 @@ def test_another_time_takes_the_place_of_the_one_before(wakeup: Wakeup) -> None:
     assert not wakeup.wait(0)
 
 
-def test_a_timer_that_may_not_have_been_set_is_set_again(wakeup: Wakeup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal handler raised just after the kernel had set it: Python does not know."""
+def test_a_timer_is_set_again_after_an_interruption(wakeup: Wakeup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a signal handler raises, it is unknown whether the kernel has set the timer."""
 
     def interrupted(*_arguments: object) -> None:
         raise KeyboardInterrupt
@@ -59,7 +59,7 @@ def test_a_timer_that_may_not_have_been_set_is_set_again(wakeup: Wakeup, monkeyp
     assert wakeup.wait(LIMIT)
 
 
-def test_woken_for_ever(wakeup: Wakeup) -> None:
+def test_wake_makes_it_readable_for_ever(wakeup: Wakeup) -> None:
     wakeup.wake()
     assert wakeup.wait(LIMIT)
     assert wakeup.wait(0)
