@@ -79,9 +79,14 @@ def test_stopped_closed_and_started_again() -> None:
 
 def test_closing_while_iterating_ends_it() -> None:
     with Monitor(any_kernel=True) as monitor:
-        refused_connection()
-        for _ in monitor:
+        cookie = refused_connection()
+        seen = []
+        for event in monitor:
+            seen.append(event.network_event.cookie)
             monitor.close()
+        assert seen == [cookie, cookie]  # what was read already
+        assert monitor.finished
+        assert monitor.counters.bytes_waiting == 0
 
 
 @pytest.mark.oldest_and_newest
@@ -168,7 +173,7 @@ ALL = {
 
 @pytest.mark.core
 def test_programs_are_small(kernel: str) -> None:
-    """The verifier's work, on the oldest and the newest kernel alike; without a configuration, nothing judges."""
+    """The verifier goes through few instructions, on the oldest and the newest kernel; fewer without filters."""
     with Monitor(Config.everything(), any_kernel=True) as monitor, Monitor(any_kernel=True) as unfiltered:
         infos, smaller = (each.program_infos() for each in (monitor, unfiltered))
         with pytest.raises(NetmonError, match="without a configuration"):

@@ -1,4 +1,4 @@
-"""docs/library.md: its examples, as they stand there; and an event loop that waits for the kernel."""
+"""The examples of docs/library.md, run unchanged; an event loop that waits for a monitor; a start that fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIBRARY = Path("docs/library.md").resolve()
 
 @pytest.fixture(autouse=True)
 def any_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest kernel that is tested is one that a Monitor refuses unless told to try."""
+    """Let a Monitor start on the oldest kernel of the tests, which is older than netmon supports."""
     monkeypatch.setattr("netmon.monitor.require_kernel", lambda release: None)
 
 
@@ -39,7 +39,7 @@ def example(heading: str) -> str:
 
 @contextmanager
 def running(code: str) -> Iterator[BaseProcess]:
-    """Run a program in a fork: all that is slow to import is there."""
+    """Run a program in a forked child, which has all slow imports already."""
     program = multiprocessing.get_context("fork").Process(target=exec, args=(code, {"__name__": "__main__"}))
     program.start()
     try:
@@ -50,7 +50,7 @@ def running(code: str) -> Iterator[BaseProcess]:
 
 
 def answer_of(port: int) -> str:
-    """Return all that a server says; nothing when there is none."""
+    """Return what a server sends; nothing when there is no server."""
     try:
         with socket.create_connection(("127.0.0.1", port)) as sock:
             return sock.makefile().read()
@@ -101,7 +101,7 @@ def test_a_prometheus_exporter() -> None:
 
 
 def test_an_event_loop_wakes_for_what_the_kernel_reports() -> None:
-    """For records, and for a period that is over; a child forked meanwhile does not disturb it."""
+    """It wakes for records and at the end of a period; a forked child does not disturb it."""
     with Monitor(any_kernel=True) as events, Monitor(any_kernel=True, aggregate=1) as sums, select.epoll() as loop:
         for monitor in (events, sums):
             loop.register(monitor.fileno(), select.EPOLLIN)
@@ -122,7 +122,7 @@ def test_an_event_loop_wakes_for_what_the_kernel_reports() -> None:
 
 
 def end_of_child(*monitors: Monitor) -> int:
-    """Do what must not disturb the parent; return the exit code."""
+    """Stop, poll and close in a forked child, which must not disturb the parent; return the exit code."""
     for monitor in monitors:
         monitor.stop()
         try:
@@ -138,7 +138,7 @@ def descriptors() -> list[str]:
 
 
 def test_a_failed_start_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At its last step, in the mode that has most."""
+    """It fails at its last step, in aggregate mode, which allocates most."""
 
     def refuse(*_: object) -> None:
         raise OSError(24, "Too many open files")

@@ -76,7 +76,7 @@ def test_losses_at_the_very_end_are_told() -> None:
 
 
 def test_connection_events_alone() -> None:
-    """events() has only those, whatever is lost."""
+    """connection_events() yields nothing else, whatever is lost."""
     with Monitor(any_kernel=True, ring_size=4096) as monitor:
         for _ in range(200):
             refused_connection()
