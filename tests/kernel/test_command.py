@@ -1,4 +1,4 @@
-"""The command's contract: what goes where, signals, exit codes; and that nothing outlives it."""
+"""The command: what it writes where, signals, exit codes; nothing of it stays in the kernel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def kernel_objects() -> set[tuple[str, int]]:
 
 @pytest.mark.core
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_sums_up(number: int) -> None:
+def test_a_signal_drains_and_prints_the_summary(number: int) -> None:
     with Netmon() as netmon:
         refused_connection()
         ended = netmon.stop(number)
@@ -48,7 +48,7 @@ def test_a_signal_drains_and_sums_up(number: int) -> None:
 
 
 def test_a_closed_standard_output_ends_it_quietly() -> None:
-    """Also when nothing more happens: both events of this one connection come at once."""
+    """Although nothing more happens: both events of the only connection come at once."""
     command = f"{' '.join(NETMON)} run --any-kernel 2> /tmp/stderr | head -1; echo ${{PIPESTATUS[0]}}"
     shell = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True)
     wait_until(lambda: Path("/tmp/stderr").exists() and Path("/tmp/stderr").read_text(), "netmon: ready")
@@ -62,14 +62,14 @@ def test_a_closed_standard_output_ends_it_quietly() -> None:
 
 @pytest.mark.oldest_and_newest
 @pytest.mark.parametrize(
-    ("redirection", "code", "said"),
+    ("redirection", "code", "message"),
     [
         ("> /dev/full", 1, "netmon: standard output: No space left on device"),
         (">&-", 1, "netmon: standard output is closed"),
         ("> /dev/null 2>&-", 0, ""),
     ],
 )
-def test_output_that_cannot_be_written(redirection: str, code: int, said: str) -> None:
+def test_output_that_cannot_be_written(redirection: str, code: int, message: str) -> None:
     command = f"exec {' '.join(NETMON)} run --any-kernel {redirection}"
     before = kernel_objects()
     netmon = subprocess.Popen(["bash", "-c", command], stderr=subprocess.PIPE, text=True)
@@ -80,7 +80,7 @@ def test_output_that_cannot_be_written(redirection: str, code: int, said: str) -
     else:
         wait_until(lambda: refused_connection() and netmon.poll() is not None, "netmon's end")
     assert netmon.wait(DEADLINE) == code
-    assert (netmon.stderr.read().splitlines() or [""])[-1] == said
+    assert (netmon.stderr.read().splitlines() or [""])[-1] == message
 
 
 @pytest.mark.oldest_and_newest
@@ -95,7 +95,7 @@ def test_a_signal_while_it_starts(delay: float) -> None:
     out, err = netmon.communicate(timeout=DEADLINE)
     assert out == ""
     assert "Traceback" not in err
-    # Before Python runs netmon at all, the signal kills as usual.
+    # Before Python has come to netmon's code, the signal kills the process as usual.
     assert netmon.returncode in (0, -signal.SIGTERM)
 
 
@@ -115,7 +115,7 @@ def test_kernels_under_6_2_are_refused() -> None:
 
 
 @pytest.mark.oldest_and_newest
-def test_the_environment_may_ask_for_any_kernel() -> None:
+def test_the_environment_can_allow_any_kernel() -> None:
     netmon = subprocess.Popen(
         [*NETMON, "run"], env={**os.environ, "NETMON_ANY_KERNEL": "1"}, stderr=subprocess.PIPE, text=True
     )
@@ -126,11 +126,11 @@ def test_the_environment_may_ask_for_any_kernel() -> None:
 
 
 @pytest.mark.core
-def test_check_names_each_need() -> None:
-    said = run("check", "--any-kernel").stdout
-    names = [line.split(maxsplit=1)[1].partition(":")[0] for line in said.splitlines()]
+def test_check_lists_each_requirement() -> None:
+    table = run("check", "--any-kernel").stdout
+    names = [line.split(maxsplit=1)[1].partition(":")[0] for line in table.splitlines()]
     assert names == ["kernel", "BTF", "capabilities", "lockdown", "libbpf", "tracing programs"]
-    assert all(line.startswith("ok") for line in said.splitlines())
+    assert all(line.startswith("ok") for line in table.splitlines())
 
 
 @pytest.mark.core
@@ -184,19 +184,19 @@ def test_filter_flags() -> None:
 
 
 @pytest.mark.core
-def test_nothing_outlives_it() -> None:
+def test_nothing_stays_in_the_kernel() -> None:
     before = kernel_objects()
     for end in (signal.SIGTERM, signal.SIGKILL):
         with Netmon() as netmon:
             assert len(kernel_objects() - before) > 10
             netmon.process.send_signal(end)
             netmon.process.wait(DEADLINE)
-        # The kernel frees what nobody holds a little later.
+        # The kernel frees objects a little after their last reference is gone.
         wait_until(lambda: kernel_objects() <= before, f"all gone after {end!r}")
 
 
 @pytest.mark.oldest_and_newest
-def test_a_second_one_starts_at_once_and_beside_another() -> None:
+def test_several_can_run_at_the_same_time() -> None:
     with Netmon() as first, Netmon() as second:
         refused_connection()
         assert len(second.stop().events) == 2
@@ -208,7 +208,7 @@ def test_a_second_one_starts_at_once_and_beside_another() -> None:
 
 @pytest.mark.core
 def test_ready_soon() -> None:
-    """Prints the figures. The bound is for the verifier's work run wild (seconds a program), not for a busy machine."""
+    """Prints the figures. The bound detects a verifier that takes seconds for a program, not a busy machine."""
     script = (
         "import time; from netmon import Monitor\n"
         "start = time.monotonic()\n"

@@ -1,4 +1,4 @@
-"""More events than can be read: netmon lives, counts, and tells the truth again when the flood ends."""
+"""More events than netmon can read: it goes on, counts what it loses, and reports all events again afterwards."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def lost_in(events: list[Event]) -> list[int]:
     return [event["lost_events"]["count"] for event in events if event["type"] == "LostEvents"]
 
 
-def test_a_flood_is_told_of_and_then_forgotten() -> None:
-    """netmon is stopped for the flood, as if it had no processor to run on (bcc#3476)."""
+def test_events_after_a_flood_are_reported_and_its_losses_counted() -> None:
+    """SIGSTOP during the flood stands for a machine on which netmon gets no processor time (bcc#3476)."""
     with Netmon("--ring-size", RING) as netmon:
         netmon.process.send_signal(signal.SIGSTOP)
         flood()
         netmon.process.send_signal(signal.SIGCONT)
-        # One of the flood's events is written when the ring buffer was read, and so has room again.
+        # Once an event of the flood is written, the ring buffer was read and has room again.
         wait_until(lambda: len(netmon.events) > len(lost_in(netmon.events)) > 0, "LostEvents, and an event")
         cookie = refused_connection()
         wait_until(
             lambda: sum(event.get("network_event", {}).get("cookie") == cookie for event in netmon.events) == 2,
-            "both events of what happened after the flood",
+            "both events of the connection after the flood",
         )
         memory = int(status_of(netmon.process.pid)["VmHWM"][0])  # kB
         ended = netmon.stop()
@@ -47,12 +47,12 @@ def test_a_flood_is_told_of_and_then_forgotten() -> None:
     events, lost, missed = counts_of(ended.stderr)
     assert lost > 0
     assert sum(lost_in(ended.events)) == lost
-    told = events - len(lost_in(ended.events)) + lost
-    assert told <= 4 * CONNECTIONS + 2 <= told + missed
+    counted = events - len(lost_in(ended.events)) + lost
+    assert counted <= 4 * CONNECTIONS + 2 <= counted + missed
     assert memory < 64 << 10
 
 
-def test_losses_can_be_left_out() -> None:
+def test_no_lost_events_leaves_them_out() -> None:
     with Netmon("--ring-size", RING, "--no-lost-events") as netmon:
         netmon.process.send_signal(signal.SIGSTOP)
         flood()
@@ -63,7 +63,7 @@ def test_losses_can_be_left_out() -> None:
     assert {event["type"] for event in ended.events} == {"NetworkEvent"}
 
 
-def test_losses_at_the_very_end_are_told() -> None:
+def test_losses_at_the_very_end_are_reported() -> None:
     with Monitor(any_kernel=True, ring_size=4096) as monitor:
         for _ in range(200):
             refused_connection()
@@ -71,11 +71,11 @@ def test_losses_at_the_very_end_are_told() -> None:
         events = list(monitor.events())
         losses = monitor.losses
     lost = [event.lost_events for event in events if isinstance(event, LostEvents)]
-    assert sum(told.count for told in lost) == sum(told.ring_full for told in lost) == losses.ring_full > 0
+    assert sum(report.count for report in lost) == sum(report.ring_full for report in lost) == losses.ring_full > 0
     assert len(events) - len(lost) + losses.ring_full == 400
 
 
-def test_connection_events_alone() -> None:
+def test_connection_events_have_no_losses_among_them() -> None:
     """connection_events() yields nothing else, whatever is lost."""
     with Monitor(any_kernel=True, ring_size=4096) as monitor:
         for _ in range(200):

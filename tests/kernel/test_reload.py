@@ -1,4 +1,4 @@
-"""SIGHUP: another configuration in place of the one before, at once."""
+"""SIGHUP: another configuration replaces the previous one at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def config_for(*addresses: str, binary: str = "") -> str:
 
 
 def reload(netmon: Netmon, path: Path, text: str, says: str) -> None:
-    """Write the configuration, send SIGHUP, wait until netmon says something more that has this in it."""
+    """Write the configuration, send SIGHUP, and wait for a new message that contains a text."""
     path.write_text(text)
     before = len(netmon.stderr)
     netmon.process.send_signal(signal.SIGHUP)
@@ -55,8 +55,8 @@ def test_another_file_takes_effect_at_once(tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
-def test_a_signal_is_heeded_before_sums_are_due(tmp_path: Path) -> None:
-    """While new processes are described all the time, and nothing is told of them yet."""
+def test_a_reload_is_handled_before_aggregates_are_due(tmp_path: Path) -> None:
+    """Meanwhile new processes are described all the time, and nothing is reported about them yet."""
     text = config_for("127.0.0.1")
     with Netmon("--aggregate", "1h", config=text, tmp_path=tmp_path) as netmon:
         script = "while :; do bash -c 'echo > /dev/tcp/127.0.0.1/1'; done"
@@ -66,8 +66,8 @@ def test_a_signal_is_heeded_before_sums_are_due(tmp_path: Path) -> None:
         connecting.wait()
 
 
-def test_a_process_that_was_judged_is_judged_again() -> None:
-    """This one: its verdict is kept with it until the filter changes."""
+def test_a_known_process_is_evaluated_again() -> None:
+    """The process is this one, whose verdict the kernel keeps until the filter changes."""
 
     def config(deny: bool) -> Config:
         return Config.from_dict(
@@ -115,7 +115,7 @@ def test_without_a_file_it_says_so() -> None:
 
 @pytest.mark.core
 def test_nothing_slips_through_while_filters_are_swapped() -> None:
-    """Two lists that both have what happens, swapped again and again under load: each event is there, once."""
+    """Two lists that both match are swapped again and again under load: each event is reported, once."""
     lists = [
         Config.from_dict({"egress": {"enabled": True, "ipv4_filter": {"dst_ip": ["127.0.0.0/8", other]}}})
         for other in ("10.0.0.0/8", "192.168.0.0/16")

@@ -1,4 +1,4 @@
-"""The Debian package where systemd is: installed, run, reloaded, upgraded, watched over, purged. In this order."""
+"""The Debian package under systemd: install, run, reload, upgrade, watchdog, purge. The tests run in this order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/system
 EVERYTHING = (
     "report: {existing: true, statistics: true, outcome: true}\ningress:\n  enabled: true\negress:\n  enabled: true\n"
 )
-LONG_ARGUMENT = "x" * 20_000  # more than the kernel's half reads
+LONG_ARGUMENT = "x" * 20_000  # more than the kernel half reads
 
 
 def run(*command: str) -> str:
@@ -39,18 +39,18 @@ def show(name: str) -> str:
     return run("systemctl", "show", "netmon", "--property", name, "--value").strip()
 
 
-def said() -> list[str]:
-    """Return what the journal has of the service, netmon's lines and systemd's."""
+def journal() -> list[str]:
+    """Return the service's lines in the journal: netmon's own, and systemd's about it."""
     return run("journalctl", "--unit", "netmon", "--output", "cat", "--no-pager").splitlines()
 
 
 def wait_for(text: str, times: int = 1) -> None:
-    """Wait until the journal has so many lines with a text in them."""
-    wait_until(lambda: sum(text in line for line in said() if not line.startswith("{")) >= times, text)
+    """Wait until the journal has so many lines that contain a text."""
+    wait_until(lambda: sum(text in line for line in journal() if not line.startswith("{")) >= times, text)
 
 
 def events() -> list[Event]:
-    """Return the events as docs/operations.md has them read."""
+    """Return the events, by the command in docs/operations.md."""
     lines = run("journalctl", "--unit", "netmon", "--output", "cat", "--no-pager", "--grep", "^{").splitlines()
     return [json.loads(line) for line in lines]
 
@@ -60,7 +60,7 @@ def events_of(filename: str) -> list[Event]:
 
 
 def files() -> set[Path]:
-    """Return all that is where the package, or what systemd keeps of it, may be."""
+    """Return all files in the directories to which the package, or systemd for it, may write."""
     return {path for place in PLACES for path in Path(place).rglob("*")}
 
 
@@ -85,22 +85,22 @@ def server() -> Iterator[str]:
     command = ["python3", "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
-    said = re.search(r"port (\d+)", process.stdout.readline())
-    assert said
-    yield said[1]
+    port = re.search(r"port (\d+)", process.stdout.readline())
+    assert port
+    yield port[1]
     process.kill()
     process.communicate()
 
 
 @pytest.mark.core
-def test_is_started_by_its_installation() -> None:
+def test_installing_starts_the_service() -> None:
     assert show("ActiveState") == "active"
     assert show("Type") == "notify"
     assert run("systemctl", "is-enabled", "netmon") == "enabled\n"
     assert run("dpkg", "--verify", "netmon") == ""
 
 
-def test_has_two_capabilities_and_is_no_one() -> None:
+def test_it_has_two_capabilities_and_a_user_of_its_own() -> None:
     status = status_of(int(show("MainPID")))
     for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
         assert int(status[name][0], 16) == capability_mask(*NEEDED)
@@ -110,15 +110,15 @@ def test_has_two_capabilities_and_is_no_one() -> None:
 
 
 @pytest.mark.core
-def test_events_come_out_in_the_journal(server: str) -> None:
+def test_events_are_in_the_journal(server: str) -> None:
     run("curl", "--silent", f"http://127.0.0.1:{server}/")
     wait_until(lambda: types_of(events_of("curl")) == ["Establish", "Close"], "curl's events")
     assert [event["network_event"]["dport"] for event in events_of("curl")] == [int(server)] * 2
     wait_until(lambda: "Accept" in types_of(events_of(Path("/usr/bin/python3").resolve().name)), "the server's")
 
 
-def test_arguments_of_others_are_complete() -> None:
-    """Read from /proc, of another user, by who may not trace it."""
+def test_long_arguments_of_another_user_are_complete() -> None:
+    """They are read from /proc, without the right to trace the process."""
     with listen() as listener:
         script = f"exec 3<> /dev/tcp/127.0.0.1/{listener.getsockname()[1]}; read line"
         command = ["setpriv", "--reuid=1000", "--clear-groups", "bash", "-c", script, LONG_ARGUMENT]
@@ -144,8 +144,8 @@ def test_reload_takes_another_configuration() -> None:
     assert len(events()) == before
 
 
-def test_an_upgrade_restarts_it_with_the_configuration_that_there_is() -> None:
-    """One with all that can be reported. And the watchdog is not to wait for long, in what follows."""
+def test_an_upgrade_restarts_it_and_keeps_the_configuration() -> None:
+    """The configuration has many report options. The watchdog's time is shortened for the tests that follow."""
     CONFIGURATION.write_text(EVERYTHING)
     directory = Path("/run/systemd/system/netmon.service.d")
     directory.mkdir(parents=True)
@@ -156,36 +156,36 @@ def test_an_upgrade_restarts_it_with_the_configuration_that_there_is() -> None:
         accepted, _ = listener.accept()
         install()
         assert CONFIGURATION.read_text() == EVERYTHING
-        wait_until(lambda: types_of(events_of("nc.openbsd")) == ["Existing"], "what was open")
+        wait_until(lambda: types_of(events_of("nc.openbsd")) == ["Existing"], "the existing connection")
         accepted.close()
         client.communicate()
     wait_until(lambda: types_of(events_of("nc.openbsd")) == ["Existing", "Close"], "its close")
     assert "duration_us" in events_of("nc.openbsd")[1]["network_event"]
 
 
-def test_the_watchdog_is_fed_while_it_works_and_bites_when_it_does_not() -> None:
+def test_the_watchdog_restarts_it_when_signs_of_life_stop() -> None:
     pid = int(show("MainPID"))
-    fed = show("WatchdogTimestampMonotonic")
-    wait_until(lambda: show("WatchdogTimestampMonotonic") != fed, "a sign of life")
+    last = show("WatchdogTimestampMonotonic")
+    wait_until(lambda: show("WatchdogTimestampMonotonic") != last, "a sign of life")
     os.kill(pid, signal.SIGSTOP)
     wait_for("Watchdog timeout")
-    wait_until(lambda: show("NRestarts") == "1" and show("ActiveState") == "active", "another one")
+    wait_until(lambda: show("NRestarts") == "1" and show("ActiveState") == "active", "a new process")
     assert int(show("MainPID")) != pid
 
 
-def test_it_ends_when_it_is_stopped() -> None:
+def test_stopping_it_is_a_success() -> None:
     run("systemctl", "stop", "netmon")
     assert [show(name) for name in ("ActiveState", "Result", "ExecMainStatus")] == ["inactive", "success", "0"]
-    assert [line for line in said() if ", 0 lost" in line]
+    assert [line for line in journal() if ", 0 lost" in line]
 
 
-def test_a_configuration_that_is_wrong_is_tried_once() -> None:
+def test_with_a_wrong_configuration_it_is_not_restarted() -> None:
     CONFIGURATION.write_text("nonsense: true\n")
     assert subprocess.run(["systemctl", "start", "netmon"], capture_output=True).returncode != 0
     assert [show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")] == ["failed", "2", "0"]
 
 
-def test_purged_it_leaves_nothing(files_before: set[Path]) -> None:
+def test_purging_removes_everything(files_before: set[Path]) -> None:
     run("dpkg", "--purge", "netmon")
     assert files() - files_before == set()
     assert show("LoadState") == "not-found"

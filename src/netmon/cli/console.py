@@ -1,4 +1,4 @@
-"""What the command writes: results to standard output, all else to standard error."""
+"""Writes results to standard output, and messages to standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STANDARD_OUTPUT = "standard output"
 
 def say(text: object) -> None:
     """Write text to standard error, each line after the command's name."""
-    # Without standard error there is nowhere to write to; print() would take standard output instead.
+    # Without standard error the text is dropped; print() would write it to standard output.
     if sys.stderr is not None:
         with suppress(OSError):
             for line in str(text).splitlines():
@@ -29,7 +29,7 @@ def show(text: str) -> None:
 
 
 def flush_results() -> None:
-    """Write what Python still holds back of standard output. Raises OutputError."""
+    """Flush standard output. Raises OutputError."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -37,13 +37,13 @@ def flush_results() -> None:
 
 
 def discard_results() -> None:
-    """Send the rest of standard output to /dev/null: Python writes what it holds back when it exits."""
+    """Send the rest of standard output to /dev/null: at its exit Python flushes what is still buffered."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
 
 
 def describe(error: OSError) -> str:
-    """Return what failed, if the error knows it, and why."""
+    """Return an error's file, if it has one, and its reason."""
     reason = error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason

@@ -1,4 +1,4 @@
-"""`netmon run`: reports events until a signal ends it, or until no output is left that can be written to."""
+"""`netmon run`: reports events until a signal ends it, or until its last output breaks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Run until SIGINT or SIGTERM. Raises ConfigError, OutputError, another NetmonError."""
     from netmon.cli.session import Session, Signals
 
-    signals = Signals()  # before what takes long
+    signals = Signals()  # before the imports and the start, which take long
     from netmon.monitor import Monitor
     from netmon.outputs.fanout import Fanout
     from netmon.outputs.standard_output import StandardOutput

@@ -1,4 +1,4 @@
-"""Notifies the service manager that started netmon: sd_notify(3), systemd's protocol."""
+"""Sends states to the service manager that started netmon, by systemd's protocol sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEND_LIMIT = 5.0
 
 
 class ServiceManager:
-    """The service manager: waits until netmon is ready, and restarts it when its signs of life stop coming."""
+    """Sends states to the service manager, which waits for READY and restarts netmon if signs of life stop."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         """Take the service manager's variables out of environment: they are not meant for child processes.

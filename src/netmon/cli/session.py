@@ -1,4 +1,4 @@
-"""A run of a monitor from its start to its end: signals, reloads, the service manager. It knows no output."""
+"""Runs a monitor from its start to its end: signals, reloads, the service manager. Outputs are not known here."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.monitor import Monitor
 
-# How often (seconds) to deliver an empty batch, and to look for a reload, when nothing happens.
+# How often (seconds) to deliver an empty batch, and to check for a requested reload, while nothing happens.
 TICK = 1.0
 
 
 class Signals:
-    """Handles signals: the first SIGINT or SIGTERM stops the monitor, SIGHUP requests a reload.
+    """Handles signals, from its creation on: the first SIGINT or SIGTERM stops the monitor, SIGHUP requests a reload.
 
-    A SIGINT or SIGTERM that comes before there is a monitor stops it at its start. A second one kills the process, as
-    usual: output may be stuck.
+    If SIGINT or SIGTERM comes before bind(), the monitor stops as soon as it starts. A second SIGINT or SIGTERM kills
+    the process, as usual, since an output may be stuck.
     """
 
     def __init__(self) -> None:
@@ -52,23 +52,34 @@ class Signals:
         return requested
 
     def bind(self, monitor: Monitor) -> None:
-        """Set the monitor that signals stop."""
+        """Set the monitor that SIGINT and SIGTERM stop."""
         self._monitor = monitor
         if self._stopped:
             monitor.stop()
 
 
 class Session:
-    """Runs a monitor until a signal stops it; between two batches it reloads and sends the watchdog a sign of life."""
+    """Runs a monitor until a signal stops it. Between two batches it reloads, and sends the watchdog a sign of life.
+
+    Attributes:
+        events: How many events were delivered so far.
+    """
 
     def __init__(
         self, monitor: Monitor, signals: Signals, config_file: str | None, read_config: Callable[[], Config | None]
     ) -> None:
-        """config_file: names the file in messages; None: there is none. read_config: reads it again, for a reload.
+        """Bind the signals to the monitor.
 
-        Raises NetmonError when there is a service manager that cannot be reached.
+        Args:
+            monitor: Not started yet.
+            signals: The process's signal handlers.
+            config_file: The configuration's file, for messages; None: there is none, so nothing to reload.
+            read_config: Reads the configuration again. Raises NetmonError or OSError.
+
+        Raises:
+            NetmonError: There is no socket for messages to the service manager.
         """
-        self.events = 0  # delivered so far
+        self.events = 0
         self._monitor = monitor
         self._signals = signals
         self._config_file = config_file
@@ -77,10 +88,14 @@ class Session:
         signals.bind(monitor)
 
     def run(self, deliver: Callable[[list[str]], None]) -> None:
-        """Start the monitor, and deliver batches of lines until it is stopped and all that was reported is delivered.
+        """Start the monitor, and deliver batches of lines until it is stopped and all reported events are delivered.
 
-        deliver: is called with an empty batch when nothing happens. While it does not return, the watchdog gets no
-        sign of life. What it raises ends the run.
+        Args:
+            deliver: Takes a batch, an empty one while nothing happens. While it does not return, the watchdog gets no
+                sign of life. Its exceptions end the run.
+
+        Raises:
+            NetmonError: The monitor cannot start, or fails.
         """
         with self._monitor as monitor:
             say("ready")
@@ -130,10 +145,10 @@ def _notifier() -> Callable[[str], None]:
 
 
 def _import_for_events() -> None:
-    """Import what only the first event needs: a start does without it, and it is slow to import.
+    """Import modules that are slow to import, and that only the first event needs.
 
-    A thread beside the start would slow the start down: libbpf calls back for each message, and each callback would
-    wait for that thread to release the interpreter.
+    Importing them in a thread during the start would slow the start down: libbpf calls back for each message, and each
+    callback would wait for that thread to release the interpreter.
     """
     import socket  # noqa: F401
 

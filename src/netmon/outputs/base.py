@@ -12,14 +12,27 @@ QUEUE_LIMIT = 8 << 20  # bytes: some 16,000 events
 
 
 class Output:
-    """A destination of lines: a name, and an open file descriptor.
+    """Writes lines to a destination: an open file descriptor with a name.
 
-    The events' lines arrive in one piece of many lines. An output with a queue before it (OutputQueue) is written to
-    by the queue's thread alone, one without by the reading thread.
+    One thread at a time writes: the reading thread, or the thread of the queue before the output (OutputQueue). A
+    destination of another kind is a subclass.
+
+    Attributes:
+        name: Names the output in messages and in the counts of lost events.
+        queue_limit: How many bytes of lines may wait in a queue before it.
     """
 
     def __init__(self, name: str, fd: int, queue_limit: int = QUEUE_LIMIT) -> None:
-        """name: for messages and for the counts of lost events. queue_limit: bytes of lines that may wait for it."""
+        """Prepare to write to a descriptor, which close() closes.
+
+        Args:
+            name: Differs from the names of the run's other outputs.
+            fd: The file descriptor.
+            queue_limit: Bytes.
+
+        Raises:
+            OSError: fd is not open.
+        """
         self.name = name
         self.queue_limit = queue_limit
         self._fd = fd
@@ -30,7 +43,14 @@ class Output:
         self._reader.register(fd, 0)
 
     def write(self, data: bytes) -> None:
-        """Write all of data; wait as long as that takes. Raises OutputError."""
+        """Write all of data, and wait as long as that takes.
+
+        Args:
+            data: Whole lines.
+
+        Raises:
+            OutputError: They cannot be written; a part of them may have been.
+        """
         rest = memoryview(data)
         try:
             while rest:
@@ -42,26 +62,40 @@ class Output:
             raise OutputError(self.name, error) from error
 
     def write_some(self, data: bytes, start: int, seconds: float) -> int:
-        """Write some of data from start on; return how many bytes: 0 when there is no room within so many seconds.
+        """Write a part of data without blocking longer than a given time.
 
-        Raises OSError.
+        Args:
+            data: Whole lines.
+            start: The index in data from which to write.
+            seconds: How long to wait for room.
+
+        Returns:
+            How many bytes were written; 0 if there was no room.
+
+        Raises:
+            OSError: The write failed.
         """
         if not self._room.poll(seconds * 1000):
             return 0
         end = len(data)
-        # A pipe with room takes PIPE_BUF bytes without blocking, and as a whole: up to a line's end, no line is cut.
+        # A pipe that has room takes up to PIPE_BUF bytes without blocking, and all of them or none. So no line is cut
+        # in two if the last of these bytes ends a line.
         if not self._is_file and end - start > select.PIPE_BUF:
             end = data.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or start + select.PIPE_BUF
         try:
             return os.write(self._fd, memoryview(data)[start:end])
-        except BlockingIOError:  # somebody else has filled it meanwhile
+        except BlockingIOError:  # another process that writes to the same pipe has filled it meanwhile
             return 0
 
     def require_reader(self) -> None:
-        """Raise OutputError when nobody can read any more what is written."""
+        """Check that there still is a reader, as far as the kind of descriptor shows that.
+
+        Raises:
+            OutputError: The other end of the pipe or socket is closed.
+        """
         if any(state & (select.POLLERR | select.POLLHUP) for _, state in self._reader.poll(0)):
             raise OutputError(self.name, BrokenPipeError())
 
     def close(self) -> None:
-        """Close the descriptor: its reader finds the end."""
+        """Close the descriptor, so that its reader finds the end of the data."""
         os.close(self._fd)

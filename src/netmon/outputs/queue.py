@@ -1,4 +1,4 @@
-"""A bounded queue before an output, for a run with several: what one output does not take in time, it alone loses."""
+"""A bounded queue before an output, so that one of several outputs does not hold up the others."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from typing import Any
 from netmon.errors import OutputError
 from netmon.outputs.base import Output
 
-# How long (seconds) an output may take nothing at the end, before the rest is given up.
+# At the end of a run: after so many seconds in which an output takes nothing, its queue is given up.
 DRAIN_LIMIT = 5.0
-# How often (seconds) to look whether an idle output still has a reader, and whether a stuck one may be given up.
+# How often (seconds) to check that an idle output still has a reader, and whether to give up one that takes nothing.
 READER_INTERVAL, ROOM_INTERVAL = 1.0, 0.1
 
-LOST_EVENTS = b'{"type":"LostEvents"'  # how the line of such a report begins
+LOST_EVENTS = b'{"type":"LostEvents"'  # the beginning of the line of such an event
 
 
 class OutputQueue:
-    """The queue of an output, and the thread that writes what is in it.
+    """Queues lines for an output, and writes them in a thread of its own.
 
-    Events that find no room, or that cannot be written, are counted in `lost`. A LostEvents is no event: one that
-    finds no room is kept, added to the next ones, and written as soon as there is room, so that a reader that was too
-    slow learns what it has missed.
+    A LostEvents that finds no room does not count as lost. It is kept, added up with later ones, and queued as soon as
+    there is room: a reader that was too slow learns what it has missed.
+
+    Attributes:
+        output: The output.
+        lost: How many events found no room, or could not be written.
+        error: Why the output cannot be written to any more; None while it can.
     """
 
     def __init__(self, output: Output) -> None:
@@ -41,7 +45,7 @@ class OutputQueue:
         self._thread = threading.Thread(target=self._write_pieces, name=output.name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread. Signals are for the main thread: this one blocks them all."""
+        """Start the thread. It blocks all signals: the main thread must get them, and wake up."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._thread.start()
@@ -49,7 +53,11 @@ class OutputQueue:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def put(self, data: bytes) -> None:
-        """Queue as many of these lines as there is room for; count the others as lost. Does not wait."""
+        """Queue as many lines as there is room for, and count the others as lost; never wait.
+
+        Args:
+            data: Whole lines.
+        """
         with self._changed:
             room = 0 if self._given_up else self.output.queue_limit - self._size
             if 0 < len(self._kept_report) <= room:
@@ -67,17 +75,17 @@ class OutputQueue:
         self._size += len(data)
 
     def finish(self) -> None:
-        """Take nothing more; write what is queued, as long as the output takes something at least each DRAIN_LIMIT."""
+        """Let the thread end once the queue is empty, or once the output has taken nothing for DRAIN_LIMIT seconds."""
         with self._changed:
             self._progress = time.monotonic()
             self._finishing = True
             self._changed.notify()
 
     def join(self) -> None:
-        """Wait, after finish(), for the end of the writing."""
+        """Wait, after finish(), for the end of the thread."""
         while self._thread.is_alive():
             self._thread.join(ROOM_INTERVAL)
-            # The thread gives up by itself, unless a write does not return: to a file server that is gone, say.
+            # The thread gives up by itself unless a write does not return: one to an unreachable file server, say.
             if time.monotonic() - self._progress > 2 * DRAIN_LIMIT:
                 self._give_up()
                 return
@@ -93,7 +101,7 @@ class OutputQueue:
         self._give_up()
 
     def _next_piece(self) -> bytes:
-        """Wait for a piece; empty at the end. Raises OutputError when the reader goes away meanwhile."""
+        """Wait for a piece; return an empty one at the end. Raises OutputError if the output loses its reader."""
         with self._changed:
             while not self._pieces:
                 if self._kept_report and not self._given_up:
@@ -120,7 +128,7 @@ class OutputQueue:
                 self._written = 0
 
     def _give_up(self) -> None:
-        """Count as lost what is queued, a line that was written in part with it, and all that follows."""
+        """Count the queued events as lost, also one that was written in part, and from now on each event that comes."""
         with self._changed:
             self._given_up = True
             written, self._written = self._written, 0
@@ -131,7 +139,7 @@ class OutputQueue:
             self._size = 0
 
     def _lose(self, data: bytes) -> None:
-        """Count events as lost; keep the report of lost events that is among them."""
+        """Count events as lost; keep a LostEvents that is among them."""
         self.lost += data.count(b"\n")
         if LOST_EVENTS in data:
             reports = [line for line in data.splitlines() if line.startswith(LOST_EVENTS)]
@@ -140,7 +148,14 @@ class OutputQueue:
 
 
 def add_reports(lines: list[bytes]) -> bytes:
-    """Return one LostEvents, as a line, that reports what all of these report."""
+    """Add up several LostEvents.
+
+    Args:
+        lines: At least one, each the line of a LostEvents.
+
+    Returns:
+        The line of one LostEvents with the sums of their counts and the last one's time.
+    """
     import orjson  # slow to import
 
     first, *others = map(orjson.loads, lines)

@@ -10,13 +10,13 @@ STDOUT_FILENO = 1
 
 
 class StandardOutput(Output):
-    """Standard output."""
+    """Writes to standard output."""
 
     def __init__(self) -> None:
         super().__init__("standard output", STDOUT_FILENO)
 
     def close(self) -> None:
-        """Put /dev/null in its place: another file must not get its number, which other code writes to."""
+        """Replace it by /dev/null, so that no other file gets the descriptor that Python's print() writes to."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._fd)
         os.close(null)

@@ -1,10 +1,11 @@
-"""A whole run in this process: real signals, a real service manager's socket, a ring buffer that a filter fills."""
+"""A session in this process: real signals, a service manager's real socket, a ring buffer filled on request."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import select
 import signal
 import socket
 import threading
@@ -18,6 +19,8 @@ from netmon import Config, ConfigError, Monitor
 from netmon.cli.session import Session, Signals
 from netmon.errors import Problem
 from netmon.filters.compiled import CompiledFilters
+from netmon.outputs.base import Output
+from netmon.outputs.fanout import Fanout
 from tests.support.record_mixes import MIXES
 from tests.support.ring_filler import Filler
 
@@ -181,24 +184,34 @@ def test_the_watchdog_gets_a_sign_of_life_each_second_while_nothing_happens(mana
 
 
 def test_the_watchdog_gets_no_sign_of_life_while_an_output_is_stuck(manager: socket.socket) -> None:
-    stuck, free = threading.Event(), threading.Event()
+    """The output is a pipe that nobody reads until later."""
+    read_end, write_end = os.pipe()
+    output = Output("pipe", write_end)
+    lines: list[bytes] = []
 
-    def deliver(lines: list[str]) -> None:
-        if lines:
-            stuck.set()
-            free.wait(DEADLINE)
+    def read() -> None:
+        with open(read_end, "rb") as source:
+            lines.extend(source)
+
+    reader = threading.Thread(target=read)
 
     def act(filler: Filler) -> None:
-        filler.send(2)
-        assert stuck.wait(DEADLINE)
+        filler.send(1 + 1000)
+        room = select.poll()
+        room.register(write_end, select.POLLOUT)
+        wait_until(lambda: not room.poll(0))
         received(manager)
-        time.sleep(1.5)  # longer than two signs of life are apart
+        time.sleep(1.5)  # signs of life are at most a second apart
         assert received(manager) == []
-        free.set()
+        reader.start()
         wait_until(lambda: "WATCHDOG=1" in received(manager))
         send_signal(signal.SIGTERM)
 
-    Run(deliver=deliver).during(act)
+    fanout = Fanout([output], report=print)
+    Run(deliver=fanout.write).during(act)
+    output.close()
+    reader.join()
+    assert len(lines) == 1000
 
 
 @pytest.mark.parametrize(
