@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_OK
@@ -11,7 +12,10 @@ from netmon.cli.flags import add_run_flags, config_of, flag_error
 from netmon.errors import ArgumentError, OutputError
 
 if TYPE_CHECKING:
+    from netmon.cli.session import Signals
     from netmon.losses import Losses
+    from netmon.outputs.base import Output
+    from netmon.reader.source import OpenSource
 
 # The flags that are the Monitor's arguments, too.
 MONITOR_FLAGS = ("any_kernel", "ring_size", "batch_delay", "aggregate", "lost_events")
@@ -31,17 +35,40 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run until SIGINT or SIGTERM. Raises ConfigError, OutputError, another NetmonError."""
-    from netmon.cli.session import Session, Signals
+    from netmon.cli.session import Signals
 
     signals = Signals()  # before the imports and the start, which take long
-    from netmon.monitor import Monitor
-    from netmon.outputs.fanout import Fanout
     from netmon.outputs.standard_output import StandardOutput
 
-    outputs = [StandardOutput()]
+    run_with([StandardOutput()], options, signals)
+    return EXIT_OK
+
+
+def run_with(
+    outputs: Sequence[Output], options: argparse.Namespace, signals: Signals, open_source: OpenSource | None = None
+) -> None:
+    """Report events to outputs until a signal, and print the summary.
+
+    Args:
+        outputs: At least one, with different names.
+        options: The parsed flags of `netmon run`.
+        signals: The process's signal handlers.
+        open_source: Opens the source of the records in place of the kernel's probes, for tests.
+
+    Raises:
+        ConfigError: The configuration or a flag has problems.
+        OutputError: The last output that was left has broken.
+        NetmonError: The monitor cannot start, or fails.
+    """
+    from netmon.cli.session import Session
+    from netmon.monitor import Monitor
+    from netmon.outputs.fanout import Fanout
+
     fanout = Fanout(outputs, report=say)
     config = config_of(options)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
+    if open_source is not None:
+        given["open_source"] = open_source
     try:
         monitor = Monitor(config, output_losses=fanout.losses, **given)
     except ArgumentError as error:  # the flag of the same name
@@ -55,10 +82,9 @@ def run(options: argparse.Namespace) -> int:
             say(_summary(session.events, monitor.losses))
         raise
     say(_summary(session.events, monitor.losses))
-    return EXIT_OK
 
 
 def _summary(count: int, losses: Losses) -> str:
     reasons = ", ".join(f"{'at most ' * (name == 'missed')}{value} {name}" for name, value in losses.reasons() if value)
-    by_output = "".join(f", {count} not written to {name}" for name, count in losses.outputs.items())
+    by_output = "".join(f", {lost} not written to {name}" for name, lost in losses.outputs.items())
     return f"{count} events, {losses.total} lost" + (f" ({reasons})" if reasons else "") + by_output
