@@ -5,6 +5,7 @@ of the same names among the settings that the BPF object is loaded with (bpf/rec
 and the descriptions in the configuration's JSON Schema.
 """
 
+# Without `from __future__ import annotations`: OPTIONS needs the annotations as objects.
 from typing import Annotated, NamedTuple
 
 
