@@ -1,8 +1,8 @@
 """What netmon can report beyond the plain events. Each option is defined here, once.
 
-The fields of Report are the keys of the section `report:` in a configuration, the flags of `netmon run`, and fields
-of the same names among the settings that the BPF object is loaded with (bpf/records.h). Their texts are the flags' help
-and the descriptions in the configuration's JSON Schema.
+The fields of Report are the keys of the section `report:` in a configuration and the flags of `netmon run`. The BPF
+object has a load option of the same name for each (struct report_options in bpf/records.h). An option's text is its
+help, and its description in the configuration's JSON Schema.
 """
 
 # Without `from __future__ import annotations`: OPTIONS needs the annotations as objects.
@@ -10,11 +10,17 @@ from typing import Annotated, NamedTuple
 
 
 class Option(NamedTuple):
-    """What belongs to a report option besides its type and its default."""
+    """What belongs to a report option besides its type and its default.
 
-    help: str  # a phrase that begins with a verb
-    with_aggregate: bool = True  # whether it can be combined with aggregation
-    needs: str = ""  # the direction without which it would have no effect
+    Attributes:
+        help: Its description: a phrase that begins with a verb.
+        with_aggregate: Whether it can be combined with aggregation.
+        needs: The direction that it needs, `ingress` or `egress`; empty if it has an effect in both.
+    """
+
+    help: str
+    with_aggregate: bool = True
+    needs: str = ""
 
 
 class Report(NamedTuple):

@@ -1,4 +1,4 @@
-"""What to watch: the configuration's models, read from YAML, a mapping or Python."""
+"""The configuration: which connections to report, and what to report about them."""
 
 from netmon.config.models import (
     BinaryFilter,
