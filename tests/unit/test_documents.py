@@ -13,10 +13,11 @@ import yaml
 import netmon
 from netmon.config import Config
 from netmon.events import event_schema
+from tests.unit.test_architecture import imports_of, is_within, modules
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-README = (ROOT / "README.md").read_text()
+README, ARCHITECTURE = ((ROOT / name).read_text() for name in ("README.md", "docs/architecture.md"))
 
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 # These pages name files of the tree: from its root, or from one of the directories that they are about.
@@ -62,6 +63,22 @@ def test_files_that_the_guides_name_exist(path: Path) -> None:
     names = {name.rstrip("/") for name in FILE.findall(path.read_text())}
     assert names
     assert not [name for name in names if not any((directory / name).exists() for directory in DIRECTORIES)]
+
+
+def test_the_architecture_page_lists_what_each_package_imports() -> None:
+    rows = re.findall(r"^\| `(\w+)/` \| .* \| (.*) \|$|^\| `(\w+)/` \| .* \| \|$", ARCHITECTURE, re.MULTILINE)
+    packages = {path.parent.name for path in (ROOT / "src/netmon").glob("*/__init__.py")}
+    documented = {name or alone: {*re.findall(r"`(\w+)/`", imports)} for name, imports, alone in rows}
+    assert {name: imports for name, imports in documented.items() if name in packages} == {
+        name: {imported.split(".")[1] for imported in direct_imports(f"netmon.{name}")} & packages - {name}
+        for name in packages
+    }
+
+
+def direct_imports(package: str) -> set[str]:
+    """Return what a package's modules import of netmon when they run."""
+    paths = (path for name, path in modules().items() if is_within(name, package))
+    return {name for path in paths for name in imports_of(path, typing=False) if name.startswith("netmon.")}
 
 
 def test_the_readme_s_event_is_valid() -> None:
