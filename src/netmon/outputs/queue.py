@@ -114,14 +114,13 @@ class OutputQueue:
             return self._pieces[0]
 
     def _write(self, piece: bytes) -> None:
-        while self._written < len(piece):
+        while self._written < len(piece) and not self._given_up:
             written = self.output.write_some(piece, self._written, ROOM_INTERVAL)
             if written:
                 self._written += written
                 self._progress = time.monotonic()
             elif self._finishing and time.monotonic() - self._progress > DRAIN_LIMIT:
                 self._give_up()
-                return
         with self._changed:
             if not self._given_up:
                 self._size -= len(self._pieces.popleft())

@@ -235,6 +235,33 @@ def test_a_write_error_counts_what_was_not_written_whole() -> None:
     os.close(write_end)
 
 
+def test_a_write_that_does_not_return_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on an unreachable file server. When it returns after all, nothing is written a second time."""
+    monkeypatch.setattr(module, "DRAIN_LIMIT", 0.2)
+    returns = threading.Event()
+
+    class Hanging(Output):
+        def write_some(self, data: bytes, start: int, seconds: float) -> int:
+            written = super().write_some(data, start, seconds)
+            returns.wait(DEADLINE)
+            return written
+
+    read_end, write_end = os.pipe()
+    queue = OutputQueue(Hanging("hanging", write_end))
+    queue.start()
+    for data in batches(100, size=20):
+        queue.put(data)
+    queue.finish()
+    queue.join()
+    assert queue.lost == 100  # as far as anyone knows
+    returns.set()
+    queue._thread.join()
+    os.close(write_end)
+    with open(read_end, "rb") as source:
+        assert numbers([json.loads(line) for line in source]) == list(range(8))  # of PIPE_BUF bytes
+    assert queue.lost == 100
+
+
 def test_reports_are_added_key_by_key() -> None:
     added = json.loads(add_reports([report(1), report(2, a=5), report(3, a=1, b=2)]))
     assert added["lost_events"] == {"count": 6, "ring_full": 6, "missed": 0, "outputs": {"a": 6, "b": 2}}
