@@ -1,6 +1,6 @@
 """Counts of what was lost."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -30,7 +30,7 @@ class Losses(NamedTuple):
         """How many events were lost for sure, before any output: `missed`, an upper bound, is left out."""
         return sum(getattr(self, reason) for reason in EVENT_REASONS)
 
-    def since(self, earlier: Losses) -> Losses:
+    def since(self, earlier: "Losses") -> "Losses":
         """Return what was lost since an earlier reading. It has only those outputs that lost something since."""
         outputs = ((name, count - earlier.outputs.get(name, 0)) for name, count in self.outputs.items())
         # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.

@@ -31,7 +31,7 @@ from netmon.limits import (
 from netmon.log import debug_logger
 from netmon.losses import NO_OUTPUTS, Losses
 from netmon.reader.reader import Reader
-from netmon.reader.reporters import FlowReporter, LossReporter, ReportedEvent, Reporter
+from netmon.reader.reporters import FlowReporter, LossReporter, Reporter
 from netmon.reader.stream import Stream
 from netmon.reader.wakeup import bounded, deadline_in
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
     from netmon.kernel.bpf import ProgramInfo
+    from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource
 
 T = TypeVar("T")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from netmon.batch import HEADER, Batch
 from netmon.decode.clock import Clock
 from netmon.decode.details import context_of, details_of, unpack_context, unpack_detailed
 from netmon.decode.format import EVENT_TYPES, format_timestamp
 from netmon.decode.processes import ProcessTable
-from netmon.decode.raw_event import Opener, RawEvent, Renderer, make_raw_event, model_renderer, render_json
+from netmon.decode.raw_event import Opener, make_raw_event, model_renderer, render_json
 from netmon.errors import DecodeError
 from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, IPV4_EVENT, IPV6_EVENT, EventContext, RecordType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from netmon.decode.raw_event import RawEvent, Renderer
     from netmon.events import NetworkEvent
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 NO_DETAILS: dict[str, Any] = {}
 
@@ -34,14 +36,14 @@ _DETAILED_SIZE = DETAILED_EVENT.size
 _DETAILED_SIZES = (_DETAILED_SIZE, _DETAILED_SIZE + EVENT_CONTEXT.size)
 
 
-def _unpacker(event: struct.Struct) -> Callable[[bytes, int], tuple[Any, ...]]:
+def _unpacker(event: struct.Struct, address_size: int) -> Callable[[bytes, int], tuple[Any, ...]]:
     """Return a function that unpacks a record: its length, the event's fields, both addresses in one piece."""
-    fields = re.sub(r"(\d+)s\1s$", lambda match: f"{2 * int(match[1])}s", event.format[1:])
-    return struct.Struct(HEADER.format + fields).unpack_from
+    fields = event.format.removeprefix("=").removesuffix(f"{address_size}s" * 2)
+    return struct.Struct(f"{HEADER.format}{fields}{2 * address_size}s").unpack_from
 
 
-_unpack_ipv4 = _unpacker(IPV4_EVENT)
-_unpack_ipv6 = _unpacker(IPV6_EVENT)
+_unpack_ipv4 = _unpacker(IPV4_EVENT, 4)
+_unpack_ipv6 = _unpacker(IPV6_EVENT, 16)
 
 
 class Decoder:

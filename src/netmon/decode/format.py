@@ -40,13 +40,6 @@ REASONS: dict[int, FailureReason] = {
 
 ADDRESSES_KEPT = 8192  # some 350 bytes each
 
-# A cgroup's name that holds a container's id:
-#   docker-ID.scope, cri-containerd-ID.scope, ...: a scope that the runtime asked systemd for
-#   ID: a directory that the runtime made itself (the cgroupfs driver)
-#   SLICE:cri-containerd:ID: a name meant for systemd, but made as a directory
-# Not conmon-ID.scope: conmon watches the container from outside. bpf/cgroup_filter.h has the same rule in C.
-_CONTAINER = re.compile(r"(?:.*(?<!conmon)[-:])?([0-9a-f]{64})(?:\.scope)?")
-
 
 @lru_cache(maxsize=64)
 def _format_seconds(seconds: int) -> str:
@@ -105,10 +98,23 @@ def format_args(argv: bytes) -> str:
     return rest.rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
 
 
+@lru_cache(maxsize=1)
+def _container_pattern() -> re.Pattern[str]:
+    """Return what the name of a container's cgroup matches. It is compiled late: start-up does not need it.
+
+    docker-ID.scope, cri-containerd-ID.scope, ...: a scope that the runtime asked systemd for.
+    ID: a directory that the runtime made itself (the cgroupfs driver).
+    SLICE:cri-containerd:ID: a name meant for systemd, but made as a directory.
+    Not conmon-ID.scope: conmon watches the container from outside. bpf/cgroup_filter.h has the same rule in C.
+    """
+    return re.compile(r"(?:.*(?<!conmon)[-:])?([0-9a-f]{64})(?:\.scope)?")
+
+
 def container_id_of(cgroup_path: str) -> str | None:
     """Return the full id of the innermost container that a cgroup's path names; None on the host."""
+    pattern = _container_pattern()
     for name in reversed(cgroup_path.split("/")):
-        match = _CONTAINER.fullmatch(name)
+        match = pattern.fullmatch(name)
         if match:
             return match[1]
     return None

@@ -4,19 +4,24 @@ This is the hot path, so it has two renderers. The keys that they have in common
 further keys, come ready made from details.py.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.decode.format import ADDRESSES_KEPT, EVENT_TYPES, format_address, json_members
 from netmon.decode.processes import KnownProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from netmon.events import NetworkEvent
 
-T = TypeVar("T")
+    T = TypeVar("T")
+    # A renderer takes the fields of a RawEvent one by one. So the decoder need not make a RawEvent first: that would
+    # take a third of the time that rendering takes.
+    Renderer = Callable[[KnownProcess, int, int, int, int, int, bytes, str, int, dict[str, Any], "Opener | None"], T]
 
 
 class Opener(NamedTuple):
@@ -60,14 +65,9 @@ class RawEvent(NamedTuple):
         """Return the event as `netmon run` writes it: a line of JSON, ended by a newline."""
         return render_json(*self)
 
-    def model(self) -> NetworkEvent:
+    def model(self) -> "NetworkEvent":
         """Return the event as the pydantic model."""
         return model_renderer()(*self)
-
-
-# A renderer takes the fields of a RawEvent one by one. So the decoder need not make a RawEvent first: that would take a
-# third of the time that rendering takes.
-Renderer = Callable[[KnownProcess, int, int, int, int, int, bytes, str, int, dict[str, Any], Opener | None], T]
 
 
 def render_json(
@@ -93,7 +93,7 @@ def render_json(
 
 
 @lru_cache(maxsize=1)
-def model_renderer() -> Renderer[NetworkEvent]:
+def model_renderer() -> "Renderer[NetworkEvent]":
     """Return the function that renders a model. It is made on first use, as importing pydantic takes long."""
     from pydantic import TypeAdapter
 

@@ -14,10 +14,11 @@ from netmon.decode.clock import Clock
 from netmon.decode.processes import ProcessTable
 from netmon.errors import NetmonError
 from netmon.losses import Losses
-from netmon.reader.reporters import ReportedEvent, Reporter
+from netmon.reader.reporters import Reporter
 from netmon.reader.wakeup import Wakeup, left_until
 
 if TYPE_CHECKING:
+    from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import Source
 
 # Seconds: how long to wait, after detaching, for a program that has begun to write a record, and how often to look.

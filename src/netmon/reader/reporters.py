@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 from netmon.decode.clock import Clock, boot_time_ns
 from netmon.decode.flows import FlowSummary, merge, unpack_flow
 from netmon.decode.format import format_timestamp
-from netmon.decode.loss_report import LossReport
 from netmon.decode.processes import KnownProcess, ProcessTable
 from netmon.layout import Flow, FlowKey
 from netmon.limits import MIN_PERIOD
 from netmon.losses import Losses
 
 if TYPE_CHECKING:
+    from netmon.decode.loss_report import LossReport
     from netmon.reader.source import Source
 
-ReportedEvent = FlowSummary | LossReport
+    ReportedEvent = FlowSummary | LossReport
 
 LOSS_INTERVAL = 1.0  # seconds between two reports of losses, at least
 
@@ -82,6 +82,8 @@ class LossReporter:
         lost = self._read(outputs, missed=False).since(self._reported)
         if not lost.total and not lost.outputs:
             return []
+        from netmon.decode.loss_report import LossReport  # imported late: most runs lose nothing
+
         losses = self._read(outputs, missed=True)
         lost, self._reported = losses.since(self._reported), losses
         return [LossReport(lost, format_timestamp(self._clock.event_time(boot_time_ns())))]
