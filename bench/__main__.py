@@ -26,7 +26,9 @@ SIZES = ("rounds", "connections", "processes", "idle", "flood")
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="build.py bench", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--native", action="store_true", help="what follows is for the user half's benchmark instead")
+    parser.add_argument(
+        "--native", action="store_true", help="run the benchmark of the Python half, with the arguments that follow"
+    )
     parser.add_argument("--cidrs-native", action="store_true", help="likewise, for that of long lists of CIDRs")
     kernels = tuple(name for name, line in KERNELS.items() if line.architecture == X86_64)
     parser.add_argument("--kernel", choices=kernels, default="6.12")

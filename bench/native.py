@@ -1,8 +1,9 @@
-"""What the user half costs, natively: real records in a real ring buffer, read by the real Monitor.
+"""Measures the Python half at native speed, without a guest: a Monitor reads records from a real ring buffer.
 
     python3 build.py bench --native     writes bench/results/native.md and native.json
 
-As root. A socket filter stands in for the probes, which a kernel may refuse. Costs are the CPU time of one core.
+Run it as root. A socket filter writes the records, as some kernels refuse netmon's own programs. Costs are the CPU time
+of one core.
 """
 
 from __future__ import annotations
@@ -30,31 +31,32 @@ from tests.support.ring_filler import Filler, object_file, watching
 RESULTS = Path(__file__).parent / "results"
 
 CORES = sorted(os.sched_getaffinity(0))
-TICK = 0.001  # seconds in which a producer sends its share at once
-TRIAL = 2.0  # seconds for which it keeps up a rate
-MIN_RATE = 1000.0  # events a second
-STEP = 1.05  # from one rate to the next
+TICK = 0.001  # seconds between two sends of a producer
+TRIAL = 2.0  # seconds for which a producer keeps a rate
+MIN_RATE = 1000.0  # events a second: below it no rate is tried
+STEP = 1.05  # the factor from one rate to the next
 
 
 class Cost(NamedTuple):
-    """CPU microseconds an event, of some rounds."""
+    """CPU microseconds an event: the median of some rounds, and the least."""
 
     median: float
     least: float
 
 
 class Rate(NamedTuple):
-    """The most events a second of which none was lost; is_bound: the producer could send no more."""
+    """The highest rate without loss."""
 
-    events: int
-    is_bound: bool
+    events: int  # a second
+    is_bound: bool  # the producer could not send faster, so the rate is a lower bound
 
 
-# The ways to read. Each reads what waits, until nothing has come for timeout seconds, and counts it.
+# The forms in which events are read. Each function reads until no record has come for timeout seconds, and returns how
+# many it has read.
 
 
 def read_bytes(monitor: Monitor, timeout: float) -> int:
-    """Take the records' bytes and no more."""
+    """Read the records without decoding them."""
     reader = monitor._running()
     ring = reader.source.ring
     count = 0
@@ -68,7 +70,7 @@ def read_bytes(monitor: Monitor, timeout: float) -> int:
 
 
 def read_raw(monitor: Monitor, timeout: float) -> int:
-    """As a user of the library does who needs speed."""
+    """Read RawEvents, the cheapest form that the library offers."""
     count = 0
     for events in monitor.raw_events(timeout):
         count += len(events)
@@ -76,7 +78,7 @@ def read_raw(monitor: Monitor, timeout: float) -> int:
 
 
 def read_models(monitor: Monitor, timeout: float) -> int:
-    """As a user of the library does."""
+    """Read pydantic models, as most users of the library do."""
     count = 0
     for _event in monitor.connection_events(timeout):
         count += 1
@@ -84,7 +86,7 @@ def read_models(monitor: Monitor, timeout: float) -> int:
 
 
 def read_json(monitor: Monitor, timeout: float) -> int:
-    """As the command does, to /dev/null."""
+    """Read lines of JSON and write them to /dev/null, as the command would."""
     count = 0
     with open(os.devnull, "wb") as output:
         for lines in monitor.json_lines(timeout):
@@ -103,13 +105,13 @@ READERS: dict[str, Callable[[Monitor, float], int]] = {
 
 
 def measure_cost(mix_name: str, reader: str, rounds: int) -> Cost:
-    """Return what an event costs: each round reads a ring buffer that is nearly full."""
+    """Return the cost of an event. Each round reads a ring buffer that is nearly full."""
     os.sched_setaffinity(0, CORES[:1])
     mix = MIXES[mix_name]
     records = int(DEFAULT_RING_SIZE * 0.9 / average_room(mix)) - len(mix.first)
     spent = []
     with watching(mix) as (monitor, filler):
-        # The first round, which describes what is then known and warms up, does not count.
+        # The first round does not count: it warms up, and it reads the processes that later events refer to.
         for _ in range(1 + rounds):
             before = filler.events
             filler.send(records)
@@ -129,7 +131,10 @@ def average_room(mix: Mix) -> float:
 
 
 def measure_rate(mix_name: str, reader: str, first: float) -> Rate:
-    """Return the most events a second without loss: from the first rate (or less, if that loses) up until one loses."""
+    """Return the highest rate without loss.
+
+    It is searched upwards from the first rate, or from a lower one if events are lost at that.
+    """
     rate, best = first, 0
     while True:
         events, lost = try_rate(MIXES[mix_name], READERS[reader], rate)
@@ -145,7 +150,7 @@ def measure_rate(mix_name: str, reader: str, first: float) -> Rate:
 
 
 def try_rate(mix: Mix, read: Callable[[Monitor, float], int], rate: float) -> tuple[int, int]:
-    """Have another process, on another core, send at a rate. Return how many events it sent, and the losses."""
+    """Read what another process on another core sends at a rate. Return how many events it sent, and the losses."""
     with watching(mix) as (monitor, filler):
         producer = os.fork()
         if not producer:
@@ -162,7 +167,7 @@ def try_rate(mix: Mix, read: Callable[[Monitor, float], int], rate: float) -> tu
 
 
 def produce(filler: Filler, rate: float) -> None:
-    """Send at a rate for the time of a trial."""
+    """Send records at a rate for TRIAL seconds."""
     begin = now = time.perf_counter()
     sent = 0
     while now < begin + TRIAL:
@@ -175,7 +180,7 @@ def produce(filler: Filler, rate: float) -> None:
 
 
 def host() -> str:
-    """Return what the figures were obtained on."""
+    """Return a description of the machine and its software."""
     models = [line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     return (
         f"{models[0] if models else platform.machine()}, {len(CORES)} cores; Linux {platform.release()}; "
@@ -186,7 +191,7 @@ def host() -> str:
 def report(costs: dict[str, dict[str, Cost]], rates: dict[str, Rate], rate_mix: str) -> str:
     """Return the results as Markdown."""
     lines = [
-        "# The user half, natively",
+        "# The Python half at native speed",
         "",
         f"{host()}. By `python3 build.py bench --native`.",
         "",
@@ -203,7 +208,7 @@ def report(costs: dict[str, dict[str, Cost]], rates: dict[str, Rate], rate_mix: 
         f"The most events a second without loss, in {TRIAL:g} s, by one core while another one sends "
         f"(ring buffer of {DEFAULT_RING_SIZE >> 20} MiB, mix: {rate_mix}).",
         "",
-        "| way | events a second |",
+        "| form | events a second |",
         "|---|---|",
     ]
     lines += [f"| {name} | {'at least ' * rate.is_bound}{rate.events:,} |" for name, rate in rates.items()]
@@ -211,14 +216,14 @@ def report(costs: dict[str, dict[str, Cost]], rates: dict[str, Rate], rate_mix: 
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure, each figure in a process of its own: a heap that others have worn in shows other figures."""
+    """Measure each figure in a process of its own, because a heap that was used before changes the figures."""
     parser = argparse.ArgumentParser(
         prog="build.py bench --native", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--mix", default="", help="only mixes with this in their name; writes no results")
+    parser.add_argument("--mix", default="", help="measure only mixes whose name contains this; write no results")
     options = parser.parse_args(arguments)
-    object_file()  # compiled once, before the others come for it
+    object_file()  # compile it once, before the other processes need it
     chosen = [name for name in MIXES if options.mix in name]
     costs: dict[str, dict[str, Cost]] = {name: {} for name in chosen}
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

@@ -14,7 +14,7 @@ ALIGNMENT = 8  # of each header
 class Batch:
     """Records as one piece of memory, and where each of them begins.
 
-    Iterating over `offsets` takes the records: whoever continues finds those that are left.
+    `offsets` is an iterator: iterating over it takes the records, and the next iteration continues with those left.
     """
 
     __slots__ = ("count", "data", "end", "offsets", "size")

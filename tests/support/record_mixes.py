@@ -1,4 +1,4 @@
-"""Mixes of records, as hosts make them: what the benchmarks of the user half read."""
+"""Mixes of records, as different hosts produce them, for benchmarks and tests of the Python half."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ KINDS = (RecordType.ESTABLISH, RecordType.CLOSE)
 
 
 class Mix(NamedTuple):
-    """Records to send: `first` once, then `again` over and over.
-
-    Connections get a cookie, a port and a time of their own; with new_processes each round's processes do, too.
-    """
+    """Records to send: `first` once, then `again` in rounds. The sender numbers cookies and ports, and sets times."""
 
     name: str
     first: list[tuple[int, bytes]]  # process id, record
     again: list[tuple[int, bytes]]
-    new_processes: int = 0
+    new_processes: int = 0  # how many processes of `again` are new in each round
 
 
 def _describe(process_id: int) -> tuple[int, bytes]:
@@ -64,7 +61,7 @@ def _all() -> list[Mix]:
 
 
 def _with_new_processes(events: int) -> Mix:
-    """Each process is new, and has so many events."""
+    """Return a mix in which each process is new and has this many events."""
     again = []
     for process_id in range(1, 101):
         again += [_describe(process_id), *_pairs(process_id, range(process_id % 50, process_id % 50 + events // 2))]

@@ -23,12 +23,12 @@ PATHS = [
     "/curl",
     "/memfd:curl",
     "/opt/" + "d" * 250 + "/" + "n" * 255,  # 511 bytes: the longest path that can be listed
-    "/opt/" + "d" * 250 + "/" + "n" * 254,  # not told from it by the longest prefix, 256 bytes
+    "/opt/" + "d" * 250 + "/" + "n" * 254,  # has the same longest prefix, 256 bytes
 ]
 PORTS = [0, 1, 7, 8, 443, 8000, 65534, 65535]
 NETNS = [1, 4026531840, 2**32 - 1]
 ID, OTHER_ID = "0123456789abcdef" * 4, "fedcba9876543210" * 4
-# Cgroups in the container ID, and in none.
+# Cgroups in the container ID, and on the host.
 IN_CONTAINER = [
     f"/system.slice/docker-{ID}.scope",
     f"/docker/{ID}",
@@ -44,10 +44,10 @@ IN_CONTAINER = [
     # systemd inside a container
     f"/system.slice/docker-{ID}.scope/init.scope",
     f"/system.slice/docker-{ID}.scope/system.slice/nginx.service",
-    # a container inside a container: the inner one
+    # nested containers: the innermost one counts
     f"/docker/{OTHER_ID}/docker/{ID}",
     f"/system.slice/docker-{OTHER_ID}.scope/kubelet/kubepods/pod1/{ID}",
-    # the keeper of an inner container is in the outer one
+    # conmon of a nested container: it runs in the outer one
     f"/system.slice/docker-{ID}.scope/machine.slice/libpod-conmon-{OTHER_ID}.scope",
 ]
 ON_THE_HOST = [
@@ -72,9 +72,9 @@ ON_THE_HOST = [
     f"/system.slice/{ID}.slice",
 ]
 CGROUPS = ["/", "/a", "/ab", "/a/b", "/a/b.slice", f"/system.slice/docker-{ID}.scope", "/" + "d" * 254]
-# Cgroups that no list can have, since they are too long: they are told from others by how they begin.
+# Cgroups that are too long for a list: netmon compares their beginning.
 DEEP_CGROUPS = ["/" + "d" * 254 + "/e", "/" + "d" * 255, "/a/" + "e/" * 200 + "f"]
-# Paths that programs have, but no list can: none, not UTF-8, too long.
+# Paths that programs may have, but lists may not: none, not UTF-8, too long.
 UNLISTABLE = [b"", b"/usr/bin/caf\xe9", b"/" + b"d" * 255 + b"/" + b"n" * 255]
 
 
