@@ -50,12 +50,26 @@ _PARENT = ',"parent":'
 class KnownProcess:
     """A process as one record described it: with one executable and one set of credentials.
 
-    Its events begin alike but for the thread id. So their JSON is rendered here, once: `json_head` ends before the
-    thread id, `json_tail` goes on behind it, to the end of `process` or, with a parent, of `parent`. The dict and the
-    models are read back from this JSON, so that each key is written in one place.
+    All of its events begin with the same JSON, except for the thread id. So that is rendered once, here:
+
+        {"type":"NetworkEvent","process":{"start_time":"...","pid":42,"tid":   json_head
+                                                                          43   the thread id
+        ,"ppid":1,"uid":0, ... ,"args":"..."},"parent":{ ... }                 json_tail
+
+    The dict and the models are read back from this JSON: each key is written in one place.
     """
 
-    __slots__ = ("_end", "_models", "_parent_model", "comm", "has_parent", "image", "json_head", "json_tail", "pid")
+    __slots__ = (
+        "_models",
+        "_parent_model",
+        "_process_end",
+        "comm",
+        "has_parent",
+        "image",
+        "json_head",
+        "json_tail",
+        "pid",
+    )
 
     def __init__(
         self, start_time: str, record: ProcessRecord, credentials: str, image: str, container: str, parent: str
@@ -75,7 +89,7 @@ class KnownProcess:
         self.image = image
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{record.pid},"tid":'
         self.json_tail = f',"ppid":{record.ppid}{credentials}{image}{container}}}'
-        self._end = len(self.json_tail)
+        self._process_end = len(self.json_tail)  # where `parent` begins
         self.has_parent = bool(parent)
         if parent:
             self.json_tail += _PARENT + parent
@@ -106,14 +120,14 @@ class KnownProcess:
 
     @property
     def _parent_json(self) -> str:
-        return self.json_tail[self._end + len(_PARENT) :]
+        return self.json_tail[self._process_end + len(_PARENT) :]
 
     def json(self, tid: int) -> str:
         """Return the process, with thread `tid`, as JSON."""
-        return f"{self.json_head[len(_EVENT) :]}{tid}{self.json_tail[: self._end]}"
+        return f"{self.json_head[len(_EVENT) :]}{tid}{self.json_tail[: self._process_end]}"
 
     def json_with_parent(self) -> str:
-        """Return the members `process`, its `tid` being the process id, and `parent`, of an event's JSON."""
+        """Return the members `process` and `parent` of an event that belongs to no thread: `tid` is the process id."""
         return f'"process":{self.json_head[len(_EVENT) :]}{self.pid}{self.json_tail}'
 
     def model(self, tid: int) -> Process:
