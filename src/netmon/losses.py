@@ -13,17 +13,29 @@ NO_OUTPUTS: Mapping[str, int] = MappingProxyType({})
 
 
 class Losses(NamedTuple):
-    """What was lost since the start, by reason."""
+    """What was lost since the start, by reason.
 
-    ring_full: int = 0  # events that found no room in the ring buffer
-    no_storage: int = 0  # events of connections for which the kernel had no memory
-    missed: int = 0  # an upper bound: how often the kernel skipped a program that would have reported an event
-    flows_full: int = 0  # events that found no room in the aggregates
-    unknown_process: int = 0  # events of a process that was never described
-    path_incomplete: int = 0  # processes reported with part of their path
-    args_incomplete: int = 0  # processes reported with part of their arguments
-    unknown_opener: int = 0  # closes reported without the process that opened, which was evicted
-    outputs: Mapping[str, int] = NO_OUTPUTS  # events that one output alone lost, by the output's name
+    Attributes:
+        ring_full: Events that found no room in the ring buffer.
+        no_storage: Events of connections for which the kernel had no memory.
+        missed: An upper bound of further events: how often the kernel skipped a program that would have reported one.
+        flows_full: Events that found no room in the table of flows (aggregate mode).
+        unknown_process: Events that were dropped because their process was never described.
+        path_incomplete: Processes reported with the last part of their path only.
+        args_incomplete: Processes reported without all of their arguments.
+        unknown_opener: Closes reported without the process that opened the connection, which was evicted.
+        outputs: Events that one output alone lost, by the output's name.
+    """
+
+    ring_full: int = 0
+    no_storage: int = 0
+    missed: int = 0
+    flows_full: int = 0
+    unknown_process: int = 0
+    path_incomplete: int = 0
+    args_incomplete: int = 0
+    unknown_opener: int = 0
+    outputs: Mapping[str, int] = NO_OUTPUTS
 
     @property
     def total(self) -> int:

@@ -46,13 +46,21 @@ T = TypeVar("T")
 
 
 class Counters(NamedTuple):
-    """What a monitor has read since its start, and what it holds now."""
+    """What a monitor has read since its start, and what it holds now.
 
-    connection_events: int = 0  # connection events handed on
-    bytes_read: int = 0  # bytes read from the ring buffer
-    bytes_waiting: int = 0  # bytes in the ring buffer that were not read yet
-    processes_described: int = 0  # descriptions of processes read
-    processes_known: int = 0  # processes known now
+    Attributes:
+        connection_events: Connection events handed on.
+        bytes_read: Bytes read from the ring buffer.
+        bytes_waiting: Bytes in the ring buffer that were not read yet.
+        processes_described: Descriptions of processes read.
+        processes_known: Processes known now.
+    """
+
+    connection_events: int = 0
+    bytes_read: int = 0
+    bytes_waiting: int = 0
+    processes_described: int = 0
+    processes_known: int = 0
 
 
 class Monitor:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from netmon.capabilities import CAPABILITIES
-from netmon.layout import Direction, Ending, RecordType, Secureexec
+from netmon.layout import Direction, Ending, Limit, RecordType, Secureexec
 
 if TYPE_CHECKING:
     from netmon.events import FailureReason
@@ -107,7 +107,7 @@ def _container_pattern() -> re.Pattern[str]:
     SLICE:cri-containerd:ID: a name meant for systemd, but made as a directory.
     Not conmon-ID.scope: conmon watches the container from outside. bpf/cgroup_filter.h has the same rule in C.
     """
-    return re.compile(r"(?:.*(?<!conmon)[-:])?([0-9a-f]{64})(?:\.scope)?")
+    return re.compile(rf"(?:.*(?<!conmon)[-:])?([0-9a-f]{{{Limit.CONTAINER_ID_SIZE:d}}})(?:\.scope)?")
 
 
 def container_id_of(cgroup_path: str) -> str | None:

@@ -61,11 +61,17 @@ class Link(Handle):
 
 
 class ProgramInfo(NamedTuple):
-    """What the kernel reports about a loaded program."""
+    """What the kernel reports about a loaded BPF program.
+
+    Attributes:
+        name: The program's name.
+        recursion_misses: How often the kernel skipped it, because it had interrupted the same program on that CPU.
+        verified_instructions: How many instructions the verifier went through, on all paths together.
+    """
 
     name: str
-    recursion_misses: int  # how often it was skipped, because the same program was interrupted on that CPU
-    verified_instructions: int  # how many instructions the verifier went through, all branches counted
+    recursion_misses: int
+    verified_instructions: int
 
 
 class MapKind(NamedTuple):

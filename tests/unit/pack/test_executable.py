@@ -20,6 +20,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
+from netmon.capabilities import NEEDED, capability_mask
 from pack import executable as single_file
 from pack.launcher.start import ArchiveImporter
 from pack.paths import BUILD, LIBBPF
@@ -33,7 +34,7 @@ BARE_KERNELS = {"x86_64": "6.12", "aarch64": "6.12-arm64"}
 LARGEST = 15_000_000  # bytes
 DEADLINE = 60  # seconds
 # struct vfs_cap_data, version 2: permitted and effective.
-CAP_BPF_AND_PERFMON = struct.pack("<5I", 0x02000001, 0, 0, 1 << 38 - 32 | 1 << 39 - 32, 0)
+CAP_BPF_AND_PERFMON = struct.pack("<5I", 0x02000001, 0, 0, capability_mask(*NEEDED) >> 32, 0)
 VALID = "egress:\n  enabled: true\n"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot and mount")
