@@ -22,7 +22,7 @@ from netmon.kernel import BUNDLED_LIBBPF
 from netmon.log import debug_logger
 
 SONAME = "libbpf.so.1"
-SYSTEM = "system"  # in NETMON_LIBBPF: not the one that came with netmon
+SYSTEM = "system"  # as the value of NETMON_LIBBPF: the system's library, not the bundled one
 BUNDLED = os.path.join(os.path.dirname(__file__), BUNDLED_LIBBPF)
 MINIMUM_VERSION = (1, 1)
 
