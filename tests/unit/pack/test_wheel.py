@@ -152,6 +152,7 @@ def test_has_the_licences_of_bundled_sources(wheels: dict[str, Path], target: st
         for source in SOURCES:
             assert source.licence in metadata
         assert "licenses/LICENSES/netmon-BSD-2-Clause" in dist_info(archive, "RECORD")
+        assert dist_info(archive, "licenses/LICENSE") == (ROOT / "LICENSE").read_text()
 
 
 def test_has_an_sbom_of_bundled_sources(wheels: dict[str, Path], target: str) -> None:
