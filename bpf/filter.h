@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The filters: of a connection's ports, network namespace and addresses, and of a process. All are evaluated when a
- * connection opens, the cheapest first. src and dst of a filter are alternatives: one in its list is a match.
+ * The filters: of a connection's ports, network namespace and addresses, and of a process.
+ *
+ * Those of a connection are evaluated when it opens, the cheapest first. src and dst of a filter are alternatives: one
+ * in its list is a match.
+ *
+ * That of processes is evaluated when a process is described. First its predicates are: a bit for each list, which says
+ * that the process is in it. The bits are kept with the process. The verdict is a function of the bits and the settings
+ * alone, so other functions of the same bits can be added.
  */
 #ifndef __FILTER_H__
 #define __FILTER_H__
@@ -154,17 +160,30 @@ static __always_inline bool passes_connection_filters(__u32 set, enum direction 
 	       passes_ip_filter(set, direction, family, sk);
 }
 
-static __always_inline bool matches_ids(__u32 set, const struct credentials *credentials)
+/* Whether a process matches, by the predicates of it that are true: the function that today's filters compile to. */
+static __always_inline bool matches_condition(const struct process_filter *filter, __u8 matched)
 {
-	const struct process_filter *filter = &settings[set].process_filter;
+	return (matched & filter->all) == filter->all && (!filter->any || matched & filter->any);
+}
 
-	return (!filter->uid || is_id_listed(set, ID_UID, credentials->uid)) &&
-	       (!filter->euid || is_id_listed(set, ID_EUID, credentials->euid)) &&
-	       (!filter->auid || is_id_listed(set, ID_AUID, credentials->auid));
+/*
+ * Notes the value of a predicate. Returns true when it decides the verdict: it must be true and is not. When it is true,
+ * its alternatives are not needed any more.
+ */
+static __always_inline bool set_predicate(struct predicates *known, const struct process_filter *filter, __u32 *needed,
+					  enum predicate predicate, bool is_true)
+{
+	known->evaluated |= predicate;
+	if (!is_true)
+		return filter->all & predicate;
+	known->matched |= predicate;
+	if (filter->any & predicate)
+		*needed &= ~filter->any;
+	return false;
 }
 
 /* The executable's name: the last component of the path in scratch->walk. */
-static __always_inline bool matches_name(__u32 set, struct scratch *scratch)
+static __always_inline bool is_name_listed(__u32 set, struct scratch *scratch)
 {
 	__u32 length = scratch->walk.name_length;
 
@@ -177,7 +196,7 @@ static __always_inline bool matches_name(__u32 set, struct scratch *scratch)
 }
 
 /* The executable's path. One that is incomplete, or longer than a key, is in no list. */
-static __always_inline bool matches_path(__u32 set, struct scratch *scratch)
+static __always_inline bool is_path_listed(__u32 set, struct scratch *scratch)
 {
 	__u32 length = PATH_SIZE - scratch->walk.start;
 
@@ -190,7 +209,7 @@ static __always_inline bool matches_path(__u32 set, struct scratch *scratch)
 }
 
 /* The beginning of the executable's path. */
-static __always_inline bool matches_prefix(__u32 set, struct scratch *scratch)
+static __always_inline bool is_prefix_listed(__u32 set, struct scratch *scratch)
 {
 	struct prefix_key *key = &scratch->binary_prefix;
 
@@ -203,31 +222,49 @@ static __always_inline bool matches_prefix(__u32 set, struct scratch *scratch)
 	return is_in(&binary_prefixes, set, key);
 }
 
-static __always_inline bool filters_binary(__u32 set)
+/*
+ * Evaluates the predicates of the process whose record is in the slot, the cheapest first: ids, cgroup and container,
+ * executable. Those that the verdict does not depend on any more are skipped, since the last ones cost most, and are not
+ * marked as evaluated. Nothing needs them later: before a function with other needs applies, the generation changes, and
+ * then the process is evaluated again.
+ *
+ * The bits are in map memory, where the verifier does not track them: it would go through each combination of them.
+ */
+static __always_inline void evaluate_predicates(struct scratch *scratch, __u32 slot, __u32 set,
+						struct task_struct *task, bool has_image)
 {
 	const struct process_filter *filter = &settings[set].process_filter;
-
-	return filter->name || filter->prefix || filter->path;
-}
-
-static __always_inline bool matches_binary(__u32 set, struct scratch *scratch)
-{
-	const struct process_filter *filter = &settings[set].process_filter;
-
-	return (filter->name && matches_name(set, scratch)) || (filter->prefix && matches_prefix(set, scratch)) ||
-	       (filter->path && matches_path(set, scratch));
-}
-
-static __always_inline bool matches_cgroup(__u32 set, struct scratch *scratch, __u32 slot, struct task_struct *task)
-{
-	const struct process_filter *filter = &settings[set].process_filter;
+	const struct credentials *credentials = &scratch->record.credentials;
+	struct predicates *known = &scratch->predicates;
 	struct cgroup_walk *walk = &scratch->cgroup_walk;
+	__u32 needed = filter->all | filter->any;
 
-	if (!filter->cgroup && !filter->container_id)
-		return true;
-	walk_cgroups(scratch, slot, task);
-	return (!filter->cgroup || is_in(&cgroups, set, &walk->prefixlen)) &&
-	       (!filter->container_id || is_in(&container_ids, set, &walk->container));
+	if (needed & PREDICATE_UID &&
+	    set_predicate(known, filter, &needed, PREDICATE_UID, is_id_listed(set, ID_UID, credentials->uid)))
+		return;
+	if (needed & PREDICATE_EUID &&
+	    set_predicate(known, filter, &needed, PREDICATE_EUID, is_id_listed(set, ID_EUID, credentials->euid)))
+		return;
+	if (needed & PREDICATE_AUID &&
+	    set_predicate(known, filter, &needed, PREDICATE_AUID, is_id_listed(set, ID_AUID, credentials->auid)))
+		return;
+	if (needed & (PREDICATE_CGROUP | PREDICATE_CONTAINER_ID))
+		walk_cgroups(scratch, slot, task);
+	if (needed & PREDICATE_CGROUP &&
+	    set_predicate(known, filter, &needed, PREDICATE_CGROUP, is_in(&cgroups, set, &walk->prefixlen)))
+		return;
+	if (needed & PREDICATE_CONTAINER_ID &&
+	    set_predicate(known, filter, &needed, PREDICATE_CONTAINER_ID,
+			  is_in(&container_ids, set, &walk->container)))
+		return;
+	if (needed & PREDICATE_NAME &&
+	    set_predicate(known, filter, &needed, PREDICATE_NAME, has_image && is_name_listed(set, scratch)))
+		return;
+	if (needed & PREDICATE_PREFIX &&
+	    set_predicate(known, filter, &needed, PREDICATE_PREFIX, has_image && is_prefix_listed(set, scratch)))
+		return;
+	if (needed & PREDICATE_PATH)
+		set_predicate(known, filter, &needed, PREDICATE_PATH, has_image && is_path_listed(set, scratch));
 }
 
 #endif

@@ -103,6 +103,12 @@ enum described {
 	DESCRIBED,
 };
 
+/* What is known of a process's predicates, in this generation of filters: see filter.h. */
+struct predicates {
+	__u8 evaluated; /* enum predicate: those that are known */
+	__u8 matched; /* enum predicate: those that are known and true */
+};
+
 /* What the process's last description says, to see whether it still holds. */
 struct process {
 	__u64 id; /* 0 or LOST: the other fields mean nothing yet. Written last, read first and last: see process.h */
@@ -111,8 +117,9 @@ struct process {
 	__u64 generation; /* of the filters that it was evaluated by */
 	struct credentials credentials;
 	__u32 ppid;
+	struct predicates predicates;
 	__u8 described; /* enum described */
-	__u8 passes; /* whether the process filter accepts it */
+	__u8 passes; /* the process filter's verdict: a function of the predicates, see filter.h */
 };
 
 /* Stored with each process's thread group leader. */
@@ -269,6 +276,7 @@ struct scratch {
 	struct path_walk walk;
 	struct kernfs_node *kernfs_node; /* the cgroup whose name is read next, on the way up */
 	__u32 cgroup_length;
+	struct predicates predicates; /* of the process that is described */
 	union {
 		__u64 auxv[2 * AUXV_SIZE]; /* pairs of type and value */
 		__u8 name[NAME_SIZE];

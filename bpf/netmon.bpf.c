@@ -47,8 +47,11 @@
  *
  * Settings and filter maps exist twice. A reload fills the set that is not in use and then increments
  * control.generation, whose parity selects the set: the change is atomic. A program reads the generation once and uses
- * it throughout. The process filter's verdict is remembered with the process and its generation, so a reload has each
- * process evaluated again. Connections that are open keep the verdict of their opening.
+ * it throughout. Connections that are open keep the verdict of their opening.
+ *
+ * The filter of a process is evaluated when the process is described: first its predicates, a bit for each list that
+ * the process may be in, then the verdict, a function of the bits and the settings. Both are remembered with the process
+ * and the generation, so an event of a known process costs no lookup, and a reload has each process evaluated again.
  *
  * 6. Two programs per hook (backup.h)
  *

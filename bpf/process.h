@@ -141,23 +141,27 @@ __noinline __u64 known_current(const struct process *process, __u64 generation, 
 	return process ? known_id(process, bpf_get_current_task_btf(), TASK_CURRENT, generation, flags) : UNKNOWN;
 }
 
-/* Whether the process filter accepts the process whose record is in the slot. Global: see the overview. */
+/*
+ * Evaluates the process whose record is in the slot: fills in its predicates and returns whether the process filter
+ * accepts it. The verdict is a function of the predicates and the settings, both of which stay the same for as long as
+ * the generation does and the process is known: so it is computed here, once, and not at each connection. Global: see
+ * the overview.
+ */
 __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	__u8 mode;
-	bool match;
+	const struct process_filter *filter;
 
-	if (!load_config.filters)
+	if (!scratch)
 		return 1;
+	scratch->predicates.evaluated = 0;
+	scratch->predicates.matched = 0;
 	set &= FILTER_SETS - 1;
-	mode = settings[set].process_filter.mode;
-	if (!scratch || mode == FILTER_OFF)
+	filter = &settings[set].process_filter;
+	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return 1;
-	match = matches_ids(set, &scratch->record.credentials) &&
-		matches_cgroup(set, scratch, slot, described_task(scratch)) &&
-		(!filters_binary(set) || (has_image && matches_binary(set, scratch)));
-	return match == (mode == FILTER_ALLOW);
+	evaluate_predicates(scratch, slot, set, described_task(scratch), has_image);
+	return matches_condition(filter, scratch->predicates.matched) == (filter->mode == FILTER_ALLOW);
 }
 
 /*
@@ -201,6 +205,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		process->ppid = scratch->record.ppid;
 		process->cgroup_id = cgroup_id_of(task, role);
 		process->credentials = scratch->record.credentials;
+		process->predicates = scratch->predicates;
 		process->passes = passes;
 		process->described = wanted * (role == TASK_PARENT ? DESCRIBED_ALONE : DESCRIBED);
 		__sync_lock_test_and_set(&process->id, scratch->record.process_id);

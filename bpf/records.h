@@ -228,17 +228,30 @@ struct connection_filter {
 	struct endpoints_filter addresses[2]; /* [enum family] */
 };
 
+/*
+ * What can be required of a process, a bit each: that the value is in the configuration's list of that name. Without a
+ * list it is not.
+ */
+enum predicate {
+	PREDICATE_UID = 1 << 0,
+	PREDICATE_EUID = 1 << 1,
+	PREDICATE_AUID = 1 << 2,
+	PREDICATE_NAME = 1 << 3, /* the executable's; so are prefix and path */
+	PREDICATE_PREFIX = 1 << 4,
+	PREDICATE_PATH = 1 << 5,
+	PREDICATE_CGROUP = 1 << 6,
+	PREDICATE_CONTAINER_ID = 1 << 7,
+};
+
+/*
+ * A condition on processes: a function of the bits of their predicates. A process matches when all of the first are
+ * true, and any of the second, if there are any.
+ */
 struct process_filter {
 	__u8 mode; /* enum filter_mode */
-	__u8 uid; /* whether there is a list of uids, and so on */
-	__u8 euid;
-	__u8 auid;
-	__u8 name;
-	__u8 prefix;
-	__u8 path;
-	__u8 cgroup;
-	__u8 container_id;
-	__u8 reserved[7];
+	__u8 all; /* enum predicate */
+	__u8 any; /* enum predicate */
+	__u8 reserved[5];
 };
 
 /* Facts about this kernel and this run. Set before load and then frozen: the verifier removes branches not taken. */

@@ -48,6 +48,7 @@ ENUMS = (
     "secureexec",
     "process_flag",
     "filter_mode",
+    "predicate",
     "id_kind",
 )
 

@@ -103,6 +103,17 @@ class FilterMode(IntEnum):
     DENY = 2
 
 
+class Predicate(IntEnum):
+    UID = 1
+    EUID = 2
+    AUID = 4
+    NAME = 8
+    PREFIX = 16
+    PATH = 32
+    CGROUP = 64
+    CONTAINER_ID = 128
+
+
 class IdKind(IntEnum):
     UID = 0
     EUID = 1
@@ -234,7 +245,7 @@ class ReportOptions(NamedTuple):
     other_tasks: int
 
 
-SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBBBBBBBB7xB7x")
+SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBB5xB7x")
 
 
 class Settings(NamedTuple):
@@ -259,14 +270,8 @@ class Settings(NamedTuple):
     connection_filters_1_addresses_1_src: int
     connection_filters_1_addresses_1_dst: int
     process_filter_mode: int
-    process_filter_uid: int
-    process_filter_euid: int
-    process_filter_auid: int
-    process_filter_name: int
-    process_filter_prefix: int
-    process_filter_path: int
-    process_filter_cgroup: int
-    process_filter_container_id: int
+    process_filter_all: int
+    process_filter_any: int
     netns_mode: int
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from netmon.layout import SETTINGS, Direction, Family, FilterMode, Settings
+from netmon.layout import SETTINGS, Direction, Family, FilterMode, Predicate, Settings
 
 if TYPE_CHECKING:
     from netmon import config as models
     from netmon.config import Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
+
+# An executable matches by its name, prefix or path; all other lists must match.
+ALTERNATIVES = {Predicate.NAME, Predicate.PREFIX, Predicate.PATH}
 
 
 def pack_settings(
@@ -33,7 +36,9 @@ def pack_settings(
         settings[f"{filters}_any"] = any((part.ipv4_filter, part.ipv6_filter, part.port_filter, netns))
     settings["netns_mode"] = _mode(netns)
     settings["process_filter_mode"] = _mode(process)
-    settings |= {f"process_filter_{name}": 1 for name in process_lists}
+    predicates = {Predicate[name.upper()] for name in process_lists}
+    settings["process_filter_all"] = sum(predicates - ALTERNATIVES)
+    settings["process_filter_any"] = sum(predicates & ALTERNATIVES)
     return SETTINGS.pack(*Settings(**settings))
 
 

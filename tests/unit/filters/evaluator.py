@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from netmon.config import Config
 from netmon.filters.compile import compile_filters
 from netmon.filters.compiled import CompiledFilters
-from netmon.layout import SETTINGS, Direction, Endpoint, Family, FilterMode, IdKind, Settings
+from netmon.layout import SETTINGS, Direction, Endpoint, Family, FilterMode, IdKind, Predicate, Settings
 from tests.support import filter_model
 from tests.support.filter_model import SOCKET, Program, Socket
 
@@ -98,32 +98,27 @@ class Evaluator:
         mode = self.settings["process_filter_mode"]
         if mode == FilterMode.OFF:
             return True
-        match = self._matches_ids(program) and self._matches_cgroup(program) and self._matches_binary(program)
+        all_, any_ = self.settings["process_filter_all"], self.settings["process_filter_any"]
+        matched = sum(predicate for predicate in Predicate if self._is_true(predicate, program))
+        match = bool(matched & all_ == all_ and (not any_ or matched & any_))
         return bool(match == (mode == FilterMode.ALLOW))
 
-    def _matches_ids(self, program: Program) -> bool:
-        return all(
-            not self.settings[f"process_filter_{kind.name.lower()}"]
-            or struct.pack("=II", kind, getattr(program, kind.name.lower())) in keys_of(self.filters, "ids")
-            for kind in (IdKind.UID, IdKind.EUID, IdKind.AUID)
-        )
-
-    def _matches_cgroup(self, program: Program) -> bool:
-        path = f"{program.cgroup.rstrip('/')}/".encode().ljust(256, b"\0")[:256]
-        container = (program.container_id or "").encode().ljust(256, b"\0")
-        return all(
-            not self.settings[f"process_filter_{key}"] or is_in_trie(keys_of(self.filters, f"{key}s"), text)
-            for key, text in (("cgroup", path), ("container_id", container))
-        )
-
-    def _matches_binary(self, program: Program) -> bool:
-        has = {key: self.settings[f"process_filter_{key}"] for key in ("name", "prefix", "path")}
+    def _is_true(self, predicate: Predicate, program: Program) -> bool:
         name, path = program.name.ljust(256, b"\0"), program.path.ljust(512, b"\0")
-        return not any(has.values()) or bool(
-            (has["name"] and name in keys_of(self.filters, "binary_names"))
-            or (has["path"] and len(program.path) < 512 and path in keys_of(self.filters, "binary_paths"))
-            or (has["prefix"] and is_in_trie(keys_of(self.filters, "binary_prefixes"), path[:256]))
-        )
+        cgroup = f"{program.cgroup.rstrip('/')}/".encode().ljust(256, b"\0")[:256]
+        container = (program.container_id or "").encode().ljust(256, b"\0")
+        if predicate in (Predicate.UID, Predicate.EUID, Predicate.AUID):
+            key = struct.pack("=II", IdKind[predicate.name], getattr(program, predicate.name.lower()))
+            return key in keys_of(self.filters, "ids")
+        if predicate == Predicate.NAME:
+            return name in keys_of(self.filters, "binary_names")
+        if predicate == Predicate.PATH:
+            return len(program.path) < 512 and path in keys_of(self.filters, "binary_paths")
+        if predicate == Predicate.PREFIX:
+            return is_in_trie(keys_of(self.filters, "binary_prefixes"), path[:256])
+        if predicate == Predicate.CGROUP:
+            return is_in_trie(keys_of(self.filters, "cgroups"), cgroup)
+        return is_in_trie(keys_of(self.filters, "container_ids"), container)
 
 
 def keys_of(filters: CompiledFilters, name: str) -> list[bytes]:

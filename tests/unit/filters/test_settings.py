@@ -9,7 +9,7 @@ import pytest
 from netmon.config import Config
 from netmon.filters.compile import compile_filters
 from netmon.filters.compiled import CompiledFilters, Watched
-from netmon.layout import SETTINGS, FilterMode
+from netmon.layout import SETTINGS, FilterMode, Predicate
 from tests.unit.filters.evaluator import Evaluator
 
 OUT_OF_THE_CLUSTER = Config.from_dict(
@@ -30,14 +30,22 @@ OUT_OF_THE_CLUSTER = Config.from_dict(
     ("process_filter", "settings"),
     [
         (None, {}),
-        ({"uid": [0]}, {"mode": FilterMode.ALLOW, "uid": 1}),
-        ({"euid": [0], "deny_list": True}, {"mode": FilterMode.DENY, "euid": 1}),
-        ({"auid": [0]}, {"mode": FilterMode.ALLOW, "auid": 1}),
-        ({"binary": {"name": ["x"]}}, {"mode": FilterMode.ALLOW, "name": 1}),
-        ({"binary": {"prefix": ["/"]}}, {"mode": FilterMode.ALLOW, "prefix": 1}),
-        ({"binary": {"path": ["/x"]}}, {"mode": FilterMode.ALLOW, "path": 1}),
-        ({"cgroup": ["/"]}, {"mode": FilterMode.ALLOW, "cgroup": 1}),
-        ({"container_id": ["0" * 12]}, {"mode": FilterMode.ALLOW, "container_id": 1}),
+        ({"uid": [0]}, {"mode": FilterMode.ALLOW, "all": Predicate.UID}),
+        ({"euid": [0], "deny_list": True}, {"mode": FilterMode.DENY, "all": Predicate.EUID}),
+        ({"auid": [0]}, {"mode": FilterMode.ALLOW, "all": Predicate.AUID}),
+        ({"binary": {"name": ["x"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.NAME}),
+        ({"binary": {"prefix": ["/"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.PREFIX}),
+        ({"binary": {"path": ["/x"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.PATH}),
+        ({"cgroup": ["/"]}, {"mode": FilterMode.ALLOW, "all": Predicate.CGROUP}),
+        ({"container_id": ["0" * 12]}, {"mode": FilterMode.ALLOW, "all": Predicate.CONTAINER_ID}),
+        (
+            {"uid": [0], "cgroup": ["/"], "binary": {"name": ["x"], "path": ["/x"]}},
+            {
+                "mode": FilterMode.ALLOW,
+                "all": Predicate.UID | Predicate.CGROUP,
+                "any": Predicate.NAME | Predicate.PATH,
+            },
+        ),
     ],
 )
 def test_settings_have_the_filters_and_lists_that_are_present(
