@@ -39,7 +39,7 @@ def kernel_objects() -> set[tuple[str, int]]:
 @pytest.mark.core
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_prints_the_summary(number: int) -> None:
-    with Netmon() as netmon:
+    with Netmon(anew=True) as netmon:
         refused_connection()
         ended = netmon.stop(number)
     assert ended.returncode == 0
@@ -187,7 +187,7 @@ def test_filter_flags() -> None:
 def test_nothing_stays_in_the_kernel() -> None:
     before = kernel_objects()
     for end in (signal.SIGTERM, signal.SIGKILL):
-        with Netmon() as netmon:
+        with Netmon(anew=True) as netmon:
             assert len(kernel_objects() - before) > 10
             netmon.process.send_signal(end)
             netmon.process.wait(DEADLINE)
@@ -197,10 +197,10 @@ def test_nothing_stays_in_the_kernel() -> None:
 
 @pytest.mark.oldest_and_newest
 def test_several_can_run_at_the_same_time() -> None:
-    with Netmon() as first, Netmon() as second:
+    with Netmon(anew=True) as first, Netmon(anew=True) as second:
         refused_connection()
         assert len(second.stop().events) == 2
-        with Netmon() as third:
+        with Netmon(anew=True) as third:
             refused_connection()
             assert len(third.stop().events) == 2
         assert len(first.stop().events) == 4
@@ -217,6 +217,6 @@ def test_ready_soon() -> None:
     seconds = min(
         float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout) for _ in range(3)
     )
-    with Netmon() as netmon:
+    with Netmon(anew=True) as netmon:
         print(f"attached in {seconds:.2f} s; the command ready in {netmon.seconds_to_ready:.2f} s")
     assert seconds < 5

@@ -18,7 +18,7 @@ OPEN_AT_ONCE = 10_000  # two sockets each: more than the connection table holds
 
 def test_every_event_or_an_exact_count_of_the_lost() -> None:
     """50,000 connections in a row, with the default ring buffer."""
-    with Netmon() as netmon:
+    with Netmon(anew=True) as netmon:
         load = subprocess.run(
             [PROGRAMS / "connect_load", "-n", str(CONNECTIONS)], check=True, capture_output=True, text=True
         )

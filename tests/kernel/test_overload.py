@@ -30,7 +30,7 @@ def lost_in(events: list[Event]) -> list[int]:
 
 def test_events_after_a_flood_are_reported_and_its_losses_counted() -> None:
     """SIGSTOP during the flood stands for a machine on which netmon gets no processor time (bcc#3476)."""
-    with Netmon("--ring-size", RING) as netmon:
+    with Netmon("--ring-size", RING, anew=True) as netmon:
         netmon.process.send_signal(signal.SIGSTOP)
         flood()
         netmon.process.send_signal(signal.SIGCONT)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from tests.support import fork_server
 from tests.support.json_events import Event, types_of
 from tests.support.sockets import refused_connection
 
@@ -46,10 +47,19 @@ class Ended(NamedTuple):
 
 
 class Netmon:
-    """`netmon run` as its users run it, in a child process."""
+    """`netmon run` in a process of its own."""
 
-    def __init__(self, *arguments: str, config: str | None = None, tmp_path: Path | None = None) -> None:
-        """Start, and wait until it is ready. config: YAML text, written to a file in tmp_path."""
+    def __init__(
+        self, *arguments: str, config: str | None = None, tmp_path: Path | None = None, anew: bool = False
+    ) -> None:
+        """Start netmon, and wait until it is ready.
+
+        Args:
+            arguments: Flags of `netmon run`.
+            config: The text of a configuration, which is written to a file in tmp_path.
+            tmp_path: The directory for it.
+            anew: Start Python for it, as users do, and not by a fork: slower, for tests of starts and of memory.
+        """
         if config is not None and tmp_path is not None:
             path = tmp_path / "netmon.yaml"
             path.write_text(config)
@@ -61,11 +71,13 @@ class Netmon:
         self._events: list[Event] = []
         self._offset = 0
         started = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "netmon", "run", "--any-kernel", *arguments],
-            stdout=self._stdout,
-            stderr=self._stderr,
-        )
+        arguments = ("run", "--any-kernel", *arguments)
+        self.process: subprocess.Popen[bytes] | fork_server.ForkedProcess
+        if anew:
+            command = [sys.executable, "-m", "netmon", *arguments]
+            self.process = subprocess.Popen(command, stdout=self._stdout, stderr=self._stderr)
+        else:
+            self.process = fork_server.start(arguments, self._stdout, self._stderr)
         wait_until(lambda: self._is_ready() or self.process.poll() is not None, "netmon: ready")
         self.seconds_to_ready = time.monotonic() - started
         assert self._is_ready(), self.stderr
@@ -119,9 +131,9 @@ class Netmon:
         """Send a signal, wait for the end."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.wait(DEADLINE)
+        code = self.process.wait(DEADLINE)
         self._stdout.seek(0)
-        return Ended(self.process.returncode, self._stdout.read(), self.stderr)
+        return Ended(code, self._stdout.read(), self.stderr)
 
     def __enter__(self) -> Netmon:
         return self
