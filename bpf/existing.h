@@ -14,8 +14,8 @@
 #include "process.h"
 
 /*
- * Whether the socket was accepted, not connected. An accepted socket has the index of the interface that its SYN came in
- * by in the field for outgoing multicasts. TCP sends none, so nothing else sets the field.
+ * Whether the socket was accepted, not connected. In an accepted socket the field for outgoing multicasts has the index
+ * of the interface that the SYN came in by. TCP sends no multicasts, so nothing else sets the field.
  */
 static __always_inline bool was_accepted(struct sock *sk)
 {

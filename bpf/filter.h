@@ -167,8 +167,8 @@ static __always_inline bool matches_condition(const struct process_filter *filte
 }
 
 /*
- * Notes the value of a predicate. Returns true when it decides the verdict: it must be true and is not. When it is true,
- * its alternatives are not needed any more.
+ * Notes the value of a predicate. Returns true when that decides the verdict: it must be true and is not. When it is
+ * true, its alternatives are not needed any more.
  */
 static __always_inline bool set_predicate(struct predicates *known, const struct process_filter *filter, __u32 *needed,
 					  enum predicate predicate, bool is_true)
@@ -224,9 +224,9 @@ static __always_inline bool is_prefix_listed(__u32 set, struct scratch *scratch)
 
 /*
  * Evaluates the predicates of the process whose record is in the slot, the cheapest first: ids, cgroup and container,
- * executable. Those that the verdict does not depend on any more are skipped, since the last ones cost most, and are not
- * marked as evaluated. Nothing needs them later: before a function with other needs applies, the generation changes, and
- * then the process is evaluated again.
+ * executable. The last ones cost most, so those that the verdict no longer depends on are skipped. They are not marked
+ * as evaluated: their bits are unknown, not false. A function that needs other bits comes with a new generation, in
+ * which the process is evaluated again.
  *
  * The bits are in map memory, where the verifier does not track them: it would go through each combination of them.
  */

@@ -28,9 +28,9 @@
  * 3. The process (process.h, process_record.h, executable.h)
  *
  * An event has only a process's id. The process is described, in a record of its own, once per exec and credentials:
- * before the first event that uses the id. What was described is remembered in task storage, which the kernel frees with
- * the process, and compared with the process at each event: a difference leads to a new description under a new id. So
- * there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing.
+ * before the first event that uses the id. What was described is remembered in task storage, which the kernel frees
+ * with the process, and compared with the process at each event: a difference leads to a new description under a new
+ * id. So there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing.
  *
  * User space evicts descriptions that it has not needed for long, by raising control.oldest_process_id: a process with
  * an older id is described again when it is next seen.
@@ -49,8 +49,8 @@
  * control.generation, whose parity selects the set: the change is atomic. A program reads the generation once and uses
  * it throughout. Connections that are open keep the verdict of their opening.
  *
- * The filter of a process is evaluated when the process is described: first its predicates, a bit for each list that
- * the process may be in, then the verdict, a function of the bits and the settings. Both are remembered with the process
+ * The process filter is evaluated when a process is described: first its predicates, a bit for each list that the
+ * process may be in, then the verdict, a function of the bits and the settings. Both are remembered with the process
  * and the generation, so an event of a known process costs no lookup, and a reload has each process evaluated again.
  *
  * 6. Two programs per hook (backup.h)

@@ -81,8 +81,8 @@ static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum task_ro
 
 /*
  * Returns 0 when nothing has changed since the process was described; otherwise bits without a meaning of their own.
- * They are not a bool because known_id() orders its reads by them. The current thread stands for its process:
- * credentials may differ between threads, but glibc keeps them alike.
+ * They are not a bool because known_id() orders its reads by them. The credentials compared are those of this thread:
+ * the kernel keeps them per thread, but glibc keeps those of all threads alike.
  */
 static __always_inline __u64 process_difference(const struct process *process, struct task_struct *task,
 						enum task_role role, __u64 generation)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What netmon reads from the kernel: kept by hand, so that it says so at a glance.
- * Field order and offsets mean nothing here; libbpf relocates each access against
- * the running kernel's BTF (CO-RE). A name that the kernel changed gets a ___flavour.
+ * The kernel's types, with the fields that netmon reads and no others. It is kept by hand instead of generated, so that
+ * it shows at a glance what netmon depends on.
+ *
+ * The order and the offsets of fields do not matter: libbpf relocates each access by the running kernel's BTF (CO-RE).
+ * Types that changed from version to version are in compat.h.
  */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
@@ -75,7 +77,7 @@ enum { BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 
-/* The interface to programs: it does not change, so there is nothing to relocate. */
+/* The system call interface, which does not change: nothing is relocated. */
 
 struct in_addr {
 	__be32 s_addr;
@@ -186,7 +188,7 @@ struct tcp_sock {
 };
 
 struct mptcp_sock { /* empty where MPTCP is not configured */
-	struct tcp_sock *first; /* a struct sock, says the kernel */
+	struct tcp_sock *first; /* declared as struct sock in the kernel */
 	__u64 write_seq;
 	__u64 snd_nxt;
 	__u64 bytes_sent; /* these two since 6.5 (commit 38967f424b5b) */
@@ -208,7 +210,7 @@ typedef struct {
 	__u32 val;
 } kgid_t;
 
-typedef struct { /* up to 6.2 two words, the low one first: the same bytes, to be read without asking for val */
+typedef struct { /* two words up to 6.2: see compat.h. Read it by CAPABILITIES(), not by its field */
 	__u64 val;
 } kernel_cap_t;
 
