@@ -1,4 +1,4 @@
-"""The settings that tell the kernel which filters there are, and which of their lists."""
+"""The settings of the kernel half: which filters there are, and which of their lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings that tell the kernel which filters there are."""
+"""The settings of the kernel half: which filters there are."""
 
 from __future__ import annotations
 
