@@ -1,4 +1,4 @@
-"""Aggregate mode: sums in place of events, exact against the events of a netmon beside it, and what sockets carried."""
+"""Aggregate mode: its counts equal the events that a second netmon reports, and the bytes that programs sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.sockets import connect_pair, disconnect, listen, receive_all, refused_connection
 
 V6 = socket.AF_INET6
-PERIOD = "1h"  # ended by the end
+PERIOD = "1h"  # longer than the test: netmon's end ends the period
 
 
 def flow_of(event: Event) -> tuple[int, str, str, int]:
@@ -28,7 +28,7 @@ def flow_of(event: Event) -> tuple[int, str, str, int]:
 
 
 def sums_of(events: list[Event], name: str) -> Counter[tuple[int, str, str, int]]:
-    """Return a key of the summaries, summed up by flow."""
+    """Return one field of the summaries, added up by flow."""
     sums: Counter[tuple[int, str, str, int]] = Counter()
     for event in events:
         if event["type"] == "NetworkSummary":
@@ -37,7 +37,7 @@ def sums_of(events: list[Event], name: str) -> Counter[tuple[int, str, str, int]
 
 
 def counted(events: list[Event], types: set[str]) -> Counter[tuple[int, str, str, int]]:
-    """Return how often events of these types happened, by the flow that they belong to."""
+    """Return how many events of these types there are, by flow."""
     directions = {
         event["network_event"]["cookie"]: "egress"
         if event["network_event"]["type"].endswith("Establish")
@@ -56,8 +56,8 @@ def counted(events: list[Event], types: set[str]) -> Counter[tuple[int, str, str
 
 
 @contextlib.contextmanager
-def both() -> Iterator[tuple[list[Event], list[Event], list[int]]]:
-    """Yield lists filled on leaving: the summaries of one netmon, the events of another, what they missed at most."""
+def aggregating_and_plain() -> Iterator[tuple[list[Event], list[Event], list[int]]]:
+    """Run two netmons; yield lists that are filled on leaving: summaries, events, and how many each may have missed."""
     summaries: list[Event] = []
     events: list[Event] = []
     missed: list[int] = []
@@ -72,8 +72,8 @@ def both() -> Iterator[tuple[list[Event], list[Event], list[int]]]:
 
 
 @pytest.mark.core
-def test_totals_are_those_of_the_events() -> None:
-    with both() as (summaries, events, missed):
+def test_totals_equal_the_events() -> None:
+    with aggregating_and_plain() as (summaries, events, missed):
         subprocess.run([PROGRAMS / "connect_load", "-n", "2000", "-p", "2"], check=True, capture_output=True)
         script = "echo > /dev/tcp/127.0.0.1/1"
         for _ in range(20):
@@ -86,7 +86,7 @@ def test_totals_are_those_of_the_events() -> None:
         assert sum(((summed - happened) + (happened - summed)).values()) <= sum(missed)
     assert sum(sums_of(summaries, "failed").values()) == 21
     flows = list(map(flow_of, summaries))
-    assert len(set(flows)) == len(flows)  # one a process, peer, port and direction
+    assert len(set(flows)) == len(flows)  # each flow is summed up once
 
 
 def send_all(sock: socket.socket, size: int) -> None:
@@ -96,8 +96,8 @@ def send_all(sock: socket.socket, size: int) -> None:
 @pytest.mark.core(client_first=True)
 @pytest.mark.parametrize("family", [socket.AF_INET, V6], ids=str)
 @pytest.mark.parametrize("client_first", [True, False], ids=["client closes first", "server closes first"])
-def test_bytes_are_those_that_the_programs_counted(family: socket.AddressFamily, client_first: bool) -> None:
-    """Neither SYN nor FIN counts, whichever end closes first, with a shutdown or without."""
+def test_bytes_equal_what_the_programs_sent(family: socket.AddressFamily, client_first: bool) -> None:
+    """SYN and FIN do not count, whichever end closes first."""
     address = "::1" if family == V6 else "127.0.0.1"
     with Netmon("--aggregate", PERIOD) as netmon, listen(address, family) as listener:
         to = listener.getsockname()[:2]
@@ -119,8 +119,8 @@ def test_bytes_are_those_that_the_programs_counted(family: socket.AddressFamily,
     assert all(event["flow"]["duration_us"] > 0 for event in summaries)
 
 
-def test_what_is_sent_after_the_close_counts() -> None:
-    """The peer reads when our end was closed long ago, with all still in the queue."""
+def test_bytes_sent_after_the_close_count() -> None:
+    """The client closes with all its data still in the send queue."""
     with Netmon("--aggregate", PERIOD) as netmon, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         pair.client.setblocking(False)
@@ -136,7 +136,7 @@ def test_what_is_sent_after_the_close_counts() -> None:
     assert list(sums_of(summaries, "bytes_received").values()) == [sent]
 
 
-def test_connects_that_fail_at_once_are_counted_and_filtered() -> None:
+def test_connects_that_fail_immediately_are_counted_and_filtered() -> None:
     with Netmon(
         "--aggregate", PERIOD, "--egress", "--dst-ip", "198.51.100.0/24", "--dst-ip", "2001:db8::/32"
     ) as netmon:
@@ -152,7 +152,7 @@ def test_connects_that_fail_at_once_are_counted_and_filtered() -> None:
 
 
 @pytest.mark.oldest_and_newest
-def test_a_period_is_reported_when_it_ends() -> None:
+def test_summaries_come_when_their_period_ends() -> None:
     with Monitor(any_kernel=True, aggregate=1) as monitor:
         refused_connection()
         first = next(event for event in monitor.events(timeout=60) if isinstance(event, NetworkSummary))
@@ -166,7 +166,7 @@ def test_a_period_is_reported_when_it_ends() -> None:
 
 @pytest.mark.oldest_and_newest
 def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many ports as four periods have room for: all are told."""
+    """Connects to four times as many ports as the table of flows holds are all reported."""
     monkeypatch.setattr("netmon.kernel.probes.MAX_FLOWS", 64)
     monkeypatch.setattr("netmon.kernel.probes.MANY_FLOWS", 32)
     program = (
@@ -181,7 +181,7 @@ def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.Monke
         ports: list[int] = []
         for step in range(1, 9):
             assert scan.stdout.read(1) == b"x"
-            if step % 2 == 0:  # more than 32 are there, at most 64
+            if step % 2 == 0:  # the table holds more than 32 flows, at most 64
                 for event in monitor.events(timeout=60):
                     assert isinstance(event, NetworkSummary)
                     ports.append(event.flow.port)
@@ -194,12 +194,12 @@ def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.Monke
         assert monitor.losses.total == 0
 
 
-def test_there_are_no_connection_events() -> None:
+def test_iterating_over_connection_events_is_refused() -> None:
     with Monitor(any_kernel=True, aggregate=1) as monitor, pytest.raises(NetmonError, match=r"iterate over events\(\)"):
         next(iter(monitor))
 
 
-def test_a_socket_that_connects_twice_is_two_connections() -> None:
+def test_a_socket_that_reconnects_counts_twice() -> None:
     with Netmon("--aggregate", PERIOD) as netmon, listen() as first, listen("127.0.0.2") as second:
         first_end, second_end = first.getsockname(), second.getsockname()
         with socket.socket() as client:

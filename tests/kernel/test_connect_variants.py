@@ -1,4 +1,4 @@
-"""Ways around connect() and accept(): each is reported like any other connection."""
+"""Other ways to connect and to accept than connect() and accept() are reported alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.connecting_process import CONNECT_ONCE
-from tests.support.json_events import Event, ends, types_of
+from tests.support.json_events import endpoints_of, of_cookie, types_of
 from tests.support.netmon_command import DEADLINE, PROGRAMS, Netmon
 from tests.support.sockets import cookie_of, listen
 
@@ -19,11 +19,7 @@ pytestmark = pytest.mark.core
 
 TCP_FASTOPEN_CONNECT = 30
 TCP_FASTOPEN = Path("/proc/sys/net/ipv4/tcp_fastopen")
-CLIENT, SERVER, WITHOUT_COOKIE = 1, 2, 0x4 | 0x200  # of both sides
-
-
-def of_cookie(events: list[Event], cookie: int) -> list[Event]:
-    return [event for event in events if event["network_event"]["cookie"] == cookie]
+CLIENT, SERVER, WITHOUT_COOKIE = 1, 2, 0x4 | 0x200  # bits of TCP_FASTOPEN; the last for client and server
 
 
 def send_to(sock: socket.socket, to: tuple[str, int]) -> None:
@@ -31,7 +27,7 @@ def send_to(sock: socket.socket, to: tuple[str, int]) -> None:
 
 
 def connect_then_send(sock: socket.socket, to: tuple[str, int]) -> None:
-    """connect() sends nothing: the SYN goes with the data."""
+    """Have connect() send nothing: the SYN goes out with the first data."""
     sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
     sock.connect(to)
     sock.sendall(b"data")
@@ -39,8 +35,8 @@ def connect_then_send(sock: socket.socket, to: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("way", [send_to, connect_then_send])
 @pytest.mark.parametrize("without_cookie", [0, WITHOUT_COOKIE], ids=["first", "data in the SYN"])
-def test_fast_open(netmon: Netmon, way: object, without_cookie: int) -> None:
-    """What connect() is asked by MSG_FASTOPEN passes the hooks of security modules by."""
+def test_fast_open_is_reported(netmon: Netmon, way: object, without_cookie: int) -> None:
+    """A connect by MSG_FASTOPEN bypasses the hooks of security modules."""
     assert callable(way)
     before = TCP_FASTOPEN.read_text()
     TCP_FASTOPEN.write_text(str(CLIENT | SERVER | without_cookie))
@@ -57,13 +53,13 @@ def test_fast_open(netmon: Netmon, way: object, without_cookie: int) -> None:
         TCP_FASTOPEN.write_text(before)
     told = [of_cookie(seen, cookie) for cookie in cookies]
     assert [types_of(events) for events in told] == [["Establish", "Close"], ["Accept", "Close"]]
-    assert ends(told[0][1]) == (*client_end, *server_end)
-    assert {ends(event) for event in told[1]} == {(*server_end, *client_end)}
+    assert endpoints_of(told[0][1]) == (*client_end, *server_end)
+    assert {endpoints_of(event) for event in told[1]} == {(*server_end, *client_end)}
     assert len(seen) == 4
 
 
-def test_io_uring(netmon: Netmon) -> None:
-    """Hooks on system calls miss it."""
+def test_io_uring_is_reported(netmon: Netmon) -> None:
+    """io_uring connects and accepts without these system calls."""
     setting = Path("/proc/sys/kernel/io_uring_disabled")
     assert not setting.exists() or setting.read_text() == "0\n"
     with netmon.watch() as seen:
@@ -77,8 +73,8 @@ def test_io_uring(netmon: Netmon) -> None:
 
 
 @pytest.mark.parametrize("call", ["accept", "accept4"])
-def test_accept_by_its_system_calls(netmon: Netmon, listener: socket.socket, call: str) -> None:
-    """Whatever the flags, and with no address asked for."""
+def test_accept_system_calls_are_reported(netmon: Netmon, listener: socket.socket, call: str) -> None:
+    """With flags or without, and with no room for the peer's address."""
     flags = [socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC] if call == "accept4" else []
     with netmon.watch() as seen, socket.create_connection(listener.getsockname()):
         fd = getattr(ctypes.CDLL(None, use_errno=True), call)(listener.fileno(), None, None, *flags)
@@ -86,12 +82,12 @@ def test_accept_by_its_system_calls(netmon: Netmon, listener: socket.socket, cal
             cookie, these = cookie_of(server), (*server.getsockname(), *server.getpeername())
     told = of_cookie(seen, cookie)
     assert types_of(told) == ["Accept", "Close"]
-    assert {ends(event) for event in told} == {these}
+    assert {endpoints_of(event) for event in told} == {these}
     assert len(seen) == 4
 
 
-def test_vfork(netmon: Netmon, port: str) -> None:
-    """The child connects with its parent's image, and again with that which it execs; then it closes both."""
+def test_a_vforked_child_is_reported_with_each_of_its_images(netmon: Netmon, port: str) -> None:
+    """The child connects with its parent's image, execs another, connects again, and closes both."""
     with netmon.watch() as seen:
         parent = subprocess.Popen(
             [PROGRAMS / "vfork_connect", port, CONNECT_ONCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -108,7 +104,7 @@ def test_vfork(netmon: Netmon, port: str) -> None:
     assert {event["process"]["ppid"] for event in (before, after)} == {parent.pid}
 
 
-def test_posix_spawn(netmon: Netmon, port: str) -> None:
+def test_posix_spawn_is_reported_with_the_spawned_program(netmon: Netmon, port: str) -> None:
     with netmon.watch() as seen, open(os.devnull) as null:
         actions = [(os.POSIX_SPAWN_DUP2, null.fileno(), 0)]
         pid = os.posix_spawn(CONNECT_ONCE, ["spawned", port], {}, file_actions=actions)
@@ -119,8 +115,8 @@ def test_posix_spawn(netmon: Netmon, port: str) -> None:
     }
 
 
-def test_killed(netmon: Netmon, port: str) -> None:
-    """It has no memory any more when its connection closes, and is told as ever (Elastic ebpf#216)."""
+def test_a_killed_process_is_reported_in_full(netmon: Netmon, port: str) -> None:
+    """Its connection closes after its memory is gone (Elastic ebpf#216)."""
     with netmon.watch() as seen:
         child = subprocess.Popen([CONNECT_ONCE, port], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert child.stdout is not None
@@ -132,8 +128,8 @@ def test_killed(netmon: Netmon, port: str) -> None:
     assert (seen[1]["process"]["pid"], seen[1]["process"]["args"]) == (child.pid, port)
 
 
-def test_a_socket_of_the_kernels(netmon: Netmon, modules: None) -> None:
-    """A block device over the network: a thread of the kernel's connects, which has neither program nor arguments."""
+def test_a_kernel_threads_socket_is_reported(netmon: Netmon, modules: None) -> None:
+    """A network block device: a kernel thread connects, which has no executable and no arguments."""
     subprocess.run(["modprobe", "rbd"], check=True)
     with netmon.watch() as seen, listen() as listener:
         monitor = "{}:{} name=nobody,mount_timeout=1 pool image".format(*listener.getsockname())
@@ -143,7 +139,7 @@ def test_a_socket_of_the_kernels(netmon: Netmon, modules: None) -> None:
         server, peer = listener.accept()
         server.close()
         adding.wait()
-    told = [event for event in seen if ends(event)[:2] == peer]
+    told = [event for event in seen if endpoints_of(event)[:2] == peer]
     assert types_of(told) == ["Establish", "Close"]
     for event in told:
         process = event["process"]
@@ -151,8 +147,8 @@ def test_a_socket_of_the_kernels(netmon: Netmon, modules: None) -> None:
         assert (process["binary_path"], process["args"], process["uid"]) == ("", "", 0)
 
 
-def test_simultaneous_open(netmon: Netmon) -> None:
-    """A socket that connects to itself: its SYN is answered by its SYN."""
+def test_a_socket_connected_to_itself_is_reported_once(netmon: Netmon) -> None:
+    """A simultaneous open: its SYN answers its SYN."""
     with netmon.watch() as seen, socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         end = sock.getsockname()
@@ -162,5 +158,5 @@ def test_simultaneous_open(netmon: Netmon) -> None:
         cookie = cookie_of(sock)
     assert types_of(seen) == ["Establish", "Close"]
     assert [event["network_event"]["cookie"] for event in seen] == [cookie, cookie]
-    assert {ends(event) for event in seen} == {(*end, *end)}
+    assert {endpoints_of(event) for event in seen} == {(*end, *end)}
     assert {event["process"]["pid"] for event in seen} == {os.getpid()}

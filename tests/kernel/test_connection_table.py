@@ -1,4 +1,4 @@
-"""Where the minimal object keeps connections: bpf/connection.h."""
+"""The table in which the minimal object keeps open connections (bpf/connection.h)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def kept_at(probes: Probes, cookie: int) -> int:
     return Ipv4Event._make(IPV4_EVENT.unpack_from(value)).cookie
 
 
-def test_an_entry_is_taken_while_a_connection_is_open() -> None:
+def test_a_connection_has_an_entry_while_it_is_open() -> None:
     with closing(Probes(compile_filters(None), 1 << 20)) as probes, listen() as listener:
         probes.attach()
         pair = connect_pair(listener, listener.getsockname())

@@ -1,4 +1,4 @@
-"""What is reported of connections: which events, with whose process and which ends."""
+"""Which events a connection has, with which process and which endpoints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.support.json_events import Event, ends, types_of
+from tests.support.json_events import endpoints_of, of_cookie, types_of
 from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.sockets import connect_pair, cookie_of, disconnect, listen, reset
 
@@ -16,10 +16,6 @@ pytestmark = pytest.mark.core
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 AT_ONCE = 5000
-
-
-def of_cookie(events: list[Event], cookie: int) -> list[Event]:
-    return [event for event in events if event["network_event"]["cookie"] == cookie]
 
 
 def dual_stack_listener() -> socket.socket:
@@ -32,7 +28,7 @@ def dual_stack_listener() -> socket.socket:
 
 @pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V4, "127.8.9.10"), (V6, "::1")], ids=str)
 def test_one_connection_is_four_events(netmon: Netmon, family: socket.AddressFamily, address: str) -> None:
-    """An accept has the peer, not the listener, whatever its kernel's arguments.
+    """The accept names the peer, not the listener, whichever arguments this kernel's inet_csk_accept takes.
 
     The reference; tracee#3563, #3730, #4797; falcosecurity/libs#3079; before and after 6.10: retina#2206, bcc#5316.
     """
@@ -44,17 +40,17 @@ def test_one_connection_is_four_events(netmon: Netmon, family: socket.AddressFam
     assert types_of(of_cookie(seen, pair.server_cookie)) == ["Accept", "Close"]
     assert len(seen) == 4
     for event in of_cookie(seen, pair.client_cookie):
-        assert ends(event) == (*client_end, *server_end)
+        assert endpoints_of(event) == (*client_end, *server_end)
     for event in of_cookie(seen, pair.server_cookie):
-        assert ends(event) == (*server_end, *client_end)
+        assert endpoints_of(event) == (*server_end, *client_end)
     assert {event["process"]["pid"] for event in seen} == {os.getpid()}
 
 
 @pytest.mark.parametrize("to", ["127.0.0.1", "::ffff:127.0.0.1"])
 def test_mapped_sockets_are_reported_once_as_ipv4(netmon: Netmon, to: str) -> None:
-    """Both connect functions run for a mapped connect; both ends of this one are IPv6 sockets.
+    """The IPv4 and the IPv6 function both run for a connect to a mapped address.
 
-    Not twice (the reference, Elastic), nor never (tcptracer).
+    The reference and Elastic report it twice, tcptracer not at all.
     """
     family = V6 if ":" in to else V4
     with netmon.watch() as seen, dual_stack_listener() as listener:
@@ -64,12 +60,12 @@ def test_mapped_sockets_are_reported_once_as_ipv4(netmon: Netmon, to: str) -> No
         pair.close()
     assert sorted(types_of(seen)) == ["Accept", "Close", "Close", "Establish"]
     client, server = ("127.0.0.1", client_port), ("127.0.0.1", port)
-    assert {ends(event) for event in of_cookie(seen, pair.client_cookie)} == {(*client, *server)}
-    assert {ends(event) for event in of_cookie(seen, pair.server_cookie)} == {(*server, *client)}
+    assert {endpoints_of(event) for event in of_cookie(seen, pair.client_cookie)} == {(*client, *server)}
+    assert {endpoints_of(event) for event in of_cookie(seen, pair.server_cookie)} == {(*server, *client)}
 
 
 @pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V6, "::1")], ids=str)
-def test_a_refused_connect_is_its_establish_and_its_close(
+def test_a_refused_connect_has_an_establish_and_a_close(
     netmon: Netmon, family: socket.AddressFamily, address: str
 ) -> None:
     with netmon.watch() as seen, socket.socket(family) as sock:
@@ -80,10 +76,10 @@ def test_a_refused_connect_is_its_establish_and_its_close(
             sock.connect((address, 1))
     assert types_of(seen) == ["Establish", "Close"]
     assert [event["network_event"]["cookie"] for event in seen] == [cookie, cookie]
-    assert {ends(event) for event in seen} == {(address, port, address, 1)}
+    assert {endpoints_of(event) for event in seen} == {(address, port, address, 1)}
 
 
-def test_non_blocking_connect(netmon: Netmon) -> None:
+def test_a_non_blocking_connect_is_reported(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener, socket.socket() as client:
         client.setblocking(False)
         assert client.connect_ex(listener.getsockname()) in (0, 115)
@@ -91,10 +87,10 @@ def test_non_blocking_connect(netmon: Netmon) -> None:
         client_port = client.getsockname()[1]
         server.close()
     assert sorted(types_of(seen)) == ["Accept", "Close", "Close", "Establish"]
-    assert ends(seen[0])[:2] == ("127.0.0.1", client_port)
+    assert endpoints_of(seen[0])[:2] == ("127.0.0.1", client_port)
 
 
-def test_sockets_that_never_connected_report_nothing(netmon: Netmon) -> None:
+def test_sockets_that_never_connect_are_not_reported(netmon: Netmon) -> None:
     with netmon.watch() as seen:
         with listen() as listener:
             listener.setblocking(False)
@@ -103,7 +99,7 @@ def test_sockets_that_never_connected_report_nothing(netmon: Netmon) -> None:
         with listen("::1", V6), socket.socket(), socket.socket(V6):
             pass
         with socket.socket() as sock, pytest.raises(OSError, match="unreachable"):
-            sock.connect(("198.51.100.1", 80))  # no route: fails at once
+            sock.connect(("198.51.100.1", 80))  # there is no route: connect() fails immediately
         with socket.socket(V6) as sock, pytest.raises(OSError, match="unreachable"):
             sock.connect(("2001:db8::1", 80))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
@@ -111,8 +107,8 @@ def test_sockets_that_never_connected_report_nothing(netmon: Netmon) -> None:
     assert seen == []
 
 
-def test_reset_before_accept(netmon: Netmon) -> None:
-    """A reset unhashes the socket before it is accepted: its ports must still be told."""
+def test_a_connection_reset_before_its_accept_keeps_its_ports(netmon: Netmon) -> None:
+    """The reset removes the socket from the kernel's tables before it is accepted."""
     with netmon.watch() as seen, listen() as listener:
         client = socket.create_connection(listener.getsockname())
         client_end = client.getsockname()
@@ -122,10 +118,10 @@ def test_reset_before_accept(netmon: Netmon) -> None:
         server.close()
         server_end = listener.getsockname()
     assert types_of(of_cookie(seen, cookie)) == ["Accept", "Close"]
-    assert {ends(event) for event in of_cookie(seen, cookie)} == {(*server_end, *client_end)}
+    assert {endpoints_of(event) for event in of_cookie(seen, cookie)} == {(*server_end, *client_end)}
 
 
-def test_close_after_the_peer_has_reset(netmon: Netmon) -> None:
+def test_a_connection_reset_by_its_peer_keeps_its_endpoints(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         client_end, server_end = pair.client.getsockname(), pair.server.getsockname()
@@ -133,11 +129,11 @@ def test_close_after_the_peer_has_reset(netmon: Netmon) -> None:
         with pytest.raises(ConnectionResetError):
             pair.client.recv(1)
         pair.client.close()
-    assert ends(of_cookie(seen, pair.client_cookie)[-1]) == (*client_end, *server_end)
+    assert endpoints_of(of_cookie(seen, pair.client_cookie)[-1]) == (*client_end, *server_end)
     assert types_of(of_cookie(seen, pair.client_cookie)) == ["Establish", "Close"]
 
 
-def test_a_duplicated_socket_closes_once(netmon: Netmon) -> None:
+def test_a_duplicated_socket_has_one_close(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         copy = pair.client.dup()
@@ -147,8 +143,8 @@ def test_a_duplicated_socket_closes_once(netmon: Netmon) -> None:
     assert types_of(of_cookie(seen, pair.client_cookie)) == ["Establish", "Close"]
 
 
-def test_closed_by_exit(netmon: Netmon) -> None:
-    """At exit files are closed when the process has already given up its memory: it is still told whose it was.
+def test_a_close_by_exit_has_the_process(netmon: Netmon) -> None:
+    """At exit the kernel closes files after it has freed the process's memory.
 
     (Elastic ebpf#216)
     """
@@ -165,8 +161,8 @@ def test_closed_by_exit(netmon: Netmon) -> None:
     assert mine[0]["process"]["args"] == f"-c {script}"
 
 
-def test_a_socket_that_connects_twice(netmon: Netmon) -> None:
-    """connect(AF_UNSPEC) disconnects a socket: that connection's close is told when there is another, at the latest."""
+def test_a_socket_that_reconnects_has_two_closes(netmon: Netmon) -> None:
+    """connect(AF_UNSPEC) disconnects a socket; the close is reported at the next connect() at the latest."""
     with netmon.watch() as seen, listen() as first, listen("127.0.0.2") as second:
         first_address = first.getsockname()
         with socket.socket() as client:
@@ -176,15 +172,15 @@ def test_a_socket_that_connects_twice(netmon: Netmon) -> None:
             cookie, second_end = cookie_of(client), (*client.getsockname(), *client.getpeername())
     events = of_cookie(seen, cookie)
     assert types_of(events) == ["Establish", "Close", "Establish", "Close"]
-    assert ends(events[0]) == ends(events[1])
-    assert ends(events[0])[2:] == first_address
-    assert ends(events[2]) == ends(events[3]) == second_end
+    assert endpoints_of(events[0]) == endpoints_of(events[1])
+    assert endpoints_of(events[0])[2:] == first_address
+    assert endpoints_of(events[2]) == endpoints_of(events[3]) == second_end
 
 
-def test_thousands_open_at_once(netmon: Netmon) -> None:
-    """More than tables that evict hold: each close is told.
+def test_thousands_of_open_connections_each_have_their_close(netmon: Netmon) -> None:
+    """Tables that evict entries lose closes:
 
-    The reference, of 512; tracee#3930; datadog-agent#32180; tcptracer-bpf#21.
+    the reference's, of 512 entries; tracee#3930; datadog-agent#32180; tcptracer-bpf#21.
     """
     with netmon.watch() as seen:
         load = subprocess.Popen(
@@ -203,7 +199,7 @@ def test_thousands_open_at_once(netmon: Netmon) -> None:
     }
     opened, closed = (
         {
-            event["network_event"]["cookie"]: ends(event)
+            event["network_event"]["cookie"]: endpoints_of(event)
             for event, kind in zip(seen, kinds, strict=True)
             if (kind == "Close") == is_close
         }

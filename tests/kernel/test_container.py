@@ -18,10 +18,10 @@ from tests.support.netmon_command import DEADLINE
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
 
-# Not for systemd: there is the package, which has the executable.
+# These contents, because the executable is in the Debian package.
 pytestmark = [pytest.mark.guest("systemd"), pytest.mark.only_on("6.12")]
 
-# hostPID: the processes of /proc are the node's.
+# hostPID: /proc has the node's processes.
 LAY_OUT = """
 mount -t tmpfs tmpfs "$0" && mkdir -p "$0/proc" "$0/sys" "$0/etc/netmon" &&
 cp "$1" "$0/netmon" && cp "$2" "$0/etc/netmon/netmon.yaml" &&
@@ -31,7 +31,7 @@ shift 2 && exec "$@"
 
 
 def without(mask: int) -> str:
-    """Return the names of all capabilities but these."""
+    """Return the names of all capabilities that are not in the mask."""
     every = (1 << int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1) - 1
     said = subprocess.run(["capsh", f"--decode={every & ~mask:x}"], check=True, capture_output=True, text=True).stdout
     return said.strip().partition("=")[2]
@@ -44,7 +44,7 @@ def program(tmp_path: Path) -> Path:
     return tmp_path / "package/usr/bin/netmon"
 
 
-def test_it_reports_the_node_s_connections(program: Path, tmp_path: Path) -> None:
+def test_it_reports_connections_of_the_node(program: Path, tmp_path: Path) -> None:
     parts = {part["kind"]: part for part in yaml.safe_load_all(Path("pack/container/daemonset.yaml").read_text())}
     pod = parts["DaemonSet"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]

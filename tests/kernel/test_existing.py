@@ -1,4 +1,4 @@
-"""With `report.existing` connections that are open at the start are told, once each, and followed to their close."""
+"""`report.existing`: connections that are open at the start are reported once, and then their close."""
 
 from __future__ import annotations
 
@@ -15,23 +15,19 @@ from pathlib import Path
 import pytest
 
 from netmon import Config, Monitor, NetworkEvent
-from tests.support.json_events import Event, ends, types_by_cookie, types_of
+from tests.support.json_events import endpoints_of, of_cookie, types_by_cookie, types_of
 from tests.support.netmon_command import Netmon, wait_until
 from tests.support.sockets import Pair, connect_pair, cookie_of, drop, listen, refused_connection
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 WHILE_STARTING = 1000
-# Half of it: what is open by the time that netmon is ready has been found, however slow all that shares a CPU is.
+# Half of it holds all connections that are open when netmon says that it is ready, so it has found all of them by then.
 ROOM_FOR_ALL = "16M"
 EXISTING = Config.from_dict({"ingress": {"enabled": True}, "egress": {"enabled": True}, "report": {"existing": True}})
 
 
-def of_cookie(events: list[Event], cookie: int) -> list[Event]:
-    return [event for event in events if event["network_event"]["cookie"] == cookie]
-
-
 def wait_for(netmon: Netmon, *cookies: int) -> None:
-    """Wait until there is an event of each."""
+    """Wait until each of the sockets has an event."""
     wait_until(
         lambda: set(cookies) <= {event["network_event"]["cookie"] for event in netmon.events},
         "the existing connections",
@@ -42,7 +38,7 @@ def wait_for(netmon: Netmon, *cookies: int) -> None:
 @pytest.mark.parametrize(
     ("family", "address"), [(V4, "127.0.0.1"), (V6, "::1"), (V6, "::ffff:127.0.0.1")], ids=["IPv4", "IPv6", "mapped"]
 )
-def test_both_ends(family: socket.AddressFamily, address: str) -> None:
+def test_both_ends_are_reported(family: socket.AddressFamily, address: str) -> None:
     with listen("::1", V6) if address == "::1" else listen() as listener:
         pair = connect_pair(listener, (address, listener.getsockname()[1]), family)
         local = address.removeprefix("::ffff:")
@@ -60,7 +56,7 @@ def test_both_ends(family: socket.AddressFamily, address: str) -> None:
         existing, closed = of_cookie(events, cookie)
         assert types_of([existing, closed]) == ["Existing", "Close"]
         assert existing["network_event"]["direction"] == direction
-        assert ends(existing) == ends(closed) == end
+        assert endpoints_of(existing) == endpoints_of(closed) == end
         assert closed["network_event"]["bytes_sent"] == sent
         for event in (existing, closed):
             assert (event["process"]["pid"], event["process"]["tid"]) == (os.getpid(), os.getpid())
@@ -68,8 +64,8 @@ def test_both_ends(family: socket.AddressFamily, address: str) -> None:
     assert len(events) == 4
 
 
-def test_the_owner_is_told_as_ever() -> None:
-    """Also of a process that is seen for the first time by the walk: its arguments come from /proc."""
+def test_the_process_that_holds_it_is_reported_in_full() -> None:
+    """The arguments of a process that netmon first finds among existing connections come from /proc."""
     script = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); print(); input()"
     with listen() as listener:
         port = str(listener.getsockname()[1])
@@ -93,15 +89,15 @@ def test_the_owner_is_told_as_ever() -> None:
         assert (process["ppid"], process["tid"], process["uid"]) == (os.getpid(), child.pid, 0)
 
 
-def test_what_is_no_connection_is_not_told() -> None:
+def test_sockets_that_are_no_connections_are_not_reported() -> None:
     with listen(), listen("::1", V6), socket.socket(), socket.socketpair()[0], Netmon("--existing") as netmon:
         with netmon.watch() as seen:
             pass
         assert seen == []
-        assert len(netmon.stop().events) == 4  # of the marks
+        assert len(netmon.stop().events) == 4  # those of the two marking connections
 
 
-def test_a_connection_that_two_processes_hold_is_one() -> None:
+def test_a_connection_that_two_processes_hold_is_reported_once() -> None:
     with listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         child = subprocess.Popen(["sleep", "1000"], pass_fds=[pair.client.fileno(), pair.server.fileno()])
@@ -129,7 +125,7 @@ def test_a_connection_that_two_processes_hold_is_one() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_filters(arguments: list[str], client: bool, server: bool) -> None:
+def test_filters_apply(arguments: list[str], client: bool, server: bool) -> None:
     with listen("127.0.0.9") as listener:
         pair = connect_pair(listener, listener.getsockname())
         with Netmon("--existing", *arguments) as netmon:
@@ -143,8 +139,7 @@ def test_filters(arguments: list[str], client: bool, server: bool) -> None:
 
 
 @pytest.mark.parametrize("outcome", [[], ["--outcome"]], ids=["", "outcome"])
-def test_a_request_made_before_the_start(outcome: list[str]) -> None:
-    """It is told when it has become a connection."""
+def test_a_connect_begun_before_the_start_is_reported_when_established(outcome: list[str]) -> None:
     with listen() as listener, socket.socket() as client, socket.socket() as forlorn:
         drop(listener)
         for sock in (client, forlorn):
@@ -155,7 +150,7 @@ def test_a_request_made_before_the_start(outcome: list[str]) -> None:
             with netmon.watch():
                 pass
             forlorn.close()
-            listener.setsockopt(socket.SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER: the next SYN gets through
+            listener.setsockopt(socket.SOL_SOCKET, 27, 0)  # SO_DETACH_FILTER: the next SYN arrives
             server, _ = listener.accept()
             wait_for(netmon, cookie, cookie_of(server))
             client.close()
@@ -167,7 +162,7 @@ def test_a_request_made_before_the_start(outcome: list[str]) -> None:
     assert types_of(of_cookie(events, cookie_of_forlorn)) == (["Fail"] if outcome else [])
 
 
-def test_a_thread_that_waits_in_accept() -> None:
+def test_an_accept_begun_before_the_start_is_reported() -> None:
     accepted: list[socket.socket] = []
     with listen() as listener:
         thread = threading.Thread(target=lambda: accepted.append(listener.accept()[0]))
@@ -191,28 +186,28 @@ def many_pairs() -> Iterator[list[Pair]]:
         pair.close()
 
 
-def told_and_there(events: Iterable[NetworkEvent], pairs: list[Pair]) -> tuple[list[int], list[int]]:
-    """The cookies of what was told as existing, and of both ends of the pairs."""
-    told = [event.network_event.cookie for event in events if event.network_event.type == "TcpConnectionExisting"]
-    return sorted(told), sorted(cookie for pair in pairs for cookie in (pair.client_cookie, pair.server_cookie))
+def reported_and_open(events: Iterable[NetworkEvent], pairs: list[Pair]) -> tuple[list[int], list[int]]:
+    """Return the cookies reported as existing, and those of both ends of the pairs."""
+    reported = [event.network_event.cookie for event in events if event.network_event.type == "TcpConnectionExisting"]
+    return sorted(reported), sorted(cookie for pair in pairs for cookie in (pair.client_cookie, pair.server_cookie))
 
 
-def test_they_are_found_by_the_time_that_it_is_ready(many_pairs: list[Pair]) -> None:
-    """As many as half the ring buffer holds: what is closed before anything is read has been told."""
+def test_all_are_found_before_the_start_returns(many_pairs: list[Pair]) -> None:
+    """As many as half the ring buffer holds: they are reported although they close before anything is read."""
     with Monitor(EXISTING, any_kernel=True, ring_size=256 << 10) as monitor:
         for pair in many_pairs:
             pair.close()
         monitor.stop()
-        told, there = told_and_there(monitor, many_pairs)
+        reported, expected = reported_and_open(monitor, many_pairs)
         assert monitor.losses.total == 0
-    assert told == there
+    assert reported == expected
 
 
-def test_more_than_the_ring_buffer_holds(many_pairs: list[Pair]) -> None:
+def test_more_than_the_ring_buffer_holds_are_all_reported(many_pairs: list[Pair]) -> None:
     with Monitor(EXISTING, any_kernel=True, ring_size=16 << 10) as monitor:
-        told, there = told_and_there(monitor.connection_events(timeout=1), many_pairs)
+        reported, expected = reported_and_open(monitor.connection_events(timeout=1), many_pairs)
         assert monitor.losses.total == 0
-    assert told == there
+    assert reported == expected
 
 
 LOAD = """
@@ -242,7 +237,7 @@ print(json.dumps([int.from_bytes(s.getsockopt(socket.SOL_SOCKET, 57, 8), "little
 
 @pytest.fixture
 def one_cpu() -> Iterator[None]:
-    """Have all that the test runs on one CPU: an emulated one may fault in a function that another one is patching."""
+    """Run the test and its children on one CPU: an emulated CPU may fault in a function that another one patches."""
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})
     yield
@@ -251,8 +246,8 @@ def one_cpu() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_cpu")
 @pytest.mark.parametrize("more", [[], ["--outcome", "--statistics"]], ids=["", "outcome, statistics"])
-def test_a_thousand_connections_being_opened_while_it_starts(more: list[str]) -> None:
-    """No gap, no double: each end is told once as existing or as opened, and its close once (scope#2689)."""
+def test_a_thousand_connections_opened_during_the_start_are_each_reported_once(more: list[str]) -> None:
+    """Each end is reported once, as existing or as opened, and its close once (scope#2689)."""
     load = subprocess.Popen([sys.executable, "-c", LOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert load.stdin is not None and load.stdout is not None
     assert load.stdout.readline() == "open\n"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from netmon.kernel.requirements import parse_release
-from tests.support.json_events import Event, ends, types_of
+from tests.support.json_events import Event, endpoints_of, of_cookie, types_of
 from tests.support.netmon_command import Netmon, wait_until
 from tests.support.sockets import Pair, cookie_of, disconnect, receive_all
 
@@ -53,10 +53,6 @@ def end_of(name: tuple[str, int]) -> tuple[str, int]:
     return name[0].removeprefix("::ffff:"), name[1]
 
 
-def of_cookie(events: list[Event], cookie: int) -> list[Event]:
-    return [event for event in events if event["network_event"]["cookie"] == cookie]
-
-
 def check(seen: list[Event], pair: Pair, client_end: tuple[str, int], server_end: tuple[str, int]) -> None:
     """Each end has its opening and its close, and there is nothing else."""
     for cookie, opening, these in (
@@ -65,7 +61,7 @@ def check(seen: list[Event], pair: Pair, client_end: tuple[str, int], server_end
     ):
         told = of_cookie(seen, cookie)
         assert types_of(told) == [opening, "Close"]
-        assert {ends(event) for event in told} == {these}
+        assert {endpoints_of(event) for event in told} == {these}
     assert {(event["process"]["pid"], event["process"]["tid"]) for event in seen} == {(os.getpid(), os.getpid())}
     assert len(seen) == 4
 
@@ -190,6 +186,6 @@ def test_existing(waiting: bool) -> None:
     assert types_of(server) == ["Accept" if waiting else "Existing", "Close"]
     if not waiting:
         assert [end[0]["network_event"]["direction"] for end in (client, server)] == ["egress", "ingress"]
-    assert {ends(event) for event in client} == {(*client_end, *server_end)}
-    assert {ends(event) for event in server} == {(*server_end, *client_end)}
+    assert {endpoints_of(event) for event in client} == {(*client_end, *server_end)}
+    assert {endpoints_of(event) for event in server} == {(*server_end, *client_end)}
     assert len(events) == 4

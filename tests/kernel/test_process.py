@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connecting_process import CONNECT_ONCE, check, connected, process_of, read_expected
+from tests.support.connecting_process import CONNECT_ONCE, check_process, connected, process_of, read_expected
 from tests.support.json_events import Event, types_of
 from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.sockets import leave_to_child
@@ -44,7 +44,7 @@ def test_a_plain_process(netmon: Netmon, port: str) -> None:
 
 def test_a_setuid_program(netmon: Netmon, port: str, copy: Path) -> None:
     copy.chmod(0o4755)
-    process = check(netmon, [copy, port], user=1000, group=1000)
+    process = check_process(netmon, [copy, port], user=1000, group=1000)
     assert (process["uid"], process["euid"]) == (1000, 0)
     assert process["secureexec"] == "SETUID"
 
@@ -52,42 +52,42 @@ def test_a_setuid_program(netmon: Netmon, port: str, copy: Path) -> None:
 def test_a_setgid_program(netmon: Netmon, port: str, copy: Path) -> None:
     os.chown(copy, 0, 42)
     copy.chmod(0o2755)
-    process = check(netmon, [copy, port], user=1000, group=1000)
+    process = check_process(netmon, [copy, port], user=1000, group=1000)
     assert (process["gid"], process["egid"]) == (1000, 42)
     assert process["secureexec"] == "SETGID"
 
 
 def test_file_capabilities(netmon: Netmon, port: str, copy: Path) -> None:
     subprocess.run(["setcap", "cap_net_raw,cap_sys_admin+ep", copy], check=True)
-    process = check(netmon, [copy, port], user=1000, group=1000)
+    process = check_process(netmon, [copy, port], user=1000, group=1000)
     assert process["cap_effective"] == "CAP_NET_RAW | CAP_SYS_ADMIN"
     assert process["secureexec"] == "FILE_CAPS"
 
 
 def test_no_capabilities(netmon: Netmon, port: str) -> None:
-    process = check(netmon, [CONNECT_ONCE, port], user=1000, group=1000)
+    process = check_process(netmon, [CONNECT_ONCE, port], user=1000, group=1000)
     assert process["cap_effective"] == process["cap_permitted"] == ""
 
 
 def test_all_capabilities(netmon: Netmon, port: str) -> None:
-    assert check(netmon, [CONNECT_ONCE, port])["cap_effective"] == "ALL_CAPS"
+    assert check_process(netmon, [CONNECT_ONCE, port])["cap_effective"] == "ALL_CAPS"
 
 
 def test_a_login(netmon: Netmon, port: str) -> None:
     script = 'echo 1000 > /proc/self/loginuid; exec "$@"'
     # /proc/self of the shell's own redirection: the builtin echo writes for the shell itself.
-    process = check(netmon, ["/bin/bash", "-c", script, "bash", CONNECT_ONCE, port])
+    process = check_process(netmon, ["/bin/bash", "-c", script, "bash", CONNECT_ONCE, port])
     assert process["auid"] == 1000
 
 
 def test_no_login(netmon: Netmon, port: str) -> None:
-    assert check(netmon, [CONNECT_ONCE, port])["auid"] == NO_AUID
+    assert check_process(netmon, [CONNECT_ONCE, port])["auid"] == NO_AUID
 
 
 def test_a_program_in_memory(netmon: Netmon, port: str) -> None:
     fd = os.memfd_create("in memory", 0)
     os.write(fd, CONNECT_ONCE.read_bytes())
-    process = check(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
+    process = check_process(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
     os.close(fd)
     assert process["binary_path"] == "/memfd:in memory (deleted)"
     assert process["filename"] == "memfd:in memory"
@@ -97,7 +97,7 @@ def test_a_program_in_memory(netmon: Netmon, port: str) -> None:
 def test_a_deleted_program(netmon: Netmon, port: str, copy: Path) -> None:
     fd = os.open(copy, os.O_RDONLY)
     copy.unlink()
-    process = check(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
+    process = check_process(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
     os.close(fd)
     assert process["binary_path"] == f"{copy} (deleted)"
     assert process["filename"] == "subject"
@@ -117,7 +117,7 @@ def test_a_program_in_a_chroot(netmon: Netmon, port: str, copy: Path) -> None:
 def test_a_program_on_a_bind_mount(netmon: Netmon, port: str, tmp_path: Path) -> None:
     subprocess.run(["mount", "--bind", PROGRAMS, tmp_path], check=True)
     try:
-        process = check(netmon, [tmp_path / "connect_once", port])
+        process = check_process(netmon, [tmp_path / "connect_once", port])
     finally:
         subprocess.run(["umount", "--lazy", tmp_path], check=True)
     assert process["binary_path"] == f"{tmp_path}/connect_once"
@@ -126,18 +126,18 @@ def test_a_program_on_a_bind_mount(netmon: Netmon, port: str, tmp_path: Path) ->
 @pytest.mark.parametrize("length", [4096, 8100, 8192, 100_000])
 def test_long_arguments(netmon: Netmon, port: str, length: int) -> None:
     """The kernel's record holds 8 KiB of argv; the rest of a live process's comes from /proc."""
-    process = check(netmon, [CONNECT_ONCE, port, "x" * length])
+    process = check_process(netmon, [CONNECT_ONCE, port, "x" * length])
     assert process["args"] == f"{port} {'x' * length}"
 
 
 def test_arguments_that_are_not_utf8(netmon: Netmon, port: str) -> None:
-    process = check(netmon, [CONNECT_ONCE, port, b"caf\xe9", b"\xff\xfe", "caf\u00e9"])
+    process = check_process(netmon, [CONNECT_ONCE, port, b"caf\xe9", b"\xff\xfe", "caf\u00e9"])
     assert process["args"] == f"{port} caf\\xe9 \\xff\\xfe caf\u00e9"
 
 
 def test_odd_names(netmon: Netmon, port: str, copy: Path) -> None:
     odd = copy.rename(copy.parent / 'a "quoted"\nname\t\\ \u00e9')
-    process = check(netmon, [odd, port, 'say "hi"\n'])
+    process = check_process(netmon, [odd, port, 'say "hi"\n'])
     assert process["binary_path"] == str(odd)
 
 
@@ -146,7 +146,7 @@ def test_a_deep_path(netmon: Netmon, port: str, tmp_path: Path) -> None:
     for _ in range(14):
         directory = directory / ("d" * 250)
     directory.mkdir(parents=True)
-    process = check(netmon, [shutil.copy(CONNECT_ONCE, directory), port])
+    process = check_process(netmon, [shutil.copy(CONNECT_ONCE, directory), port])
     assert len(process["binary_path"]) > 3500
 
 
@@ -276,5 +276,5 @@ def test_containers(netmon: Netmon, port: str, cgroup: str, container_id: str | 
     def enter() -> None:
         (directory / "cgroup.procs").write_text("0")
 
-    process = check(netmon, [CONNECT_ONCE, port], preexec_fn=enter)
+    process = check_process(netmon, [CONNECT_ONCE, port], preexec_fn=enter)
     assert process.get("container_id") == container_id

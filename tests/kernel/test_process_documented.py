@@ -8,7 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.support.connecting_process import CONNECT_ONCE, check, connected, process_of
+from tests.support.connecting_process import CONNECT_ONCE, check_process, connected, process_of
 from tests.support.json_events import types_of
 from tests.support.netmon_command import Netmon
 from tests.support.sockets import cookie_of
@@ -18,7 +18,7 @@ def test_a_script_is_its_interpreter(netmon: Netmon, port: str, tmp_path: Path) 
     script = tmp_path / "script"
     script.write_text(f"#!{CONNECT_ONCE} {port}\n")
     script.chmod(0o755)
-    process = check(netmon, [script, "more"])
+    process = check_process(netmon, [script, "more"])
     assert (process["filename"], process["args"]) == ("connect_once", f"{port} {script} more")
 
 
@@ -26,7 +26,7 @@ def test_a_deleted_program_with_another_hard_link(netmon: Netmon, port: str, cop
     fd = os.open(copy, os.O_RDONLY)
     os.link(copy, copy.parent / "link")
     copy.unlink()
-    process = check(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
+    process = check_process(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
     os.close(fd)
     assert process["binary_path"] == f"{copy} (deleted)"
     assert process["secureexec"] == ""

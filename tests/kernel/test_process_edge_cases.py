@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connecting_process import CONNECT_ONCE, check, connected, process_of
+from tests.support.connecting_process import CONNECT_ONCE, check_process, connected, process_of
 from tests.support.json_events import types_of
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.sockets import cookie_of
@@ -20,7 +20,7 @@ PROCESSES = 1500
 
 def test_a_privileged_user_id_is_no_file_capability(netmon: Netmon, port: str) -> None:
     """A set-user-ID wrapper that execs a plain program: secure to the kernel, since euid and uid differ."""
-    process = check(netmon, [CONNECT_ONCE, port], preexec_fn=lambda: os.setresuid(1000, 0, 0))
+    process = check_process(netmon, [CONNECT_ONCE, port], preexec_fn=lambda: os.setresuid(1000, 0, 0))
     assert process["secureexec"] == ""
 
 

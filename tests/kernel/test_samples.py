@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.json_events import Event, ends, types_of
+from tests.support.json_events import Event, endpoints_of, types_of
 from tests.support.netmon_command import Netmon, wait_until
 
 pytestmark = pytest.mark.core
@@ -103,11 +103,11 @@ def test_a_request_to_a_web_server(netmon: Netmon, nginx: int, program: str, arg
     assert process["ppid"] == os.getpid()
     assert process["binary_path"] == shutil.which(program)
     assert process["args"] == " ".join(arguments)
-    saddr, sport, daddr, dport = ends(mine[0])
+    saddr, sport, daddr, dport = endpoints_of(mine[0])
     assert (saddr, daddr, dport) == (address, address, 80)
     served = [event for event in seen if event["process"]["pid"] == nginx]
     assert types_of(served) == ["Accept", "Close"]
-    assert {ends(event) for event in served} == {(address, 80, address, sport)}
+    assert {endpoints_of(event) for event in served} == {(address, 80, address, sport)}
 
 
 def test_netcat_and_telnet(netmon: Netmon) -> None:
@@ -131,9 +131,9 @@ def test_netcat_and_telnet(netmon: Netmon) -> None:
     established = telnet[-2:]
     assert types_of(established) == ["Establish", "Close"]
     assert types_of(netcat) == ["Accept", "Close"]
-    client_port = ends(established[0])[1]
-    assert {ends(event) for event in established} == {("127.0.0.1", client_port, "127.0.0.1", 7878)}
-    assert {ends(event) for event in netcat} == {("127.0.0.1", 7878, "127.0.0.1", client_port)}
+    client_port = endpoints_of(established[0])[1]
+    assert {endpoints_of(event) for event in established} == {("127.0.0.1", client_port, "127.0.0.1", 7878)}
+    assert {endpoints_of(event) for event in netcat} == {("127.0.0.1", 7878, "127.0.0.1", client_port)}
     assert telnet[0]["process"]["args"] == "localhost 7878"
     assert netcat[0]["process"]["args"] == "-l 7878"
     assert telnet[0]["process"]["binary_path"] == "/usr/bin/inetutils-telnet"

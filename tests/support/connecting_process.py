@@ -1,4 +1,4 @@
-"""The subjects of the process tests: programs that connect and wait while the test reads their /proc."""
+"""Runs programs that connect and then wait, so that a test can compare events with /proc."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.procfs import auid_of, status_of
 CONNECT_ONCE = PROGRAMS / "connect_once"
 
 
-class Subject:
-    """A child that has connected and now waits: its /proc can be read."""
+class ConnectedProcess:
+    """A child that has connected and now waits, so that its /proc can be read."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self.child = child
@@ -38,18 +38,18 @@ class Subject:
 
 
 @contextmanager
-def connected(command: Sequence[str | bytes | Path], **options: Any) -> Iterator[Subject]:
-    """Run a program that connects, says so and waits; end it on leaving."""
+def connected(command: Sequence[str | bytes | Path], **options: Any) -> Iterator[ConnectedProcess]:
+    """Run a program that connects, writes a line and waits; end it on leaving."""
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
     assert child.stdout is not None
     assert child.stdout.readline() == b"connected\n"
-    yield Subject(child)
+    yield ConnectedProcess(child)
     child.communicate(b"\n")
     assert child.returncode == 0
 
 
 def process_of(seen: list[Event], pid: int) -> dict[str, Any]:
-    """Return the one process that the events of pid tell of."""
+    """Return the process in the events of a pid, which must be the same in all of them."""
     processes = [event["process"] for event in seen if event["process"]["pid"] == pid]
     assert processes
     assert all(process == processes[0] for process in processes)
@@ -77,8 +77,8 @@ def capability_names(mask: str) -> str:
     return "ALL_CAPS" if names == capabilities() else " | ".join(names).upper()
 
 
-def read_expected(subject: Subject) -> dict[str, Any]:
-    """Read from /proc what netmon must say of a live process."""
+def read_expected(subject: ConnectedProcess) -> dict[str, Any]:
+    """Read from /proc what netmon must report of a live process."""
     status = status_of(subject.pid)
     exe = subject.exe
     return {
@@ -99,11 +99,11 @@ def read_expected(subject: Subject) -> dict[str, Any]:
     }
 
 
-def check(netmon: Netmon, command: Sequence[str | bytes | Path], **options: Any) -> dict[str, Any]:
-    """Run a subject and compare all that /proc says of it. Returns the process as netmon tells it."""
+def check_process(netmon: Netmon, command: Sequence[str | bytes | Path], **options: Any) -> dict[str, Any]:
+    """Run a program that connects, and compare its events with /proc. Returns the process as netmon reports it."""
     with netmon.watch() as seen, connected(command, **options) as subject:
         expected = read_expected(subject)
-        # netmon may have to ask /proc, too.
+        # The program must not end before: netmon may have to read /proc, too.
         wait_until(lambda: subject.pid in (event["process"]["pid"] for event in netmon.events), "the event")
     process = process_of(seen, subject.pid)
     assert {key: process[key] for key in expected} == expected

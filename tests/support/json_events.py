@@ -9,20 +9,25 @@ from typing import Any
 Event = dict[str, Any]
 
 
+def of_cookie(events: list[Event], cookie: int) -> list[Event]:
+    """Return the events of one socket."""
+    return [event for event in events if event["network_event"]["cookie"] == cookie]
+
+
 def types_of(events: list[Event]) -> list[str]:
     """Return the events' types without their common prefix: Establish, Accept, Close."""
     return [event["network_event"]["type"].removeprefix("TcpConnection") for event in events]
 
 
 def types_by_cookie(events: Iterable[Event]) -> dict[int, list[str]]:
-    """Return the types of each connection's events."""
-    told: dict[int, list[str]] = defaultdict(list)
+    """Return the types of each socket's events, by its cookie."""
+    types: dict[int, list[str]] = defaultdict(list)
     for event in events:
-        told[event["network_event"]["cookie"]] += types_of([event])
-    return told
+        types[event["network_event"]["cookie"]] += types_of([event])
+    return types
 
 
-def ends(event: Event) -> tuple[str, int, str, int]:
+def endpoints_of(event: Event) -> tuple[str, int, str, int]:
     """Return saddr, sport, daddr, dport."""
     network = event["network_event"]
     return network["saddr"], network["sport"], network["daddr"], network["dport"]

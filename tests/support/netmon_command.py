@@ -35,7 +35,7 @@ def wait_until(condition: Callable[[], Any], what: str, deadline: float = DEADLI
 
 
 class Ended(NamedTuple):
-    """How a netmon ended."""
+    """The exit code of a netmon, and all that it wrote."""
 
     returncode: int
     stdout: bytes
@@ -64,7 +64,7 @@ class Netmon:
             path = tmp_path / "netmon.yaml"
             path.write_text(config)
             arguments = ("--config", str(path), *arguments)
-        # Files: a reader here would compete with netmon, and slow it down.
+        # Files, not pipes: a reader in this process would compete with netmon for the CPUs.
         self._stdout = tempfile.TemporaryFile()
         self._stderr = tempfile.TemporaryFile()
         self._refused = ["Fail"] if "--outcome" in arguments else ["Establish", "Close"]
@@ -105,7 +105,7 @@ class Netmon:
 
     @contextmanager
     def watch(self) -> Iterator[list[Event]]:
-        """The list yielded is filled, on leaving, with every event since entering."""
+        """Yield a list, and fill it on leaving with every event since entering."""
         seen: list[Event] = []
         start = self._mark()
         yield seen
@@ -116,7 +116,7 @@ class Netmon:
         seen += [event for event in events[first:] if event["network_event"]["cookie"] != end]
 
     def _mark(self) -> int:
-        """Make a connection that fails, wait for its establish and close, and return its cookie."""
+        """Make a connection that is refused and wait for its events; return its cookie."""
         cookie = refused_connection()
         wait_until(
             lambda: (
@@ -128,7 +128,7 @@ class Netmon:
         return cookie
 
     def stop(self, number: int = signal.SIGTERM) -> Ended:
-        """Send a signal, wait for the end."""
+        """Send a signal and wait for the end."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(DEADLINE)
@@ -150,7 +150,7 @@ class Netmon:
 
 
 def counts_of(stderr: str) -> tuple[int, int, int]:
-    """Return what a summary counts: events, lost events, and at most so many missed ones."""
+    """Return the counts of a summary: events, lost events, and the upper bound of missed ones."""
     summary = re.search(r"(\d+) events, (\d+) lost", stderr)
     assert summary, stderr
     missed = re.search(r"at most (\d+) missed", stderr)

@@ -28,7 +28,7 @@ def refused_connection() -> int:
 
 
 def disconnect(sock: socket.socket) -> None:
-    """connect() to AF_UNSPEC, which Python's socket cannot say."""
+    """Call connect() with AF_UNSPEC, which Python's socket module cannot."""
     unspec = struct.pack("=H14x", socket.AF_UNSPEC)
     if ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspec, len(unspec)):
         raise OSError(ctypes.get_errno(), "connect(AF_UNSPEC)")
@@ -51,7 +51,7 @@ RETURN_NOTHING, RETURN_ALL = (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
 
 
 def drop(sock: socket.socket, part: float = 1.0) -> None:
-    """Lose so large a part of the segments that reach a socket: its kernel never sees them (SO_ATTACH_FILTER)."""
+    """Drop a part of the segments that reach a socket, before its kernel sees them (SO_ATTACH_FILTER)."""
     skip_if_less = (0x35, 0, 1, int(part * 2**32))
     program = [LOAD_RANDOM, skip_if_less, RETURN_ALL, RETURN_NOTHING] if part < 1 else [RETURN_NOTHING]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in program))
@@ -68,7 +68,7 @@ def listen(address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_
 
 
 class Pair(NamedTuple):
-    """Both ends of one loopback connection, and the cookies that name them."""
+    """Both ends of one loopback connection, and their cookies."""
 
     client: socket.socket
     server: socket.socket
@@ -90,7 +90,12 @@ def connect_pair(listener: socket.socket, to: tuple[str, int], family: socket.Ad
 
 
 def leave_to_child(sock: socket.socket, then: Callable[[], object] = lambda: None) -> int:
-    """Close a socket of which a forked child, which then does that and exits, has the last copy; return its pid."""
+    """Close a socket while a forked child holds the last copy of it; return the child's pid.
+
+    Args:
+        sock: The socket.
+        then: What the child does before it exits.
+    """
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
