@@ -51,10 +51,10 @@ def test_fast_open_is_reported(netmon: Netmon, way: object, without_cookie: int)
             server.close()
     finally:
         TCP_FASTOPEN.write_text(before)
-    told = [of_cookie(seen, cookie) for cookie in cookies]
-    assert [types_of(events) for events in told] == [["Establish", "Close"], ["Accept", "Close"]]
-    assert endpoints_of(told[0][1]) == (*client_end, *server_end)
-    assert {endpoints_of(event) for event in told[1]} == {(*server_end, *client_end)}
+    reported = [of_cookie(seen, cookie) for cookie in cookies]
+    assert [types_of(events) for events in reported] == [["Establish", "Close"], ["Accept", "Close"]]
+    assert endpoints_of(reported[0][1]) == (*client_end, *server_end)
+    assert {endpoints_of(event) for event in reported[1]} == {(*server_end, *client_end)}
     assert len(seen) == 4
 
 
@@ -66,8 +66,8 @@ def test_io_uring_is_reported(netmon: Netmon) -> None:
         child = subprocess.Popen([PROGRAMS / "uring"], stdout=subprocess.PIPE)
         out, _ = child.communicate()
         assert child.returncode == 0
-    told = [of_cookie(seen, int(cookie)) for cookie in out.split()]
-    assert [types_of(events) for events in told] == [["Establish", "Close"], ["Accept", "Close"]]
+    reported = [of_cookie(seen, int(cookie)) for cookie in out.split()]
+    assert [types_of(events) for events in reported] == [["Establish", "Close"], ["Accept", "Close"]]
     assert {(event["process"]["pid"], event["process"]["filename"]) for event in seen} == {(child.pid, "uring")}
     assert len(seen) == 4
 
@@ -80,9 +80,9 @@ def test_accept_system_calls_are_reported(netmon: Netmon, listener: socket.socke
         fd = getattr(ctypes.CDLL(None, use_errno=True), call)(listener.fileno(), None, None, *flags)
         with socket.socket(fileno=fd) as server:
             cookie, these = cookie_of(server), (*server.getsockname(), *server.getpeername())
-    told = of_cookie(seen, cookie)
-    assert types_of(told) == ["Accept", "Close"]
-    assert {endpoints_of(event) for event in told} == {these}
+    reported = of_cookie(seen, cookie)
+    assert types_of(reported) == ["Accept", "Close"]
+    assert {endpoints_of(event) for event in reported} == {these}
     assert len(seen) == 4
 
 
@@ -139,9 +139,9 @@ def test_a_kernel_threads_socket_is_reported(netmon: Netmon, modules: None) -> N
         server, peer = listener.accept()
         server.close()
         adding.wait()
-    told = [event for event in seen if endpoints_of(event)[:2] == peer]
-    assert types_of(told) == ["Establish", "Close"]
-    for event in told:
+    reported = [event for event in seen if endpoints_of(event)[:2] == peer]
+    assert types_of(reported) == ["Establish", "Close"]
+    for event in reported:
         process = event["process"]
         assert process["filename"].startswith("kworker/")
         assert (process["binary_path"], process["args"], process["uid"]) == ("", "", 0)

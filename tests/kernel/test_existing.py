@@ -129,8 +129,10 @@ def test_filters_apply(arguments: list[str], client: bool, server: bool) -> None
     with listen("127.0.0.9") as listener:
         pair = connect_pair(listener, listener.getsockname())
         with Netmon("--existing", *arguments) as netmon:
-            told = [cookie for cookie, wanted in ((pair.client_cookie, client), (pair.server_cookie, server)) if wanted]
-            wait_for(netmon, *told)
+            reported = [
+                cookie for cookie, wanted in ((pair.client_cookie, client), (pair.server_cookie, server)) if wanted
+            ]
+            wait_for(netmon, *reported)
             refused_connection()
             pair.close()
             events = netmon.stop().events
@@ -257,14 +259,14 @@ def test_a_thousand_connections_opened_during_the_start_are_each_reported_once(m
         ended = netmon.stop()
     assert ", 0 lost" in ended.stderr
     cookies: list[int] = json.loads(out)
-    told = types_by_cookie(ended.events)
+    reported = types_by_cookie(ended.events)
     clients, servers = cookies[: len(cookies) // 2], cookies[len(cookies) // 2 :]
     assert len(clients) >= WHILE_STARTING
-    untold = [i for end in (clients, servers) for i, cookie in enumerate(end) if cookie not in told]
-    assert not untold, f"of {len(clients)}; {ended.stderr}"
-    kinds = [{tuple(told[cookie]) for cookie in end} for end in (clients, servers)]
+    unreported = [i for end in (clients, servers) for i, cookie in enumerate(end) if cookie not in reported]
+    assert not unreported, f"of {len(clients)}; {ended.stderr}"
+    kinds = [{tuple(reported[cookie]) for cookie in end} for end in (clients, servers)]
     assert kinds == [
         {("Existing", "Close"), ("Establish", "Close")},
         {("Existing", "Close"), ("Accept", "Close")},
     ]
-    assert set(told) == set(cookies)
+    assert set(reported) == set(cookies)

@@ -1,4 +1,4 @@
-"""The kernel's verdicts on real connections and processes, against the model of the rules (tests/unit/model.py)."""
+"""Address and process filters, in the kernel, on real connections: against tests/support/filter_model.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.strategies import ip_filters, lists, sections, with_deny_list
 IPV4 = ["10.0.0.1", "10.0.0.2", "10.128.0.1", "127.0.0.1", "192.168.1.7"]
 IPV6 = ["::1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fd00::1"]
 
-# Each example loads the object anew, which takes most of a second.
+# Each example loads the BPF object, which takes about a second.
 examples = settings(
     max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -54,13 +54,13 @@ REFERENCE_CONFIGS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def addresses() -> None:
-    """Give the loopback device all the addresses."""
+    """Add the addresses to the loopback device."""
     for address in (*IPV4, *IPV6):
         subprocess.run(["ip", "address", "replace", address, "dev", "lo"], check=True)
 
 
 class Connection(NamedTuple):
-    """A connection that was made and closed: from source to destination."""
+    """A connection that was opened and closed again."""
 
     source: str
     destination: str
@@ -68,7 +68,7 @@ class Connection(NamedTuple):
     server_cookie: int
 
     def expected(self, config: Config, program: Program) -> set[tuple[int, str, str, str]]:
-        """Return what must be reported: cookie, type, saddr, daddr."""
+        """Return the expected events: cookie, type, saddr, daddr."""
         wanted = set()
         for direction, kind, cookie, saddr, daddr in (
             (Direction.EGRESS, "TcpConnectionEstablish", self.client_cookie, self.source, self.destination),
@@ -80,7 +80,7 @@ class Connection(NamedTuple):
 
 
 def connect(listener: socket.socket, source: str, destination: str, mapped: bool) -> Connection:
-    """Connect from one of the loopback device's addresses to another; mapped: by IPv6 sockets to IPv4 addresses."""
+    """Connect two addresses of the loopback device. mapped: IPv4 addresses through IPv6 sockets."""
     family = socket.AF_INET6 if mapped or ":" in source else socket.AF_INET
     prefix = "::ffff:" if mapped else ""
     with socket.socket(family) as client:
@@ -92,7 +92,7 @@ def connect(listener: socket.socket, source: str, destination: str, mapped: bool
 
 
 def make_connections(listener: socket.socket) -> Iterator[Connection]:
-    """Connect each address to the next and to the one after it, IPv4 also by mapped sockets."""
+    """Connect each address to the next two, and some IPv4 addresses through IPv6 sockets."""
     for pool in (IPV4, IPV6):
         for step in (1, 2):
             for i, source in enumerate(pool):
@@ -102,7 +102,7 @@ def make_connections(listener: socket.socket) -> Iterator[Connection]:
 
 
 def observe(config: Config) -> tuple[set[Any], list[Connection]]:
-    """Make all connections while config is watched; return what was reported, and them."""
+    """Make the connections while a Monitor has this configuration; return its events, and the connections."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         with Monitor(config, any_kernel=True) as monitor:
             made = list(make_connections(listener))
@@ -121,7 +121,7 @@ def this_program() -> Program:
     return Program(os.getuid(), os.geteuid(), auid, bytes(Path("/proc/self/exe").readlink()))
 
 
-def assert_as_the_model_says(config: Config) -> None:
+def assert_reported_as_modelled(config: Config) -> None:
     seen, made = observe(config)
     assert seen == set().union(*(connection.expected(config, this_program()) for connection in made))
 
@@ -134,10 +134,10 @@ directions = st.fixed_dictionaries(
 @pytest.mark.oldest_and_newest
 @examples
 @given(ingress=directions, egress=directions)
-def test_address_filters(ingress: dict[str, Any], egress: dict[str, Any]) -> None:
+def test_address_filters_agree_with_the_model(ingress: dict[str, Any], egress: dict[str, Any]) -> None:
     if not ingress["enabled"]:
         egress = {**egress, "enabled": True}
-    assert_as_the_model_says(Config.from_dict({"ingress": ingress, "egress": egress}))
+    assert_reported_as_modelled(Config.from_dict({"ingress": ingress, "egress": egress}))
 
 
 @pytest.mark.core(end="dst_ip", deny_list=True)
@@ -147,22 +147,24 @@ def test_address_filters(ingress: dict[str, Any], egress: dict[str, Any]) -> Non
     ("family", "cidr"), [("ipv4_filter", "10.0.0.0/9"), ("ipv6_filter", "2001:db8::/48")], ids=["ipv4", "ipv6"]
 )
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
-def test_each_kind_of_address_filter(direction: str, family: str, cidr: str, end: str, deny_list: bool) -> None:
-    """IPv4 by mapped sockets, too (tetragon#4618)."""
+def test_each_kind_of_address_filter_agrees_with_the_model(
+    direction: str, family: str, cidr: str, end: str, deny_list: bool
+) -> None:
+    """Also for IPv4 addresses through IPv6 sockets (tetragon#4618)."""
     filters = {family: {"deny_list": deny_list, end: [cidr]}}
-    assert_as_the_model_says(Config.from_dict({direction: {"enabled": True, **filters}}))
+    assert_reported_as_modelled(Config.from_dict({direction: {"enabled": True, **filters}}))
 
 
 @pytest.mark.core
 @pytest.mark.parametrize("text", REFERENCE_CONFIGS, ids=["addresses", "binary"])
-def test_the_references_configurations(text: str, tmp_path: Path) -> None:
+def test_the_references_configurations_agree_with_the_model(text: str, tmp_path: Path) -> None:
     path = tmp_path / "netmon.yaml"
     path.write_text(text)
-    assert_as_the_model_says(Config.from_yaml(path))
+    assert_reported_as_modelled(Config.from_yaml(path))
 
 
 @pytest.mark.oldest_and_newest
-def test_a_hundred_thousand_cidrs() -> None:
+def test_a_hundred_thousand_cidrs_are_loaded_and_matched() -> None:
     cidrs = [f"172.{16 + i // 65536}.{i // 256 % 256}.{i % 256}" for i in range(100_000)]
     start = time.monotonic()
     config = Config.from_dict({"egress": {"enabled": True, "ipv4_filter": {"dst_ip": [*cidrs, "10.0.0.2"]}}})
@@ -176,7 +178,7 @@ def test_a_hundred_thousand_cidrs() -> None:
 
 
 class Subject(NamedTuple):
-    """A program that connects, and as whom."""
+    """A program that connects, and the user ids that it runs with."""
 
     path: Path
     uid: int
@@ -200,7 +202,7 @@ NAMES = ["curl", "curl2", "tail", "caf\u00e9"]
 
 @pytest.fixture(scope="module")
 def subjects() -> Iterator[list[Subject]]:
-    """Copies of one program under many names, one of them setuid root."""
+    """Return copies of one program under many names; those named tail are setuid root."""
     made = []
     for i, directory in enumerate(map(Path, DIRECTORIES)):
         directory.mkdir(parents=True, exist_ok=True)
@@ -211,7 +213,7 @@ def subjects() -> Iterator[list[Subject]]:
                 path.chmod(0o4755)
             made.append(Subject(path, uid, 0 if name == "tail" else uid))
     yield made
-    for subject in made:  # some stand where other tests' programs are looked for
+    for subject in made:  # some are in PATH, where other tests look for programs
         subject.path.unlink()
 
 
@@ -234,7 +236,7 @@ process_filters = with_deny_list(
 @pytest.mark.oldest_and_newest
 @examples
 @given(process_filter=process_filters)
-def test_process_filters(subjects: list[Subject], process_filter: dict[str, Any]) -> None:
+def test_process_filters_agree_with_the_model(subjects: list[Subject], process_filter: dict[str, Any]) -> None:
     config = Config.from_dict({"egress": {"enabled": True}, "process_filter": process_filter})
     with listen() as listener, Monitor(config, any_kernel=True) as monitor:
         ran = [(subject, subject.run(listener.getsockname()[1])) for subject in subjects]
@@ -247,8 +249,8 @@ def test_process_filters(subjects: list[Subject], process_filter: dict[str, Any]
 
 
 @pytest.mark.core
-def test_a_close_follows_the_verdict_of_its_opening(subjects: list[Subject]) -> None:
-    """A process that has changed its user since opened it under one that passed, or did not."""
+def test_a_close_is_reported_if_its_opening_was(subjects: list[Subject]) -> None:
+    """The process changes its user, by which it is filtered, between the opening and the close."""
     config = Config.from_dict({"egress": {"enabled": True}, "process_filter": {"uid": [0]}})
     script = (
         "import os, socket, sys\n"
@@ -263,5 +265,5 @@ def test_a_close_follows_the_verdict_of_its_opening(subjects: list[Subject]) -> 
     with listen() as listener, Monitor(config, any_kernel=True) as monitor:
         subprocess.run(["python3", "-c", script, str(listener.getsockname()[1])], check=True)
         monitor.stop()
-        told = [(event.network_event.type, event.process.uid) for event in monitor]
-    assert told == [("TcpConnectionEstablish", 0), ("TcpConnectionClose", 1000)]
+        reported = [(event.network_event.type, event.process.uid) for event in monitor]
+    assert reported == [("TcpConnectionEstablish", 0), ("TcpConnectionClose", 1000)]

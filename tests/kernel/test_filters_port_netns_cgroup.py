@@ -1,7 +1,7 @@
-"""The kernel's verdicts on ports, network namespaces, cgroups and containers, against the model (tests/unit/model.py).
+"""Filters of ports, network namespaces, cgroups and containers, in the kernel: against tests/support/filter_model.py.
 
-One monitor judges by one configuration after another: each is in force when Monitor.reload() returns, and what was made
-under it is told by its cookies.
+One monitor gets one configuration after another. Each is in force when Monitor.reload() returns, and the cookies of its
+events say which configuration they were reported under.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ BLUE = Path("/run/netns/blue")
 HERE = Path("/proc/self/ns/net")
 CLONE_NEWNET = 0x40000000
 
-Told = tuple[int, str]  # a cookie and a type of event
+Reported = tuple[int, str]  # the cookie and the type of an event
 
 
 class End(NamedTuple):
-    """One end of a connection that was made and closed, and what filters could look at."""
+    """One end of a connection that was opened and closed, with everything that filters match."""
 
     cookie: int
     direction: Direction
@@ -43,8 +43,8 @@ class End(NamedTuple):
     socket: Socket
     program: Program
 
-    def told(self, config: Config) -> set[Told]:
-        """Return what must be reported of it."""
+    def expected(self, config: Config) -> set[Reported]:
+        """Return the events that this end must have."""
         if not passes(config, self.direction, self.saddr, self.daddr, self.program, self.socket):
             return set()
         opening = "Accept" if self.direction == Direction.INGRESS else "Establish"
@@ -58,31 +58,31 @@ def this_program(cgroup: str = "/") -> Program:
 
 
 def config_with(ingress: Any = None, egress: Any = None, **parts: Any) -> Config:
-    """Return a configuration of both directions, with filters in each."""
+    """Return a configuration of both directions, with these filters."""
     directions = {"ingress": {"enabled": True, **(ingress or {})}, "egress": {"enabled": True, **(egress or {})}}
     return Config.from_dict({**directions, **parts})
 
 
-def judge(
+def assert_reported_as_modelled(
     configs: list[Config], make: Callable[[], list[End]], as_modelled: Callable[[Config], Config] = lambda c: c
 ) -> None:
-    """Make the same connections under each configuration: what is reported must be what the model says."""
-    expected: set[Told] = set()
+    """Make the same connections under each configuration, and compare their events with the model's."""
+    expected: set[Reported] = set()
     with Monitor(configs[0], any_kernel=True) as monitor:
         for config in configs:
             monitor.reload(config)
             for end in make():
-                expected |= end.told(as_modelled(config))
+                expected |= end.expected(as_modelled(config))
         monitor.stop()
         events = list(monitor)
         assert monitor.losses.total == 0
-    told = [(event.network_event.cookie, event.network_event.type) for event in events]
-    assert len(told) == len(set(told))
-    assert set(told) == expected
+    reported = [(event.network_event.cookie, event.network_event.type) for event in events]
+    assert len(reported) == len(set(reported))
+    assert set(reported) == expected
 
 
 def both_ends(client: socket.socket, server: socket.socket, program: Program, netns: int = 1) -> list[End]:
-    """Return the ends of a connection, and close it without a trace: its ports can be used again."""
+    """Return the ends of a connection, and reset it, so that its ports can be used again."""
     (saddr, sport, *_), (daddr, dport, *_) = client.getsockname(), client.getpeername()
     ends = [
         End(cookie_of(client), Direction.EGRESS, saddr, daddr, Socket(sport, dport, netns), program),
@@ -103,7 +103,7 @@ def connect(listener: socket.socket, address: str, source_port: int = 0) -> tupl
 
 
 SOURCES, DESTINATIONS = (7001, 7002), (8001, 8002)
-PORT_FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # of ingress, of egress
+PORT_FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # for ingress, for egress
     ({"src_port": [8001]}, {"dst_port": [8002]}),
     ({"dst_port": [7001]}, {"src_port": [7002]}),
     ({"src_port": ["8002-65535"]}, {"dst_port": ["0-8001"]}),
@@ -112,8 +112,8 @@ PORT_FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # of ingress, of 
 ]
 
 
-def test_ports() -> None:
-    """Of both families, IPv4 also by mapped sockets; allowed and denied; alone and beside addresses."""
+def test_port_filters_agree_with_the_model() -> None:
+    """In both families and for IPv4 addresses through IPv6 sockets; lists that allow or deny; with address filters."""
     configs = [
         config_with(*({"port_filter": {**filter_, "deny_list": deny_list}} for filter_ in filters))
         for filters in PORT_FILTERS
@@ -136,7 +136,7 @@ def test_ports() -> None:
         ]
 
     try:
-        judge(configs, make)
+        assert_reported_as_modelled(configs, make)
     finally:
         for listener in listeners:
             listener.close()
@@ -144,7 +144,7 @@ def test_ports() -> None:
 
 @pytest.fixture(scope="module")
 def blue() -> Iterator[Path]:
-    """A network namespace of that name."""
+    """A network namespace named blue."""
     subprocess.run(["ip", "netns", "add", "blue"], check=True)
     subprocess.run(["ip", "-n", "blue", "link", "set", "lo", "up"], check=True)
     yield BLUE
@@ -153,7 +153,7 @@ def blue() -> Iterator[Path]:
 
 @contextmanager
 def within(namespace: Path) -> Iterator[None]:
-    """Have this thread in another network namespace."""
+    """Run this thread in another network namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     here = os.open(HERE, os.O_RDONLY)
     there = os.open(namespace, os.O_RDONLY)
@@ -170,15 +170,15 @@ def inode_of(namespace: Path) -> int:
     return namespace.stat().st_ino
 
 
-def test_network_namespaces(blue: Path) -> None:
-    """The socket's counts, wherever the process is: this one, or curl that runs in it."""
+def test_the_sockets_network_namespace_is_filtered(blue: Path) -> None:
+    """The namespace in which the socket was created counts, not the one of the process."""
     by_number = {str(path): inode_of(path) for path in (HERE, BLUE)}
     lists: list[list[int | str]] = [[str(BLUE)], [inode_of(BLUE)], [str(HERE)], [str(HERE), inode_of(BLUE)], [7]]
     netns_filters = [{"netns": netns, "deny_list": deny_list} for netns in lists for deny_list in (False, True)]
     configs = [config_with(netns_filter=netns_filter) for netns_filter in netns_filters]
 
     def numbered(config: Config) -> Config:
-        """The model knows numbers alone."""
+        """Replace paths by inode numbers, which are all that the model knows."""
         data = config.to_dict()
         data["netns_filter"]["netns"] = [by_number.get(str(item), item) for item in data["netns_filter"]["netns"]]
         return Config.from_dict(data)
@@ -191,27 +191,27 @@ def test_network_namespaces(blue: Path) -> None:
             with within(blue):
                 listener, client = listen(address, family), socket.socket(family)
             with listener:
-                client.connect(listener.getsockname())  # from outside
+                client.connect(listener.getsockname())  # the process is in another namespace than its socket
                 ends += both_ends(client, listener.accept()[0], this_program(), inode_of(BLUE))
         return ends
 
-    judge(configs, make, numbered)
+    assert_reported_as_modelled(configs, make, numbered)
 
 
-def test_programs_in_network_namespaces(blue: Path) -> None:
-    """Curl, run in one of its own and here."""
+def test_a_program_in_a_network_namespace_is_reported(blue: Path) -> None:
+    """Curl runs in the namespace of the filter, and outside of it."""
     with Monitor(config_with(netns_filter={"netns": [str(blue)]}), any_kernel=True) as monitor:
         for command in ([], ["ip", "netns", "exec", "blue"]):
             child = subprocess.Popen([*command, "curl", "-s", "http://127.0.0.1:1/", "http://[::1]:1/"])
             child.wait()
         monitor.stop()
-        told = {(event.process.pid, event.process.filename, event.network_event.daddr) for event in monitor}
-    assert told == {(child.pid, "curl", "127.0.0.1"), (child.pid, "curl", "::1")}
+        reported = {(event.process.pid, event.process.filename, event.network_event.daddr) for event in monitor}
+    assert reported == {(child.pid, "curl", "127.0.0.1"), (child.pid, "curl", "::1")}
 
 
 @contextmanager
 def in_cgroup(path: str) -> Iterator[None]:
-    """Have this process in a cgroup, which is made."""
+    """Run this process in a cgroup, which is created."""
     directory = CGROUPS / path.lstrip("/")
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "cgroup.procs").write_text("0")
@@ -222,7 +222,7 @@ def in_cgroup(path: str) -> Iterator[None]:
 
 
 def connect_in_cgroups(paths: list[str]) -> list[End]:
-    """Connect to oneself in each: a process that was judged in another is judged again."""
+    """Connect in each cgroup: the process's verdict must not be kept from the one before."""
     ends = []
     for path in paths:
         with in_cgroup(path), listen() as listener:
@@ -231,7 +231,7 @@ def connect_in_cgroups(paths: list[str]) -> list[End]:
 
 
 def process_filters(filters: list[dict[str, Any]]) -> list[Config]:
-    """Return the configurations that allow and that deny what each names."""
+    """Return a configuration that allows and one that denies what each filter matches."""
     return [
         config_with(process_filter={**filter_, "deny_list": deny_list})
         for filter_ in filters
@@ -239,12 +239,12 @@ def process_filters(filters: list[dict[str, Any]]) -> list[Config]:
     ]
 
 
-DEEP = "/deep" + "/x" * 150  # further down than a listed path can say
-LONG = "/" + "l" * 254  # the longest that can be listed
+DEEP = "/deep" + "/x" * 150  # deeper than a path in a list can be
+LONG = "/" + "l" * 254  # the longest path that a list takes
 
 
-def test_cgroups() -> None:
-    """A path matches itself and what is below it, and is compared as text: the cgroup may be made later."""
+def test_cgroup_filters_agree_with_the_model() -> None:
+    """A path matches itself and all below it. It is compared as text: the cgroup need not exist yet."""
     configs = process_filters(
         [
             {"cgroup": ["/system.slice"]},
@@ -258,18 +258,18 @@ def test_cgroups() -> None:
         ]
     )
     paths = ["/", "/system.slice", "/system.slice/ssh.service", "/system.slicefoo", "/x/system.slice", DEEP, LONG]
-    judge(configs, lambda: connect_in_cgroups([*paths, LONG + "l", "/deep"]))
+    assert_reported_as_modelled(configs, lambda: connect_in_cgroups([*paths, LONG + "l", "/deep"]))
 
 
-def test_containers() -> None:
-    """The kernel finds the same ids in cgroups' names as user space (tests/unit/test_texts.py)."""
+def test_container_filters_agree_with_the_model() -> None:
+    """The kernel finds the same ids in names of cgroups as tests/unit/decode/test_format.py expects of user space."""
     lists = [[ID], [ID[:12], "f" * 12], [OTHER_ID], [ID[:-1] + "0"]]
     configs = process_filters([{"container_id": container_ids} for container_ids in lists])
-    judge(configs, lambda: connect_in_cgroups([*IN_CONTAINER, *ON_THE_HOST]))
+    assert_reported_as_modelled(configs, lambda: connect_in_cgroups([*IN_CONTAINER, *ON_THE_HOST]))
 
 
-def test_a_container_is_not_hidden_by_what_is_made_in_it() -> None:
-    """However deep: the paths of the record, and of /proc, end before."""
+def test_deeply_nested_cgroups_do_not_hide_their_container() -> None:
+    """Their path is longer than the event's record and /proc hold."""
     path = f"/docker-{ID}.scope" + f"/{'n' * 200}" * 4 + "/x" * 60
     with in_cgroup(path), Monitor(process_filters([{"container_id": [ID]}])[0], any_kernel=True) as monitor:
         with listen() as listener:
@@ -278,8 +278,8 @@ def test_a_container_is_not_hidden_by_what_is_made_in_it() -> None:
         assert len(list(monitor)) == 4
 
 
-def test_a_containers_programs() -> None:
-    """Curl, in a container's cgroup and beside it, of a container that is made after the start."""
+def test_a_program_in_a_container_is_reported() -> None:
+    """Curl runs in a container's cgroup and beside it; the container is created after the start."""
     directory = CGROUPS / f"kubepods/cri-containerd-{OTHER_ID}.scope"
     process_filter = {"cgroup": ["/kubepods"], "container_id": [OTHER_ID[:12]], "binary": {"name": ["curl"]}}
     with Monitor(config_with(process_filter=process_filter), any_kernel=True) as monitor:
@@ -289,13 +289,13 @@ def test_a_containers_programs() -> None:
             child = subprocess.Popen(["sh", "-c", script])
             child.wait()
         monitor.stop()
-        told = [(event.process.pid, event.process.container_id) for event in monitor]
-    assert told == [(child.pid, OTHER_ID)] * 2
+        reported = [(event.process.pid, event.process.container_id) for event in monitor]
+    assert reported == [(child.pid, OTHER_ID)] * 2
 
 
 @pytest.mark.core
-def test_what_is_open_at_the_start(blue: Path) -> None:
-    """It is judged by the same filters, though other processes' and found by another way."""
+def test_filters_apply_to_connections_open_at_the_start(blue: Path) -> None:
+    """Other processes hold them, and netmon finds them by iterating over sockets."""
     place = CGROUPS / f"machine.slice/libpod-{ID}.scope"
     place.mkdir(parents=True, exist_ok=True)
     script = (
@@ -331,19 +331,19 @@ def test_what_is_open_at_the_start(blue: Path) -> None:
     )
     with Monitor(config, any_kernel=True) as monitor:
         monitor.stop()
-        told = {(e.process.pid, e.network_event.sport, e.network_event.dport) for e in monitor}
+        reported = {(e.process.pid, e.network_event.sport, e.network_event.dport) for e in monitor}
     for child in children:
         child.communicate()
     first, second = children[:2]
-    assert {(pid, sport if sport < 9000 else 0, dport if dport < 9000 else 0) for pid, sport, dport in told} == {
+    assert {(pid, sport if sport < 9000 else 0, dport if dport < 9000 else 0) for pid, sport, dport in reported} == {
         (first.pid, 0, 8001),
         (first.pid, 8001, 0),
         (second.pid, 0, 8002),
     }
 
 
-def test_requests_that_fail_at_once(blue: Path) -> None:
-    """There is no way out of the namespace: what was asked for is judged."""
+def test_filters_apply_to_connects_that_fail_immediately(blue: Path) -> None:
+    """The namespace has no route, so there is no connection, only the address asked for."""
     config = config_with(
         egress={"port_filter": {"dst_port": [443]}},
         netns_filter={"netns": [str(blue)]},

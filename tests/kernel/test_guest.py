@@ -1,4 +1,4 @@
-"""The guest itself: what the other kernel tests take for granted."""
+"""The guest: what the other kernel tests rely on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.core
 PROGRAM_NAMES = ("curl", "wget", "nginx", "nc", "telnet", "ip", "setcap", "setpriv", "unshare", "chroot", "bash")
 
 
-def test_kernel_is_the_one_asked_for(kernel: str) -> None:
+def test_kernel_is_the_requested_one(kernel: str) -> None:
     release = os.uname().release
     assert release == Path("/opt/netmon/release").read_text()
     line = kernel.partition("-")[0]
@@ -27,7 +27,7 @@ def test_kernel_has_btf() -> None:
     assert Path("/sys/kernel/btf/vmlinux").stat().st_size > 1_000_000
 
 
-def test_two_processors() -> None:
+def test_guest_has_two_processors() -> None:
     assert os.cpu_count() == 2
 
 

@@ -1,4 +1,4 @@
-"""The library: monitors in this process."""
+"""The library: monitors in the test's process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_events_are_models() -> None:
 
 
 @pytest.mark.oldest_and_newest
-def test_a_timeout_ends_it_when_nothing_happens() -> None:
+def test_a_timeout_ends_an_iteration_without_events() -> None:
     with Monitor(any_kernel=True) as monitor:
         start = time.monotonic()
         assert list(monitor.connection_events(timeout=0.3)) == []
@@ -35,16 +35,16 @@ def test_a_timeout_ends_it_when_nothing_happens() -> None:
 
 
 @pytest.mark.oldest_and_newest
-def test_stop_from_another_thread_yields_what_was_reported() -> None:
+def test_stop_from_another_thread_ends_an_iteration_after_all_events() -> None:
     with Monitor(any_kernel=True) as monitor:
         refused_connection()
         threading.Timer(0.2, monitor.stop).start()
         assert len(list(monitor)) == 2
-        refused_connection()  # detached: not seen
+        refused_connection()  # not reported: the probes are detached
         assert list(monitor) == []
 
 
-def test_a_lone_event_does_not_wait_long() -> None:
+def test_a_single_event_arrives_soon() -> None:
     with Monitor(any_kernel=True) as monitor:
         events = iter(monitor)
         delays = []
@@ -54,11 +54,11 @@ def test_a_lone_event_does_not_wait_long() -> None:
             assert next(events).network_event.type == "TcpConnectionEstablish"
             delays.append(time.monotonic() - made)
             assert next(events).network_event.type == "TcpConnectionClose"
-    assert min(delays) < 0.2  # 0.08 s, and what emulation adds
+    assert min(delays) < 0.2  # the delay of a batch is 0.08 s; emulation adds to it
 
 
 @pytest.mark.oldest_and_newest
-def test_an_iteration_broken_off_loses_nothing() -> None:
+def test_an_iteration_that_breaks_off_loses_nothing() -> None:
     with Monitor(any_kernel=True) as monitor:
         cookies = [refused_connection() for _ in range(50)]
         seen = [next(iter(monitor)).network_event.cookie for _ in range(30)]
@@ -68,7 +68,7 @@ def test_an_iteration_broken_off_loses_nothing() -> None:
 
 
 @pytest.mark.oldest_and_newest
-def test_stopped_closed_and_started_again() -> None:
+def test_a_monitor_can_be_started_again() -> None:
     monitor = Monitor(any_kernel=True)
     for _ in range(2):
         with monitor:
@@ -90,7 +90,7 @@ def test_closing_while_iterating_ends_it() -> None:
 
 
 @pytest.mark.oldest_and_newest
-def test_more_files_than_select_can_count() -> None:
+def test_more_descriptors_than_select_takes_are_fine() -> None:
     files = [open("/dev/null") for _ in range(1100)]
     with Monitor(any_kernel=True) as monitor:
         refused_connection()
@@ -101,12 +101,12 @@ def test_more_files_than_select_can_count() -> None:
 
 @pytest.mark.oldest_and_newest
 @pytest.mark.parametrize("size", [0, -4096, 1, 5000, 3 << 20, 1 << 31])
-def test_ring_sizes_that_cannot_be(size: int) -> None:
+def test_impossible_ring_sizes_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match=str(size)):
         Monitor(ring_size=size)
 
 
-def test_two_monitors_in_one_process() -> None:
+def test_two_monitors_run_in_one_process() -> None:
     egress = Config.from_dict({"egress": {"enabled": True}})
     with listen() as listener, Monitor(any_kernel=True) as both, Monitor(egress, any_kernel=True) as one:
         client = socket.create_connection(listener.getsockname())
@@ -119,8 +119,7 @@ def test_two_monitors_in_one_process() -> None:
 
 
 @pytest.mark.core
-def test_many_threads_connect_first_at_once() -> None:
-    """A process's record precedes its events, whichever thread is first."""
+def test_a_process_is_described_before_its_events_whichever_thread_is_first() -> None:
     barrier = threading.Barrier(16)
 
     def connect() -> None:
@@ -140,7 +139,7 @@ def test_many_threads_connect_first_at_once() -> None:
     assert len(events) <= 16 * 20 * 2 <= len(events) + monitor.losses.missed
 
 
-def test_monitors_that_do_not_run() -> None:
+def test_a_monitor_is_used_only_while_it_runs() -> None:
     monitor = Monitor(any_kernel=True)
     with pytest.raises(NetmonError, match="with statement"):
         next(iter(monitor))
@@ -151,8 +150,8 @@ def test_monitors_that_do_not_run() -> None:
 
 
 @pytest.mark.core
-def test_a_small_ring_loses_and_counts() -> None:
-    """4 KiB hold some 70 events: what does not fit is counted, exactly."""
+def test_events_that_do_not_fit_the_ring_buffer_are_counted() -> None:
+    """The count is exact. 4 KiB hold about 70 events."""
     with Monitor(any_kernel=True, ring_size=4096) as monitor:
         for _ in range(500):
             refused_connection()

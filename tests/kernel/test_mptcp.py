@@ -1,4 +1,4 @@
-"""MPTCP: one connection, however many TCP connections carry it, told of the socket that the program has."""
+"""MPTCP: a connection is reported once, as the program's socket, however many subflows carry it."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def end_of(name: tuple[str, int]) -> tuple[str, int]:
 
 
 def check(seen: list[Event], pair: Pair, client_end: tuple[str, int], server_end: tuple[str, int]) -> None:
-    """Each end has its opening and its close, and there is nothing else."""
+    """Check that each end has its opening and its close, and that there are no other events."""
     for cookie, opening, these in (
         (pair.client_cookie, "Establish", (*client_end, *server_end)),
         (pair.server_cookie, "Accept", (*server_end, *client_end)),
     ):
-        told = of_cookie(seen, cookie)
-        assert types_of(told) == [opening, "Close"]
-        assert {endpoints_of(event) for event in told} == {these}
+        reported = of_cookie(seen, cookie)
+        assert types_of(reported) == [opening, "Close"]
+        assert {endpoints_of(event) for event in reported} == {these}
     assert {(event["process"]["pid"], event["process"]["tid"]) for event in seen} == {(os.getpid(), os.getpid())}
     assert len(seen) == 4
 
@@ -71,8 +71,8 @@ def check(seen: list[Event], pair: Pair, client_end: tuple[str, int], server_end
 @pytest.mark.parametrize(
     ("client_speaks", "server_speaks"), [(MPTCP, MPTCP), (MPTCP, TCP), (TCP, MPTCP)], ids=["both", "client", "server"]
 )
-def test_one_connection(netmon: Netmon, net: Net, client_speaks: int, server_speaks: int) -> None:
-    """Where the other end speaks no MPTCP, it falls back to TCP."""
+def test_one_connection_is_four_events(netmon: Netmon, net: Net, client_speaks: int, server_speaks: int) -> None:
+    """It falls back to TCP if one end does not speak MPTCP."""
     with netmon.watch() as seen, listen(net, server_speaks) as listener:
         pair = connect(listener, net, client_speaks)
         client_end, server_end = end_of(pair.client.getsockname()), end_of(pair.server.getsockname())
@@ -89,15 +89,15 @@ def test_one_connection(netmon: Netmon, net: Net, client_speaks: int, server_spe
 
 
 def joins() -> int:
-    """Return how often a path was added to a connection (MPTcpExt of /proc/net/netstat)."""
+    """Return how many subflows have joined connections (MPTcpExt of /proc/net/netstat)."""
     names, values = (
         line.split() for line in Path("/proc/net/netstat").read_text().splitlines() if line.startswith("MPTcpExt:")
     )
     return int(dict(zip(names, values, strict=True))["MPJoinAckRx"])
 
 
-def test_further_paths_are_not_told(netmon: Netmon) -> None:
-    """The kernel makes them itself, in threads of its own."""
+def test_further_subflows_are_not_reported(netmon: Netmon) -> None:
+    """The kernel opens them in its own threads."""
     before = joins()
     subprocess.run(["ip", "mptcp", "limits", "set", "subflows", "2"], check=True)
     subprocess.run(["ip", "mptcp", "endpoint", "add", "127.0.0.2", "dev", "lo", "subflow"], check=True)
@@ -107,14 +107,14 @@ def test_further_paths_are_not_told(netmon: Netmon) -> None:
             pair.server.sendall(b"more")
             assert pair.client.recv(5) == b"more"
             client_end, server_end = pair.client.getsockname(), pair.server.getsockname()
-            wait_until(lambda: joins() > before, "a second path")
+            wait_until(lambda: joins() > before, "a second subflow")
             pair.close()
     finally:
         subprocess.run(["ip", "mptcp", "endpoint", "flush"], check=True)
     check(seen, pair, client_end, server_end)
 
 
-def test_failures(netmon: Netmon) -> None:
+def test_failures_are_reported_with_their_reasons(netmon: Netmon) -> None:
     with netmon.watch() as seen, socket.socket(V4, socket.SOCK_STREAM, MPTCP) as sock:
         cookie = cookie_of(sock)
         assert sock.connect_ex(("127.0.0.1", 1)) == errno.ECONNREFUSED
@@ -124,20 +124,20 @@ def test_failures(netmon: Netmon) -> None:
     assert [event["network_event"]["reason"] for event in seen] == ["refused", "unreachable"]
 
 
-def test_connected_again(netmon: Netmon) -> None:
+def test_a_socket_that_reconnects_has_two_closes(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen(V4_NET) as first, listen(V4_NET) as second:
         pair = connect(first)
         disconnect(pair.client)
         pair.client.connect(second.getsockname())
         pair.client.close()
         ports = [listener.getsockname()[1] for listener in (first, second)]
-    told = of_cookie(seen, pair.client_cookie)
-    assert types_of(told) == ["Establish", "Close", "Establish", "Close"]
-    assert [event["network_event"]["dport"] for event in told] == [ports[0], ports[0], ports[1], ports[1]]
+    reported = of_cookie(seen, pair.client_cookie)
+    assert types_of(reported) == ["Establish", "Close", "Establish", "Close"]
+    assert [event["network_event"]["dport"] for event in reported] == [ports[0], ports[0], ports[1], ports[1]]
 
 
-def test_a_reset(netmon: Netmon) -> None:
-    """Closed with data unread."""
+def test_a_reset_is_reported_as_such(netmon: Netmon) -> None:
+    """The server closes with unread data."""
     with netmon.watch() as seen, listen(V4_NET) as listener:
         pair = connect(listener)
         pair.client.sendall(b"unread")
@@ -147,12 +147,12 @@ def test_a_reset(netmon: Netmon) -> None:
         pair.client.close()
     close = of_cookie(seen, pair.client_cookie)[1]["network_event"]
     assert close["closed_by"] == "reset"
-    if parse_release(os.uname().release) >= (6, 5):  # before, the path that was reset had all that was counted
+    if parse_release(os.uname().release) >= (6, 5):  # before 6.5 the kernel drops the byte counts of a reset subflow
         assert (close["bytes_sent"], close["bytes_received"]) == (len(b"fourunread"), 0)
 
 
-def test_killed(netmon: Netmon) -> None:
-    """The kernel closes it when the process is gone."""
+def test_a_killed_process_is_reported_with_the_close(netmon: Netmon) -> None:
+    """The kernel closes the socket after the process is gone."""
     script = (
         "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262);"
         "s.connect(('127.0.0.1', int(sys.argv[1]))); print(flush=True); input()"
@@ -171,7 +171,7 @@ def test_killed(netmon: Netmon) -> None:
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["open at the start", "accepted since"])
-def test_existing(waiting: bool) -> None:
+def test_existing_connections_are_reported_once(waiting: bool) -> None:
     with listen(V4_NET) as listener:
         pair = None if waiting else connect(listener)
         with Netmon("--existing") as netmon:

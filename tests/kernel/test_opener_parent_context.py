@@ -1,4 +1,4 @@
-"""Whose a connection is, and where it lives: `report.opener`, `report.parent`, `report.context`."""
+"""`report.opener`, `report.parent`, `report.context`: the processes behind a connection, and its network namespace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.netmon_flags("--opener", "--parent", "--context")
 CLONE_NEWNET = 0x40000000
 SO_MARK = 36
 
-# What a program calls the cookie of its socket s.
+# Python code for the cookie of a program's socket s.
 COOKIE = "int.from_bytes(s.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder)"
 
 
@@ -57,12 +57,12 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def passes_by_fork(sock: socket.socket) -> int:
-    """The child's copy is the last."""
+    """A forked child holds the last copy."""
     return leave_to_child(sock, sock.close)
 
 
 def passes_by_message(sock: socket.socket) -> int:
-    """SCM_RIGHTS, to a program that was started before there was a connection to inherit."""
+    """Send it (SCM_RIGHTS) to a program that was started earlier and so cannot have inherited it."""
     ours, theirs = socket.socketpair()
     script = (
         "import os, socket, sys\n"
@@ -84,10 +84,10 @@ def passes_by_message(sock: socket.socket) -> int:
 @pytest.mark.core
 @pytest.mark.parametrize("end", ["client", "server"])
 @pytest.mark.parametrize("passes", [passes_by_fork, passes_by_message])
-def test_a_connection_passed_on(
+def test_a_close_by_another_process_names_the_opener(
     netmon: Netmon, listener: socket.socket, passes: Callable[[socket.socket], int], end: str
 ) -> None:
-    """Its close is told of the last to hold it, with the thread that opened it."""
+    """The close has the last holder as its process, and the thread that opened it as its opener."""
     with netmon.watch() as seen:
         pair = connect_pair(listener, listener.getsockname())
         passed, kept = (pair.client, pair.server) if end == "client" else (pair.server, pair.client)
@@ -102,8 +102,8 @@ def test_a_connection_passed_on(
     assert list(close) == ["type", "process", "parent", "opener", "network_event", "timestamp"]
 
 
-def test_the_opener_has_ended_before(netmon: Netmon, listener: socket.socket) -> None:
-    """It was another thread of a program that has left its connection to a child."""
+def test_an_opener_that_has_ended_is_named(netmon: Netmon, listener: socket.socket) -> None:
+    """A thread opens the connection; its process ends and leaves it to a child."""
     script = (
         "import os, socket, sys, threading\n"
         "def connect():\n"
@@ -143,17 +143,17 @@ def connect_and_setuid(listener: socket.socket) -> None:
 
 
 def connect_and_exec(listener: socket.socket) -> None:
-    """The socket stays open until the new program ends."""
+    """Leave the socket open until the new program ends."""
     sock = socket.create_connection(listener.getsockname())
     sock.set_inheritable(True)
     os.execv("/bin/true", ["true"])
 
 
 @pytest.mark.parametrize("work", [accept_and_close, connect_and_setuid, connect_and_exec])
-def test_a_process_that_closes_what_it_opened(
+def test_a_close_by_the_opener_names_no_opener(
     netmon: Netmon, listener: socket.socket, work: Callable[[socket.socket], None]
 ) -> None:
-    """Though the listener is its parent's (prefork servers), though it has other credentials or another program."""
+    """Although the listener is its parent's (prefork servers), and although its credentials or its program changed."""
     with netmon.watch() as seen:
         client = socket.create_connection(listener.getsockname()) if work is accept_and_close else None
         child = in_child(lambda: work(listener))
@@ -166,8 +166,8 @@ def test_a_process_that_closes_what_it_opened(
     assert not [event for event in seen if "opener" in event]
 
 
-def test_socket_activation(netmon: Netmon) -> None:
-    """The parent listens, a program that it starts accepts."""
+def test_a_socket_activated_program_is_the_opener(netmon: Netmon) -> None:
+    """The parent listens, and starts a program that accepts."""
     script = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).accept()[0].close()"
     with netmon.watch() as seen, listen() as listener:
         fd = listener.fileno()
@@ -181,7 +181,7 @@ def test_socket_activation(netmon: Netmon) -> None:
 
 
 def expected_parent() -> dict[str, Any]:
-    """Read from /proc what is to be told of this process as a parent."""
+    """Read from /proc what must be reported of this process as a parent."""
     status = status_of()
     cmdline = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1:-1]
     exe = str(Path("/proc/self/exe").readlink())
@@ -202,14 +202,14 @@ def expected_parent() -> dict[str, Any]:
     }
 
 
-def test_a_parent_that_has_no_connections() -> None:
-    """Not the module's netmon: this process is not to have been described but as a parent."""
+def test_a_parent_without_connections_is_described() -> None:
+    """With another netmon than the module's: this one must not know the parent as a process with connections."""
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     with Netmon("--parent") as netmon:
         child = in_child(refused_connection)
         wait_until(lambda: len(netmon.events) == 2, "the child's events")
-        refused_connection()  # as a process of its own it has a parent, too
+        refused_connection()  # now this process has events, and a parent
         ended = netmon.stop()
     assert ", 0 lost" in ended.stderr
     events = ended.events
@@ -217,15 +217,15 @@ def test_a_parent_that_has_no_connections() -> None:
     parent, own = events[0]["parent"], events[2]["process"]
     assert events[1]["parent"] == parent
     assert {key: parent[key] for key in expected_parent()} == expected_parent()
-    told = datetime.strptime(parent["start_time"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
-    assert abs(told.timestamp() - (boot + started)) < 0.02  # a clock tick is 10 ms
+    reported = datetime.strptime(parent["start_time"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
+    assert abs(reported.timestamp() - (boot + started)) < 0.02  # a clock tick is 10 ms
     assert parent == own
     assert events[2]["parent"]["pid"] == os.getppid()
     assert list(events[0]) == ["type", "process", "parent", "network_event", "timestamp"]
 
 
-def test_a_parent_that_ends_leaves_its_child_to_another(netmon: Netmon, port: str) -> None:
-    """Each event tells the parent of its time; ppid is always that one's."""
+def test_a_child_gets_another_parent_when_its_own_ends(netmon: Netmon, port: str) -> None:
+    """Each event names the parent at its time, and ppid agrees with it."""
     script = (
         "import os, socket\n"
         "read_end, write_end = os.pipe()\n"
@@ -256,8 +256,8 @@ def test_a_parent_that_ends_leaves_its_child_to_another(netmon: Netmon, port: st
     assert close["parent"]["binary_path"] == str(Path(f"/proc/{int(out)}/exe").readlink())
 
 
-def test_a_parent_gone_before_it_is_read(port: str) -> None:
-    """All but its arguments comes from the kernel: those are counted as incomplete."""
+def test_arguments_of_a_parent_that_has_ended_are_counted_as_incomplete(port: str) -> None:
+    """The kernel reports all of it but the arguments, which netmon reads from /proc."""
     config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
     with Monitor(config, any_kernel=True) as monitor:
         script = f"{CONNECT_ONCE} {port} < /dev/null; exit 0"
@@ -271,8 +271,8 @@ def test_a_parent_gone_before_it_is_read(port: str) -> None:
     assert monitor.losses.args_incomplete == 1
 
 
-def test_many_threads_of_a_new_process_connect_at_once(netmon: Netmon) -> None:
-    """None is told without the parent."""
+def test_every_thread_of_a_new_process_has_the_parent(netmon: Netmon) -> None:
+    """All threads connect first at the same time."""
 
     def connect() -> None:
         threads = [threading.Thread(target=refused_connection) for _ in range(16)]
@@ -285,10 +285,10 @@ def test_many_threads_of_a_new_process_connect_at_once(netmon: Netmon) -> None:
         child = in_child(connect)
     mine = [event for event in seen if event["process"]["pid"] == child]
     assert {event["parent"]["pid"] for event in mine} == {os.getpid()}
-    assert len(mine) >= 30  # of 32; two may be missed by preemption
+    assert len(mine) >= 30  # 32, of which two may be missed by preemption
 
 
-def test_a_process_that_the_filter_rejects_has_no_parent_described() -> None:
+def test_no_parent_is_described_for_a_process_that_is_filtered_out() -> None:
     config = {
         "egress": {"enabled": True},
         "report": {"parent": True},
@@ -301,7 +301,7 @@ def test_a_process_that_the_filter_rejects_has_no_parent_described() -> None:
         assert monitor.counters.processes_described == 0
 
 
-def test_sums_have_the_parent() -> None:
+def test_summaries_have_the_parent() -> None:
     config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
     with Monitor(config, any_kernel=True, aggregate=1) as monitor:
         child = in_child(refused_connection)
@@ -312,7 +312,7 @@ def test_sums_have_the_parent() -> None:
 
 
 @pytest.mark.parametrize("key", ["opener", "context"])
-def test_sums_have_no_single_connections(key: str) -> None:
+def test_options_for_single_connections_are_refused_with_aggregates(key: str) -> None:
     config = Config.from_dict({"egress": {"enabled": True}, "report": {key: True}})
     with pytest.raises(ValueError, match=f"aggregate: cannot be combined with {key}"):
         Monitor(config, aggregate=10)
@@ -328,7 +328,7 @@ def own_netns() -> int:
 
 @contextmanager
 def other_netns() -> Iterator[None]:
-    """Be in a new network namespace, its loopback up."""
+    """Run this thread in a new network namespace with a loopback device."""
     libc = ctypes.CDLL(None, use_errno=True)
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
@@ -342,8 +342,8 @@ def other_netns() -> Iterator[None]:
 
 @pytest.mark.core
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=str)
-def test_where_a_connection_lives(netmon: Netmon, family: socket.AddressFamily) -> None:
-    """Both ends, from opening to close; a mark is the socket's own."""
+def test_both_ends_have_their_context(netmon: Netmon, family: socket.AddressFamily) -> None:
+    """From opening to close. A mark belongs to one socket, not to its peer."""
     address = "::1" if family == socket.AF_INET6 else "127.0.0.1"
     with netmon.watch() as seen, listen(address, family) as listener, socket.socket(family) as client:
         client.setsockopt(socket.SOL_SOCKET, SO_MARK, 42)
@@ -359,8 +359,8 @@ def test_where_a_connection_lives(netmon: Netmon, family: socket.AddressFamily) 
         assert "closed_by" not in event["network_event"]
 
 
-def test_the_namespace_is_the_sockets(netmon: Netmon) -> None:
-    """Not that of the process, which has left it."""
+def test_the_network_namespace_is_the_sockets(netmon: Netmon) -> None:
+    """The process has left that namespace."""
     with netmon.watch() as seen:
         with other_netns():
             listener = listen()
@@ -376,7 +376,7 @@ def test_the_namespace_is_the_sockets(netmon: Netmon) -> None:
 
 
 @pytest.mark.parametrize("cgroup", ["", "system.slice/a b.service"], ids=["the root", "a unit"])
-def test_the_cgroup(netmon: Netmon, port: str, cgroup: str) -> None:
+def test_the_process_has_its_cgroup(netmon: Netmon, port: str, cgroup: str) -> None:
     directory = Path("/sys/fs/cgroup") / cgroup
     directory.mkdir(parents=True, exist_ok=True)
     with (
@@ -392,8 +392,8 @@ def test_the_cgroup(netmon: Netmon, port: str, cgroup: str) -> None:
     assert process["cgroup"] == f"/{cgroup}"
 
 
-def test_with_everything_else() -> None:
-    """Existing connections, outcomes and statistics keep their own keys, and have these besides."""
+def test_all_options_go_together() -> None:
+    """Existing connections, outcomes and statistics have their own keys and these."""
     with listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         flags = ("--existing", "--outcome", "--statistics", "--opener", "--parent", "--context")

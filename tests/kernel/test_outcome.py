@@ -1,4 +1,4 @@
-"""With `report.outcome` each request for a connection is one event: it succeeded, or why it failed."""
+"""`report.outcome`: each connect() has one event, which says that it succeeded or why it failed."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ table inet lost {
     chain input { type filter hook input priority 0; tcp dport %d drop; }
 }
 """  # for nft
-TIMEOUT = 100  # milliseconds: it ends with the first SYN that is sent again, after a second
+TIMEOUT = 100  # milliseconds; the kernel checks it when it sends the SYN again, after a second
 
 
 class Net(NamedTuple):
-    """What a socket's family and the addresses to connect to are."""
+    """A family of sockets, and addresses to connect to."""
 
     family: socket.AddressFamily
     local: str
     nowhere: str  # no route leads there
 
     @property
-    def told(self) -> str:
-        """Return local as events have it."""
+    def reported(self) -> str:
+        """Return the local address as events have it."""
         return self.local.removeprefix("::ffff:")
 
     def listen(self) -> socket.socket:
@@ -67,7 +67,7 @@ def connect(sock: socket.socket, to: tuple[str, int]) -> int:
 
 
 def connect_and_poll(sock: socket.socket, to: tuple[str, int]) -> int:
-    """The same without blocking in connect."""
+    """Connect without blocking; return the errno."""
     sock.setblocking(False)
     error = sock.connect_ex(to)
     if error != errno.EINPROGRESS:
@@ -79,7 +79,7 @@ def connect_and_poll(sock: socket.socket, to: tuple[str, int]) -> int:
 
 
 def connect_by_message(sock: socket.socket, to: tuple[str, int]) -> int:
-    """TCP Fast Open: the request goes with the data."""
+    """Connect by TCP Fast Open, with the data; return the errno."""
     try:
         sock.sendto(b"data", socket.MSG_FASTOPEN, to)
     except OSError as error:
@@ -97,7 +97,7 @@ def details_of(event: Event) -> dict[str, Any]:
 
 
 def only_failure(seen: list[Event], cookie: int) -> dict[str, Any]:
-    """Return what the one event, a failure of this process, tells."""
+    """Return the details of the only event, which must be a failure of this process."""
     assert types_of(seen) == ["Fail"]
     (event,) = seen
     assert event["network_event"]["cookie"] == cookie
@@ -107,7 +107,7 @@ def only_failure(seen: list[Event], cookie: int) -> dict[str, Any]:
 
 @pytest.mark.core
 @ways
-def test_success(netmon: Netmon, net: Net, way: Connect) -> None:
+def test_a_success_has_the_time_of_its_handshake(netmon: Netmon, net: Net, way: Connect) -> None:
     with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:
         port = listener.getsockname()[1]
         begun = time.monotonic_ns()
@@ -121,26 +121,26 @@ def test_success(netmon: Netmon, net: Net, way: Connect) -> None:
     assert details_of(mine[1]) == {}
     for event in mine:
         network = event["network_event"]
-        assert (network["saddr"], network["daddr"]) == (net.told, net.told)
+        assert (network["saddr"], network["daddr"]) == (net.reported, net.reported)
         assert (network["sport"], network["dport"]) == (client_port, port)
         assert event["process"]["pid"] == os.getpid()
 
 
 @pytest.mark.core
 @ways
-def test_refused(netmon: Netmon, net: Net, way: Connect) -> None:
+def test_a_refused_connect_is_one_failure(netmon: Netmon, net: Net, way: Connect) -> None:
     with netmon.watch() as seen, socket.socket(net.family) as sock:
         cookie = cookie_of(sock)
         assert way(sock, (net.local, 1)) == errno.ECONNREFUSED
     assert only_failure(seen, cookie) == {"errno": "ECONNREFUSED", "reason": "refused"}
     network = seen[0]["network_event"]
-    assert (network["saddr"], network["daddr"], network["dport"]) == (net.told, net.told, 1)
+    assert (network["saddr"], network["daddr"], network["dport"]) == (net.reported, net.reported, 1)
 
 
 @pytest.mark.core
 @ways
-def test_unreachable(netmon: Netmon, net: Net, way: Connect) -> None:
-    """Fails at once, with no peer in the socket (Inspektor Gadget#4436)."""
+def test_an_unreachable_address_is_one_failure(netmon: Netmon, net: Net, way: Connect) -> None:
+    """It fails immediately, with no peer in the socket (Inspektor Gadget#4436)."""
     with netmon.watch() as seen, socket.socket(net.family) as sock:
         cookie = cookie_of(sock)
         assert way(sock, (net.nowhere, 80)) == errno.ENETUNREACH
@@ -150,7 +150,7 @@ def test_unreachable(netmon: Netmon, net: Net, way: Connect) -> None:
 
 
 @pytest.mark.parametrize("way", [connect, connect_and_poll])
-def test_timed_out(netmon: Netmon, net: Net, way: Connect) -> None:
+def test_a_timeout_is_one_failure(netmon: Netmon, net: Net, way: Connect) -> None:
     with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:
         drop(listener)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT)
@@ -159,8 +159,8 @@ def test_timed_out(netmon: Netmon, net: Net, way: Connect) -> None:
     assert only_failure(seen, cookie) == {"errno": "ETIMEDOUT", "reason": "timeout"}
 
 
-def test_a_full_backlog(netmon: Netmon) -> None:
-    """The listener's kernel drops what it has no room for."""
+def test_a_full_backlog_is_a_timeout(netmon: Netmon) -> None:
+    """The kernel drops SYNs for which the listener has no room."""
     with netmon.watch() as seen, listen() as listener, socket.socket() as first, socket.socket() as second:
         listener.listen(0)
         assert connect(first, listener.getsockname()) == 0
@@ -173,8 +173,7 @@ def test_a_full_backlog(netmon: Netmon) -> None:
     }
 
 
-def test_reset_once_established(netmon: Netmon) -> None:
-    """It was established: that is its outcome, whatever comes then."""
+def test_a_reset_after_the_handshake_is_no_failure(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
         sock.setblocking(False)
         sock.connect_ex(listener.getsockname())
@@ -187,7 +186,7 @@ def test_reset_once_established(netmon: Netmon) -> None:
 
 @contextlib.contextmanager
 def route(kind: str, network: str) -> Iterator[None]:
-    """Have connections to a network fail: kind is unreachable, prohibit or blackhole."""
+    """Add a route that makes connects to a network fail. kind: unreachable, prohibit or blackhole."""
     subprocess.run(["ip", "route", "add", kind, network], check=True)
     yield
     subprocess.run(["ip", "route", "del", kind, network], check=True)
@@ -201,15 +200,15 @@ def route(kind: str, network: str) -> Iterator[None]:
         ("blackhole", errno.EINVAL, "other"),
     ],
 )
-def test_what_routes_forbid(netmon: Netmon, kind: str, number: int, reason: str) -> None:
+def test_a_route_that_forbids_connects_has_its_reason(netmon: Netmon, kind: str, number: int, reason: str) -> None:
     with netmon.watch() as seen, route(kind, "192.0.2.0/24"), socket.socket() as sock:
         cookie = cookie_of(sock)
         assert connect(sock, ("192.0.2.1", 80)) == number
     assert only_failure(seen, cookie) == {"errno": errno.errorcode[number], "reason": reason}
 
 
-def test_no_local_port_left(netmon: Netmon) -> None:
-    """The same two ends twice."""
+def test_an_address_in_use_is_one_failure(netmon: Netmon) -> None:
+    """The second socket asks for the same two endpoints."""
     with netmon.watch() as seen, listen() as listener, socket.socket() as first, socket.socket() as second:
         for sock in (first, second):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -234,7 +233,9 @@ def give_up_by_shutdown(sock: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("give_up", [give_up_by_close, give_up_by_disconnect, give_up_by_shutdown])
-def test_given_up(netmon: Netmon, net: Net, give_up: Callable[[socket.socket], None]) -> None:
+def test_a_connect_that_is_given_up_is_reported_as_closed(
+    netmon: Netmon, net: Net, give_up: Callable[[socket.socket], None]
+) -> None:
     with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:
         drop(listener)
         sock.setblocking(False)
@@ -254,8 +255,10 @@ def test_given_up(netmon: Netmon, net: Net, give_up: Callable[[socket.socket], N
     ],
     ids=["SIGKILL in connect", "SIGTERM in connect", "SIGKILL", "exit"],
 )
-def test_a_process_that_ends(netmon: Netmon, blocking: bool, end: Callable[[Any], None], reason: str) -> None:
-    """Killed, it has not succeeded (Inspektor Gadget#3929)."""
+def test_a_process_that_ends_during_connect_is_reported(
+    netmon: Netmon, blocking: bool, end: Callable[[Any], None], reason: str
+) -> None:
+    """A killed process's connect() is no success (Inspektor Gadget#3929)."""
     script = (
         "import signal, socket, sys; sock = socket.socket();"
         f"sock.setblocking({blocking});"
@@ -265,7 +268,7 @@ def test_a_process_that_ends(netmon: Netmon, blocking: bool, end: Callable[[Any]
         drop(listener)
         port = listener.getsockname()[1]
         child = subprocess.Popen([sys.executable, "-c", script, str(port)], stdin=subprocess.PIPE)
-        # In the table of sockets: waiting for an answer.
+        # SYN_SENT in the table of sockets.
         entry = f":{port:04X} 02"
         wait_until(lambda: entry in Path("/proc/net/tcp").read_text(), "the request")
         end(child)
@@ -276,8 +279,8 @@ def test_a_process_that_ends(netmon: Netmon, blocking: bool, end: Callable[[Any]
     assert event["process"]["args"] == f"-c {script} {port}"
 
 
-def test_whose_it_is(netmon: Netmon) -> None:
-    """The thread's that asked, though it runs no more when the answer comes, and another process closes the socket.
+def test_a_failure_has_the_thread_that_called_connect(netmon: Netmon) -> None:
+    """The thread has ended when the connect times out.
 
     (datadog-agent#28500, bcc#2304)
     """
@@ -300,8 +303,7 @@ def test_whose_it_is(netmon: Netmon) -> None:
     assert asked != [threading.get_native_id()]
 
 
-def test_a_socket_that_tries_again(netmon: Netmon) -> None:
-    """Each request has its one outcome, the connection its close."""
+def test_each_attempt_of_a_socket_has_its_outcome(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
         cookie = cookie_of(sock)
         assert connect(sock, ("127.0.0.1", 1)) == errno.ECONNREFUSED
@@ -313,8 +315,8 @@ def test_a_socket_that_tries_again(netmon: Netmon) -> None:
     assert [details_of(event).get("errno") for event in mine[:3]] == ["ECONNREFUSED", "ENETUNREACH", "ECONNREFUSED"]
 
 
-def test_a_connection_is_closed_by_the_next_request(netmon: Netmon) -> None:
-    """Which may fail at once, or be refused, or succeed: after connect(AF_UNSPEC)."""
+def test_a_disconnected_socket_is_closed_by_its_next_connect(netmon: Netmon) -> None:
+    """Whether that fails immediately, is refused, or succeeds."""
     with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
         cookie = cookie_of(sock)
         for to in (("198.51.100.1", 80), ("127.0.0.1", 1), listener.getsockname()):
@@ -328,8 +330,8 @@ def test_a_connection_is_closed_by_the_next_request(netmon: Netmon) -> None:
     assert types_of(mine) == [*open_and_close, "Fail", *open_and_close, "Fail", *open_and_close, *open_and_close]
 
 
-def test_slow_successes(netmon: Netmon) -> None:
-    """A handshake whose first SYN is lost takes a second, and is a success all the same (coroot#373)."""
+def test_a_slow_handshake_is_a_success(netmon: Netmon) -> None:
+    """It takes a second when the first SYN is lost (coroot#373)."""
     with netmon.watch() as seen, listen() as listener, socket.socket() as sock:
         drop(listener)
         sock.setblocking(False)
@@ -347,7 +349,7 @@ def test_slow_successes(netmon: Netmon) -> None:
 
 @contextlib.contextmanager
 def dropped(port: int) -> Iterator[None]:
-    """Have the firewall drop what comes in for a port."""
+    """Drop packets to a port in the firewall."""
     subprocess.run(["nft", "-f", "-"], input=DROP % port, text=True, check=True)
     try:
         yield
@@ -355,7 +357,7 @@ def dropped(port: int) -> Iterator[None]:
         subprocess.run(["nft", "delete", "table", "inet", "lost"], check=True)
 
 
-def test_packets_dropped_by_nftables(netmon: Netmon, modules: None) -> None:
+def test_packets_that_nftables_drops_are_a_timeout(netmon: Netmon, modules: None) -> None:
     with netmon.watch() as seen, listen() as listener, dropped(listener.getsockname()[1]), socket.socket() as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TIMEOUT)
         cookie = cookie_of(sock)
@@ -363,7 +365,7 @@ def test_packets_dropped_by_nftables(netmon: Netmon, modules: None) -> None:
     assert only_failure(seen, cookie) == {"errno": "ETIMEDOUT", "reason": "timeout"}
 
 
-def test_what_is_no_address_is_no_request(netmon: Netmon) -> None:
+def test_a_malformed_address_is_not_reported(netmon: Netmon) -> None:
     with netmon.watch() as seen, socket.socket() as sock:
         fd = sock.fileno()
         script = (
@@ -374,7 +376,7 @@ def test_what_is_no_address_is_no_request(netmon: Netmon) -> None:
     assert seen == []
 
 
-def test_filters_judge_failures_too() -> None:
+def test_filters_apply_to_failures() -> None:
     with Netmon("--outcome", "--egress", "--dst-ip", "198.51.100.0/24", "--dst-ip", "127.0.0.2") as netmon:
         for to in ("198.51.100.1", "203.0.113.1", "127.0.0.1", "127.0.0.2"):
             with socket.socket() as sock:
@@ -383,8 +385,7 @@ def test_filters_judge_failures_too() -> None:
     assert [event["network_event"]["daddr"] for event in events] == ["198.51.100.1", "127.0.0.2"]
 
 
-def test_with_statistics() -> None:
-    """The connection's duration begins when it is established."""
+def test_durations_begin_when_a_connection_is_established() -> None:
     with Netmon("--outcome", "--statistics") as netmon, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         pair.client.sendall(b"four")
@@ -402,15 +403,15 @@ def test_with_statistics() -> None:
     assert len(events) == 5
 
 
-def check_whole(told: dict[int, list[str]], whole: set[tuple[str, ...]], missed: int) -> None:
-    """Each connection's events are a whole, but for closes that may have been missed."""
-    short = [kinds for kinds in told.values() if tuple(kinds) not in whole]
+def check_whole(types: dict[int, list[str]], whole: set[tuple[str, ...]], missed: int) -> None:
+    """Check that each connection has all its events, except closes that may have been missed."""
+    short = [kinds for kinds in types.values() if tuple(kinds) not in whole]
     assert all((*kinds, "Close") in whole for kinds in short)
     assert len(short) <= missed
 
 
-def test_under_load() -> None:
-    """Each once, but for what may have been missed: on a kernel that preempts programs, both of a hook may be."""
+def test_each_connect_has_one_outcome_under_load() -> None:
+    """Except those that may have been missed: some kernels skip programs of a hook that preempt each other."""
     connections = 2 * 1000
     with Netmon("--outcome") as netmon:
         subprocess.run([PROGRAMS / "connect_load", "-n", "1000", "-p", "2"], check=True, capture_output=True)
@@ -421,8 +422,8 @@ def test_under_load() -> None:
     check_whole(types_by_cookie(ended.events), {("Establish", "Close"), ("Accept", "Close")}, missed)
 
 
-def test_closed_while_it_is_established() -> None:
-    """Both ends in a hurry: however it comes out, each request has one outcome, and a connection one close."""
+def test_a_socket_closed_during_the_handshake_has_one_outcome() -> None:
+    """Both ends close at once: either the connect fails, or the connection has an establish and a close."""
     script = (
         "import socket, sys\n"
         "for _ in range(2000):\n"
@@ -438,6 +439,6 @@ def test_closed_while_it_is_established() -> None:
                 listener.accept()[0].close()
         ended = netmon.stop()
     missed = counts_of(ended.stderr)[2]
-    told = types_by_cookie(event for event in ended.events if event["process"]["pid"] != os.getpid())
-    assert len(told) <= 4000 <= len(told) + missed
-    check_whole(told, {("Fail",), ("Establish", "Close")}, missed)
+    reported = types_by_cookie(event for event in ended.events if event["process"]["pid"] != os.getpid())
+    assert len(reported) <= 4000 <= len(reported) + missed
+    check_whole(reported, {("Fail",), ("Establish", "Close")}, missed)

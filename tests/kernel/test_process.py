@@ -1,6 +1,6 @@
-"""What is told of the process, against /proc as the test reads it while the process lives.
+"""What events say of a process, compared with what the test reads in /proc while the process lives.
 
-Each subject is a real program run in a child: Python, or a copy of the static `connect_once`, which connects to a
+The processes are programs run in children: Python, or a copy of the static `connect_once`, which connects to a
 port, writes a line, waits for one on standard input, and ends.
 """
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.core
 NO_AUID = 0xFFFFFFFF
 
 
-def test_a_plain_process(netmon: Netmon, port: str) -> None:
+def test_a_process_is_described_as_in_proc(netmon: Netmon, port: str) -> None:
     with netmon.watch() as seen, connected([CONNECT_ONCE, port, "two words"]) as subject:
         expected = read_expected(subject)
         started = int(subject.stat[19]) / os.sysconf("SC_CLK_TCK")
@@ -38,18 +38,18 @@ def test_a_plain_process(netmon: Netmon, port: str) -> None:
     assert process["args"] == f"{port} two words"
     assert process["secureexec"] == ""
     assert "container_id" not in process
-    told = datetime.strptime(process["start_time"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
-    assert abs(told.timestamp() - (boot + started)) < 0.02  # a clock tick is 10 ms
+    reported = datetime.strptime(process["start_time"] + "+0000", "%Y-%m-%dT%H:%M:%S.%fZ%z")
+    assert abs(reported.timestamp() - (boot + started)) < 0.02  # a clock tick is 10 ms
 
 
-def test_a_setuid_program(netmon: Netmon, port: str, copy: Path) -> None:
+def test_a_setuid_program_is_marked(netmon: Netmon, port: str, copy: Path) -> None:
     copy.chmod(0o4755)
     process = check_process(netmon, [copy, port], user=1000, group=1000)
     assert (process["uid"], process["euid"]) == (1000, 0)
     assert process["secureexec"] == "SETUID"
 
 
-def test_a_setgid_program(netmon: Netmon, port: str, copy: Path) -> None:
+def test_a_setgid_program_is_marked(netmon: Netmon, port: str, copy: Path) -> None:
     os.chown(copy, 0, 42)
     copy.chmod(0o2755)
     process = check_process(netmon, [copy, port], user=1000, group=1000)
@@ -57,34 +57,34 @@ def test_a_setgid_program(netmon: Netmon, port: str, copy: Path) -> None:
     assert process["secureexec"] == "SETGID"
 
 
-def test_file_capabilities(netmon: Netmon, port: str, copy: Path) -> None:
+def test_file_capabilities_are_marked(netmon: Netmon, port: str, copy: Path) -> None:
     subprocess.run(["setcap", "cap_net_raw,cap_sys_admin+ep", copy], check=True)
     process = check_process(netmon, [copy, port], user=1000, group=1000)
     assert process["cap_effective"] == "CAP_NET_RAW | CAP_SYS_ADMIN"
     assert process["secureexec"] == "FILE_CAPS"
 
 
-def test_no_capabilities(netmon: Netmon, port: str) -> None:
+def test_a_user_has_no_capabilities(netmon: Netmon, port: str) -> None:
     process = check_process(netmon, [CONNECT_ONCE, port], user=1000, group=1000)
     assert process["cap_effective"] == process["cap_permitted"] == ""
 
 
-def test_all_capabilities(netmon: Netmon, port: str) -> None:
+def test_root_has_all_capabilities(netmon: Netmon, port: str) -> None:
     assert check_process(netmon, [CONNECT_ONCE, port])["cap_effective"] == "ALL_CAPS"
 
 
-def test_a_login(netmon: Netmon, port: str) -> None:
+def test_a_login_sets_the_auid(netmon: Netmon, port: str) -> None:
     script = 'echo 1000 > /proc/self/loginuid; exec "$@"'
-    # /proc/self of the shell's own redirection: the builtin echo writes for the shell itself.
+    # echo is built into the shell, so /proc/self is the shell.
     process = check_process(netmon, ["/bin/bash", "-c", script, "bash", CONNECT_ONCE, port])
     assert process["auid"] == 1000
 
 
-def test_no_login(netmon: Netmon, port: str) -> None:
+def test_without_a_login_the_auid_is_unset(netmon: Netmon, port: str) -> None:
     assert check_process(netmon, [CONNECT_ONCE, port])["auid"] == NO_AUID
 
 
-def test_a_program_in_memory(netmon: Netmon, port: str) -> None:
+def test_a_program_in_memory_is_marked_fileless(netmon: Netmon, port: str) -> None:
     fd = os.memfd_create("in memory", 0)
     os.write(fd, CONNECT_ONCE.read_bytes())
     process = check_process(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
@@ -94,7 +94,7 @@ def test_a_program_in_memory(netmon: Netmon, port: str) -> None:
     assert process["secureexec"] == "FILELESS_EXEC"
 
 
-def test_a_deleted_program(netmon: Netmon, port: str, copy: Path) -> None:
+def test_a_deleted_program_is_marked_fileless(netmon: Netmon, port: str, copy: Path) -> None:
     fd = os.open(copy, os.O_RDONLY)
     copy.unlink()
     process = check_process(netmon, [f"/proc/self/fd/{fd}", port], pass_fds=[fd])
@@ -104,8 +104,7 @@ def test_a_deleted_program(netmon: Netmon, port: str, copy: Path) -> None:
     assert process["secureexec"] == "FILELESS_EXEC"
 
 
-def test_a_program_in_a_chroot(netmon: Netmon, port: str, copy: Path) -> None:
-    """The path is the one that the process itself would use."""
+def test_a_program_in_a_chroot_has_its_path_inside(netmon: Netmon, port: str, copy: Path) -> None:
     with (
         netmon.watch() as seen,
         connected(["/subject", port], preexec_fn=lambda: os.chroot(copy.parent)) as subject,
@@ -114,7 +113,7 @@ def test_a_program_in_a_chroot(netmon: Netmon, port: str, copy: Path) -> None:
     assert process_of(seen, subject.pid)["binary_path"] == "/subject"
 
 
-def test_a_program_on_a_bind_mount(netmon: Netmon, port: str, tmp_path: Path) -> None:
+def test_a_program_on_a_bind_mount_has_its_path_there(netmon: Netmon, port: str, tmp_path: Path) -> None:
     subprocess.run(["mount", "--bind", PROGRAMS, tmp_path], check=True)
     try:
         process = check_process(netmon, [tmp_path / "connect_once", port])
@@ -124,24 +123,24 @@ def test_a_program_on_a_bind_mount(netmon: Netmon, port: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("length", [4096, 8100, 8192, 100_000])
-def test_long_arguments(netmon: Netmon, port: str, length: int) -> None:
-    """The kernel's record holds 8 KiB of argv; the rest of a live process's comes from /proc."""
+def test_long_arguments_are_complete(netmon: Netmon, port: str, length: int) -> None:
+    """The kernel's record holds 8 KiB of argv; netmon reads the rest from /proc while the process lives."""
     process = check_process(netmon, [CONNECT_ONCE, port, "x" * length])
     assert process["args"] == f"{port} {'x' * length}"
 
 
-def test_arguments_that_are_not_utf8(netmon: Netmon, port: str) -> None:
+def test_arguments_that_are_not_utf8_are_escaped(netmon: Netmon, port: str) -> None:
     process = check_process(netmon, [CONNECT_ONCE, port, b"caf\xe9", b"\xff\xfe", "caf\u00e9"])
     assert process["args"] == f"{port} caf\\xe9 \\xff\\xfe caf\u00e9"
 
 
-def test_odd_names(netmon: Netmon, port: str, copy: Path) -> None:
+def test_odd_names_are_reported_unchanged(netmon: Netmon, port: str, copy: Path) -> None:
     odd = copy.rename(copy.parent / 'a "quoted"\nname\t\\ \u00e9')
     process = check_process(netmon, [odd, port, 'say "hi"\n'])
     assert process["binary_path"] == str(odd)
 
 
-def test_a_deep_path(netmon: Netmon, port: str, tmp_path: Path) -> None:
+def test_a_deep_path_is_complete(netmon: Netmon, port: str, tmp_path: Path) -> None:
     directory = tmp_path
     for _ in range(14):
         directory = directory / ("d" * 250)
@@ -150,7 +149,7 @@ def test_a_deep_path(netmon: Netmon, port: str, tmp_path: Path) -> None:
     assert len(process["binary_path"]) > 3500
 
 
-def test_a_thread_other_than_the_leader(netmon: Netmon, listener: socket.socket) -> None:
+def test_a_thread_has_its_own_tid(netmon: Netmon, listener: socket.socket) -> None:
     tids = []
 
     def connect() -> None:
@@ -166,7 +165,7 @@ def test_a_thread_other_than_the_leader(netmon: Netmon, listener: socket.socket)
     assert tids != [os.getpid()]
 
 
-def test_fork_without_exec(netmon: Netmon, listener: socket.socket) -> None:
+def test_a_forked_child_has_its_parents_program(netmon: Netmon, listener: socket.socket) -> None:
     with netmon.watch() as seen:
         socket.create_connection(listener.getsockname()).close()
         child = os.fork()
@@ -174,15 +173,15 @@ def test_fork_without_exec(netmon: Netmon, listener: socket.socket) -> None:
             socket.create_connection(listener.getsockname()).close()
             os._exit(0)
         os.waitpid(child, 0)
-    parent_told, child_told = process_of(seen, os.getpid()), process_of(seen, child)
-    assert child_told["ppid"] == os.getpid()
-    assert child_told["start_time"] >= parent_told["start_time"]
+    parent_process, child_process = process_of(seen, os.getpid()), process_of(seen, child)
+    assert child_process["ppid"] == os.getpid()
+    assert child_process["start_time"] >= parent_process["start_time"]
     same = ("args", "binary_path", "filename", "uid", "cap_effective")
-    assert [child_told[key] for key in same] == [parent_told[key] for key in same]
+    assert [child_process[key] for key in same] == [parent_process[key] for key in same]
 
 
-def test_an_inherited_connection_closed_by_exit(netmon: Netmon, listener: socket.socket) -> None:
-    """The child that exits last closes it, never having made a connection of its own."""
+def test_a_child_that_exits_last_closes_what_it_inherited(netmon: Netmon, listener: socket.socket) -> None:
+    """The child has opened no connection itself."""
     with netmon.watch() as seen:
         connection = socket.create_connection(listener.getsockname())
         child = leave_to_child(connection)
@@ -193,8 +192,8 @@ def test_an_inherited_connection_closed_by_exit(netmon: Netmon, listener: socket
     assert closed["args"] == opened["args"]
 
 
-def test_exec_twice(netmon: Netmon, port: str) -> None:
-    """One process id, two images: each connection is told with the image that made it."""
+def test_each_connection_has_the_image_that_opened_it(netmon: Netmon, port: str) -> None:
+    """One process execs a second program."""
     script = (
         "import os, socket, sys;"
         f"s = socket.create_connection(('127.0.0.1', {port}));"
@@ -212,22 +211,22 @@ def test_exec_twice(netmon: Netmon, port: str) -> None:
     assert first["start_time"] == second["start_time"]
 
 
-def test_the_clock_is_set_meanwhile(netmon: Netmon, listener: socket.socket) -> None:
-    """Events go by the new time, the process's start does not move (the reference; quark#364, #368)."""
-    told: list[Event] = []
+def test_setting_the_clock_moves_events_but_not_start_times(netmon: Netmon, listener: socket.socket) -> None:
+    """The reference gets this wrong, and quark did (quark#364, #368)."""
+    reported: list[Event] = []
     try:
         for hours in (0, 1):
             with netmon.watch() as seen, socket.create_connection(listener.getsockname()):
                 time.clock_settime(time.CLOCK_REALTIME, time.time() + hours * 3600)
-            told += seen
+            reported += seen
     finally:
         time.clock_settime(time.CLOCK_REALTIME, time.time() - 3600)
-    first, last = (datetime.fromisoformat(event["timestamp"]) for event in (told[0], told[-1]))
+    first, last = (datetime.fromisoformat(event["timestamp"]) for event in (reported[0], reported[-1]))
     assert timedelta(hours=1) <= last - first < timedelta(hours=2)
-    assert len({event["process"]["start_time"] for event in told}) == 1
+    assert len({event["process"]["start_time"] for event in reported}) == 1
 
 
-def test_setuid_after_the_first_connection(netmon: Netmon, port: str) -> None:
+def test_credentials_are_those_at_the_event(netmon: Netmon, port: str) -> None:
     script = (
         "import os, socket\n"
         "for uid in (0, 1000, 1000):\n"
@@ -236,13 +235,13 @@ def test_setuid_after_the_first_connection(netmon: Netmon, port: str) -> None:
     )
     with netmon.watch() as seen:
         subprocess.run(["python3", "-c", script], check=True)
-    told = [(event["process"]["uid"], event["process"]["cap_effective"]) for event in seen]
-    assert told == [(0, "ALL_CAPS")] * 2 + [(1000, "")] * 4
+    reported = [(event["process"]["uid"], event["process"]["cap_effective"]) for event in seen]
+    assert reported == [(0, "ALL_CAPS")] * 2 + [(1000, "")] * 4
     assert len({event["process"]["start_time"] for event in seen}) == 1
 
 
-def test_a_process_gone_before_its_event_is_read(netmon: Netmon, port: str) -> None:
-    """It is told, and not with pid 0 (the reference; ptcpdump#266)."""
+def test_a_process_that_ends_before_its_event_is_read_is_described(netmon: Netmon, port: str) -> None:
+    """Not with pid 0, as in the reference (ptcpdump#266)."""
     with netmon.watch() as seen:
         netmon.process.send_signal(signal.SIGSTOP)
         try:
@@ -268,8 +267,8 @@ ID = "0123456789abcdef" * 4
         ("system.slice/nginx.service", None),
     ],
 )
-def test_containers(netmon: Netmon, port: str, cgroup: str, container_id: str | None) -> None:
-    """All of the id's 64 digits (the reference has 31)."""
+def test_the_container_id_is_complete(netmon: Netmon, port: str, cgroup: str, container_id: str | None) -> None:
+    """It has 64 digits; the reference has 31."""
     directory = Path("/sys/fs/cgroup") / cgroup
     directory.mkdir(parents=True, exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""A process met again and again on one CPU, where the probes have it at hand: what has changed of it is told."""
+"""The probes keep each CPU's recent processes: what changes in a process between its connections is reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 from netmon.layout import TableSize
 from tests.support.netmon_command import Netmon
 
-# After each change it connects four times, from ports that it says together with what it knows of itself.
+# After each change it connects four times, and prints the ports with what it knows of itself.
 CHANGES = """
 import ctypes, json, os, socket, struct, sys
 port, parent_dies = int(sys.argv[1]), int(sys.argv[2])
@@ -60,7 +60,7 @@ for _ in range(4):
 ''', 'after exec'])
 """
 
-# Starts the other, and ends when that has closed its end of the pipe.
+# Starts the other script, and ends when that has closed its end of the pipe.
 PARENT = """
 import os, subprocess, sys
 reads, writes = os.pipe()
@@ -70,21 +70,21 @@ os.read(reads, 1)
 """
 
 
-def test_whatever_changes_between_connections(netmon: Netmon, port: str) -> None:
+def test_changes_between_connections_are_reported(netmon: Netmon, port: str) -> None:
     with netmon.watch() as seen:
         child = subprocess.run(["python3", "-c", PARENT, CHANGES, port], stdout=subprocess.PIPE, text=True, check=True)
     steps = [json.loads(line) for line in child.stdout.splitlines()]
     assert len(steps) == 9
     for ports, state in steps:
-        told = [event["process"] for event in seen if event["network_event"]["sport"] in ports]
-        assert len(told) == 8
-        assert [{key: process.get(key) for key in state} for process in told] == [state] * 8
+        reported = [event["process"] for event in seen if event["network_event"]["sport"] in ports]
+        assert len(reported) == 8
+        assert [{key: process.get(key) for key in state} for process in reported] == [state] * 8
     last = [event["process"] for event in seen][-8:]
     assert {process["args"].rpartition(" ")[2] for process in last} == {"exec"}
     assert len({event["process"]["pid"] for event in seen}) == 1
 
 
-# Connects once for each byte that it is sent, and says so.
+# Connects once for each byte that it receives, and then prints a line.
 CONNECT_WHEN_ASKED = """
 import os, socket, sys
 os.sched_setaffinity(0, {0})
@@ -125,7 +125,7 @@ def connect(child: subprocess.Popen[bytes]) -> None:
     assert child.stdout.read(1) == b"\n"
 
 
-def test_processes_that_take_each_others_place(netmon: Netmon, port: str) -> None:
+def test_processes_with_the_same_index_are_kept_apart(netmon: Netmon, port: str) -> None:
     with netmon.watch() as seen:
         first = start(port)
         second = start_at_same_index(port, first.pid)

@@ -1,4 +1,4 @@
-"""The unusual cases that docs/events.md tells of, as far as no other test has them."""
+"""Unusual processes that docs/events.md describes and no other test has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.netmon_command import Netmon
 from tests.support.sockets import cookie_of
 
 
-def test_a_script_is_its_interpreter(netmon: Netmon, port: str, tmp_path: Path) -> None:
+def test_a_script_is_reported_as_its_interpreter(netmon: Netmon, port: str, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(f"#!{CONNECT_ONCE} {port}\n")
     script.chmod(0o755)
@@ -22,7 +22,7 @@ def test_a_script_is_its_interpreter(netmon: Netmon, port: str, tmp_path: Path) 
     assert (process["filename"], process["args"]) == ("connect_once", f"{port} {script} more")
 
 
-def test_a_deleted_program_with_another_hard_link(netmon: Netmon, port: str, copy: Path) -> None:
+def test_a_deleted_program_with_another_hard_link_is_not_fileless(netmon: Netmon, port: str, copy: Path) -> None:
     fd = os.open(copy, os.O_RDONLY)
     os.link(copy, copy.parent / "link")
     copy.unlink()
@@ -32,15 +32,15 @@ def test_a_deleted_program_with_another_hard_link(netmon: Netmon, port: str, cop
     assert process["secureexec"] == ""
 
 
-def test_a_program_replaced_while_it_runs(netmon: Netmon, port: str, copy: Path) -> None:
+def test_a_program_replaced_while_it_runs_keeps_its_path(netmon: Netmon, port: str, copy: Path) -> None:
     with netmon.watch() as seen, connected([copy, port]) as subject:
         replaced = Path(shutil.copy(CONNECT_ONCE, copy.parent / "new")).rename(copy)
         assert subject.exe == f"{replaced} (deleted)"
-    # It was described before that, and its close does not ask again.
+    # It was described before it was replaced, and is not described again at the close.
     assert process_of(seen, subject.pid)["binary_path"] == str(copy)
 
 
-def test_a_socket_closed_by_exec(netmon: Netmon, port: str) -> None:
+def test_a_socket_closed_by_exec_has_the_new_program(netmon: Netmon, port: str) -> None:
     """Python's sockets are close-on-exec."""
     script = (
         f"import os, socket; s = socket.create_connection(('127.0.0.1', {port}));"
@@ -56,7 +56,7 @@ def test_a_socket_closed_by_exec(netmon: Netmon, port: str) -> None:
     assert (closed["process"]["filename"], closed["process"]["args"]) == ("connect_once", f"{port} second")
 
 
-def test_dropped_capabilities(netmon: Netmon, port: str) -> None:
+def test_dropped_capabilities_are_not_reported(netmon: Netmon, port: str) -> None:
     script = (
         "import ctypes, socket, struct\n"
         f"connect = lambda: socket.create_connection(('127.0.0.1', {port})).close()\n"
@@ -67,12 +67,12 @@ def test_dropped_capabilities(netmon: Netmon, port: str) -> None:
     )
     with netmon.watch() as seen:
         subprocess.run(["python3", "-c", script], check=True)
-    told = [event["process"]["cap_effective"] for event in seen]
-    assert told == ["ALL_CAPS"] * 2 + ["CAP_NET_RAW"] * 2
+    reported = [event["process"]["cap_effective"] for event in seen]
+    assert reported == ["ALL_CAPS"] * 2 + ["CAP_NET_RAW"] * 2
 
 
-def test_a_descriptor_passed_to_another_process(netmon: Netmon, listener: socket.socket) -> None:
-    """By SCM_RIGHTS: each event has the process that did it (scope#2253)."""
+def test_a_passed_socket_is_closed_by_its_receiver(netmon: Netmon, listener: socket.socket) -> None:
+    """SCM_RIGHTS: each event has the process that caused it (scope#2253)."""
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -91,13 +91,13 @@ def test_a_descriptor_passed_to_another_process(netmon: Netmon, listener: socket
         os.waitpid(child, 0)
     ours.close()
     theirs.close()
-    told = [event for event in seen if event["network_event"]["cookie"] == cookie]
-    assert types_of(told) == ["Establish", "Close"]
-    assert [event["process"]["pid"] for event in told] == [os.getpid(), child]
+    reported = [event for event in seen if event["network_event"]["cookie"] == cookie]
+    assert types_of(reported) == ["Establish", "Close"]
+    assert [event["process"]["pid"] for event in reported] == [os.getpid(), child]
 
 
-def test_a_listener_passed_to_another_process(netmon: Netmon, listener: socket.socket) -> None:
-    """Socket activation: the one that accepts, not the one that listened (scope#2253)."""
+def test_an_accept_has_the_process_that_accepts(netmon: Netmon, listener: socket.socket) -> None:
+    """Socket activation: another process has called listen() (scope#2253)."""
     with netmon.watch() as seen, socket.create_connection(listener.getsockname()):
         child = os.fork()
         if child == 0:
@@ -108,8 +108,8 @@ def test_a_listener_passed_to_another_process(netmon: Netmon, listener: socket.s
     assert [(event["process"]["pid"], event["process"]["ppid"]) for event in accepts] == [(child, os.getpid())]
 
 
-def test_a_close_that_the_kernel_puts_off(netmon: Netmon, listener: socket.socket) -> None:
-    """A descriptor under way in a socket that is closed meanwhile, in a cycle: the collector of those closes it."""
+def test_a_close_by_the_kernels_garbage_collector_is_reported(netmon: Netmon, listener: socket.socket) -> None:
+    """The kernel collects UNIX sockets that hold each other's descriptors, and closes what was sent through them."""
     with netmon.watch() as seen:
         one, other = socket.socketpair()
         connection = socket.create_connection(listener.getsockname())
@@ -121,13 +121,13 @@ def test_a_close_that_the_kernel_puts_off(netmon: Netmon, listener: socket.socke
         for _ in range(2):  # the collector runs when UNIX sockets are closed
             for end in socket.socketpair():
                 end.close()
-    told = [event for event in seen if event["network_event"]["cookie"] == cookie]
-    assert types_of(told) == ["Establish", "Close"]
-    assert [event["process"]["pid"] for event in told] == [os.getpid()] * 2
+    reported = [event for event in seen if event["network_event"]["cookie"] == cookie]
+    assert types_of(reported) == ["Establish", "Close"]
+    assert [event["process"]["pid"] for event in reported] == [os.getpid()] * 2
 
 
-def test_threads_of_different_users(netmon: Netmon, port: str) -> None:
-    """The kernel keeps credentials by thread: each connection has those of the thread that made it."""
+def test_threads_of_different_users_are_reported_with_their_own(netmon: Netmon, port: str) -> None:
+    """The kernel keeps credentials for each thread."""
     script = f"""
 import ctypes, socket, threading
 SYS_SETRESUID = 117

@@ -1,4 +1,4 @@
-"""Processes that are easily told wrong: each case was."""
+"""Processes that earlier versions reported wrongly."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.support.sockets import cookie_of
 PROCESSES = 1500
 
 
-def test_a_privileged_user_id_is_no_file_capability(netmon: Netmon, port: str) -> None:
-    """A set-user-ID wrapper that execs a plain program: secure to the kernel, since euid and uid differ."""
+def test_a_set_user_id_wrapper_has_no_file_capabilities(netmon: Netmon, port: str) -> None:
+    """The kernel takes the plain program that it execs for privileged, since euid and uid differ."""
     process = check_process(netmon, [CONNECT_ONCE, port], preexec_fn=lambda: os.setresuid(1000, 0, 0))
     assert process["secureexec"] == ""
 
 
-def test_a_file_mounted_under_another_name(port: str, tmp_path: Path) -> None:
-    """As docker's --init is: filters and events go by the name it has there."""
+def test_a_file_mounted_under_another_name_has_that_name(port: str, tmp_path: Path) -> None:
+    """As with docker's --init. Filters use that name, too."""
     source = Path(shutil.copy(CONNECT_ONCE, tmp_path / "a-longer-source-name"))
     mounted = tmp_path / "init"
     mounted.touch()
@@ -40,8 +40,8 @@ def test_a_file_mounted_under_another_name(port: str, tmp_path: Path) -> None:
     assert [event["process"]["filename"] for event in ended.events] == ["init", "init"]
 
 
-def test_a_connection_inherited_over_exec_and_closed_by_exit(netmon: Netmon, listener: socket.socket) -> None:
-    """Of the program that exits nothing but its name is left to tell: never another program's path."""
+def test_a_close_at_exit_never_has_another_programs_path(netmon: Netmon, listener: socket.socket) -> None:
+    """The program that exits has only inherited the connection, and its name is all that is known of it."""
     with netmon.watch() as seen:
         connection = socket.create_connection(listener.getsockname())
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[connection.fileno()])
@@ -52,7 +52,7 @@ def test_a_connection_inherited_over_exec_and_closed_by_exit(netmon: Netmon, lis
     assert (process["pid"], process["filename"], process["binary_path"]) == (child.pid, "cat", "")
 
 
-def test_a_program_that_execs_another_which_closes_by_exit(netmon: Netmon, port: str) -> None:
+def test_a_close_at_exit_after_exec_has_the_new_program(netmon: Netmon, port: str) -> None:
     script = (
         f"import os, socket; s = socket.create_connection(('127.0.0.1', {port})); s.set_inheritable(True);"
         "os.execv('/bin/cat', ['cat', '/dev/null'])"
@@ -64,8 +64,8 @@ def test_a_program_that_execs_another_which_closes_by_exit(netmon: Netmon, port:
 
 
 @pytest.mark.parametrize("length", [4095, 4096, 4200])
-def test_a_path_at_the_limit(netmon: Netmon, port: str, tmp_path: Path, length: int) -> None:
-    """One that does not fit keeps its end."""
+def test_a_path_too_long_for_the_kernel_keeps_its_end(netmon: Netmon, port: str, tmp_path: Path, length: int) -> None:
+    """The limit is 4,095 bytes."""
     before = Path.cwd()
     os.chdir(tmp_path)
     left = length - len(str(tmp_path)) - len("/subject")
@@ -87,7 +87,7 @@ def test_a_path_at_the_limit(netmon: Netmon, port: str, tmp_path: Path, length: 
         assert len(process["binary_path"]) == 4095
 
 
-def test_a_parent_that_dies(netmon: Netmon, port: str) -> None:
+def test_ppid_changes_when_the_parent_ends(netmon: Netmon, port: str) -> None:
     script = f"""
 import os, socket
 connect = lambda: socket.create_connection(('127.0.0.1', {port})).close()
@@ -113,8 +113,8 @@ else:
 
 
 @pytest.mark.oldest_and_newest
-def test_two_threads_first_seen_at_once() -> None:
-    """Each of many processes connects first from two threads at the same time: nothing is lost unseen."""
+def test_two_threads_that_connect_first_at_the_same_time_lose_nothing() -> None:
+    """Many processes do so, one after the other."""
     with Netmon() as netmon:
         subprocess.run([PROGRAMS / "connect_race", str(PROCESSES)], check=True)
         ended = netmon.stop()
@@ -123,8 +123,8 @@ def test_two_threads_first_seen_at_once() -> None:
     assert events <= 4 * PROCESSES <= events + missed, ended.stderr
 
 
-def test_the_same_ends_twice_on_one_socket(netmon: Netmon) -> None:
-    """Refused, and asked for again from the same port to the same peer: two requests."""
+def test_two_connects_with_the_same_endpoints_are_two_connections(netmon: Netmon) -> None:
+    """The first is refused, and the socket connects again from the same port to the same peer."""
     with netmon.watch() as seen, socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         cookie = cookie_of(sock)

@@ -66,7 +66,7 @@ def test_a_reload_is_handled_before_aggregates_are_due(tmp_path: Path) -> None:
         connecting.wait()
 
 
-def test_a_known_process_is_evaluated_again() -> None:
+def test_a_known_process_is_evaluated_again_after_a_reload() -> None:
     """The process is this one, whose verdict the kernel keeps until the filter changes."""
 
     def config(deny: bool) -> Config:
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, text: str, s
 
 
 @pytest.mark.oldest_and_newest
-def test_without_a_file_it_says_so() -> None:
+def test_a_reload_without_a_file_is_explained() -> None:
     with Netmon() as netmon:
         netmon.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "no configuration file to reload; start it with --config" in netmon.stderr, "an answer")
@@ -114,7 +114,7 @@ def test_without_a_file_it_says_so() -> None:
 
 
 @pytest.mark.core
-def test_nothing_slips_through_while_filters_are_swapped() -> None:
+def test_every_event_is_reported_while_filters_are_swapped() -> None:
     """Two lists that both match are swapped again and again under load: each event is reported, once."""
     lists = [
         Config.from_dict({"egress": {"enabled": True, "ipv4_filter": {"dst_ip": ["127.0.0.0/8", other]}}})
@@ -137,7 +137,7 @@ def test_nothing_slips_through_while_filters_are_swapped() -> None:
 
 
 @pytest.mark.oldest_and_newest
-def test_other_directions_are_refused() -> None:
+def test_a_reload_cannot_change_directions() -> None:
     egress = Config.from_dict({"egress": {"enabled": True}})
     with Monitor(egress, any_kernel=True) as monitor, pytest.raises(NetmonError, match="start it again"):
         monitor.reload(None)

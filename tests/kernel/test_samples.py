@@ -1,4 +1,4 @@
-"""The reference's three samples, made by the same programs: the same keys, types and meaning."""
+"""The reference's three samples, made by the same programs, have the same keys, types and meaning."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def of_program(seen: list[Event], filename: str) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A running nginx; yields its worker's process id."""
+    """Run nginx; yield its worker's process id."""
     config = tmp_path_factory.mktemp("nginx") / "nginx.conf"
     config.write_text(NGINX)
     server = subprocess.Popen(["nginx", "-c", config])
@@ -86,7 +86,9 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         ("curl", ["-s", "http://127.0.0.1/"]),
     ],
 )
-def test_a_request_to_a_web_server(netmon: Netmon, nginx: int, program: str, arguments: list[str]) -> None:
+def test_a_request_to_a_web_server_is_reported_like_the_references(
+    netmon: Netmon, nginx: int, program: str, arguments: list[str]
+) -> None:
     address = "::1" if {"-6", "http://[::1]/"} & set(arguments) else "127.0.0.1"
     with netmon.watch() as seen:
         client = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE)
@@ -110,7 +112,7 @@ def test_a_request_to_a_web_server(netmon: Netmon, nginx: int, program: str, arg
     assert {endpoints_of(event) for event in served} == {(address, 80, address, sport)}
 
 
-def test_netcat_and_telnet(netmon: Netmon) -> None:
+def test_netcat_and_telnet_are_reported_like_the_references(netmon: Netmon) -> None:
     with netmon.watch() as seen:
         server = subprocess.Popen(["nc", "-l", "7878"], stdin=subprocess.DEVNULL)
         wait_until(lambda: ":1EC6" in Path("/proc/net/tcp").read_text(), "nc listening on 7878")
@@ -127,7 +129,7 @@ def test_netcat_and_telnet(netmon: Netmon) -> None:
     for event in seen:
         assert_has_the_references_form(event)
     telnet, netcat = of_program(seen, "inetutils-telnet"), of_program(seen, "nc.openbsd")
-    # telnet tries ::1 first, where nobody listens; what counts is its last attempt.
+    # telnet tries ::1 first, where nobody listens.
     established = telnet[-2:]
     assert types_of(established) == ["Establish", "Close"]
     assert types_of(netcat) == ["Accept", "Close"]

@@ -1,4 +1,4 @@
-"""What closes tell with `report.statistics`: against what the programs themselves, and the kernel's TCP_INFO, say."""
+"""`report.statistics`: the numbers of a close equal what the programs and the kernel's TCP_INFO say."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def close_of(events: list[Event], cookie: int) -> dict[str, Any]:
 
 
 def statistics_of(events: list[Event], pair: Pair) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the closes of both ends tell: the client's, the server's."""
+    """Return the closes of both ends: the client's, the server's."""
     return close_of(events, pair.client_cookie), close_of(events, pair.server_cookie)
 
 
@@ -51,8 +51,8 @@ def microseconds() -> int:
 
 @pytest.mark.core
 @pytest.mark.parametrize(("family", "address"), [(V4, "127.0.0.1"), (V6, "::1")], ids=str)
-def test_bytes_and_duration(netmon: Netmon, family: socket.AddressFamily, address: str) -> None:
-    """To the byte; and no shorter than what lies between the calls, no longer than with the calls."""
+def test_bytes_and_duration_are_exact(netmon: Netmon, family: socket.AddressFamily, address: str) -> None:
+    """The duration is at least the time between the calls, and at most that with the calls."""
     with netmon.watch() as seen, listen(address, family) as listener:
         before_open = microseconds()
         pair = connect_pair(listener, listener.getsockname()[:2], family)
@@ -79,7 +79,7 @@ def test_bytes_and_duration(netmon: Netmon, family: socket.AddressFamily, addres
     assert not any(KEYS & set(event["network_event"]) for event in openings)
 
 
-def test_a_gigabyte(netmon: Netmon) -> None:
+def test_a_gigabyte_is_counted(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener, open("/dev/shm/zeros", "w+b") as zeros:
         Path(zeros.name).unlink()
         zeros.truncate(16 << 20)
@@ -106,19 +106,19 @@ def discard(sock: socket.socket) -> int:
 
 
 class TcpInfo(NamedTuple):
-    """What `ss -ti` shows as rtt and retrans."""
+    """The values that `ss -ti` shows as rtt and retrans."""
 
     rtt_us: int
     retransmitted: int
 
 
 def tcp_info(sock: socket.socket) -> TcpInfo:
-    """Ask for struct tcp_info."""
+    """Return the values of struct tcp_info."""
     return TcpInfo(*struct.unpack_from("68xI28xI", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)))
 
 
-def test_retransmits(netmon: Netmon) -> None:
-    """As many as the kernel says, on a path that loses every tenth segment."""
+def test_retransmissions_equal_those_of_the_kernel(netmon: Netmon) -> None:
+    """The path loses every tenth segment."""
     with netmon.watch() as seen, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         drop(pair.server, part=0.1)
@@ -140,7 +140,11 @@ def test_retransmits(netmon: Netmon) -> None:
 
 
 def lossy_transfer() -> tuple[Pair, int, str]:
-    """Send through a network of its own that loses packets, until some were sent again; return what `ss -ti` says."""
+    """Send through a network that loses packets until some are sent again.
+
+    Returns:
+        The connection, the bytes sent, and the output of `ss -ti`.
+    """
     if ctypes.CDLL(None).unshare(CLONE_NEWNET):
         raise OSError("unshare")
     for command in ("ip link set lo mtu 1500 up", "tc qdisc add dev lo root netem loss 10%"):
@@ -163,7 +167,7 @@ def unacknowledged(sock: socket.socket) -> int:
     return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[24:28], sys.byteorder)
 
 
-def test_retransmissions_are_those_of_ss(netmon: Netmon, modules: None) -> None:
+def test_retransmissions_equal_those_of_ss(netmon: Netmon, modules: None) -> None:
     with netmon.watch() as seen, ThreadPoolExecutor(1) as thread:
         pair, sent, said = thread.submit(lossy_transfer).result()
         pair.close()
@@ -181,7 +185,7 @@ def closed_locally(pair: Pair) -> None:
 
 
 def shut_down_locally(pair: Pair) -> None:
-    """Both FINs have come and gone before either end is closed."""
+    """Exchange both FINs before either end is closed."""
     pair.client.shutdown(socket.SHUT_WR)
     assert receive_all(pair.server) == 0
     pair.server.shutdown(socket.SHUT_WR)
@@ -195,7 +199,7 @@ def reset_by_the_server(pair: Pair) -> None:
 
 
 def reset_after_the_fin(pair: Pair) -> None:
-    """The server closes with data that it has not read, when its FIN is out already."""
+    """Close the server, whose FIN is sent already, with unread data."""
     pair.server.shutdown(socket.SHUT_WR)
     assert receive_all(pair.client) == 0
     pair.client.sendall(b"unread")
@@ -206,7 +210,7 @@ def reset_after_the_fin(pair: Pair) -> None:
 
 
 def unread_by_the_client(pair: Pair) -> None:
-    """Closed with data unread: this end resets, and the other is reset."""
+    """Close the client with unread data, so that it resets the server."""
     pair.server.sendall(b"unread")
     assert pair.client.recv(1, socket.MSG_PEEK)
     pair.client.close()
@@ -215,7 +219,7 @@ def unread_by_the_client(pair: Pair) -> None:
 
 
 def timed_out(pair: Pair) -> None:
-    """The client's segments are lost until it gives up; the server hears nothing of that."""
+    """Lose the client's segments until it gives up; the server does not notice."""
     drop(pair.server)
     pair.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 200)
     pair.client.sendall(b"lost")
@@ -237,7 +241,9 @@ def timed_out(pair: Pair) -> None:
     ids=lambda value: getattr(value, "__name__", value),
 )
 @pytest.mark.parametrize("family", [V4, V6], ids=str)
-def test_what_ended_it(netmon: Netmon, end: Any, client_by: str, server_by: str, family: socket.AddressFamily) -> None:
+def test_closed_by_says_which_end_closed_and_how(
+    netmon: Netmon, end: Any, client_by: str, server_by: str, family: socket.AddressFamily
+) -> None:
     with netmon.watch() as seen, listen("::1" if family == V6 else "127.0.0.1", family) as listener:
         pair = connect_pair(listener, listener.getsockname()[:2], family)
         end(pair)
@@ -246,14 +252,14 @@ def test_what_ended_it(netmon: Netmon, end: Any, client_by: str, server_by: str,
     assert (client["closed_by"], server["closed_by"]) == (client_by, server_by)
 
 
-def test_reset_before_accept(netmon: Netmon) -> None:
+def test_a_reset_before_the_accept_is_reported(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener:
         client = socket.create_connection(listener.getsockname())
         client.sendall(b"five!")
         reset(client)
         server, _ = listener.accept()
         cookie = cookie_of(server)
-        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading it clears it
+        assert server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading the error clears it
         server.close()
     close = close_of(seen, cookie)
     assert (close["closed_by"], close["bytes_received"]) == ("reset", 5)
@@ -267,7 +273,7 @@ def test_a_refused_connect_carried_nothing(netmon: Netmon) -> None:
     assert (close["bytes_sent"], close["bytes_received"], close["rtt_us"]) == (0, 0, 0)
 
 
-def test_what_is_not_asked_for_is_not_loaded() -> None:
+def test_only_statistics_load_their_programs() -> None:
     loaded = []
     for config in (
         Config.everything(),
@@ -282,7 +288,7 @@ def test_what_is_not_asked_for_is_not_loaded() -> None:
     ]
 
 
-def test_sums_have_none() -> None:
+def test_statistics_are_refused_with_aggregates() -> None:
     config = Config.from_dict({"egress": {"enabled": True}, "report": {"statistics": True}})
     with pytest.raises(ValueError, match="aggregate: cannot be combined with statistics"):
         Monitor(config, aggregate=10)

@@ -1,4 +1,4 @@
-"""The wheel as pip would lay it out, on a system whose own libbpf is hidden."""
+"""The unpacked wheel, on a system whose libbpf is hidden."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def check(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_all_is_there_with_the_bundled_libbpf() -> None:
+def test_it_needs_only_the_bundled_libbpf() -> None:
     done = check()
     assert "ok   libbpf: version 1.5, bundled with netmon" in done.stdout
     assert done.returncode == 0, done.stdout
 
 
-def test_the_system_s_libbpf_is_not() -> None:
+def test_the_systems_libbpf_is_hidden() -> None:
     done = check(NETMON_LIBBPF="system")
     assert "FAIL libbpf: not usable" in done.stdout
     assert done.returncode == 1
 
 
-def test_events_come_out() -> None:
+def test_it_reports_events() -> None:
     netmon = subprocess.Popen(
         [*NETMON, "run", "--any-kernel"],
         env=ENVIRONMENT,
