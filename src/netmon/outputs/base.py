@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -94,7 +95,7 @@ class Output:
             OutputError: The other end of the pipe or socket is closed.
         """
         if any(state & (select.POLLERR | select.POLLHUP) for _, state in self._reader.poll(0)):
-            raise OutputError(self.name, BrokenPipeError())
+            raise OutputError(self.name, BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
 
     def close(self) -> None:
         """Close the descriptor, so that its reader finds the end of the data."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,9 @@ class Fanout:
                 if len(self._broken) == len(self._queues):
                     raise queue.error
                 self._report(f"{queue.error}; closed")
-                queue.output.close()
+                # On some file systems close() fails as the write did; the descriptor is closed all the same.
+                with suppress(OSError):
+                    queue.output.close()
 
     def __enter__(self) -> Fanout:
         for queue in self._queues:

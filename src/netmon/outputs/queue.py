@@ -139,11 +139,11 @@ class OutputQueue:
 
     def _lose(self, data: bytes) -> None:
         """Count events as lost; keep a LostEvents that is among them."""
-        self.lost += data.count(b"\n")
+        reports = []
         if LOST_EVENTS in data:
             reports = [line for line in data.splitlines() if line.startswith(LOST_EVENTS)]
-            self.lost -= len(reports)
             self._kept_report = add_reports([self._kept_report, *reports] if self._kept_report else reports)
+        self.lost += data.count(b"\n") - len(reports)  # at once: it is read without the lock, and must not sink
 
 
 def add_reports(lines: list[bytes]) -> bytes:

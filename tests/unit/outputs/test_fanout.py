@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -175,6 +176,29 @@ def test_a_broken_output_is_reported_and_closed_while_the_other_goes_on(
     assert capsys.readouterr().out == f"{reason}; closed\n"
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(broken._fd)
+
+
+def test_a_broken_output_that_cannot_be_closed_either_leaves_the_other_alone(tmp_path: Path) -> None:
+    """As on a network file system over its quota, where close() reports the error again."""
+
+    class Failing(Output):
+        def close(self) -> None:
+            super().close()
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    broken = Failing("full", os.open("/dev/full", os.O_WRONLY))
+    file = Output("file", os.open(tmp_path / "events", os.O_WRONLY | os.O_CREAT))
+    messages: list[str] = []
+    with Fanout([broken, file], messages.append) as fanout:
+        fanout.write(["1\n"])
+        end = time.monotonic() + DEADLINE
+        while not messages and time.monotonic() < end:
+            time.sleep(0.01)
+            fanout.write(["2\n"])
+        fanout.write(["3\n"])
+    assert messages == ["full: No space left on device; closed"]
+    assert (tmp_path / "events").read_text().endswith("3\n")
+    file.close()
 
 
 def test_the_last_output_that_breaks_ends_the_run() -> None:
