@@ -131,7 +131,8 @@ def test_the_monitor_reaches_what_is_impure() -> None:
 
 def test_a_plain_run_imports_nothing_slow() -> None:
     program = (
-        "import sys, netmon.cli.main, netmon.cli.run, netmon.monitor\n"
+        "import sys, netmon.cli.main, netmon.cli.run, netmon.cli.session, netmon.monitor\n"
+        "import netmon.outputs.fanout, netmon.outputs.standard_output\n"
         "netmon.monitor.Monitor()\n"
         f"print(*sorted({{*sys.modules}} & {{*{SLOW}}}))"
     )
