@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from pack import bpf_objects
 from pack.once import once
-from pack.paths import BPF_OBJECT_WITH_DEBUG, BPF_OBJECTS, BUILD, DIST, PACKAGE, ROOT, THIRD_PARTY
+from pack.paths import BPF_OBJECT_WITH_DEBUG, BPF_OBJECTS, BUILD, DIST, PACKAGE, ROOT, THIRD_PARTY, package_inputs
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin/python"
@@ -140,12 +140,6 @@ def compile_programs(architecture: str) -> None:
             run([*compiler, "-static", "-pthread", source, "-o", program])
 
         once([program], [source, *compiler], work)
-
-
-def package_inputs(*others: str) -> list[Path]:
-    """Return the files that wheels and Debian packages are made of, and others."""
-    paths = [path for name in ("pack", "src/netmon", *others) for path in sorted((ROOT / name).rglob("*"))]
-    return [*(path for path in paths if path.is_file() and path.suffix != ".pyc"), ROOT / "pyproject.toml"]
 
 
 def unpack_wheel(architecture: str) -> None:

@@ -25,7 +25,8 @@ from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
 from pack import libbpf, licences, runtime, sbom, third_party
-from pack.paths import BPF_OBJECTS, BUILD, DIST, KERNEL_PACKAGE, LIBBPF, PACKAGE, ROOT
+from pack.once import once
+from pack.paths import BPF_OBJECTS, BUILD, DIST, KERNEL_PACKAGE, LIBBPF, PACKAGE, ROOT, package_inputs
 from pack.third_party import ZLIB
 from vm.architecture import ARCHITECTURES, NATIVE, Architecture
 
@@ -46,7 +47,7 @@ HOST_FILES = (b"/etc/ld.so.preload\0", b"/etc/ld.so.cache\0")
 
 
 def build(name: str, directory: Path) -> Path:
-    """Build one architecture's executable. The same parts make the same bytes.
+    """Build one architecture's executable, unless the same parts have made one before, which is in build/.
 
     Args:
         name: An architecture of ARCHITECTURES.
@@ -55,6 +56,23 @@ def build(name: str, directory: Path) -> Path:
     Returns:
         The file.
     """
+    kept = BUILD / "executables"
+    parts: list[Path | str] = [*package_inputs(), *runtime.names_of_debian_packages(ARCHITECTURES[name])]
+
+    def work() -> None:
+        build_anew(name, kept)
+
+    once([kept / file_name(name)], parts, work)
+    directory.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(kept / file_name(name), directory))
+
+
+def file_name(name: str) -> str:
+    return f"netmon-{__version__}-{name}"
+
+
+def build_anew(name: str, directory: Path) -> Path:
+    """Build one architecture's executable in a directory; return it. The same parts make the same bytes."""
     third_party.unpack_all()
     work = BUILD / "executable" / name
     architecture = ARCHITECTURES[name]
@@ -70,7 +88,7 @@ def build(name: str, directory: Path) -> Path:
         sbom.FILE_NAME: _sbom([*debian, *wheels, runtime.MUSL]),
     }
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"netmon-{__version__}-{name}"
+    path = directory / file_name(name)
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(_assemble(_compile_launcher(architecture, work), members))
     partial.chmod(0o755)

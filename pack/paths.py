@@ -28,3 +28,10 @@ LIBBPF = KERNEL_PACKAGE / BUNDLED_LIBBPF
 
 MANUAL = ROOT / "docs/netmon.1"
 SERVICE = ROOT / "pack/systemd/netmon.service"
+
+
+def package_inputs(*others: str) -> list[Path]:
+    """Return the files of the tree that wheels and executables are made of, and those in other directories."""
+    names = ("pack", "src/netmon", "LICENSES", *others)
+    paths = [path for name in names for path in sorted((ROOT / name).rglob("*"))]
+    return [*(path for path in paths if path.is_file() and path.suffix != ".pyc"), ROOT / "pyproject.toml"]

@@ -63,11 +63,21 @@ def unpack_debian(architecture: Architecture, root: Path) -> list[Package]:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     with locked_cache():
-        downloaded = Archive(DEBIAN_SUITE, architecture, security=True).download(DEBIAN_PACKAGES)
-        debs = sorted(deb for deb in downloaded if deb.name.partition("_")[0] in DEBIAN_PACKAGES)
+        debs = _download_debian(architecture)
         for deb in debs:
             subprocess.run(["dpkg-deb", "--extract", deb, root], check=True)
         return [_debian_package(deb) for deb in debs]
+
+
+def names_of_debian_packages(architecture: Architecture) -> list[str]:
+    """Return the file names, with versions, of the packages that unpack_debian() unpacks."""
+    with locked_cache():
+        return [deb.name for deb in _download_debian(architecture)]
+
+
+def _download_debian(architecture: Architecture) -> list[Path]:
+    downloaded = Archive(DEBIAN_SUITE, architecture, security=True).download(DEBIAN_PACKAGES)
+    return sorted(deb for deb in downloaded if deb.name.partition("_")[0] in DEBIAN_PACKAGES)
 
 
 def _debian_package(deb: Path) -> Package:
