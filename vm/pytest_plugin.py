@@ -1,8 +1,8 @@
-"""The host's half of the kernel tests: pytest collects them here, guests run them, their reports are replayed here.
+"""The host's half of the kernel tests: pytest collects them here, guests run them, and this replays their reports.
 
 Each kernel's tests run in one guest, in which pytest runs exactly the chosen items; those marked guest(contents) run in
-another one with these contents. A guest that dies or hangs fails the tests it owes; a test that is skipped in a
-guest fails.
+another one with these contents. A guest that dies or hangs fails the tests that it has not run. A test that is
+skipped in a guest fails.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from vm.archive import KERNELS
 from vm.image import FOR_TESTS, WITH_SYSTEMD, Contents
 from vm.qemu import BOOTS, Machine
 
-# Seconds that a guest may go without a word: booting, or within one test.
+# Seconds without a message after which a guest is taken for dead: it boots, or runs one test, in less.
 SILENCE = 300
 CONTENTS = {contents.name: contents for contents in (FOR_TESTS, WITH_SYSTEMD)}
-AT_ONCE = int(os.environ.get("NETMON_GUESTS", "2"))
+# Guests at the same time: one more than this host has CPUs, since a guest sometimes waits.
+AT_ONCE = int(os.environ.get("NETMON_GUESTS", "0")) or (os.cpu_count() or 1) + 1
 
 
 class Guest(NamedTuple):
@@ -39,7 +40,7 @@ class Guest(NamedTuple):
 
 
 class GuestRun:
-    """One guest's chosen items, being run in it by a thread."""
+    """A thread that runs one guest with its items, and keeps their reports."""
 
     def __init__(self, guest: Guest, items: Sequence[pytest.Item], slots: threading.Semaphore) -> None:
         self._guest = guest
@@ -47,15 +48,15 @@ class GuestRun:
         style = items[0].config.option.tbstyle
         self._tb = "long" if style == "auto" else style
         self._slots = slots
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._reports: dict[str, list[dict[str, object]]] = defaultdict(list)
-        self._running = ""  # the item that the guest is at
+        self._running = ""  # the item that the guest runs
         self._finished = False
-        self._spoken = False
+        self._has_begun = False
         self._closed = False
-        self._trouble = ""
+        self._problem = ""
         self._machine: Machine | None = None
-        self._last_word = time.monotonic()
+        self._last_message = time.monotonic()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -67,62 +68,62 @@ class GuestRun:
                     self._machine = Machine(
                         self._guest.kernel, "vm.guest.run_tests", {"chosen.json": chosen}, self._guest.contents
                     )
-                    self._last_word = time.monotonic()
+                    self._last_message = time.monotonic()
                     self._listen(self._machine)
-                    if self._spoken or self._closed or not boots_left:
+                    if self._has_begun or self._closed or not boots_left:
                         break
                     tail = self._machine.console_tail(5)
                     print(f"guest: {self._guest} died while booting, trying again:\n{tail}", file=sys.stderr)
-                    self._trouble = ""
+                    self._problem = ""
             except Exception as error:
-                self._trouble = f"the guest could not be run: {error!r}"
+                self._problem = f"the guest could not be run: {error!r}"
             finally:
-                with self._news:
+                with self._changed:
                     self._finished = True
-                    self._news.notify_all()
+                    self._changed.notify_all()
 
     def _listen(self, machine: Machine) -> None:
         ended = False
         for message in machine.messages():
-            with self._news:
-                self._last_word = time.monotonic()
-                self._spoken = True
+            with self._changed:
+                self._last_message = time.monotonic()
+                self._has_begun = True
                 self._running = message.get("start", self._running)
                 if "report" in message:
                     self._reports[message["report"]["nodeid"]].append(message["report"])
                 ended = ended or "end" in message
-                self._news.notify_all()
+                self._changed.notify_all()
         machine.close()
         if not ended:
-            self._trouble = self._trouble or "the guest ended before its tests did"
+            self._problem = self._problem or "the guest ended before its tests did"
 
     def reports(self, nodeid: str) -> Iterator[dict[str, object]]:
-        """Yield an item's reports as they come in: setup, call, teardown. Raises RuntimeError when they do not."""
-        told = 0
+        """Yield an item's reports as they arrive: setup, call, teardown. Raises RuntimeError if they do not."""
+        count = 0
         while True:
-            with self._news:
-                while len(self._reports[nodeid]) == told:
+            with self._changed:
+                while len(self._reports[nodeid]) == count:
                     if self._finished:
                         raise RuntimeError(self._explain(nodeid))
-                    self._news.wait(1)
+                    self._changed.wait(1)
                     self._check_silence()
-                report = self._reports[nodeid][told]
-            told += 1
+                report = self._reports[nodeid][count]
+            count += 1
             yield report
             if report["when"] == "teardown":
                 return
 
     def _check_silence(self) -> None:
-        if self._machine and time.monotonic() - self._last_word > SILENCE:
-            self._trouble = f"the guest said nothing for {SILENCE} s"
+        if self._machine and time.monotonic() - self._last_message > SILENCE:
+            self._problem = f"the guest sent nothing for {SILENCE} s"
             self._machine.close()
 
     def _explain(self, nodeid: str) -> str:
-        if self._trouble and self._running not in ("", nodeid):
-            return f"not run: {self._trouble}, at {self._running}"
+        if self._problem and self._running not in ("", nodeid):
+            return f"not run: {self._problem}, at {self._running}"
         tail = self._machine.console_tail() if self._machine else ""
-        trouble = self._trouble or "the guest never ran this test"
-        return f"{trouble}; its console ended with:\n{tail}"
+        problem = self._problem or "the guest never ran this test"
+        return f"{problem}; its console ended with:\n{tail}"
 
     def close(self) -> None:
         """End the guest."""
@@ -140,7 +141,7 @@ class GuestRunner:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Tests that run here first, then kernel by kernel."""
+        """Run the tests of this host first, then kernel by kernel."""
         order = list(KERNELS)
         items.sort(key=lambda item: order.index(kernel_of(item)) if kernel_of(item) else -1)
 
@@ -151,7 +152,8 @@ class GuestRunner:
         if session.config.option.collectonly:
             return
         slots = threading.Semaphore(AT_ONCE)
-        for guest, items in self._items.items():
+        # The longest first, so that the last ones to run end at about the same time.
+        for guest, items in sorted(self._items.items(), key=lambda run: len(run[1]), reverse=True):
             self._runs[guest] = GuestRun(guest, items, slots)
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:

@@ -7,7 +7,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netmon import Config, Monitor
+from netmon import Config, Monitor, NetworkEvent
 from netmon.layout import Direction
 from tests.support.filter_model import Program, passes
 from tests.support.netmon_command import PROGRAMS
@@ -25,7 +27,6 @@ from tests.support.strategies import ip_filters, lists, sections, with_deny_list
 IPV4 = ["10.0.0.1", "10.0.0.2", "10.128.0.1", "127.0.0.1", "192.168.1.7"]
 IPV6 = ["::1", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fd00::1"]
 
-# Each example loads the BPF object, which takes about a second.
 examples = settings(
     max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -101,17 +102,44 @@ def make_connections(listener: socket.socket) -> Iterator[Connection]:
         yield connect(listener, source, IPV4[i - 1], mapped=True)
 
 
-def observe(config: Config) -> tuple[set[Any], list[Connection]]:
-    """Make the connections while a Monitor has this configuration; return its events, and the connections."""
+Filtered = Callable[[Config], Monitor]
+
+
+@pytest.fixture(scope="module")
+def filtered() -> Iterator[Filtered]:
+    """Return a function that returns a Monitor with a configuration's filters, which has no events yet.
+
+    There is one Monitor for each pair of directions, and a reload for each configuration: a start takes a second.
+    """
+    with ExitStack() as running:
+
+        @cache
+        def start(ingress: bool, egress: bool) -> Monitor:
+            config = Config.from_dict({"ingress": {"enabled": ingress}, "egress": {"enabled": egress}})
+            return running.enter_context(Monitor(config, any_kernel=True))
+
+        def reload(config: Config) -> Monitor:
+            monitor = start(config.ingress.enabled, config.egress.enabled)
+            monitor.reload(config)
+            events_so_far(monitor)
+            return monitor
+
+        yield reload
+
+
+def events_so_far(monitor: Monitor) -> list[NetworkEvent]:
+    return list(monitor.connection_events(timeout=0))
+
+
+def observe(monitor: Monitor) -> tuple[set[Any], list[Connection]]:
+    """Make the connections; return a Monitor's events, and the connections."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
-        with Monitor(config, any_kernel=True) as monitor:
-            made = list(make_connections(listener))
-            monitor.stop()
-            events = list(monitor)
-        assert monitor.losses.total == 0
+        made = list(make_connections(listener))
     seen = [
-        (e.network_event.cookie, e.network_event.type, e.network_event.saddr, e.network_event.daddr) for e in events
+        (event.cookie, event.type, event.saddr, event.daddr)
+        for event in (event.network_event for event in events_so_far(monitor))
     ]
+    assert monitor.losses.total == 0
     assert len(seen) == len(set(seen))
     return set(seen), made
 
@@ -121,8 +149,8 @@ def this_program() -> Program:
     return Program(os.getuid(), os.geteuid(), auid, bytes(Path("/proc/self/exe").readlink()))
 
 
-def assert_reported_as_modelled(config: Config) -> None:
-    seen, made = observe(config)
+def assert_reported_as_modelled(monitor: Monitor, config: Config) -> None:
+    seen, made = observe(monitor)
     assert seen == set().union(*(connection.expected(config, this_program()) for connection in made))
 
 
@@ -134,10 +162,13 @@ directions = st.fixed_dictionaries(
 @pytest.mark.oldest_and_newest
 @examples
 @given(ingress=directions, egress=directions)
-def test_address_filters_agree_with_the_model(ingress: dict[str, Any], egress: dict[str, Any]) -> None:
+def test_address_filters_agree_with_the_model(
+    filtered: Filtered, ingress: dict[str, Any], egress: dict[str, Any]
+) -> None:
     if not ingress["enabled"]:
         egress = {**egress, "enabled": True}
-    assert_reported_as_modelled(Config.from_dict({"ingress": ingress, "egress": egress}))
+    config = Config.from_dict({"ingress": ingress, "egress": egress})
+    assert_reported_as_modelled(filtered(config), config)
 
 
 @pytest.mark.core(end="dst_ip", deny_list=True)
@@ -148,11 +179,12 @@ def test_address_filters_agree_with_the_model(ingress: dict[str, Any], egress: d
 )
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
 def test_each_kind_of_address_filter_agrees_with_the_model(
-    direction: str, family: str, cidr: str, end: str, deny_list: bool
+    filtered: Filtered, direction: str, family: str, cidr: str, end: str, deny_list: bool
 ) -> None:
     """Also for IPv4 addresses through IPv6 sockets (tetragon#4618)."""
     filters = {family: {"deny_list": deny_list, end: [cidr]}}
-    assert_reported_as_modelled(Config.from_dict({direction: {"enabled": True, **filters}}))
+    config = Config.from_dict({direction: {"enabled": True, **filters}})
+    assert_reported_as_modelled(filtered(config), config)
 
 
 @pytest.mark.core
@@ -160,7 +192,9 @@ def test_each_kind_of_address_filter_agrees_with_the_model(
 def test_the_references_configurations_agree_with_the_model(text: str, tmp_path: Path) -> None:
     path = tmp_path / "netmon.yaml"
     path.write_text(text)
-    assert_reported_as_modelled(Config.from_yaml(path))
+    config = Config.from_yaml(path)
+    with Monitor(config, any_kernel=True) as monitor:
+        assert_reported_as_modelled(monitor, config)
 
 
 @pytest.mark.oldest_and_newest
@@ -236,12 +270,14 @@ process_filters = with_deny_list(
 @pytest.mark.oldest_and_newest
 @examples
 @given(process_filter=process_filters)
-def test_process_filters_agree_with_the_model(subjects: list[Subject], process_filter: dict[str, Any]) -> None:
+def test_process_filters_agree_with_the_model(
+    filtered: Filtered, subjects: list[Subject], process_filter: dict[str, Any]
+) -> None:
     config = Config.from_dict({"egress": {"enabled": True}, "process_filter": process_filter})
-    with listen() as listener, Monitor(config, any_kernel=True) as monitor:
+    monitor = filtered(config)
+    with listen() as listener:
         ran = [(subject, subject.run(listener.getsockname()[1])) for subject in subjects]
-        monitor.stop()
-        reported = [event.process.pid for event in monitor]
+    reported = [event.process.pid for event in events_so_far(monitor)]
     expected = [
         pid for subject, pid in ran if passes(config, Direction.EGRESS, "127.0.0.1", "127.0.0.1", subject.program())
     ]

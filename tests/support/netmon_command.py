@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from tests.support import fork_server
-from tests.support.json_events import Event, types_of
+from tests.support.json_events import Event
 from tests.support.sockets import refused_connection
 
 DEADLINE = 60.0  # seconds: generous, since it only ends what has failed
@@ -67,7 +67,7 @@ class Netmon:
         # Files, not pipes: a reader in this process would compete with netmon for the CPUs.
         self._stdout = tempfile.TemporaryFile()
         self._stderr = tempfile.TemporaryFile()
-        self._refused = ["Fail"] if "--outcome" in arguments else ["Establish", "Close"]
+        self._events_of_mark = 1 if "--outcome" in arguments else 2
         self._events: list[Event] = []
         self._offset = 0
         started = time.monotonic()
@@ -107,25 +107,22 @@ class Netmon:
     def watch(self) -> Iterator[list[Event]]:
         """Yield a list, and fill it on leaving with every event since entering."""
         seen: list[Event] = []
-        start = self._mark()
+        _, start = self._mark()
         yield seen
-        end = self._mark()
-        events = self.events
-        cookies = [event["network_event"]["cookie"] for event in events]
-        first = len(cookies) - cookies[::-1].index(start)
-        seen += [event for event in events[first:] if event["network_event"]["cookie"] != end]
+        cookie, _ = self._mark()
+        seen += [event for event in self.events[start:] if event["network_event"]["cookie"] != cookie]
 
-    def _mark(self) -> int:
-        """Make a connection that is refused and wait for its events; return its cookie."""
+    def _mark(self) -> tuple[int, int]:
+        """Make a connection that is refused and wait for its events; return its cookie, and the next event's index."""
+        start = len(self.events)
         cookie = refused_connection()
-        wait_until(
-            lambda: (
-                types_of([event for event in self.events if event["network_event"]["cookie"] == cookie])
-                == self._refused
-            ),
-            "the marking connection's events",
-        )
-        return cookie
+
+        def end() -> int | None:
+            events = self.events[start:]
+            indices = [i for i, event in enumerate(events, start) if event["network_event"]["cookie"] == cookie]
+            return indices[-1] + 1 if len(indices) == self._events_of_mark else None
+
+        return cookie, wait_until(end, "the marking connection's events")
 
     def stop(self, number: int = signal.SIGTERM) -> Ended:
         """Send a signal and wait for the end."""
