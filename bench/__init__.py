@@ -1,1 +1,1 @@
-"""Benchmarks: netmon beside its peers, in a guest."""
+"""Benchmarks that compare netmon with similar tools, in a guest."""

@@ -1,4 +1,4 @@
-"""Netmon beside its peers, in a guest; writes tables, a plot and all that was measured."""
+"""Compares netmon with similar tools in a guest; writes tables, a plot and the measurements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vm.image import BUILD, PROJECT
 
 RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"
-# Benchmarks that take no guest, and options of their own.
+# Benchmarks that run on this host, with options of their own.
 ALONE = {"--native": native.main, "--cidrs-native": cidrs.main}
 SIZES = ("rounds", "connections", "processes", "idle", "flood")
 
@@ -44,7 +44,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """Return what the options ask for. Raises ValueError on names that are none."""
+    """Return the plan that the options describe. Raises ValueError if there is no monitor of a name."""
     plan = LONG if options.long else QUICK if options.quick else DEFAULT
     known = names_for(options.kernel)
     monitors = tuple(options.only.split(",")) if options.only else known
@@ -59,7 +59,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 
 def write(result: Result, directory: Path) -> None:
-    """Write a run's results, and its table to standard output."""
+    """Write a run's results, and print its table."""
     directory.mkdir(parents=True, exist_ok=True)
     is_long = bool(result["plan"]["flood"])
     name = f"{'long' if is_long else 'guest'}-{result['kernel']}"
@@ -73,7 +73,7 @@ def write(result: Result, directory: Path) -> None:
 
 
 def main() -> int:
-    """Run what the arguments ask for."""
+    """Run the benchmark that the arguments describe."""
     if sys.argv[1:2] and (alone := ALONE.get(sys.argv[1])):
         alone(sys.argv[2:])
         return 0

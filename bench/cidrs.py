@@ -1,4 +1,4 @@
-"""What long lists of CIDRs cost, natively: read from YAML, checked, compiled, put into the kernel's tries.
+"""Measures what long lists of CIDRs cost on this host: to read and check, to compile, to put into the kernel's tries.
 
     python3 build.py bench --cidrs-native     writes bench/results/cidrs.md and cidrs.json
 
@@ -30,14 +30,14 @@ from netmon.kernel.programs import read_object
 COUNTS = (10, 1_000, 100_000, 1_000_000)
 FAMILIES = {"IPv4": "ipv4", "IPv6": "ipv6"}
 MAPS = ("ipv4_cidrs", "ipv6_cidrs")
-# As block lists are: mostly single hosts.
+# Lengths as in block lists: mostly single hosts.
 IPV4_LENGTHS, IPV6_LENGTHS = (32, 32, 32, 24, 20), (128, 128, 64, 48, 32)
 
 
 class Load(NamedTuple):
-    """CPU seconds of each step, and MB: of this process, and of the kernel's trie."""
+    """The CPU seconds of each step, and the MB of this process and of the kernel's trie."""
 
-    read: float  # and check
+    read: float  # includes checking
     compile: float
     fill: float
     peak: float
@@ -46,7 +46,7 @@ class Load(NamedTuple):
 
 
 def cidrs(family: str, count: int) -> Iterator[str]:
-    """Yield CIDRs all over the address space, the same ones each time."""
+    """Yield CIDRs from all of the address space, the same ones in each run."""
     chance = random.Random(count)
     for _ in range(count):
         if family == "ipv4":
@@ -59,14 +59,14 @@ def cidrs(family: str, count: int) -> Iterator[str]:
 
 
 def write_config(path: Path, family: str, count: int) -> None:
-    """Write a configuration with that many CIDRs, one a line."""
+    """Write a configuration with a number of CIDRs, one a line."""
     with path.open("w") as file:
         file.write(f"egress:\n  enabled: true\n  {family}_filter:\n    dst_ip:\n")
         file.writelines(f"      - {cidr}\n" for cidr in cidrs(family, count))
 
 
 def load(path: Path) -> tuple[float, float, float, float]:
-    """Do as a start does, but for the programs. Return the seconds of the steps, and the kernel's MB."""
+    """Do what a start does, except loading programs. Return the seconds of the steps, and the kernel's MB."""
     times = [time.process_time()]
     config = Config.from_yaml(path)
     times.append(time.process_time())
@@ -87,7 +87,7 @@ def load(path: Path) -> tuple[float, float, float, float]:
 
 
 def kernel_memory(trie: Map) -> float:
-    """Return the MB of a map's entries, as the kernel counts them: not what its allocator rounds up."""
+    """Return the MB of a map's entries as the kernel counts them, without its allocator's rounding."""
     fields = (line.split() for line in Path(f"/proc/self/fdinfo/{trie.fd}").read_text().splitlines())
     return next(int(field[1]) / 1e6 for field in fields if field[0] == "memlock:")
 
@@ -98,7 +98,7 @@ def resident() -> float:
 
 
 def measure(path: Path) -> list[Load]:
-    """Return a first load and a second one."""
+    """Return the measurements of a first load and of a second one."""
     loads = []
     for _ in range(2):
         read, compile_, fill, kernel = load(path)

@@ -1,4 +1,4 @@
-"""Medians of what was measured, and how they compare."""
+"""Medians of the measurements, and their ratios."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Figures:
                 self._values[sample["monitor"], sample["load"], figure].append(value)
 
     def values(self, monitor: str, load: str, figure: str) -> Sequence[float]:
-        """Return all, round by round."""
+        """Return the values of all rounds."""
         return self._values.get((monitor, load, figure), ())
 
     def median(self, monitor: str, load: str, figure: str) -> float | None:
-        """Return the middle one, if there is any."""
+        """Return the median, if there are values."""
         values = self.values(monitor, load, figure)
         return statistics.median(values) if values else None
 
     def loads(self, prefix: str) -> list[str]:
-        """Return the loads whose names begin so, in order of appearance."""
+        """Return the loads whose names begin with a prefix, in order of appearance."""
         return [load for load in dict.fromkeys(load for _, load, _ in self._values) if load.startswith(prefix)]
 
 

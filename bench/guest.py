@@ -1,4 +1,4 @@
-"""The guest's half: puts each load on each monitor, and sends the host what it measures."""
+"""The guest's half: runs each load under each monitor, and sends the host the measurements."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bench.start import seconds_to_ready
 from vm.guest.channel import Channel, serve
 
 WARM_UP = "warmup"
-WARM_UP_CONNECTIONS = 100  # events enough to fill a program's output buffer
+WARM_UP_CONNECTIONS = 100  # their events fill the monitor's output buffer
 CIDR_FILE = Path("/tmp/cidrs.yaml")
 
 
 def run(channel: Channel) -> int:
-    """Do what the host has planned."""
+    """Run the host's plan."""
     plan = Plan.from_json(Path("plan.json").read_text())
     samples = Samples(channel)
-    # As if netmon were installed.
+    # Compile netmon's modules, as an installation does.
     compileall.compile_dir("src", quiet=1)
     if plan.flood:
         run_long(plan, samples)
@@ -41,7 +41,7 @@ def run(channel: Channel) -> int:
 
 
 class Session:
-    """One monitor's part of a round."""
+    """A monitor's part of a round."""
 
     def __init__(self, plan: Plan, samples: Samples, round_: int, monitor: Monitor) -> None:
         self._plan = plan
@@ -53,7 +53,7 @@ class Session:
         self._samples.send(self._round, self._monitor.name, load, **figures)
 
     def measure(self) -> None:
-        """Start it twice: for the time that it takes, and to put the loads on it."""
+        """Start the monitor twice: to measure the start, and to run the loads."""
         if self._monitor.command[0] != "sleep":
             self._send("start", **seconds_to_ready(self._monitor))
         with Running(self._monitor) as running:
@@ -83,7 +83,7 @@ class Session:
 
 
 def warm_up(running: Running) -> None:
-    """Make connections until the monitor has shown one; it is then at work."""
+    """Make connections until the monitor has reported one."""
     if running.monitor.is_netmon:
         running.wait_until_ready()
 
@@ -97,7 +97,7 @@ def warm_up(running: Running) -> None:
 
 
 def measure_load(running: Running, load: Load, connections: int) -> dict[str, float]:
-    """Return the rate of connections, and the monitor's processor time, which includes what it reads afterwards."""
+    """Return the rate of connections, and the monitor's processor time until it has read all their events."""
     before = running.cpu_seconds
     rate = load.run(connections)
     running.settle()
@@ -105,7 +105,7 @@ def measure_load(running: Running, load: Load, connections: int) -> dict[str, fl
 
 
 def count_runs(running: Running, load: Load, connections: int) -> dict[str, float]:
-    """Return what the monitor's probes do, counted apart from the rate: counting costs."""
+    """Return the runs of the monitor's probes. Not measured with the rate, since counting slows probes down."""
     proc.count_runs(on=True)
     before = running.runs
     load.run(connections, f"counted-{load.name}")
@@ -120,7 +120,7 @@ def per_connection(runs: proc.Runs, connections: int) -> dict[str, float]:
 
 
 def measure_cidrs(plan: Plan, samples: Samples, count: int) -> None:
-    """Run netmon with a filter of so many CIDRs, the loads' addresses among them, on outgoing connections."""
+    """Run netmon on outgoing connections with a filter of many CIDRs, the loads' addresses among them."""
     with CIDR_FILE.open("w") as file:
         file.write("egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n")
         file.writelines(f"    - {cidr}\n" for cidr in cidrs(count))

@@ -1,4 +1,4 @@
-"""The host's half: runs the guest and gathers what it measures."""
+"""The host's half: runs the guest and collects its measurements."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from vm.image import FOR_TESTS, PACKAGES, PROJECT, Contents
 from vm.qemu import BOOTS, CPUS, Machine
 
 WITH_PEERS = Contents("bench", (*PACKAGES, "bpfcc-tools", "bpftrace", "libbpf-tools", "python3-bpfcc"), "6G")
-# Seconds that a guest may go without a word: bcc takes a minute to start, a million CIDRs longer.
+# Seconds without a message after which a guest is ended: bcc takes a minute to start, a million CIDRs longer.
 SILENCE = 900
 
 Result = dict[str, Any]
 
 
 class GuestDiedError(Exception):
-    """The guest ended before it was done."""
+    """The guest ended before its plan did."""
 
 
 def run_in_guest(plan: Plan) -> Result:
-    """Return what was measured, where and when: what reports are made of."""
+    """Return the measurements with their circumstances, from which reports are made."""
     for _ in range(BOOTS):
         machine = Machine(plan.kernel, "bench.guest", {"plan.json": plan.to_json()}, contents_for(plan))
         try:
@@ -42,7 +42,7 @@ def run_in_guest(plan: Plan) -> Result:
 
 
 def contents_for(plan: Plan) -> Contents:
-    """Return what the guest must hold: compilers only where somebody compiles."""
+    """Return the contents of the guest, with the kernel's headers only if a monitor compiles against them."""
     if plan.flood:
         return FOR_TESTS
     # bcc's tools compile against the kernel's headers.
@@ -50,7 +50,7 @@ def contents_for(plan: Plan) -> Contents:
 
 
 def _listen(machine: Machine) -> tuple[list[Result], int | None]:
-    """Return the samples, and the exit code that the guest tells, if it does."""
+    """Return the samples, and the exit code if the guest sends one."""
     samples: list[Result] = []
     code = None
     timer = _start_timer(machine)

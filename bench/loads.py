@@ -1,4 +1,4 @@
-"""The loads: programs that make connections, each run under a name of its own, by which its events are told."""
+"""The loads: programs that make connections. Each runs under a name of its own, by which its events are recognized."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT = 3600  # seconds
 
 @dataclass(frozen=True)
 class Load:
-    """A load as reports name it."""
+    """A load, and its title in reports."""
 
     name: str
     title: str
@@ -25,11 +25,11 @@ class Load:
     pairs: int = 1
 
     def connections(self, plan: Plan) -> int:
-        """Return how many it makes."""
+        """Return how many connections the load makes in a plan."""
         return plan.processes if self.program == "process_load" else plan.connections
 
     def run(self, connections: int, name: str = "") -> float:
-        """Make connections; return how many a second."""
+        """Make connections; return the rate, in connections a second."""
         command = [str(program_named(name or self.name, self.program)), "-n", str(connections // self.pairs)]
         if self.pairs > 1:
             command += ["-p", str(self.pairs)]
@@ -38,7 +38,7 @@ class Load:
         return int(made) / float(seconds)
 
 
-# Names are not longer than what the tools show of them (11 characters).
+# Names have at most the 11 characters that the tools show.
 LOADS = {
     load.name: load
     for load in (
@@ -51,7 +51,7 @@ IDLE = "idle"
 
 
 def program_named(name: str, program: str) -> Path:
-    """Return a program under another name."""
+    """Return a link to a program under another name."""
     path = PROGRAMS / name
     if not path.exists():
         os.link(PROGRAMS / program, path)
@@ -60,7 +60,7 @@ def program_named(name: str, program: str) -> Path:
 
 @contextmanager
 def open_connections(count: int) -> Iterator[None]:
-    """Have connections open inside the context."""
+    """Keep connections open inside the context."""
     with subprocess.Popen(
         [program_named(IDLE, "connect_load"), "-n", str(count), "-o"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

@@ -1,4 +1,4 @@
-"""netmon for long: whether its memory stays what it is, and whether it loses anything at full speed."""
+"""Runs netmon for long: does its memory grow, and does it lose events at full speed?"""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.samples import Samples
 
 CHUNKS = 20
 SUMMARY = re.compile(rb"(\d+) events, (\d+) lost(?:.*at most (\d+) missed)?")
-EVENTS = 4  # of a connection
+EVENTS = 4  # of each connection
 
 
 def run_long(plan: Plan, samples: Samples) -> None:
-    """Flood one netmon; have another run through many connections and many processes."""
+    """Flood one netmon; run many connections, and many processes, under another."""
     flood = LOADS["pairs2"]
     samples.say(f"{plan.flood:,} connections at full speed")
     with subprocess.Popen(["wc", "-l"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
@@ -49,7 +49,7 @@ def _run_in_chunks(running: Running, load: Load, connections: int, samples: Samp
 
 
 def _account(running: Running, reader: subprocess.Popen[bytes], connections: int) -> dict[str, float]:
-    """Return what was written, what was lost as netmon tells it, and what happened; called when it has ended."""
+    """Return the events written, those that netmon counts as lost, and those that happened. Call it after the end."""
     assert reader.stdin is not None and reader.stdout is not None
     reader.stdin.close()
     written = int(reader.stdout.read())

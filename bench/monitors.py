@@ -1,4 +1,4 @@
-"""The monitors that are compared: how each is started, and how its reports are told."""
+"""The monitors that are compared: how to start each, and how to recognize its reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 NETMON = (sys.executable, "-m", "netmon", "run", "--any-kernel")
 
-# What the tracers print, from the functions that netmon watches: type, process, command, addresses, ports.
+# Prints what the tracers print, in the functions that netmon watches: type, process, command, addresses, ports.
 BPFTRACE_EVENT = """
     $family = $sk->__sk_common.skc_family;
     $port = $sk->__sk_common.skc_dport;
@@ -35,19 +35,19 @@ BPFTRACE_SCRIPT = "".join(
 
 @dataclass(frozen=True)
 class Monitor:
-    """One of them."""
+    """A monitor."""
 
     name: str
     command: tuple[str, ...]
-    # What stands in each event of a program, once; {} is the program's name.
+    # A text that each event of a program has once; {} is the program's name.
     mark: str = " {} "
-    # Reports nothing of these loads.
+    # It reports nothing of these loads.
     silent: bool = False
-    # What of the four events of a connection it reports at most.
+    # How many of a connection's four events it reports at most.
     reports: int = 4
-    # The kernels on which it works; none: all.
+    # The kernels on which it works; empty: all.
     kernels: tuple[str, ...] = ()
-    # Compiles itself as it starts, for a minute: takes part in the first round only.
+    # It compiles itself at the start, for a minute, and takes part in the first round only.
     compiles: bool = False
 
     @property
@@ -75,5 +75,5 @@ MONITORS = {
 
 
 def names_for(kernel: str) -> tuple[str, ...]:
-    """Return those that work on a kernel."""
+    """Return the names of the monitors that work on a kernel."""
     return tuple(name for name, monitor in MONITORS.items() if not monitor.kernels or kernel in monitor.kernels)

@@ -1,4 +1,4 @@
-"""What a guest is to measure: said by the host, read in the guest."""
+"""The plan of a run, which the host writes and the guest reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Plan:
-    """The sizes of one run's loads, and whom they are put on."""
+    """The monitors of one run, and the sizes of its loads."""
 
     kernel: str
     monitors: tuple[str, ...]
@@ -22,7 +22,7 @@ class Plan:
     processes: int
     idle: int
     cidrs: tuple[int, ...]
-    flood: int = 0  # connections in one go; a long run is planned when there are any
+    flood: int = 0  # connections without a pause; not 0: a long run
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()
@@ -35,20 +35,20 @@ class Plan:
         return cls(**values)
 
     def orders(self) -> Iterator[list[str]]:
-        """Yield each round's order of monitors: turned each time, so that a drift of the machine hits all alike."""
+        """Yield the order of monitors in each round. It rotates, so that a drift of the machine affects all alike."""
         for round_ in range(self.rounds):
             turn = round_ * len(self.monitors) // self.rounds
             yield [*self.monitors[turn:], *self.monitors[:turn]]
 
 
-# Sizes by name of the options that change them. A guest makes some 4,000 connections a second.
+# Options of the same names change the sizes. A guest makes about 4,000 connections a second.
 DEFAULT = Plan("", (), 3, connections=10_000, processes=500, idle=10_000, cidrs=(10, 1_000, 100_000, 1_000_000))
 QUICK = dataclasses.replace(DEFAULT, rounds=1, connections=5_000, processes=200, cidrs=(10, 1_000))
 LONG = dataclasses.replace(DEFAULT, rounds=1, connections=1_000_000, processes=100_000, idle=0, cidrs=(), flood=200_000)
 
 
 def cidrs(count: int) -> Iterator[str]:
-    """Yield different networks from all over the address space, so that looking one up goes deep; one is loopback's."""
+    """Yield different networks from all of the address space, so that lookups go deep; one is the loopback network."""
     yield "127.0.0.0/8"
     chosen = random.Random(count)
     seen: set[tuple[int, int]] = set()

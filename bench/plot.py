@@ -1,4 +1,4 @@
-"""The comparison as a picture: a chart of bars for each figure."""
+"""Draws the comparison: a bar chart for each figure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from bench.figures import Figures
 from bench.monitors import BASE_LINE
 
-# (title, load, figure, digits, of the base line, too)
+# (title, load, figure, digits, whether the base line has it)
 CHARTS = (
     ("connections/s, one pair of threads (more is better)", "pairs1", "rate", 0, True),
     ("connections/s, short processes (more is better)", "short", "rate", 0, True),
@@ -23,7 +23,7 @@ OURS, OTHERS = "#2a6fbb", "#9aa5b1"
 
 
 def svg(result: dict[str, Any]) -> str:
-    """Return the picture."""
+    """Return the drawing, in SVG."""
     figures = Figures(result["samples"])
     top = MARGIN
     parts = []

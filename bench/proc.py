@@ -1,4 +1,4 @@
-"""What the kernel tells of a monitor: its processor time, its memory, and its BPF programs' runs."""
+"""Reads a monitor's processor time, its memory and the runs of its BPF programs from the kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def _stat(directory: Path) -> list[str]:
-    """Return the fields of /proc/PID/stat that follow the command: state is the first."""
+    """Return the fields of /proc/PID/stat after the command, from the state on."""
     return (directory / "stat").read_text().rpartition(")")[2].split()
 
 
@@ -32,7 +32,7 @@ def session_of(leader: int) -> list[Path]:
 
 
 def cpu_seconds(leader: int) -> float:
-    """Return the processor time of a session, that of its processes' ended children included."""
+    """Return the processor seconds of a session, including those of its processes' ended children."""
     return sum(sum(map(int, _stat(directory)[11:15])) for directory in session_of(leader)) / TICKS
 
 
@@ -46,7 +46,7 @@ class Memory:
 
 
 def memory(leader: int) -> Memory:
-    """Return what a session holds, and the most that it has held."""
+    """Return a session's memory, and its peak."""
     totals = dict.fromkeys(("Pss", "Rss", "VmHWM"), 0)
     for directory in session_of(leader):
         text = (directory / "smaps_rollup").read_text() + (directory / "status").read_text()
@@ -58,7 +58,7 @@ def memory(leader: int) -> Memory:
 
 @dataclass(frozen=True)
 class Runs:
-    """What BPF programs have done while the statistics were on."""
+    """The runs of BPF programs while the statistics were on."""
 
     nanoseconds: int
     count: int
@@ -85,7 +85,7 @@ def program_ids() -> set[int]:
 
 
 def runs_of(programs: Iterable[int]) -> Runs:
-    """Return the sum over programs; those that are gone count nothing."""
+    """Return the sum over programs, without those that are gone."""
     total = Runs(0, 0)
     for program in programs:
         fd = libbpf.bpf_prog_get_fd_by_id(program)

@@ -1,4 +1,4 @@
-"""The results as tables, in Markdown."""
+"""Writes the results as tables, in Markdown."""
 
 from __future__ import annotations
 
@@ -165,11 +165,11 @@ def map_rows(row: Callable[[str], Row], names: Sequence[str]) -> list[Row]:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Return a figure as text; nothing when there is none."""
+    """Return a figure as text; empty if there is none."""
     return MISSING if value is None else f"{value:,.{digits}f}"
 
 
 def table(header: Row, rows: Sequence[Row]) -> str:
-    """Return a Markdown table, its first column of text, the others of numbers."""
+    """Return a Markdown table, whose first column is text and whose others are numbers."""
     lines = [header, ("---", *("---:",) * (len(header) - 1)), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""A monitor that runs in the guest: started, waited for, measured, stopped."""
+"""Starts a monitor in the guest, waits for it, measures it, and stops it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import IO
 from bench import proc
 from bench.monitors import Monitor
 
-# Seconds: generous, since they only end what has failed. bcc takes a minute to start, a million CIDRs some.
+# Seconds: generous, since they only end failures. bcc takes a minute to start, a million CIDRs several.
 START_DEADLINE = 900.0
 SETTLE_DEADLINE = 60.0
-# Processor time that does not grow for so long: what there was to read has been read.
+# Seconds without use of the processor after which a monitor has read everything.
 QUIET = 0.3
 READY = b"netmon: ready"
 
 
 class MonitorError(Exception):
-    """A monitor did not do what it should."""
+    """A monitor failed."""
 
 
 def wait_until(condition: Callable[[], object], what: str, deadline: float, pause: float = 0.01) -> None:
@@ -37,10 +37,10 @@ def wait_until(condition: Callable[[], object], what: str, deadline: float, paus
 
 
 class Running:
-    """A monitor from its start on; leaving the context stops it."""
+    """A running monitor; leaving the context stops it."""
 
     def __init__(self, monitor: Monitor, *arguments: str, stdout: int | IO[bytes] | None = None) -> None:
-        """stdout: where its events go, instead of to a file in memory."""
+        """Start the monitor. stdout: where its events go, in place of a file in memory."""
         self.monitor = monitor
         self._others = proc.program_ids()
         self._output = tempfile.TemporaryFile()
@@ -59,7 +59,7 @@ class Running:
 
     @property
     def is_ready(self) -> bool:
-        """Whether netmon has said that it is."""
+        """Whether netmon has written that it is ready."""
         return READY in self.errors
 
     def check(self) -> None:
@@ -68,7 +68,7 @@ class Running:
             raise MonitorError(f"{self.monitor.name} ended with {self.process.returncode}: {self.errors.decode()}")
 
     def wait_until_ready(self) -> float:
-        """Wait for what netmon says; return the seconds since the start."""
+        """Wait until netmon writes that it is ready; return the seconds since the start."""
 
         def ready() -> bool:
             self.check()
@@ -98,7 +98,7 @@ class Running:
 
     @property
     def runs(self) -> proc.Runs:
-        """What the programs that came since before its start have done."""
+        """The runs of the BPF programs that were loaded since the start."""
         return proc.runs_of(proc.program_ids() - self._others)
 
     def settle(self) -> None:
@@ -115,7 +115,7 @@ class Running:
         wait_until(quiet, f"{self.monitor.name} at rest", SETTLE_DEADLINE, pause=0.05)
 
     def stop(self) -> None:
-        """Interrupt it, as its user would, and wait for its end."""
+        """Interrupt the monitor, as users do, and wait for its end."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -126,7 +126,7 @@ class Running:
 
     @property
     def lost(self) -> int:
-        """How many events it says it has lost."""
+        """How many events the monitor counts as lost."""
         pattern = rb"(\d+) lost" if self.monitor.is_netmon else rb"(?i)lost (\d+)"
         return sum(map(int, re.findall(pattern, self.errors)))
 

@@ -1,4 +1,4 @@
-"""What the guest sends the host: measurements, and what it is doing."""
+"""Sends the host measurements and progress."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vm.guest.channel import Channel
 
 
 class Samples:
-    """Sends measurements to the host, and what the guest is doing."""
+    """The measurements of one run."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -1,4 +1,4 @@
-"""How long a monitor takes until it shows something."""
+"""Measures how long a monitor takes until it reports something."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from contextlib import suppress
 from bench.monitors import Monitor
 from bench.running import SETTLE_DEADLINE, START_DEADLINE, MonitorError, Running
 
-# Seconds between connections while it starts: they must not take the processor from it.
+# Seconds between connections during the start, which must not take the processor from the monitor.
 PAUSE = 0.02
 
 
 def seconds_to_ready(monitor: Monitor) -> dict[str, float]:
-    """Start a monitor as at a terminal, where lines are not buffered; return the seconds to what it shows.
+    """Start a monitor at a terminal, where lines are not buffered; return the seconds until it reports something.
 
     That is the first event of connections that are made all the while, and, of netmon, that it says so.
     """
@@ -40,7 +40,7 @@ def _watch(running: Running, terminal: int) -> dict[str, float]:
     found: dict[str, float] = {}
     shown = b""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # Every monitor shows the port.
+        # Every monitor prints the port.
         port = re.compile(rb"\b%d\b" % listener.getsockname()[1])
         while not port.search(shown):
             running.check()
@@ -56,14 +56,14 @@ def _watch(running: Running, terminal: int) -> dict[str, float]:
 
 
 def _connect_once(listener: socket.socket) -> None:
-    """Make one connection, both of its ends here, and close it."""
+    """Make one connection within this process, and close it."""
     with socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         accepted.close()
 
 
 def _stop(running: Running, terminal: int) -> None:
-    """Stop a monitor while reading on what it shows: it must not wait for us."""
+    """Stop a monitor while reading its output: a full terminal would block it."""
     running.process.send_signal(signal.SIGINT)
     end = time.monotonic() + SETTLE_DEADLINE
     with suppress(OSError):  # EIO: it has closed the terminal

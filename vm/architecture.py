@@ -1,4 +1,4 @@
-"""What differs from one processor to another."""
+"""The processor architectures of guests and packages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """A kind of processor, and the machine that QEMU makes round it."""
+    """A processor architecture, and the machine that QEMU emulates with it."""
 
-    name: str  # as uname -m, QEMU and Python's wheels have it
+    name: str  # as in uname -m, QEMU and Python's wheels
     debian: str
-    machine: tuple[str, ...]  # QEMU's
-    # Named ttyS0, ttyS1 by the kernel, whatever bus they are on.
+    machine: tuple[str, ...]  # options of QEMU
+    # The kernel names its ports ttyS0 and ttyS1, whatever their bus.
     serial_port: str
     boot_options: tuple[str, ...] = ()
 
@@ -23,12 +23,12 @@ class Architecture:
 
     @property
     def multiarch(self) -> str:
-        """The name of Debian's directories for its libraries."""
+        """The name of Debian's directories of libraries."""
         return f"{self.name}-linux-gnu"
 
     @property
     def wheel_platforms(self) -> tuple[str, ...]:
-        """What wheels that run there are tagged with."""
+        """The platform tags of wheels that run on it."""
         return tuple(f"{libc}_{self.name}" for libc in ("manylinux2014", "manylinux_2_17", "manylinux_2_28"))
 
 

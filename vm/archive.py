@@ -26,17 +26,17 @@ class ArchiveError(Exception):
     """The archive does not have what is needed, or cannot be reached."""
 
 
-# Emulated, string instructions go byte by byte: a kernel that takes them for fast would clear its pages so.
+# QEMU emulates string instructions byte by byte; a kernel that sees these flags clears pages with them.
 X86_64_CPU = "max,-erms,-fsrm"
 
 
 @dataclass(frozen=True)
 class KernelLine:
-    """One kernel of the test matrix: the newest revision of a line, and the userland that it runs."""
+    """A kernel of the test matrix: the newest revision of a line, and the Debian suite that it runs."""
 
     name: str
     suite: str
-    pattern: str  # of the version in the package's name
+    pattern: str  # of the version in the package's name, as a regular expression
     architecture: Architecture = X86_64
     # Under QEMU 7.2 an interrupted cmpxchg16b loses the flags: the allocator's fast path, up to 6.x, double-faults.
     # Newer kernels do without it there, and cannot allocate socket storage (kmalloc_nolock) without the instruction.
@@ -51,7 +51,7 @@ class KernelLine:
         return rf"{self.pattern}\d.*-cloud-{self.architecture.debian}"
 
 
-# 6.1 stands in for 6.2 to 6.9, which Debian does not have. The older userland has libbpf 1.1, the newer one 1.5.
+# 6.1 stands for 6.2 to 6.9, which Debian does not have. bookworm has libbpf 1.1, trixie 1.5.
 KERNELS = {
     line.name: line
     for line in (
@@ -59,14 +59,14 @@ KERNELS = {
         KernelLine("6.12", "bookworm", r"6\.12\."),
         KernelLine("6.18", "trixie", r"6\.18\."),
         KernelLine("newest", "trixie", r"", cpu=X86_64_CPU),
-        # The signing of pointers is slow to emulate.
+        # Pointer authentication is slow to emulate.
         KernelLine("6.12-arm64", "bookworm", r"6\.12\.", AARCH64, cpu="max,pauth=off"),
     )
 }
 
 
 def mirror(name: str) -> str:
-    """Return the archive that this machine uses for debian, or debian-security; or Debian's own."""
+    """Return the URL of debian or debian-security: of the mirror that this machine uses, or else Debian's own."""
     paths = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.sources")]
     for path in filter(Path.exists, paths):
         match = re.search(rf"^(?:deb |URIs:).*?(https?://\S+/{name})/?\s", path.read_text(), re.MULTILINE)
@@ -77,7 +77,7 @@ def mirror(name: str) -> str:
 
 @contextmanager
 def locked_cache() -> Iterator[None]:
-    """Only one at a time, of all guests and all test runs of this user, fills the cache."""
+    """Lock the cache against other guests and other test runs of this user."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -85,7 +85,7 @@ def locked_cache() -> Iterator[None]:
 
 
 def _host_network_options() -> str:
-    """Return what this machine's own apt knows of proxies and the like."""
+    """Return this machine's own APT options for proxies and the like."""
     dump = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True).stdout
     return "".join(re.findall(r"^Acquire::https?::.*\n", dump, re.MULTILINE))
 
@@ -93,7 +93,7 @@ def _host_network_options() -> str:
 class Archive:
     """One Debian suite, with its backports; or with its security updates, or its sources alone.
 
-    To be used with the cache locked.
+    Use it with the cache locked.
     """
 
     def __init__(
@@ -127,17 +127,17 @@ class Archive:
             "Dir::Etc::sourcelist": sources,
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::Etc::preferencesparts": "/dev/null",
-            # Not this machine's own options: its hooks are for its own package lists.
+            # Without this machine's options: its hooks are for its own package lists.
             "Dir::Etc::main": "/dev/null",
             "Dir::Etc::parts": "/dev/null",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
             "APT::Architecture": self.architecture.debian,
-            # Not also what this machine's dpkg has been told to install.
+            # Without the foreign architectures of this machine's dpkg.
             "APT::Architectures": self.architecture.debian,
             "APT::Install-Recommends": "false",
             "APT::Sandbox::User": "root",
-            # The lock would be dpkg's, which only root may take; locked_cache() is ours.
+            # APT would take dpkg's lock, which needs root; locked_cache() replaces it.
             "Debug::NoLocking": "true",
             "APT::Get::Assume-Yes": "true",
         }
@@ -157,12 +157,12 @@ class Archive:
         return done.stdout
 
     def _update(self, max_age: float = UPDATE_EVERY) -> None:
-        """Refresh package lists older than max_age seconds; old ones will do when the archive cannot be reached."""
+        """Refresh package lists older than max_age seconds; keep old ones if the archive cannot be reached."""
         if self._stamp.exists() and time.time() - self._stamp.stat().st_mtime < max_age:
             return
         self._write_config()
         try:
-            # apt-get update itself calls an archive out of reach a success with warnings.
+            # Without the option, an archive that cannot be reached is a success with warnings.
             self._apt("apt-get", "update", "-q", "--error-on=any")
         except ArchiveError as error:
             if not self._stamp.exists():
@@ -184,7 +184,7 @@ class Archive:
         return files
 
     def _planned(self, packages: Sequence[str]) -> list[Path]:
-        """Return the files that apt would install; asked anew only after an update, since it takes seconds."""
+        """Return the files that apt would install. The answers, which take seconds, are kept until the next update."""
         file = self.directory / "plan.json"
         updated = self._stamp.stat().st_mtime
         made, plans = json.loads(file.read_text()) if file.exists() else (updated, {})
@@ -211,7 +211,7 @@ class Archive:
         return own if own in self._apt("apt-cache", "pkgnames", own).split() else f"linux-image-{release}"
 
     def source_file(self, package: str, name: str) -> Path:
-        """Return a file of a source package, downloaded anew. Who uses it checks what it holds."""
+        """Return a file of a source package, downloaded anew. The caller checks its contents."""
         self._update()
         try:
             self._apt("apt-get", "source", "--download-only", "-q", package)
@@ -243,7 +243,7 @@ class Archive:
             return image
 
     def _newest_kernel(self, line: KernelLine) -> tuple[str, str]:
-        """Return its package and its release."""
+        """Return the package of a line's newest kernel, and its release."""
         names = self._apt("apt-cache", "pkgnames", "linux-").split()
         # From 6.19 on the image is in linux-binary-*; linux-image-* has it before that.
         pattern = re.compile(rf"linux-(binary|image)-({line.releases})")

@@ -1,4 +1,4 @@
-"""A guest with nothing in it but a kernel, a first process and the files that a test gives it."""
+"""Runs a guest that holds a kernel, a first process and the files of a test, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pathlib import Path
 from vm.archive import KERNELS, Archive, locked_cache
 from vm.image import write_cpio
 
-INIT = "bare_init"  # of tests/programs
+INIT = "bare_init"  # from tests/programs
 TIME_LIMIT = 240  # seconds
 
 
 def run_bare_guest(kernel: str, programs: Path, files: dict[str, Path], directory: Path) -> str:
-    """Boot it; return what its console says until it ends.
+    """Boot a guest; return all that it writes to its console.
 
-    kernel: of KERNELS. programs: where INIT was compiled to. files: laid into its root.
+    Args:
+        kernel: A name of KERNELS.
+        programs: The directory that INIT was compiled to.
+        files: The files of its root directory, by name.
+        directory: For the file system, before the start.
     """
     line = KERNELS[kernel]
     architecture = line.architecture

@@ -1,4 +1,4 @@
-"""netmon, or a shell, in a guest: what `build.py run` and `build.py shell` do where this kernel does not allow it."""
+"""Runs netmon, or a shell, in a guest: `build.py run` where this kernel cannot run netmon, and `build.py shell`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_KERNEL = "6.12"
 
 
 def shell(kernel: str) -> int:
-    """Give a shell in a guest; `exit` or Ctrl-A X ends it."""
+    """Run a shell in a guest; `exit` or Ctrl-A X ends it."""
     machine = Machine(kernel, SHELL)
     code = machine.process.wait()
     machine.close()
@@ -24,7 +24,7 @@ def shell(kernel: str) -> int:
 
 
 def run(kernel: str, arguments: Sequence[str]) -> int:
-    """Run netmon in a guest: its events to standard output, all else to standard error."""
+    """Run netmon in a guest; write its events to standard output and its messages to standard error."""
     arguments, files = with_config(arguments)
     machine = Machine(kernel, "vm.guest.run_netmon", {"arguments.json": json.dumps(arguments).encode(), **files})
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -47,7 +47,7 @@ def run(kernel: str, arguments: Sequence[str]) -> int:
 
 
 def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
-    """Return netmon's arguments with --config naming its copy in the guest, and that copy."""
+    """Return netmon's arguments, in which --config names a copy in the guest, and that copy."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--config", type=Path)
     options, rest = parser.parse_known_args(arguments)
@@ -58,7 +58,7 @@ def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
 
 
 def main() -> int:
-    """Parse the arguments; those not ours are netmon's."""
+    """Parse the arguments, and pass those that are unknown here to netmon."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("mode", choices=("run", "shell"))
     parser.add_argument("--kernel", choices=tuple(KERNELS), default=DEFAULT_KERNEL)

@@ -1,4 +1,4 @@
-"""What the filters mean: an independent model of the rules, for tests of those who carry them out.
+"""An independent model of the filters' rules, with which tests compare what the filters do.
 
 Written from the rules alone, with the standard library's addresses; nothing of netmon.filters is used.
 """
@@ -17,7 +17,7 @@ from netmon.layout import Direction
 
 
 class Program(NamedTuple):
-    """What the process filter looks at. path: the executable's, without " (deleted)"; b"" when it has none.
+    """What process filters match. path: the executable's, without " (deleted)"; b"" if there is none.
 
     cgroup: the path that leads to it; container_id: of the innermost container in that.
     """
@@ -35,7 +35,7 @@ class Program(NamedTuple):
 
 
 class Socket(NamedTuple):
-    """What filters look at besides a connection's addresses: this host's port, the peer's, the network namespace."""
+    """What filters match besides addresses: this host's port, the peer's port, the network namespace."""
 
     sport: int = 40000
     dport: int = 443
@@ -48,7 +48,7 @@ SOCKET = Socket()
 def passes(
     config: Config, direction: Direction, saddr: str, daddr: str, program: Program, socket: Socket = SOCKET
 ) -> bool:
-    """Say whether a connection is reported. saddr: this host's end; daddr: the peer's."""
+    """Return whether a connection is reported. saddr: this host's address; daddr: the peer's."""
     part = config.ingress if direction == Direction.INGRESS else config.egress
     return (
         part.enabled
@@ -76,7 +76,7 @@ def is_port_in(port: int, ports: Sequence[int | str] | None) -> bool:
 
 
 def passes_netns(filter_: NetnsFilter | None, netns: int) -> bool:
-    """Of inode numbers only."""
+    """Match inode numbers; paths are not modelled."""
     if filter_ is None:
         return True
     matches = netns in (filter_.netns or ())
@@ -84,7 +84,7 @@ def passes_netns(filter_: NetnsFilter | None, netns: int) -> bool:
 
 
 def passes_addresses(part: models.Direction, saddr: str, daddr: str) -> bool:
-    """Judged by the filter of its own family; without one it passes. src OR dst; deny_list inverts the whole."""
+    """Match the filter of the connection's family, if there is one. src OR dst; deny_list inverts the whole."""
     source, destination = unmapped(saddr), unmapped(daddr)
     filter_: Ipv4Filter | Ipv6Filter | None = part.ipv4_filter if isinstance(source, IPv4Address) else part.ipv6_filter
     if filter_ is None:
@@ -118,7 +118,7 @@ def matches_binary(filter_: models.BinaryFilter, program: Program) -> bool:
 
 
 def is_below(path: str, top: str) -> bool:
-    """Say whether a path is top, or leads there and further."""
+    """Return whether a path is top or below it."""
     return PurePosixPath(path).is_relative_to(top)
 
 
@@ -132,7 +132,7 @@ def network(cidr: str) -> IPv4Network | IPv6Network:
 
 
 def unmapped(text: str) -> IPv4Address | IPv6Address:
-    """An IPv4-mapped address is the IPv4 address that it stands for."""
+    """Return an address; of an IPv4-mapped one, its IPv4 address."""
     address = ip_address(text)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address

@@ -1,4 +1,4 @@
-"""Runs `netmon run` in a child process, as its users do."""
+"""Runs `netmon run` in a process of its own, and reads its events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support import fork_server
 from tests.support.json_events import Event
 from tests.support.sockets import refused_connection
 
-DEADLINE = 60.0  # seconds: generous, since it only ends what has failed
+DEADLINE = 60.0  # seconds: generous, since it only ends failures
 PROGRAMS = Path("/opt/netmon/bin")
 
 

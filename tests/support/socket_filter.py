@@ -32,7 +32,7 @@ class RunOptions(ctypes.Structure):
 
 
 def run(fd: int, times: int) -> None:
-    """Have the kernel run a socket filter so many times."""
+    """Run a socket filter in the kernel a number of times."""
     options = RunOptions(sz=ctypes.sizeof(RunOptions), data_in=PACKET, data_size_in=len(PACKET), repeat=times)
     assert libbpf.library().bpf_prog_test_run_opts(fd, ctypes.byref(options)) == 0
 

@@ -1,4 +1,4 @@
-"""Opens, loses and closes connections whose ends and cookies are known."""
+"""Opens connections whose endpoints and cookies are known, drops their packets, and closes them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reset(sock: socket.socket) -> None:
 
 
 def receive_all(sock: socket.socket) -> int:
-    """Receive to the end; return how many bytes."""
+    """Receive until the end; return the number of bytes."""
     return sum(map(len, iter(lambda: sock.recv(1 << 16), b"")))
 
 

@@ -23,14 +23,14 @@ class Reporter:
     def __init__(self, channel: Channel, config: pytest.Config | None = None) -> None:
         self._channel = channel
         self._config = config
-        self._console = os.dup(2)  # pytest captures what is written to 2 itself
+        self._console = os.dup(2)  # pytest captures descriptor 2
 
     def pytest_configure(self, config: pytest.Config) -> None:
         self._config = config
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self) -> Iterator[None]:
-        """Fail a test that takes too long; end the guest when even that does not help."""
+        """Fail a test that takes too long; end the guest if the test does not end then."""
         signal.signal(signal.SIGALRM, self._fail_for_time)
         signal.alarm(TEST_LIMIT)
         faulthandler.dump_traceback_later(TEST_LIMIT + 30, exit=True, file=self._console)
@@ -50,7 +50,7 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         assert self._config is not None
         if report.passed:
-            # What a test says of a measurement stays in the console's log.
+            # Measurements that a test prints are kept in the console's log.
             said = "".join(text for name, text in report.sections if name == "Captured stdout call")
             if report.when == "call" and said:
                 os.write(self._console, f"\n{report.nodeid}: {said}".encode())
