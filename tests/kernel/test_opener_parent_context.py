@@ -311,13 +311,6 @@ def test_summaries_have_the_parent() -> None:
     assert (summary.process.pid, summary.parent.pid) == (child, os.getpid())
 
 
-@pytest.mark.parametrize("key", ["opener", "context"])
-def test_options_for_single_connections_are_refused_with_aggregates(key: str) -> None:
-    config = Config.from_dict({"egress": {"enabled": True}, "report": {key: True}})
-    with pytest.raises(ValueError, match=f"aggregate: cannot be combined with {key}"):
-        Monitor(config, aggregate=10)
-
-
 def network_of(event: Event) -> dict[str, Any]:
     return {key: event["network_event"].get(key) for key in ("netns", "ifindex", "mark")}
 

@@ -286,9 +286,3 @@ def test_only_statistics_load_their_programs() -> None:
         "inet_sock_set_state_enter",
         "inet_sock_set_state_backup",
     ]
-
-
-def test_statistics_are_refused_with_aggregates() -> None:
-    config = Config.from_dict({"egress": {"enabled": True}, "report": {"statistics": True}})
-    with pytest.raises(ValueError, match="aggregate: cannot be combined with statistics"):
-        Monitor(config, aggregate=10)

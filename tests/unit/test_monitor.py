@@ -423,3 +423,9 @@ def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
     monitor.stop()
     first.join(DEADLINE)
     assert not first.is_alive()
+
+
+@pytest.mark.parametrize("size", [0, -4096, 1, 5000, 3 << 20, 1 << 31])
+def test_impossible_ring_sizes_are_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=str(size)):
+        Monitor(ring_size=size)
