@@ -69,7 +69,7 @@ static __always_inline void send_close(struct connection *connection, struct soc
  * A socket connects that has a connection already: reports the close of that one from the stored event, since the
  * socket itself has forgotten it. The socket was disconnected (connect() to AF_UNSPEC) or its connection refused.
  * process_id: of the process that connects it; REJECTED, when that is not reported: the close is the opener's then.
- * Returns 0. Global, so it cannot be given the socket: see the overview.
+ * Returns 0. Global, so it cannot be given the socket: see the overview in netmon.bpf.c.
  */
 __noinline int end_previous(struct connection *connection, __u64 process_id)
 {

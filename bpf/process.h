@@ -10,11 +10,12 @@
  * An identification goes through these steps, and ends at the first that gives a result:
  *   1. recent_id()		the copy in recent_processes is this thread's, and still holds
  *   2. identify()		the process's own struct process still holds; it is copied to recent_processes
- *   3. describe()		neither: the process is evaluated by the process filter, described under a new id,
- *				and remembered
+ *   3. describe()		neither: the process is evaluated by the process filter and remembered under a new id;
+ *				unless the filter rejects it, its description is sent first
  *
  * "Still holds" means that nothing that a description says has changed: see process_difference(). So an exec, setuid()
  * or a move to another cgroup leads to a new description at the process's next connection, without a hook for each.
+ * A reload of the filters leads to one, too, since the process must be evaluated again.
  *
  * Struct process is written without a lock. A writer first sets id to LOST by compare-and-swap, so there is one writer
  * at a time, then writes the other fields, then the id. A reader reads the id, the other fields, and the id again: when
@@ -145,7 +146,7 @@ __noinline __u64 known_current(const struct process *process, __u64 generation, 
  * Evaluates the process whose record is in the slot: fills in its predicates and returns whether the process filter
  * accepts it. The verdict is a function of the predicates and the settings, both of which stay the same for as long as
  * the generation does and the process is known: so it is computed here, once, and not at each connection. Global: see
- * the overview.
+ * the overview in netmon.bpf.c.
  */
 __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 {

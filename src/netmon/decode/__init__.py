@@ -5,7 +5,7 @@
       |  Decoder unpacks one record after the other              decoder.py
       |
       |-- process record ---> ProcessTable                       processes.py
-      |                         keeps a KnownProcess for each process id; evicts the oldest
+      |                         keeps a KnownProcess for each process id; evicts the older half when full
       |
       '-- connection event -> RawEvent                           raw_event.py
              |                  the record's values and the KnownProcess that its process id refers to;
