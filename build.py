@@ -188,19 +188,19 @@ def command_check(_arguments: Sequence[str]) -> None:
     check()
 
 
-def prepare_guests() -> None:
-    """Build what the kernel tests install and run in guests."""
-    for architecture in PROGRAM_COMPILERS:
-        compile_programs(architecture)
-        unpack_wheel(architecture)
-        build_deb(architecture)
+def prepare_guests(architecture: str) -> None:
+    """Build what the kernel tests install and run in guests of a processor."""
+    compile_programs(architecture)
+    unpack_wheel(architecture)
+    build_deb(architecture)
 
 
 def command_test(arguments: Sequence[str]) -> None:
     set_up()
-    # At the same time: either of them leaves a second core idle.
+    # At the same time: each of them leaves a second core idle.
     with ThreadPoolExecutor() as threads:
-        for task in [threads.submit(work) for work in (check, prepare_guests)]:
+        tasks = [threads.submit(check), *(threads.submit(prepare_guests, name) for name in PROGRAM_COMPILERS)]
+        for task in tasks:
             task.result()
     become_module("pytest", arguments)
 

@@ -121,8 +121,7 @@ def _compile_launcher(architecture: Architecture, work: Path) -> bytes:
         *(str(path.relative_to(ROOT)) for path in c_files),
         *("-o", str(output)),
     ]
-    environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(BUILD / "zig")}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    subprocess.run(command, cwd=ROOT, check=True)
     return output.read_bytes()
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pack.paths import BUILD, ROOT
+from pack.paths import ROOT
 from pack.paths import LIBBPF as LIBRARY
 from pack.third_party import ELFUTILS, LIBBPF, ZLIB
 
@@ -60,8 +60,7 @@ def compile_libbpf(target: Target, output: Path) -> None:
         f"-Wl,--version-script={(LIBBPF.directory / 'src/libbpf.map').relative_to(ROOT)}",
         *("-o", str(output)),
     ]
-    environment = {**os.environ, "ZIG_LOCAL_CACHE_DIR": str(BUILD / "zig")}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def _include_directories() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import hashlib
 import shutil
@@ -9,7 +10,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from pack.paths import THIRD_PARTY
+from pack.paths import BUILD, THIRD_PARTY
 
 DEBIAN_SUITE = "trixie"
 
@@ -66,12 +67,15 @@ class SourceError(Exception):
 
 def unpack_all() -> None:
     """Unpack every source into third_party/. Archives that are not in the cache are downloaded."""
-    for source in SOURCES:
-        stamp = source.directory / ".sha256"
-        if not stamp.exists() or stamp.read_text() != source.sha256:
-            shutil.rmtree(source.directory, ignore_errors=True)
-            _unpack(fetch(source), source)
-            stamp.write_text(source.sha256)
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "third_party.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the guests' packages are built at the same time
+        for source in SOURCES:
+            stamp = source.directory / ".sha256"
+            if not stamp.exists() or stamp.read_text() != source.sha256:
+                shutil.rmtree(source.directory, ignore_errors=True)
+                _unpack(fetch(source), source)
+                stamp.write_text(source.sha256)
 
 
 def fetch(source: Source) -> Path:
