@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from pack.paths import ROOT
 from pack.paths import LIBBPF as LIBRARY
+from pack.paths import ROOT
 from pack.third_party import ELFUTILS, LIBBPF, ZLIB
 
 ZIGLANG = "ziglang==0.17.1"  # pinned: one version makes the same bytes everywhere

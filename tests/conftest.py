@@ -11,7 +11,8 @@ from vm.archive import KERNELS
 # tests/README.md has a table of which kernels run which tests.
 MARKERS = {
     "core(**parameters)": "every kernel runs this test; with parameters, only its cases that have these values",
-    "oldest_and_newest": "only the oldest and the newest kernel run this test: it takes long or depends on none",
+    "oldest_and_newest": "only the oldest and the newest kernel run this test: it takes long",
+    "once": "one kernel runs this test: it needs netmon's programs, but what it tests depends on no kernel",
     "only_on(*kernels)": "only these kernels run this test",
     "guest(contents)": "this test needs a guest that holds more than the usual one: systemd",
     "netmon_flags(*flags)": "the `netmon` fixture of this module runs netmon with these flags",

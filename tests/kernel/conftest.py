@@ -19,6 +19,7 @@ from vm.pytest_plugin import kernel_of, parameters_of
 # The other kernels of the matrix run the tests marked core.
 FULL = ("6.1", "6.12", "newest")
 OLDEST_AND_NEWEST = ("6.1", "newest")
+ONCE = ("6.12",)  # its guest takes the least time
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -68,9 +69,13 @@ def modules() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests that a kernel does not run. One that --kernel names runs all that can run there."""
     named = config.option.kernel
-    left_out = [item for item in items if (kernel := kernel_of(item)) and not runs_on(item, kernel, kernel in named)]
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        kernel = kernel_of(item)
+        (chosen if not kernel or runs_on(item, kernel, kernel in named) else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    items[:] = chosen
 
 
 def runs_on(item: pytest.Item, kernel: str, is_named: bool) -> bool:
@@ -79,6 +84,8 @@ def runs_on(item: pytest.Item, kernel: str, is_named: bool) -> bool:
         return False
     if is_named or is_core(item):
         return True
+    if item.get_closest_marker("once"):
+        return kernel in ONCE
     return kernel in (OLDEST_AND_NEWEST if item.get_closest_marker("oldest_and_newest") else FULL)
 
 

@@ -74,7 +74,7 @@ def aggregating_and_plain() -> Iterator[tuple[list[Event], list[Event], list[int
 @pytest.mark.core
 def test_totals_equal_the_events() -> None:
     with aggregating_and_plain() as (summaries, events, missed):
-        subprocess.run([PROGRAMS / "connect_load", "-n", "2000", "-p", "2"], check=True, capture_output=True)
+        subprocess.run([PROGRAMS / "connect_load", "-n", "500", "-p", "2"], check=True, capture_output=True)
         script = "echo > /dev/tcp/127.0.0.1/1"
         for _ in range(20):
             subprocess.run(["bash", "-c", script], stderr=subprocess.DEVNULL)
@@ -151,7 +151,7 @@ def test_connects_that_fail_immediately_are_counted_and_filtered() -> None:
     assert sums_of(summaries, "opened") == {}
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_summaries_come_when_their_period_ends() -> None:
     with Monitor(any_kernel=True, aggregate=1) as monitor:
         refused_connection()
@@ -164,7 +164,7 @@ def test_summaries_come_when_their_period_ends() -> None:
         assert second.period_start >= first.timestamp
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connects to four times as many ports as the table of flows holds are all reported."""
     monkeypatch.setattr("netmon.kernel.probes.MAX_FLOWS", 64)
@@ -194,6 +194,7 @@ def test_a_period_ends_early_before_the_flows_are_full(monkeypatch: pytest.Monke
         assert monitor.losses.total == 0
 
 
+@pytest.mark.once
 def test_iterating_over_connection_events_is_refused() -> None:
     with Monitor(any_kernel=True, aggregate=1) as monitor, pytest.raises(NetmonError, match=r"iterate over events\(\)"):
         next(iter(monitor))

@@ -39,7 +39,7 @@ def kernel_objects() -> set[tuple[str, int]]:
 @pytest.mark.core
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_prints_the_summary(number: int) -> None:
-    with Netmon(anew=True) as netmon:
+    with Netmon() as netmon:
         refused_connection()
         ended = netmon.stop(number)
     assert ended.returncode == 0
@@ -47,6 +47,7 @@ def test_a_signal_drains_and_prints_the_summary(number: int) -> None:
     assert ended.stderr == "netmon: ready\nnetmon: 2 events, 0 lost\n"
 
 
+@pytest.mark.once
 def test_a_closed_standard_output_ends_it_quietly() -> None:
     """Although nothing more happens: both events of the only connection come at once."""
     command = f"{' '.join(NETMON)} run --any-kernel 2> /tmp/stderr | head -1; echo ${{PIPESTATUS[0]}}"
@@ -60,7 +61,7 @@ def test_a_closed_standard_output_ends_it_quietly() -> None:
     assert Path("/tmp/stderr").read_text() == "netmon: ready\n"
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("redirection", "code", "message"),
     [
@@ -83,7 +84,7 @@ def test_output_that_cannot_be_written(redirection: str, code: int, message: str
     assert (netmon.stderr.read().splitlines() or [""])[-1] == message
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 @pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0, 1.5])
 def test_a_signal_while_it_starts(delay: float) -> None:
     netmon = subprocess.Popen(
@@ -114,7 +115,7 @@ def test_kernels_under_6_2_are_refused() -> None:
     assert run("check", NETMON_ANY_KERNEL="1").returncode == 0
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.only_on("6.1")
 def test_the_environment_can_allow_any_kernel() -> None:
     netmon = subprocess.Popen(
         [*NETMON, "run"], env={**os.environ, "NETMON_ANY_KERNEL": "1"}, stderr=subprocess.PIPE, text=True
@@ -164,7 +165,7 @@ def test_it_needs_two_capabilities_and_not_root(granted: str, missing: str) -> N
         assert netmon.wait(DEADLINE) == 0
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_a_config_file(tmp_path: Path) -> None:
     config = "egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip: [127.0.0.1]\n"
     with Netmon(config=config, tmp_path=tmp_path) as netmon, listen("127.0.0.2"):
@@ -173,7 +174,7 @@ def test_a_config_file(tmp_path: Path) -> None:
     assert [event["network_event"]["daddr"] for event in ended.events] == ["127.0.0.1"] * 2
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_filter_flags() -> None:
     python = Path(sys.executable).resolve().name
     with Netmon("--egress", "--name", python, "--deny-process") as netmon:
@@ -187,7 +188,7 @@ def test_filter_flags() -> None:
 def test_nothing_stays_in_the_kernel() -> None:
     before = kernel_objects()
     for end in (signal.SIGTERM, signal.SIGKILL):
-        with Netmon(anew=True) as netmon:
+        with Netmon() as netmon:
             assert len(kernel_objects() - before) > 10
             netmon.process.send_signal(end)
             netmon.process.wait(DEADLINE)
@@ -195,18 +196,18 @@ def test_nothing_stays_in_the_kernel() -> None:
         wait_until(lambda: kernel_objects() <= before, f"all gone after {end!r}")
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_several_can_run_at_the_same_time() -> None:
-    with Netmon(anew=True) as first, Netmon(anew=True) as second:
+    with Netmon() as first, Netmon() as second:
         refused_connection()
         assert len(second.stop().events) == 2
-        with Netmon(anew=True) as third:
+        with Netmon() as third:
             refused_connection()
             assert len(third.stop().events) == 2
         assert len(first.stop().events) == 4
 
 
-@pytest.mark.core
+@pytest.mark.oldest_and_newest
 def test_ready_soon() -> None:
     """Prints the figures. The bound detects a verifier that takes seconds for a program, not a busy machine."""
     script = (

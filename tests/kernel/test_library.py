@@ -26,7 +26,7 @@ def test_events_are_models() -> None:
     assert NetworkEvent.model_validate_json(events[0].model_dump_json()) == events[0]
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_a_timeout_ends_an_iteration_without_events() -> None:
     with Monitor(any_kernel=True) as monitor:
         start = time.monotonic()
@@ -34,7 +34,7 @@ def test_a_timeout_ends_an_iteration_without_events() -> None:
         assert time.monotonic() - start >= 0.3
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_stop_from_another_thread_ends_an_iteration_after_all_events() -> None:
     with Monitor(any_kernel=True) as monitor:
         refused_connection()
@@ -57,7 +57,7 @@ def test_a_single_event_arrives_soon() -> None:
     assert min(delays) < 0.2  # the delay of a batch is 0.08 s; emulation adds to it
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_an_iteration_that_breaks_off_loses_nothing() -> None:
     with Monitor(any_kernel=True) as monitor:
         cookies = [refused_connection() for _ in range(50)]
@@ -67,7 +67,7 @@ def test_an_iteration_that_breaks_off_loses_nothing() -> None:
     assert seen == [cookie for cookie in cookies for _ in ("establish", "close")]
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_a_monitor_can_be_started_again() -> None:
     monitor = Monitor(any_kernel=True)
     for _ in range(2):
@@ -77,6 +77,7 @@ def test_a_monitor_can_be_started_again() -> None:
             assert len(list(monitor)) == 2
 
 
+@pytest.mark.once
 def test_closing_while_iterating_ends_it() -> None:
     with Monitor(any_kernel=True) as monitor:
         cookie = refused_connection()
@@ -89,7 +90,7 @@ def test_closing_while_iterating_ends_it() -> None:
         assert monitor.counters.bytes_waiting == 0
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_more_descriptors_than_select_takes_are_fine() -> None:
     files = [open("/dev/null") for _ in range(1100)]
     with Monitor(any_kernel=True) as monitor:
@@ -132,6 +133,7 @@ def test_a_process_is_described_before_its_events_whichever_thread_is_first() ->
     assert len(events) <= 16 * 20 * 2 <= len(events) + monitor.losses.missed
 
 
+@pytest.mark.once
 def test_a_monitor_is_used_only_while_it_runs() -> None:
     monitor = Monitor(any_kernel=True)
     with pytest.raises(NetmonError, match="with statement"):

@@ -19,7 +19,7 @@ from netmon import Monitor, NetmonError, NetworkEvent, NetworkSummary
 from tests.support.netmon_command import DEADLINE, wait_until
 from tests.support.sockets import refused_connection
 
-pytestmark = pytest.mark.oldest_and_newest
+pytestmark = pytest.mark.once
 
 LIBRARY = Path("docs/library.md").resolve()
 

@@ -13,8 +13,6 @@ from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
 
-pytestmark = pytest.mark.oldest_and_newest
-
 CONNECTIONS = 3000
 RING = "64K"  # some 1,100 events
 
@@ -28,6 +26,7 @@ def lost_in(events: list[Event]) -> list[int]:
     return [event["lost_events"]["count"] for event in events if event["type"] == "LostEvents"]
 
 
+@pytest.mark.oldest_and_newest
 def test_events_after_a_flood_are_reported_and_its_losses_counted() -> None:
     """SIGSTOP during the flood stands for a machine on which netmon gets no processor time (bcc#3476)."""
     with Netmon("--ring-size", RING, anew=True) as netmon:
@@ -52,6 +51,7 @@ def test_events_after_a_flood_are_reported_and_its_losses_counted() -> None:
     assert memory < 64 << 10
 
 
+@pytest.mark.once
 def test_no_lost_events_leaves_them_out() -> None:
     with Netmon("--ring-size", RING, "--no-lost-events") as netmon:
         netmon.process.send_signal(signal.SIGSTOP)
@@ -63,6 +63,7 @@ def test_no_lost_events_leaves_them_out() -> None:
     assert {event["type"] for event in ended.events} == {"NetworkEvent"}
 
 
+@pytest.mark.once
 def test_losses_at_the_very_end_are_reported() -> None:
     with Monitor(any_kernel=True, ring_size=4096) as monitor:
         for _ in range(200):
@@ -75,6 +76,7 @@ def test_losses_at_the_very_end_are_reported() -> None:
     assert len(events) - len(lost) + losses.ring_full == 400
 
 
+@pytest.mark.once
 def test_connection_events_have_no_losses_among_them() -> None:
     """connection_events() yields nothing else, whatever is lost."""
     with Monitor(any_kernel=True, ring_size=4096) as monitor:

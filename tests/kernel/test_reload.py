@@ -55,6 +55,7 @@ def test_another_file_takes_effect_at_once(tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
+@pytest.mark.once
 def test_a_reload_is_handled_before_aggregates_are_due(tmp_path: Path) -> None:
     """Meanwhile new processes are described all the time, and nothing is reported about them yet."""
     text = config_for("127.0.0.1")
@@ -83,7 +84,7 @@ def test_a_known_process_is_evaluated_again_after_a_reload() -> None:
     assert seen == [0, 2, 0, 2]
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -105,7 +106,7 @@ def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, text: str, s
     assert ended.returncode == 0
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_a_reload_without_a_file_is_explained() -> None:
     with Netmon() as netmon:
         netmon.process.send_signal(signal.SIGHUP)
@@ -136,7 +137,7 @@ def test_every_event_is_reported_while_filters_are_swapped() -> None:
     assert all(cookies.count(cookie) == 2 for cookie in cookies[:50])
 
 
-@pytest.mark.oldest_and_newest
+@pytest.mark.once
 def test_a_reload_cannot_change_directions() -> None:
     egress = Config.from_dict({"egress": {"enabled": True}})
     with Monitor(egress, any_kernel=True) as monitor, pytest.raises(NetmonError, match="start it again"):

@@ -12,8 +12,6 @@ import pytest
 from tests.support.netmon_command import DEADLINE
 from tests.support.sockets import refused_connection
 
-pytestmark = pytest.mark.core
-
 HIDING = (
     *("unshare", "--mount", "sh", "-c"),
     'mount --bind /dev/null /usr/lib/*/libbpf.so.1 && exec "$0" "$@"',
@@ -33,18 +31,21 @@ def check(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.once
 def test_it_needs_only_the_bundled_libbpf() -> None:
     done = check()
     assert "ok   libbpf: version 1.5, bundled with netmon" in done.stdout
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.once
 def test_the_systems_libbpf_is_hidden() -> None:
     done = check(NETMON_LIBBPF="system")
     assert "FAIL libbpf: not usable" in done.stdout
     assert done.returncode == 1
 
 
+@pytest.mark.core
 def test_it_reports_events() -> None:
     netmon = subprocess.Popen(
         [*NETMON, "run", "--any-kernel"],

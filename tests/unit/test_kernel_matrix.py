@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.conftest import MARKERS
+from tests.kernel.conftest import FULL
 from vm.archive import KERNELS
 from vm.pytest_plugin import CONTENTS, kernel_of
 
@@ -71,11 +72,15 @@ def test_every_kernel_runs_every_core_test(cases: list[Case]) -> None:
     assert all(tests == {case.test for case in core} for tests in ran.values())
 
 
-def test_the_oldest_and_the_newest_kernel_run_every_test(cases: list[Case]) -> None:
-    tests = by_kernel(case for case in cases if "only_on" not in case.markers)
+def test_the_oldest_middle_and_newest_kernel_run_every_test_that_depends_on_a_kernel(cases: list[Case]) -> None:
+    tests = by_kernel(case for case in cases if not {"only_on", "once"} & set(case.markers))
     every = set().union(*tests.values())
     assert tests["6.1"] == tests["newest"] == every
     assert tests["6.12"] == every - {case.test for case in cases if "oldest_and_newest" in case.markers}
+
+
+def test_a_test_that_depends_on_no_kernel_runs_on_one(cases: list[Case]) -> None:
+    assert set(by_kernel(case for case in cases if "once" in case.markers)) == {"6.12"}
 
 
 def test_tests_for_some_kernels_run_on_these(cases: list[Case]) -> None:
@@ -83,7 +88,7 @@ def test_tests_for_some_kernels_run_on_these(cases: list[Case]) -> None:
     assert {kernel for case in bound for kernel in case.markers["only_on"]} <= set(KERNELS)
     ran = by_kernel(bound)
     for case in bound:
-        wanted = [kernel for kernel in case.markers["only_on"] if kernel == "6.12" or "core" in case.markers]
+        wanted = [kernel for kernel in case.markers["only_on"] if kernel in FULL or "core" in case.markers]
         assert all(case.test in ran[kernel] for kernel in wanted)
 
 
@@ -92,7 +97,8 @@ def test_every_marker_is_used(cases: list[Case]) -> None:
 
 
 def test_no_test_is_both_for_every_kernel_and_for_some(cases: list[Case]) -> None:
-    assert not [case.test for case in cases if {"core", "oldest_and_newest"} <= set(case.markers)]
+    choices = {"core", "oldest_and_newest", "once"}
+    assert not [case.test for case in cases if len(choices & set(case.markers)) > 1]
 
 
 def test_guests_have_the_contents_that_tests_need(cases: list[Case]) -> None:
