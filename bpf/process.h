@@ -13,6 +13,10 @@
  *   3. describe()		neither: the process is evaluated by the process filter and remembered under a new id;
  *				unless the filter rejects it, its description is sent first
  *
+ * The filter is applied at openings alone (IDENTIFY_FILTERED). A close of a reported connection is reported, and so is
+ * a parent: their processes are described even if the filter rejects them. So what is remembered is both the verdict
+ * (passes) and whether a description was sent (described: enum described in maps.h).
+ *
  * "Still holds" means that nothing that a description says has changed: see process_difference(). So an exec, setuid()
  * or a move to another cgroup leads to a new description at the process's next connection, without a hook for each.
  * A reload of the filters leads to one, too, since the process must be evaluated again.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * Fills a ring buffer with netmon's own records, as its probes would: a socket filter, which any kernel runs on request
- * (BPF_PROG_TEST_RUN), as often in a row as it is told.
+ * (BPF_PROG_TEST_RUN), as often in a row as asked.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -9,7 +9,7 @@
 
 enum { TEMPLATE_SIZE = 512, BPF_F_MMAPABLE = 1 << 10 };
 
-/* A record to send. What tells one event from the next is written over it each time. */
+/* A record to send. What differs between events is written over it each time. */
 struct template {
 	__u64 process_id;
 	__u32 size;
