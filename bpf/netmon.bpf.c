@@ -71,7 +71,12 @@
  * times short. Their arguments can only be scalars, or pointers to plain memory, whose NULL they must handle: no
  * sockets and no tasks. So they find the record by its slot's number, and the task by themselves.
  *
- * 9. Two objects
+ * 9. A sign of life (pulse.h)
+ *
+ * Programs can be attached and yet not run: kernel.ftrace_enabled=0 does that. So user space makes the kernel call a
+ * function that has a program of netmon's, each second, and reports it when that program does not run.
+ *
+ * 10. Two objects
  *
  * This file is compiled twice. The minimal object (-DMINIMAL) has no report options, so clang leaves out most of the
  * code; user space loads it if no option is set, since it loads sooner and does less per event. The other object has
@@ -83,6 +88,7 @@
 #include "maps.h"
 #include "open.h"
 #include "outcome.h"
+#include "pulse.h"
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -152,6 +158,13 @@ SEC("fentry/mptcp_close")
 int BPF_PROG(mptcp_close_entry, struct sock *sk)
 {
 	return report_close(sk, SLOT_MPTCP_CLOSE, PROGRAM_ONLY);
+}
+
+/* Loaded where the kernel has the function. */
+SEC("fentry/bpf_fentry_test1")
+int BPF_PROG(bpf_fentry_test1_entry, int number)
+{
+	return count_pulse();
 }
 
 #ifndef MINIMAL

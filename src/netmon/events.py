@@ -143,6 +143,11 @@ class LostCounts(_SparseModel):
     flows_full: int = Field(ge=0, description="The table of flows was full (aggregate mode).")
     unknown_process: int = Field(ge=0, description="The event's process was not known.")
     missed: int = Field(ge=0, description="An upper bound of further events: how often the kernel skipped a probe.")
+    blind_ms: int | None = Field(
+        default=None,
+        ge=0,
+        description="Milliseconds, at most, in which the kernel ran none of netmon's programs; not in `count`.",
+    )
     outputs: dict[str, int] | None = Field(
         default=None, description="Events that one output alone lost, by the output's name; not in `count`."
     )

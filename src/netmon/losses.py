@@ -24,6 +24,7 @@ class Losses(NamedTuple):
         path_incomplete: Processes reported with the last part of their path only.
         args_incomplete: Processes reported without all of their arguments.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
+        blind_ms: Milliseconds, at most, in which the kernel did not run netmon's programs: nothing of them was seen.
         outputs: Events that one output alone lost, by the output's name.
     """
 
@@ -35,6 +36,7 @@ class Losses(NamedTuple):
     path_incomplete: int = 0
     args_incomplete: int = 0
     unknown_opener: int = 0
+    blind_ms: int = 0
     outputs: Mapping[str, int] = NO_OUTPUTS
 
     @property
@@ -50,5 +52,6 @@ class Losses(NamedTuple):
         return Losses._make([*counts, {name: count for name, count in outputs if count > 0}])
 
     def reasons(self) -> list[tuple[str, int]]:
-        """Return each reason, in words, with its count; outputs are left out."""
-        return [(name.replace("_", " "), getattr(self, name)) for name in self._fields if name != "outputs"]
+        """Return each reason, in words, with its count; `blind_ms` and `outputs` are no counts of reasons."""
+        names = (name for name in self._fields if name not in ("blind_ms", "outputs"))
+        return [(name.replace("_", " "), getattr(self, name)) for name in names]

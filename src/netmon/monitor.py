@@ -276,6 +276,15 @@ class Monitor:
         return losses._replace(outputs=dict(self._output_losses()))
 
     @property
+    def blind(self) -> str:
+        """Why the kernel runs none of netmon's programs although they are attached, and what to do; "" if it runs them.
+
+        `losses.blind_ms` counts the time, and LostEvents report it.
+        """
+        reader = self._reader
+        return reader.blind if reader is not None else ""
+
+    @property
     def counters(self) -> Counters:
         """What has been read since the start, and what is held now; stays readable after close()."""
         reader = self._reader

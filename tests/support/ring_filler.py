@@ -105,6 +105,11 @@ class Filler:
         return Losses(ring_full=self.lost)
 
     @property
+    def blind(self) -> str:
+        """Return that records are written."""
+        return ""
+
+    @property
     def flows_are_many(self) -> bool:
         """Whether there are many flows: there are none."""
         return False

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
-from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from pathlib import Path
 
 from netmon.kernel import libbpf
 
 INCLUDE = Path(__file__).parents[2] / "bpf"
-PACKET = bytes(64)
-
-
-class RunOptions(ctypes.Structure):
-    """libbpf's struct bpf_test_run_opts, up to repeat."""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("data_in", c_char_p),
-        ("data_out", c_void_p),
-        ("data_size_in", c_uint32),
-        ("data_size_out", c_uint32),
-        ("ctx_in", c_void_p),
-        ("ctx_out", c_void_p),
-        ("ctx_size_in", c_uint32),
-        ("ctx_size_out", c_uint32),
-        ("retval", c_uint32),
-        ("repeat", c_int),
-    )
+PACKET_SIZE = 64
 
 
 def run(fd: int, times: int) -> None:
     """Run a socket filter in the kernel a number of times."""
-    options = RunOptions(sz=ctypes.sizeof(RunOptions), data_in=PACKET, data_size_in=len(PACKET), repeat=times)
+    packet = ctypes.create_string_buffer(PACKET_SIZE)
+    options = libbpf.bpf_test_run_opts(
+        ctypes.sizeof(libbpf.bpf_test_run_opts),
+        data_in=ctypes.addressof(packet),
+        data_size_in=PACKET_SIZE,
+        repeat=times,
+    )
     assert libbpf.library().bpf_prog_test_run_opts(fd, ctypes.byref(options)) == 0
 
 

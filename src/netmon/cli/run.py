@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netmon.cli import EXIT_OK
+from netmon.cli import EXIT_FAILED, EXIT_OK
 from netmon.cli.console import say
 from netmon.cli.flags import add_run_flags, config_of, flag_error
 from netmon.errors import ArgumentError, OutputError
@@ -34,19 +34,22 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run until SIGINT or SIGTERM. Raises ConfigError, OutputError, another NetmonError."""
+    """Run until SIGINT or SIGTERM; return EXIT_FAILED if the kernel did not run netmon's programs all the time.
+
+    Raises ConfigError, OutputError, another NetmonError.
+    """
     from netmon.cli.session import Signals
 
     signals = Signals()  # before the imports and the start, which take long
     from netmon.outputs.standard_output import StandardOutput
 
-    run_with([StandardOutput()], options, signals)
-    return EXIT_OK
+    losses = run_with([StandardOutput()], options, signals)
+    return EXIT_FAILED if losses.blind_ms else EXIT_OK
 
 
 def run_with(
     outputs: Sequence[Output], options: argparse.Namespace, signals: Signals, open_source: OpenSource | None = None
-) -> None:
+) -> Losses:
     """Report events to outputs until a signal, and print the summary.
 
     Args:
@@ -54,6 +57,9 @@ def run_with(
         options: The parsed flags of `netmon run`.
         signals: The process's signal handlers.
         open_source: Opens the source of the records in place of the kernel's probes, for tests.
+
+    Returns:
+        What was lost.
 
     Raises:
         ConfigError: The configuration or a flag has problems.
@@ -81,10 +87,13 @@ def run_with(
         if len(outputs) > 1:
             say(_summary(session.events, monitor.losses))
         raise
-    say(_summary(session.events, monitor.losses))
+    losses = monitor.losses
+    say(_summary(session.events, losses))
+    return losses
 
 
 def _summary(count: int, losses: Losses) -> str:
     reasons = ", ".join(f"{'at most ' * (name == 'missed')}{value} {name}" for name, value in losses.reasons() if value)
     by_output = "".join(f", {lost} not written to {name}" for name, lost in losses.outputs.items())
-    return f"{count} events, {losses.total} lost" + (f" ({reasons})" if reasons else "") + by_output
+    blind = f", blind for {losses.blind_ms / 1000:.1f} s" if losses.blind_ms else ""
+    return f"{count} events, {losses.total} lost" + (f" ({reasons})" if reasons else "") + blind + by_output

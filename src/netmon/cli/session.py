@@ -80,6 +80,7 @@ class Session:
             NetmonError: There is no socket for messages to the service manager.
         """
         self.events = 0
+        self._blind = ""
         self._monitor = monitor
         self._signals = signals
         self._config_file = config_file
@@ -112,11 +113,20 @@ class Session:
     def _deliver(self, lines: list[str], deliver: Callable[[list[str]], None]) -> None:
         deliver(lines)
         self.events += len(lines)
+        if (blind := self._monitor.blind) != self._blind:
+            self._blind = blind
+            self._say_whether_blind()
         if self._signals.take_reload():
             self._notify("RELOADING=1")
             self._reload()
             self._notify("READY=1")
         self._notify("WATCHDOG=1")
+
+    def _say_whether_blind(self) -> None:
+        """Say to the user and the service manager that the kernel stopped running the programs, or runs them again."""
+        state = self._blind or "the kernel runs netmon's programs again"
+        say(state)
+        self._notify(f"STATUS={state}")
 
     def _reload(self) -> None:
         """Read the configuration again; if that fails, for whatever reason, go on with the previous one."""

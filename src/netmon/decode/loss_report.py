@@ -24,6 +24,7 @@ class LossReport(NamedTuple):
             "count": losses.total,
             **{reason: getattr(losses, reason) for reason in EVENT_REASONS},
             "missed": losses.missed,
+            **({"blind_ms": losses.blind_ms} if losses.blind_ms else {}),
             **({"outputs": dict(losses.outputs)} if losses.outputs else {}),
         }
         return f'{{"type":"LostEvents","lost_events":{format_json(counts)},"timestamp":"{self.timestamp}"}}\n'

@@ -217,6 +217,11 @@ class BpfObject(Handle):
         pointer = libbpf.call(f"attach {program}", "bpf_program__attach", self._program(program))
         return Link(pointer, "bpf_link__destroy")
 
+    def test_run(self, program: str) -> None:
+        """Have the kernel test a loaded program of its test functions: it calls these functions. Raises BpfError."""
+        options = libbpf.bpf_test_run_opts(sz=ctypes.sizeof(libbpf.bpf_test_run_opts))
+        libbpf.call(f"run {program}", "bpf_prog_test_run_opts", self.program_fd(program), ctypes.byref(options))
+
     def program_info(self, program: str) -> ProgramInfo:
         """Return what the kernel reports about a loaded program."""
         info = libbpf.bpf_prog_info()

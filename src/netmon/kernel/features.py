@@ -13,6 +13,7 @@ KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 BTF_HEADER = struct.Struct("4x5I")
 
 PREEMPTION = "/sys/kernel/debug/sched/preempt"
+FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
 
 
 class Features(NamedTuple):
@@ -23,6 +24,7 @@ class Features(NamedTuple):
     sock_graft: bool  # the hook security_sock_graft, which takes CONFIG_SECURITY
     accept_arguments: int  # of inet_csk_accept: 4, and 2 since 6.10 (92ef0fd55ac8)
     preemptible: bool  # a task may be preempted inside a BPF program
+    test_function: bool  # bpf_fentry_test1, which the kernel calls on request (BPF_PROG_TEST_RUN)
 
 
 def read_features() -> Features:
@@ -34,6 +36,7 @@ def read_features() -> Features:
         sock_graft=b"\0security_sock_graft\0" in names,
         accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,
         preemptible=_is_preemptible(),
+        test_function=b"\0bpf_fentry_test1\0" in names,
     )
 
 
@@ -45,6 +48,19 @@ def _is_preemptible() -> bool:
     except OSError:
         return True
     return "(none)" not in mode and "(voluntary)" not in mode
+
+
+def why_programs_do_not_run() -> str:
+    """Return, for programs that are attached but do not run, the reason and the remedy, as far as they are known."""
+    what = "the kernel does not run netmon's programs, although they are attached"
+    try:
+        with open(FTRACE_ENABLED) as file:
+            enabled = file.read().strip()
+    except OSError:
+        enabled = ""
+    if enabled == "0":
+        return f"{what}: kernel.ftrace_enabled is 0; run sysctl kernel.ftrace_enabled=1"
+    return f"{what}: see the kernel's log (dmesg) for a warning of ftrace"
 
 
 def _read_btf_names() -> bytes:

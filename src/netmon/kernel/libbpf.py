@@ -108,6 +108,24 @@ class bpf_prog_info(ctypes.Structure):  # noqa: N801
     )
 
 
+class bpf_test_run_opts(ctypes.Structure):  # noqa: N801
+    """The first fields of libbpf's struct, up to repeat; sz is the size of those given."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("data_in", c_void_p),
+        ("data_out", c_void_p),
+        ("data_size_in", c_uint32),
+        ("data_size_out", c_uint32),
+        ("ctx_in", c_void_p),
+        ("ctx_out", c_void_p),
+        ("ctx_size_in", c_uint32),
+        ("ctx_size_out", c_uint32),
+        ("retval", c_uint32),
+        ("repeat", c_int),
+    )
+
+
 object_p, program_p, map_p = POINTER(bpf_object), POINTER(bpf_program), POINTER(bpf_map)
 link_p = POINTER(bpf_link)
 
@@ -145,6 +163,7 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_map_update_elem", c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     ("bpf_map_update_batch", c_int, (c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
     ("bpf_obj_get_info_by_fd", c_int, (c_int, c_void_p, POINTER(c_uint32))),
+    ("bpf_prog_test_run_opts", c_int, (c_int, POINTER(bpf_test_run_opts))),
 )
 
 

@@ -7,12 +7,13 @@ import os
 from contextlib import closing
 
 from netmon import layout
-from netmon.errors import BpfError, NetmonError
+from netmon.errors import BpfError, KernelError, NetmonError
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
-from netmon.kernel.features import Features, read_features
+from netmon.kernel.features import Features, read_features, why_programs_do_not_run
 from netmon.kernel.filter_maps import FilterMaps
 from netmon.kernel.programs import (
+    PULSE,
     WALK,
     Program,
     count_scratch_slots,
@@ -21,6 +22,7 @@ from netmon.kernel.programs import (
     names_in_object,
     read_object,
 )
+from netmon.kernel.pulse import Pulse
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
 
@@ -69,6 +71,8 @@ class Probes:
             self._control = self._object.data(".data.control").cast("Q")
             self._flows_made = self._object.data(".data.flows").cast("Q")
             self._backup_only = self._object.data(".data.backup_only").cast("Q")
+            self._pulses = self._object.data(".data.pulses").cast("Q")
+            self._pulse = Pulse(self._runs)
             self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
             self._filter_maps.fill(filters)
             if aggregate:
@@ -106,9 +110,17 @@ class Probes:
         return [name for program in self.programs for name in program.names(self._preemptible)]
 
     def attach(self) -> None:
-        """Attach the programs, those of closes first: so each connection that is reported has its close reported."""
+        """Attach the programs, those of closes first: so each connection that is reported has its close reported.
+
+        Raises:
+            BpfError: The kernel refuses.
+            KernelError: The programs are attached, but the kernel does not run them.
+        """
         for name in reversed(self._names):
             self._links.append(self._object.attach(name))
+        if not self._runs():
+            raise KernelError(why_programs_do_not_run())
+        self._pulse.begin()
         if self._watched.report.existing:
             with self._object.attach(WALK.name) as walk:
                 self._walk_fd = walk.iterate()
@@ -133,6 +145,21 @@ class Probes:
             if os.getpid() == self._pid:  # a forked child shares the memory
                 self._control[WALKER] = 0
 
+    def _runs(self) -> bool:
+        """Return whether the kernel runs the attached programs; True where it has no function to test that."""
+        if PULSE not in self.programs:
+            return True
+        before = self._pulses[0]
+        self._object.test_run(PULSE.name)
+        return bool(self._pulses[0] != before)
+
+    @property
+    def blind(self) -> str:
+        """Why the kernel runs no programs, and what to do; "" if it runs them. It looks once a second, at most."""
+        if self._links:
+            self._pulse.look()
+        return why_programs_do_not_run() if self._pulse.failed else ""
+
     @property
     def attached(self) -> bool:
         """Whether the programs are attached."""
@@ -149,7 +176,14 @@ class Probes:
         if self._object.closed:
             return
         self._end_walk()
-        for memory in (self._losses, self._settings, self._control, self._flows_made, self._backup_only):
+        for memory in (
+            self._losses,
+            self._settings,
+            self._control,
+            self._flows_made,
+            self._backup_only,
+            self._pulses,
+        ):
             memory.release()
         if self._flows is not None:
             self._flows.close()
@@ -200,11 +234,17 @@ class Probes:
         return [self._object.program_info(name) for name in self._names]
 
     def read_losses(self, *, missed: bool = True) -> Losses:
-        """Return the losses so far. missed: count the skipped programs, too, which takes system calls."""
+        """Return the losses so far, and look once a second whether the kernel runs the programs.
+
+        missed: count the skipped programs, too, which takes system calls.
+        """
+        if self._links:
+            self._pulse.look()
         kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
         return Losses(
             **kernel._asdict(),
             missed=sum(self._count_missed(program) for program in self.programs) if missed else 0,
+            blind_ms=self._pulse.blind_ms,
         )
 
     def _count_missed(self, program: Program) -> int:

@@ -66,6 +66,8 @@ SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", backup_a
 SET_STATE_WITH_OUTCOME = SET_STATE._replace(lost_by_skip=OPENING)
 # An iterator: it runs on request.
 WALK = Program("task_file_walk", "task_file", Slot.WALK, has_backup=False, in_minimal=False)
+# Counts its runs: see bpf/pulse.h.
+PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", has_backup=False)
 
 PROGRAMS = (
     V4_CONNECT,
@@ -78,6 +80,7 @@ PROGRAMS = (
     MPTCP_CLOSE,
     SET_STATE,
     WALK,
+    PULSE,
 )
 
 
@@ -104,7 +107,7 @@ def names_in_object(*, minimal: bool) -> list[str]:
 def hook_programs(watched: Watched, features: Features) -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
     report = watched.report
-    programs: list[Program] = []
+    programs = [PULSE] * features.test_function
     if watched.egress:
         programs += [V4_CONNECT, *[V6_CONNECT] * features.ipv6, *[MPTCP_CONNECT] * features.mptcp]
     if watched.ingress and report.existing and features.sock_graft:

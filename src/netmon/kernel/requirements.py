@@ -1,9 +1,11 @@
-"""What netmon needs of a host: `netmon check` reports each requirement, and a failed start names the one not met."""
+"""What netmon needs of a host: `netmon check` reports each requirement, and a failed start names the one not met.
+
+The last one, that the programs load, attach and report events, is checked by cli/selftest.py.
+"""
 
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import re
 from collections.abc import Callable
@@ -11,16 +13,23 @@ from typing import NamedTuple
 
 from netmon.capabilities import NEEDED, capability_mask
 from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
-from netmon.filters.compile import compile_filters
 from netmon.kernel import libbpf
 from netmon.kernel.features import KERNEL_BTF
-from netmon.kernel.probes import Probes
 from netmon.limits import MINIMUM_KERNEL
 
 ANY_KERNEL_HINT = f"run {MINIMUM_KERNEL} or newer, or try this one with --any-kernel (NETMON_ANY_KERNEL=1)"
 
 STATUS = "/proc/self/status"
 LOCKDOWN = "/sys/kernel/security/lockdown"
+
+
+# Why the kernel refuses to attach a program that it has loaded, by the error.
+ATTACH_REFUSALS = {
+    ENOTSUPP: "netmon needs a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS (on arm64 from 6.4)",
+    errno.ENODEV: "ftrace is off since the kernel warned of a fault in it (see dmesg): reboot",
+    errno.E2BIG: "other tools have attached as many programs to this function as it can have (38): stop one of them",
+    errno.EBUSY: "a live patch, or another tool, has taken this function: see /sys/kernel/tracing/enabled_functions",
+}
 
 
 class Requirement(NamedTuple):
@@ -100,22 +109,6 @@ def _check_libbpf() -> Requirement:
         return Requirement("libbpf", False, "not usable", str(error))
 
 
-def _check_programs() -> Requirement:
-    """Load and attach netmon's own programs for a moment."""
-    name = "tracing programs"
-    try:
-        probes = Probes(compile_filters(None)._replace(configured=True), ring_size=mmap.PAGESIZE)
-        try:
-            probes.attach()
-        finally:
-            probes.close()
-    except BpfError as error:
-        return Requirement(name, False, str(error), explain_refusal(error))
-    except NetmonError as error:
-        return Requirement(name, False, str(error))
-    return Requirement(name, True, "netmon's programs load and attach")
-
-
 def explain_refusal(error: BpfError) -> str:
     """Return the most likely cause of this kernel's refusal and the remedy; "" when there is nothing to add."""
     return explanation(error, _read(STATUS), _read(LOCKDOWN))
@@ -127,8 +120,10 @@ def explanation(error: BpfError, status: str, lockdown: str) -> str:
     for requirement in (check_capabilities(status), check_lockdown(lockdown)):
         if not requirement.ok:
             return f"{requirement.name}: {requirement.detail}: {requirement.remedy}"
-    if error.errno == ENOTSUPP:
-        return "netmon needs a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS (on arm64 from 6.4)"
+    if "non-JITed" in f"{error}{error.log}":
+        return "the kernel's compiler for BPF programs is off: run sysctl net.core.bpf_jit_enable=1"
+    if error.operation.startswith("attach ") and error.errno in ATTACH_REFUSALS:
+        return ATTACH_REFUSALS[error.errno]
     if error.errno in (errno.EPERM, errno.EACCES) and not isinstance(error, VerifierError):
         return (
             "the capabilities are there: this kernel, a security module, a seccomp profile or a user namespace "
@@ -147,13 +142,15 @@ def _read(path: str) -> str:
 
 
 def check_host(any_kernel: bool = False) -> list[Requirement]:
-    """Check every requirement, whether or not another one is met. any_kernel: a kernel that is too old will do."""
+    """Check what can be checked without loading programs, each requirement whether or not another one is met.
+
+    any_kernel: a kernel that is too old will do.
+    """
     checks: tuple[Callable[[], Requirement], ...] = (
         lambda: check_kernel(os.uname().release, any_kernel),
         _check_btf,
         lambda: check_capabilities(_read(STATUS)),
         lambda: check_lockdown(_read(LOCKDOWN)),
         _check_libbpf,
-        _check_programs,
     )
     return [check() for check in checks]

@@ -151,6 +151,12 @@ class Reader:
         with self._open:
             return None if self._closed else self.source.read_losses()
 
+    @property
+    def blind(self) -> str:
+        """Why the source writes no records although it is attached; "" if it writes them, and once closed."""
+        with self._open:
+            return "" if self._closed or self.forked else self.source.blind
+
     def collect(self) -> list[ReportedEvent]:
         """Return the reports that are due, the batch being decoded."""
         with self._open:

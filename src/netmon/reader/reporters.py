@@ -63,24 +63,23 @@ class LossReporter:
         self._clock = clock
         self._reported = Losses()
         self._next = time.monotonic()
-        self._idle = True  # nothing was read since the last look
 
-    def due(self) -> float | None:
-        return None if self._idle else self._next
+    def due(self) -> float:
+        """Return the time of the next look, which comes even if nothing happens: that may be because of a loss."""
+        return self._next
 
     def prepare(self, ending: bool) -> None:
-        self._idle = False
+        pass
 
     def collect(self, drained: bool, ending: bool) -> list[LossReport]:
         now = time.monotonic()
         if now < self._next and not (ending and drained):
             return []
-        self._idle = True
         self._next = now + LOSS_INTERVAL
         outputs = {**self._reported.outputs, **self._count_outputs()}
         # A rise of `missed` alone triggers no report: mostly nothing was missed, and asking the kernel is slow.
         lost = self._read(outputs, missed=False).since(self._reported)
-        if not lost.total and not lost.outputs:
+        if not (lost.total or lost.outputs or lost.blind_ms):
             return []
         from netmon.decode.loss_report import LossReport  # imported late: most runs lose nothing
 

@@ -62,6 +62,10 @@ class Source(Protocol):
         """Return the losses so far. missed: count the skipped programs, too, which takes system calls."""
 
     @property
+    def blind(self) -> str:
+        """Why it writes no records although it is attached, and what to do; "" if it writes them."""
+
+    @property
     def flows_are_many(self) -> bool:
         """Whether the table of flows is nearly full."""
 

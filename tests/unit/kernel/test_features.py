@@ -29,13 +29,19 @@ def write(btf: Path, *names: str) -> None:
 
 
 def test_a_kernel_with_everything(btf: Path) -> None:
-    write(btf, "tcp_v6_connect", "mptcp_connect", "security_sock_graft", "proto_accept_arg")
-    assert read_features() == Features(ipv6=True, mptcp=True, sock_graft=True, accept_arguments=2, preemptible=True)
+    write(btf, "tcp_v6_connect", "mptcp_connect", "security_sock_graft", "proto_accept_arg", "bpf_fentry_test1")
+    assert read_features() == Features(
+        ipv6=True, mptcp=True, sock_graft=True, accept_arguments=2, preemptible=True, test_function=True
+    )
 
 
 def test_names_that_contain_those_looked_for(btf: Path) -> None:
-    write(btf, "tcp_v6_connect_init", "__mptcp_connect", "security_sock_graft2", "proto_accept_args")
-    assert read_features() == Features(ipv6=False, mptcp=False, sock_graft=False, accept_arguments=4, preemptible=True)
+    write(
+        btf, "tcp_v6_connect_init", "__mptcp_connect", "security_sock_graft2", "proto_accept_args", "bpf_fentry_test10"
+    )
+    assert read_features() == Features(
+        ipv6=False, mptcp=False, sock_graft=False, accept_arguments=4, preemptible=True, test_function=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ from netmon.kernel.programs import (
 from netmon.layout import Slot
 from netmon.report import Report
 
-EVERYTHING = Features(ipv6=True, mptcp=True, sock_graft=True, accept_arguments=2, preemptible=True)
-NOTHING = Features(ipv6=False, mptcp=False, sock_graft=False, accept_arguments=4, preemptible=False)
+EVERYTHING = Features(ipv6=True, mptcp=True, sock_graft=True, accept_arguments=2, preemptible=True, test_function=True)
+NOTHING = Features(
+    ipv6=False, mptcp=False, sock_graft=False, accept_arguments=4, preemptible=False, test_function=False
+)
 KINDS = ("fentry/", "fexit/", "tp_btf/", "iter/")
 
 
@@ -71,6 +73,7 @@ def names(watched: Watched, features: Features) -> list[str]:
 
 def test_a_kernel_with_everything() -> None:
     assert names(Watched(), EVERYTHING) == [
+        "bpf_fentry_test1_entry",
         "tcp_v4_connect_exit",
         "tcp_v6_connect_exit",
         "mptcp_connect_exit",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import subprocess
 import sys
 
 import pytest
 
-from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
+from netmon.errors import ENOTSUPP, BpfError, KernelError, VerifierError
 from netmon.kernel import libbpf
-from netmon.kernel import requirements as check
 from netmon.kernel.requirements import (
     Requirement,
     check_capabilities,
@@ -124,12 +122,24 @@ class TestExplanation:
         assert "(ENOTSUPP)" in str(error)
         assert "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS" in explanation(error, ROOT, OPEN)
 
+    @pytest.mark.parametrize(
+        ("number", "says"),
+        [(errno.ENODEV, "reboot"), (errno.E2BIG, "38"), (errno.EBUSY, "live patch")],
+    )
+    def test_a_function_that_takes_no_program(self, number: int, says: str) -> None:
+        assert says in explanation(BpfError(number, "attach tcp_close_entry"), ROOT, OPEN)
+        assert explanation(BpfError(number, "load netmon"), ROOT, OPEN) == ""
+
+    def test_a_kernel_that_does_not_compile_programs(self) -> None:
+        rejected = VerifierError(errno.EINVAL, "load netmon", "callbacks are not allowed in non-JITed programs")
+        assert "net.core.bpf_jit_enable=1" in explanation(rejected, ROOT, OPEN)
+
     def test_nothing_is_added_to_an_error_that_explains_itself(self) -> None:
         assert explanation(VerifierError(errno.EACCES, "load netmon", "R0 !read_ok"), ROOT, OPEN) == ""
         assert explanation(BpfError(errno.ENOSPC, "fill map"), ROOT, OPEN) == ""
 
 
-NAMES = ["kernel", "BTF", "capabilities", "lockdown", "libbpf", "tracing programs"]
+NAMES = ["kernel", "BTF", "capabilities", "lockdown", "libbpf"]
 
 
 class TestHost:
@@ -149,19 +159,6 @@ class TestHost:
         done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
         assert int(done.stdout) == len(NAMES)
 
-    def test_the_ring_buffer_of_the_trial_has_the_kernels_page_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Pages have 64 KiB on some arm64 kernels."""
-        sizes: list[int] = []
-
-        def probes(_filters: object, ring_size: int) -> None:
-            sizes.append(ring_size)
-            raise NetmonError("not tried")
-
-        monkeypatch.setattr(mmap, "PAGESIZE", 65536)
-        monkeypatch.setattr(check, "Probes", probes)
-        check_host()
-        assert sizes == [65536]
-
     def test_an_unmet_requirement_hides_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = check_host()
         monkeypatch.setenv("NETMON_LIBBPF", "/nowhere/libbpf.so.1")
@@ -174,4 +171,3 @@ class TestHost:
         assert requirements[:4] == before[:4]
         assert not requirements[4].ok
         assert "libbpf1" in requirements[4].remedy
-        assert not requirements[5].ok

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from netmon.decode.processes import ProcessTable
 from netmon.layout import FLOW, FLOW_KEY, Direction, Family, Flow, FlowKey
 from netmon.losses import Losses
 from netmon.reader import reporters
-from netmon.reader.reporters import FlowReporter, LossReporter
+from netmon.reader.reporters import LOSS_INTERVAL, FlowReporter, LossReporter
 from netmon.reader.source import Source
 from tests.support.decoders import make_table
 from tests.support.records import process_record
@@ -61,6 +62,14 @@ def test_a_loss_is_reported_once(lost: Lost) -> None:
     assert lost.report() == [{**NONE, "count": 2, "ring_full": 2}]
 
 
+def test_time_without_running_programs_is_reported(lost: Lost) -> None:
+    lost.kernel = Losses(blind_ms=1500)
+    assert lost.report() == [{**NONE, "blind_ms": 1500}]
+    assert lost.report() == []
+    lost.kernel = Losses(ring_full=1, blind_ms=2500)
+    assert lost.report() == [{**NONE, "count": 1, "ring_full": 1, "blind_ms": 1000}]
+
+
 def test_an_upper_bound_alone_is_not_reported(lost: Lost) -> None:
     lost.kernel = Losses(missed=9)
     assert lost.report() == []
@@ -89,9 +98,8 @@ def test_losses_are_reported_once_a_second(lost: Lost) -> None:
     lost.kernel = Losses(ring_full=1)
     assert len(lost.reporter.collect(drained=False, ending=False)) == 1
     lost.kernel = Losses(ring_full=2)
-    assert lost.reporter.due() is None  # nothing was read since
+    assert 0 < lost.reporter.due() - time.monotonic() <= LOSS_INTERVAL
     lost.reporter.prepare(ending=False)
-    assert lost.reporter.due() is not None
     assert lost.reporter.collect(drained=True, ending=False) == []
     assert len(lost.reporter.collect(drained=True, ending=True)) == 1
 
