@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.json_events import types_by_cookie
+from tests.support.json_events import Event, types_by_cookie
 from tests.support.netmon_command import Netmon, wait_until
 from tests.support.sockets import refused_connection
 
@@ -25,9 +25,13 @@ def _switched_on() -> Iterator[None]:
     SWITCH.write_text("1")
 
 
-def blind_times(netmon: Netmon) -> list[int]:
+def blind_times(events: list[Event]) -> list[int]:
     """Return the milliseconds that each LostEvents has."""
-    return [event["lost_events"]["blind_ms"] for event in netmon.events if event["type"] == "LostEvents"]
+    return [event["lost_events"]["blind_ms"] for event in events if event["type"] == "LostEvents"]
+
+
+def types_of_socket(events: list[Event], cookie: int) -> list[str]:
+    return types_by_cookie(event for event in events if event["type"] == "NetworkEvent")[cookie]
 
 
 @pytest.mark.core
@@ -35,17 +39,16 @@ def test_it_is_reported_while_it_lasts_and_by_exit_code() -> None:
     with Netmon() as netmon:
         SWITCH.write_text("0")
         refused_connection()
-        wait_until(lambda: len(blind_times(netmon)) >= 2, "two LostEvents")
+        wait_until(lambda: len(blind_times(netmon.events)) >= 2, "two LostEvents")
         assert f"netmon: {BLIND}, although they are attached: kernel.ftrace_enabled is 0" in netmon.stderr
         SWITCH.write_text("1")
         wait_until(lambda: "runs netmon's programs again" in netmon.stderr, "the end")
         cookie = refused_connection()
-        wait_until(lambda: cookie in types_by_cookie(netmon.events), "a connection after the end")
+        wait_until(lambda: len(types_of_socket(netmon.events, cookie)) == 2, "a connection after the end")
         ended = netmon.stop()
     assert ended.returncode == 1
-    assert types_by_cookie(ended.events)[cookie] == ["Establish", "Close"]
-    blind = sum(event["lost_events"]["blind_ms"] for event in ended.events if event["type"] == "LostEvents")
-    assert f"blind for {blind / 1000:.1f} s" in ended.stderr.splitlines()[-1]
+    assert types_of_socket(ended.events, cookie) == ["Establish", "Close"]
+    assert f"blind for {sum(blind_times(ended.events)) / 1000:.1f} s" in ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.core
