@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from netmon.reader.source import OpenSource
 
 T = TypeVar("T")
+
+CHUNK_REPORTS = 1000  # lines of reports that are handed on at once
 
 
 class Counters(NamedTuple):
@@ -431,23 +434,28 @@ class Monitor:
             raise NetmonError("there are no connection events in aggregate mode: iterate over events()")
         return Stream(self._running, decode, timeout, reporting=False)
 
+    # Both forget a report without a call between that and the yield: after a call a signal handler may raise, and the
+    # report would be lost.
+
     def _decode_events(self, batch: Batch) -> Iterator[Event]:
         yield from self._decoder.events(batch)
-        for report in self._due_reports():
-            yield report.model()
+        self._collect_reports()
+        while self._reports:
+            event = self._reports[0].model()
+            del self._reports[0]
+            yield event
 
     def _decode_json(self, batch: Batch) -> Iterator[list[str]]:
         yield from self._decoder.json_lines(batch)
-        if reports := list(self._due_reports()):
-            yield [report.json() for report in reports]
-        elif batch.size:
+        self._collect_reports()
+        if not self._reports and batch.size:
             # In aggregate mode, batch after batch may hold descriptions of processes alone.
             yield []
+        while lines := [report.json() for report in islice(self._reports, CHUNK_REPORTS)]:
+            self._reports = deque(islice(self._reports, len(lines), None))
+            yield lines
 
-    def _due_reports(self) -> Iterator[ReportedEvent]:
-        """Yield the reports that are due once a batch is decoded, and those that an earlier iteration left."""
-        reader = self._reader
-        if reader is not None:
-            self._reports.extend(reader.collect())
-        while self._reports:
-            yield self._reports.popleft()
+    def _collect_reports(self) -> None:
+        """Add the reports that are due once a batch is decoded to those that an earlier iteration left."""
+        if (reader := self._reader) is not None:
+            reader.collect(self._reports)

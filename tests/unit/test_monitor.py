@@ -21,6 +21,7 @@ import trio
 
 from netmon import LostEvents, Monitor, NetmonError, NetworkEvent
 from netmon.batch import Batch
+from netmon.decode.loss_report import LossReport
 from netmon.events import Event
 from netmon.losses import Losses
 from tests.support.record_mixes import MIXES
@@ -364,6 +365,21 @@ def test_the_losses_of_outputs_are_among_the_monitors_losses() -> None:
         lost["file"] = 5
     assert monitor.losses.outputs == {"file": 5}
     assert monitor.losses.total == 0
+
+
+@pytest.mark.parametrize(
+    "read", [lambda monitor: next(iter(monitor.events()), None), lambda monitor: next(iter(monitor.json_lines()), None)]
+)
+def test_an_exception_while_a_report_is_rendered_does_not_lose_it(read: Callable[[Monitor], object]) -> None:
+    """A signal handler may raise at any moment of a reading."""
+    with watching(MIX, output_losses=lambda: {"file": 3}) as (monitor, filler):
+        filler.send(1)  # a process without events
+        with patch.object(LossReport, "json", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            read(monitor)
+        (event,) = monitor.poll(0)
+        assert isinstance(event, LostEvents)
+        assert event.lost_events.outputs == {"file": 3}
+        assert monitor.poll(0) == []
 
 
 def test_stopping_while_another_thread_starts_and_closes() -> None:

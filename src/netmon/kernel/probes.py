@@ -160,11 +160,6 @@ class Probes:
             self._pulse.look()
         return why_programs_do_not_run() if self._pulse.failed else ""
 
-    @property
-    def attached(self) -> bool:
-        """Whether the programs are attached."""
-        return bool(self._links)
-
     def detach(self) -> None:
         """Detach the programs; the records in the ring buffer can still be read. Idempotent."""
         while self._links:

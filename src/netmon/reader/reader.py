@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -93,6 +94,7 @@ class Reader:
         self._walking = source.report_existing()
         self._more = self._walking  # whether there is certainly more to read
         self._read_since_wait = 0  # bytes
+        self._finish_by: float | None = None  # until when (time.monotonic()) to wait for the last records
         self._closed = False
         # Held while the source's memory is used: another thread may call close().
         self._lock = threading.RLock()
@@ -127,7 +129,7 @@ class Reader:
     @property
     def finished(self) -> bool:
         """Whether no batch will follow this one: closed, or stopped and all read."""
-        return self._closed or (self.stopping and not self.source.attached and not self._more)
+        return self._closed or (self._finish_by is not None and not self._more)
 
     @property
     def must_wait(self) -> bool:
@@ -157,12 +159,12 @@ class Reader:
         with self._open:
             return "" if self._closed or self.forked else self.source.blind
 
-    def collect(self) -> list[ReportedEvent]:
-        """Return the reports that are due, the batch being decoded."""
+    def collect(self, reports: deque[ReportedEvent]) -> None:
+        """Append the reports that are due, the batch being decoded."""
         with self._open:
-            if self._closed:
-                return []
-            return [report for reporter in self.reporters for report in reporter.collect(not self._more, self.stopping)]
+            for reporter in () if self._closed else self.reporters:
+                # One by one: an exception in a reporter, such as a signal handler's, does not lose another's reports.
+                reports.extend(reporter.collect(not self._more, self._finish_by is not None))
 
     def stop(self) -> None:
         """Make reading end after the last record; from any thread or signal handler. No effect in a forked child."""
@@ -224,25 +226,27 @@ class Reader:
         with self._reading, self._open:
             if self.finished:
                 return False
-            if self.stopping and self.source.attached:
+            stopping = self.stopping  # stop() may be called at any moment: after this one, the next batch ends it
+            if stopping and self._finish_by is None:
+                self._more = True  # until the last batch is read: an exception may come first
                 self.source.detach()
                 self._finish_by = time.monotonic() + FINISH_LIMIT
             for reporter in reporters:
-                reporter.prepare(self.stopping)
+                reporter.prepare(stopping)
             if self._walking:
-                self._walking = self.source.report_existing() and not self.stopping
+                self._walking = self.source.report_existing() and not stopping
             self._more = self.source.ring.fill(limit) or self._walking
-            if self.stopping and not self._more:
-                self._more = self._wait_for_unfinished()
+            if self._finish_by is not None and not self._more:
+                self._more = self._wait_for_unfinished(self._finish_by)
             size = self.batch.size
             self._clock.refresh()
             self._processes.note_consumed(size)
             self._adapt_delay(size)
         return True
 
-    def _wait_for_unfinished(self) -> bool:
+    def _wait_for_unfinished(self, until: float) -> bool:
         """Give a program that was preempted while writing a record time to finish; return whether there is one."""
-        if not self.source.ring.waiting or time.monotonic() > self._finish_by:
+        if not self.source.ring.waiting or time.monotonic() > until:
             return False
         time.sleep(FINISH_STEP)
         return True

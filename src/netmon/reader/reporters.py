@@ -84,8 +84,10 @@ class LossReporter:
         from netmon.decode.loss_report import LossReport  # imported late: most runs lose nothing
 
         losses = self._read(outputs, missed=True)
-        lost, self._reported = losses.since(self._reported), losses
-        return [LossReport(lost, format_timestamp(self._clock.event_time(boot_time_ns())))]
+        timestamp = format_timestamp(self._clock.event_time(boot_time_ns()))
+        reports = [LossReport(losses.since(self._reported), timestamp)]
+        self._reported = losses  # last: after an exception, such as a signal handler's, they are reported the next time
+        return reports
 
     def _read(self, outputs: Mapping[str, int], *, missed: bool) -> Losses:
         losses = self._source.read_losses(missed=missed)
@@ -131,10 +133,10 @@ class FlowReporter:
     def collect(self, drained: bool, ending: bool) -> list[FlowSummary]:
         if self._taken is None or not drained:
             return []
-        taken, self._taken = self._taken, None
         start, end = (format_timestamp(self._clock.event_time(ns)) for ns in (self._start_ns, self._end_ns))
-        reports = [FlowSummary(*flow, start, end) for flow in merge(self._attributed(taken))]
+        reports = [FlowSummary(*flow, start, end) for flow in merge(self._attributed(self._taken))]
         self._processes.evict()
+        self._taken = None  # last: after an exception, all of them are reported the next time
         return reports
 
     def _attributed(self, taken: list[tuple[bytes, bytes]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:

@@ -36,10 +36,6 @@ class Source(Protocol):
     def ring(self) -> RecordBuffer:
         """The buffer of its records."""
 
-    @property
-    def attached(self) -> bool:
-        """Whether it writes records."""
-
     def attach(self) -> None:
         """Begin to write records."""
 

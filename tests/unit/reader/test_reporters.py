@@ -104,6 +104,21 @@ def test_losses_are_reported_once_a_second(lost: Lost) -> None:
     assert len(lost.reporter.collect(drained=True, ending=True)) == 1
 
 
+def test_an_exception_loses_no_losses(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler may raise at any moment of a reading."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    lost.unknown_process = 3
+    with monkeypatch.context() as patch:
+        patch.setattr(reporters, "format_timestamp", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lost.reporter.collect(drained=True, ending=True)
+    (report,) = lost.reporter.collect(drained=True, ending=True)
+    assert report.losses.unknown_process == 3
+
+
 PERIOD = 60.0  # seconds
 
 
@@ -201,3 +216,18 @@ def test_each_report_has_its_period(flows: Flows) -> None:
 def timestamp_ns(text: str) -> int:
     """Return a timestamp's nanoseconds since the epoch."""
     return round(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000) * 1_000_000
+
+
+def test_an_exception_loses_no_flows(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler may raise at any moment of a reading."""
+    flows.add(opened=3)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reporters, "FlowSummary", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            flows.report(PERIOD)
+    assert flows.report(1) == [3]
+    assert flows.report(1) == []
