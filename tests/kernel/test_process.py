@@ -20,7 +20,8 @@ import pytest
 
 from tests.support.connecting_process import CONNECT_ONCE, check_process, connected, process_of, read_expected
 from tests.support.json_events import Event, types_of
-from tests.support.netmon_command import PROGRAMS, Netmon
+from tests.support.netmon_command import PROGRAMS, Netmon, wait_until
+from tests.support.procfs import status_of
 from tests.support.sockets import leave_to_child
 
 pytestmark = pytest.mark.core
@@ -224,6 +225,31 @@ def test_setting_the_clock_moves_events_but_not_start_times(netmon: Netmon, list
     first, last = (datetime.fromisoformat(event["timestamp"]) for event in (reported[0], reported[-1]))
     assert timedelta(hours=1) <= last - first < timedelta(hours=2)
     assert len({event["process"]["start_time"] for event in reported}) == 1
+
+
+def test_a_process_that_starts_just_after_the_clock_was_set_has_a_right_start(
+    port: str, listener: socket.socket
+) -> None:
+    """Also while netmon waits, here ten seconds, for others to join a first event."""
+
+    def waits() -> int:
+        return int(status_of(netmon.process.pid)["voluntary_ctxt_switches"][0])
+
+    with Netmon("--batch-delay", "10") as netmon:
+        before = waits()
+        socket.create_connection(listener.getsockname()).close()
+        wait_until(lambda: waits() > before, "netmon to wait for other events")
+        before = waits()
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + 3600)
+        try:
+            wait_until(lambda: waits() > before, "netmon to notice that the clock was set", deadline=5)
+            with connected([CONNECT_ONCE, port]) as subject:
+                now = time.time()
+            ended = netmon.stop()
+        finally:
+            time.clock_settime(time.CLOCK_REALTIME, time.time() - 3600)
+    start = datetime.fromisoformat(process_of(ended.events, subject.pid)["start_time"])
+    assert abs(start.timestamp() - now) < 60
 
 
 def test_credentials_are_those_at_the_event(netmon: Netmon, port: str) -> None:

@@ -70,7 +70,7 @@ class Reader:
 
         Args:
             source: Where the records come from.
-            clock: Is refreshed with each batch.
+            clock: Is refreshed with each batch, and at once when UTC is set.
             processes: Counts how much was read.
             reporters: Report beside the events, in this order.
             ring_size: Size of the source's buffer, in bytes.
@@ -80,7 +80,7 @@ class Reader:
             OSError: The process has no more file descriptors.
         """
         # None once closed: a thread that still waits has a reference of its own.
-        self._wakeup: Wakeup | None = Wakeup(source.ring.fileno())
+        self._wakeup: Wakeup | None = Wakeup(source.ring.fileno(), clock.refresh)
         self.source = source
         self.reporters = reporters
         self.stopping = False

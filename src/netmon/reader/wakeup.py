@@ -9,8 +9,10 @@ import select
 import struct
 import time
 import weakref
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import lru_cache
+from select import EPOLLIN
 
 from netmon.errors import NetmonError
 
@@ -20,6 +22,9 @@ MAX_TIMEOUT = 1_000_000.0  # seconds: poll(2) counts milliseconds in an int
 ITIMERSPEC = struct.Struct("@4l")
 UNKNOWN_DUE = math.nan  # equal to no time, not even to itself
 TFD_TIMER_ABSTIME = 1  # sys/timerfd.h: the time is absolute
+TFD_TIMER_CANCEL_ON_SET = 2  # and the timer ends when its clock is set
+NEVER = 1 << 62  # seconds: later than any time
+DESCRIPTORS = 4  # that are waited for at once: Python allocates memory for a thousand otherwise
 NSEC_PER_SEC = 1_000_000_000
 
 NO_ASYNCIO = (
@@ -31,23 +36,34 @@ NO_ASYNCIO = (
 class Wakeup:
     """A descriptor that is readable while the ring buffer has records, from a set time on, and for ever after wake().
 
+    It becomes readable when the system's clock is set, too; wait() and pause() deal with that and go on.
+
     The descriptors are closed with the last reference. So a thread that waits or wakes while another thread closes the
     monitor never uses a number that the kernel has given to another file.
     """
 
-    def __init__(self, ring_fd: int) -> None:
-        """Watch a ring buffer's descriptor. Raises OSError."""
+    def __init__(self, ring_fd: int, on_clock_set: Callable[[], None]) -> None:
+        """Watch a ring buffer's descriptor.
+
+        Args:
+            ring_fd: The descriptor.
+            on_clock_set: Is called when CLOCK_REALTIME has been set: at once, if a thread waits or pauses.
+
+        Raises:
+            OSError: The process has no more file descriptors.
+        """
         with ExitStack() as made:
             self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             made.callback(os.close, self._wake_fd)
-            self._timer_fd = _make_timer()
+            self._timer_fd = _make_timer(time.CLOCK_MONOTONIC)
             made.callback(os.close, self._timer_fd)
-            self._epoll = select.epoll()
-            for fd in (ring_fd, self._wake_fd, self._timer_fd):
-                self._epoll.register(fd, select.EPOLLIN)
+            self._clock_fd = _make_timer(time.CLOCK_REALTIME)
+            made.callback(os.close, self._clock_fd)
+            _watch_clock(self._clock_fd)
+            self._epoll = _make_epoll(ring_fd, self._wake_fd, self._timer_fd, self._clock_fd)
+            self._pausing = _make_epoll(self._wake_fd, self._clock_fd)
             weakref.finalize(self, made.pop_all().close).atexit = False
-        self._wake_poll = select.poll()
-        self._wake_poll.register(self._wake_fd, select.POLLIN)
+        self._on_clock_set = on_clock_set
         self._timer_due: float | None = None
         self._awaited = False
 
@@ -68,21 +84,40 @@ class Wakeup:
 
     def wait(self, seconds: float | None) -> bool:
         """Wait until it is readable, so many seconds at most; return whether it is."""
-        return bool(self._epoll.poll(seconds))
+        return self._wait(self._epoll, seconds)
 
     def pause(self, seconds: float) -> None:
         """Sleep until wake(), so many seconds at most."""
-        self._wake_poll.poll(seconds * 1000)
+        self._wait(self._pausing, seconds)
 
     async def wait_async(self, seconds: float | None) -> bool:
         """Wait like wait(), in asyncio's event loop. Raises NetmonError when there is none."""
-        return await self._await(self.fileno(), seconds)
+        return await self._wait_async(self._epoll, seconds)
 
     async def pause_async(self, seconds: float) -> None:
         """Sleep like pause(), in asyncio's event loop."""
-        await self._await(self._wake_fd, seconds)
+        await self._wait_async(self._pausing, seconds)
+
+    def _wait(self, epoll: select.epoll, seconds: float | None) -> bool:
+        """Wait until one of the descriptors but the clock's is readable; return whether one is."""
+        deadline = deadline_in(seconds)
+        while self._clock_fd in (ready := dict(epoll.poll(seconds, DESCRIPTORS))):
+            with suppress(OSError):  # ECANCELED: the clock was set
+                os.read(self._clock_fd, 8)
+            _watch_clock(self._clock_fd)
+            self._on_clock_set()
+            seconds = left_until(deadline)
+        return bool(ready)
+
+    async def _wait_async(self, epoll: select.epoll, seconds: float | None) -> bool:
+        deadline = deadline_in(seconds)
+        while await self._await(epoll.fileno(), left_until(deadline)):
+            if self._wait(epoll, 0):
+                return True
+        return False
 
     async def _await(self, fd: int, seconds: float | None) -> bool:
+        """Wait until a descriptor is readable; return whether it is."""
         import asyncio  # slow to import
 
         try:
@@ -122,9 +157,16 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _make_timer() -> int:
+def _make_epoll(*fds: int) -> select.epoll:
+    epoll = select.epoll()
+    for fd in fds:
+        epoll.register(fd, EPOLLIN)
+    return epoll
+
+
+def _make_timer(clock: int) -> int:
     """Return a timer's descriptor. Python has os.timerfd_create from 3.13 on only."""
-    fd = int(_libc().timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC | os.O_NONBLOCK))
+    fd = int(_libc().timerfd_create(clock, os.O_CLOEXEC | os.O_NONBLOCK))
     if fd < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return fd
@@ -134,3 +176,9 @@ def _set_timer(fd: int, due: float | None) -> None:
     # All zeros disarm a timer.
     due_ns = max(1, int(due * NSEC_PER_SEC)) if due is not None else 0
     _libc().timerfd_settime(fd, TFD_TIMER_ABSTIME, ITIMERSPEC.pack(0, 0, *divmod(due_ns, NSEC_PER_SEC)), None)
+
+
+def _watch_clock(fd: int) -> None:
+    """Make a timer of CLOCK_REALTIME readable once the clock is set."""
+    flags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET
+    _libc().timerfd_settime(fd, flags, ITIMERSPEC.pack(0, 0, NEVER, 0), None)
