@@ -15,6 +15,7 @@ from functools import lru_cache
 from select import EPOLLIN
 
 from netmon.errors import NetmonError
+from netmon.unpatched import unpatched
 
 MAX_TIMEOUT = 1_000_000.0  # seconds: poll(2) counts milliseconds in an int
 
@@ -31,6 +32,8 @@ NO_ASYNCIO = (
     "`async for` needs asyncio's event loop; in trio, await trio.lowlevel.wait_readable(monitor.fileno()) "
     "and call monitor.poll(0)"
 )
+
+(_epoll,) = unpatched(select, "epoll")
 
 
 class Wakeup:
@@ -158,7 +161,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _make_epoll(*fds: int) -> select.epoll:
-    epoll = select.epoll()
+    epoll: select.epoll = _epoll()
     for fd in fds:
         epoll.register(fd, EPOLLIN)
     return epoll
