@@ -102,7 +102,18 @@ WITH_SYSTEMD = Contents(
 )
 
 # Of the kernel, and what they need: it may have any of these built in. ss, nft and tc have the kernel load theirs.
-MODULES = ("inet_diag", "tcp_diag", "libcrc32c", "nfnetlink", "nf_tables", "sch_netem", "krb5", "libceph", "rbd")
+MODULES = (
+    "inet_diag",
+    "tcp_diag",
+    "libcrc32c",
+    "nfnetlink",
+    "nf_tables",
+    "sch_netem",
+    "krb5",
+    "libceph",
+    "rbd",
+    "fuse",
+)
 
 
 @dataclass(frozen=True)

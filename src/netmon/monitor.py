@@ -19,6 +19,7 @@ from netmon.decode.raw_event import RawEvent
 from netmon.errors import ArgumentError, BpfError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
+from netmon.kernel.cmdline_reader import CmdlineReader
 from netmon.kernel.probes import Probes
 from netmon.kernel.requirements import explain_refusal, require_kernel
 from netmon.limits import (
@@ -182,7 +183,7 @@ class Monitor:
         self._processes = ProcessTable(
             clock,
             procfs.read_last_cap(),
-            read_cmdline=procfs.read_cmdline,
+            read_cmdline=CmdlineReader().read,
             bytes_waiting=lambda: reader.waiting,
             set_oldest=lambda process_id: reader.set_oldest(process_id),
             evict_on_add=self._period is None,

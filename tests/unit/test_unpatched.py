@@ -30,14 +30,19 @@ _thread.start_new_thread, _thread.allocate_lock = replacement, Lock
 """
 USE = """
 import os
+from netmon.kernel.cmdline_reader import CmdlineReader
 from netmon.reader.wakeup import Wakeup
 wakeup = Wakeup(os.eventfd(0), lambda: None)
 assert not wakeup.wait(0.01)
 wakeup.pause(0.01)
 wakeup.wake()
 assert wakeup.wait(None)
+stat = open("/proc/self/stat").read().rpartition(")")[2].split()
+start_ns = int(stat[19]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+expected = open("/proc/self/cmdline", "rb").read()
+assert CmdlineReader().read(os.getpid(), start_ns, os.readlink("/proc/self/exe"), b"") == expected
 """
-IMPORT = "import netmon.reader.wakeup"
+IMPORT = "import netmon.kernel.cmdline_reader, netmon.reader.wakeup"
 
 
 @pytest.mark.parametrize("script", [PATCH + USE, IMPORT + PATCH + USE], ids=["before the import", "after it"])

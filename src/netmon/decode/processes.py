@@ -17,7 +17,7 @@ from netmon.decode.format import (
     json_members,
 )
 from netmon.errors import DecodeError
-from netmon.layout import PROCESS_RECORD, ProcessFlag, ProcessRecord
+from netmon.layout import PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
 
 if TYPE_CHECKING:
     from netmon.events import Process
@@ -171,7 +171,7 @@ class ProcessTable:
         *,
         bytes_waiting: Callable[[], int],
         set_oldest: Callable[[int], None],
-        read_cmdline: Callable[[int, int, str | None, bytes], bytes | None],
+        read_cmdline: Callable[[int, int, str, bytes], bytes | None],
         limit: int = DEFAULT_LIMIT,
         evict_on_add: bool = True,
         with_cgroup: bool = False,
@@ -183,7 +183,7 @@ class ProcessTable:
             last_cap: The number of the kernel's last capability.
             bytes_waiting: Returns how many bytes of records wait in the ring buffer.
             set_oldest: Has the kernel describe the processes with ids below this one again.
-            read_cmdline: Returns a live process's argv, or None: see netmon.kernel.procfs.
+            read_cmdline: Returns a live process's argv, or None: see netmon.kernel.cmdline_reader.
             limit: How many processes to keep.
             evict_on_add: Whether add() evicts. If not, only evict() does.
             with_cgroup: Whether processes have the key `cgroup`.
@@ -202,7 +202,7 @@ class ProcessTable:
         self._consumed = 0
         self._next_eviction = 0  # in bytes consumed
         self.described = 0  # how many records were added
-        self.args_unread = 0  # processes whose arguments neither the kernel nor /proc could read
+        self.args_unread = 0  # processes whose arguments /proc did not give either, or not all of them
         self.get = self._known.get
 
     def __len__(self) -> int:
@@ -273,8 +273,8 @@ class ProcessTable:
         flags = process.flags
         if flags & _NO_IMAGE:
             return self._image_of_source(process)
-        if flags & _ARGS_MISSING:
-            argv = self._complete_args(process, path, argv)
+        if flags & _ARGS_MISSING and not argv:  # not for the rest of long ones
+            argv = self._complete_args(process, path)
         return _image_json(_executable(path, flags & _UNLINKED, process.secureexec), format_args(argv))
 
     def _image_of_source(self, process: ProcessRecord) -> str:
@@ -288,16 +288,13 @@ class ProcessTable:
         name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
         return _image_json(json_members({"secureexec": "", "filename": name, "binary_path": ""}), "")
 
-    def _complete_args(self, process: ProcessRecord, path: bytes, argv: bytes) -> bytes:
-        cmdline = None
-        if self._size <= SIZE_LIMIT:  # any user may start processes, with arguments as long as these
-            # The process may have exec'd since. Then the arguments begin otherwise, or else the executable is another.
-            exe = None if argv else _binary_path(path, process.flags & _UNLINKED)
-            cmdline = self._read_cmdline(process.pid, process.start_time_ns, exe, process.comm.rstrip(b"\0"))
-        if cmdline is not None and cmdline.startswith(argv):
-            return cmdline
-        self.args_unread += bool(process.flags & ProcessFlag.ARGS_UNREAD)
-        return argv
+    def _complete_args(self, process: ProcessRecord, path: bytes) -> bytes:
+        """Return the arguments of a process whose memory the kernel half could not read."""
+        exe = _binary_path(path, process.flags & _UNLINKED)
+        argv = self._read_cmdline(process.pid, process.start_time_ns, exe, process.comm.rstrip(b"\0"))
+        if argv is None or len(argv) > Limit.ARGS_SIZE:
+            self.args_unread += bool(process.flags & ProcessFlag.ARGS_UNREAD)  # the kernel half counts the others
+        return (argv or b"")[: Limit.ARGS_SIZE]
 
 
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from netmon.errors import NetmonError
+from netmon.layout import Limit
 
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 
 NSEC_PER_SEC = 1_000_000_000
 
-# A process may have megabytes of arguments, and each of its events repeats them.
-MAX_CMDLINE = 128 << 10  # bytes
+MAX_CMDLINE = Limit.ARGS_SIZE + 1  # bytes: what the kernel half reads at most, and one that shows that there is more
 
 
 def read_last_cap() -> int:
@@ -23,13 +23,13 @@ def read_last_cap() -> int:
         raise NetmonError(f"{LAST_CAP} cannot be read ({error.strerror}): mount /proc") from None
 
 
-def read_cmdline(pid: int, start_time_ns: int, exe: str | None, comm: bytes) -> bytes | None:
-    """Return the argv of a process, if it still runs the same program.
+def read_cmdline(pid: int, start_time_ns: int, exe: str, comm: bytes) -> bytes | None:
+    """Return the argv of a process, if it still runs the same program. The process can hold this up for ever.
 
     Args:
         pid: The process id, which another process may have by now.
         start_time_ns: When the process started (CLOCK_BOOTTIME): no other process with its pid has this time.
-        exe: The executable's path as /proc shows it, to detect another exec; None: do not compare it.
+        exe: The executable's path as /proc shows it, to detect another exec.
         comm: The process's name, which is compared where another user's executable may not be looked at.
 
     Returns:
@@ -41,7 +41,7 @@ def read_cmdline(pid: int, start_time_ns: int, exe: str | None, comm: bytes) -> 
         with open(f"/proc/{pid}/stat", "rb") as file:
             # proc_pid_stat(5): the name is in parentheses, and may contain spaces and parentheses.
             name, _, fields = file.read().partition(b"(")[2].rpartition(b")")
-        if exe is not None and not _runs(pid, exe, name == comm):
+        if not _runs(pid, exe, name == comm):
             return None
     except OSError:
         return None

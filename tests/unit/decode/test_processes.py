@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from netmon.decode.processes import ProcessTable
-from netmon.layout import ProcessFlag
+from netmon.layout import Limit, ProcessFlag
 from tests.support.decoders import make_decoder, make_table
 from tests.support.records import batch_of, ipv4_event, process_record
 from tests.support.strategies import ID
@@ -69,36 +69,28 @@ def test_an_unlinked_executable() -> None:
     assert process["filename"] == "x"
 
 
-@pytest.mark.parametrize(
-    ("cmdline", "args"),
-    [
-        (b"curl\0-s\0long\0", "-s long"),
-        (b"other\0-s\0long\0", "-s"),  # the process has exec'd another program
-        (None, "-s"),  # the process has ended
-    ],
-)
-def test_incomplete_arguments_come_from_proc(cmdline: bytes | None, args: str) -> None:
+def test_arguments_that_the_kernel_half_could_not_read_come_from_proc() -> None:
     asked = []
 
-    def read_cmdline(pid: int, start_time_ns: int, exe: str | None, comm: bytes) -> bytes | None:
+    def read_cmdline(pid: int, start_time_ns: int, exe: str, comm: bytes) -> bytes:
         asked.append((pid, start_time_ns, exe, comm))
-        return cmdline
-
-    record = process_record(argv=b"curl\0-s\0", flags=ProcessFlag.ARGS_INCOMPLETE)
-    assert process_of(record, read_cmdline=read_cmdline)["args"] == args
-    assert asked == [(4242, 1_000_000_000, None, b"curl")]
-
-
-def test_arguments_without_a_beginning_are_identified_by_the_executable() -> None:
-    asked = []
-
-    def read_cmdline(pid: int, start_time_ns: int, exe: str | None, comm: bytes) -> bytes | None:
-        asked.append(exe)
-        return None
+        return b"curl\0-s\0"
 
     flags = ProcessFlag.ARGS_UNREAD | ProcessFlag.UNLINKED
-    process_of(process_record(argv=b"", path=b"/tmp/x", flags=flags), read_cmdline=read_cmdline)
-    assert asked == ["/tmp/x (deleted)"]
+    record = process_record(argv=b"", path=b"/tmp/x", flags=flags)
+    assert process_of(record, read_cmdline=read_cmdline)["args"] == "-s"
+    assert asked == [(4242, 1_000_000_000, "/tmp/x (deleted)", b"curl")]
+
+
+def test_the_rest_of_long_arguments_is_not_read_from_proc() -> None:
+    def read_cmdline(*_: object) -> bytes:
+        raise AssertionError
+
+    record = process_record(argv=b"curl\0-s\0", flags=ProcessFlag.ARGS_INCOMPLETE)
+    assert process_of(record, read_cmdline=read_cmdline)["args"] == "-s"
+
+
+LONGEST = b"curl\0" + b"x" * (Limit.ARGS_SIZE - 6) + b"\0"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +98,9 @@ def test_arguments_without_a_beginning_are_identified_by_the_executable() -> Non
     [
         (ProcessFlag.ARGS_UNREAD, b"curl\0-s\0", "-s", 0),
         (ProcessFlag.ARGS_UNREAD, None, "", 1),
-        (ProcessFlag.ARGS_INCOMPLETE, None, "", 0),  # the kernel counts it
+        (ProcessFlag.ARGS_UNREAD, LONGEST, "x" * (Limit.ARGS_SIZE - 6), 0),
+        (ProcessFlag.ARGS_UNREAD, LONGEST[:-1] + b"xx", "x" * (Limit.ARGS_SIZE - 5), 1),
+        (ProcessFlag.ARGS_INCOMPLETE, None, "", 0),  # the kernel half counts it
     ],
 )
 def test_arguments_that_could_not_be_read_are_counted(

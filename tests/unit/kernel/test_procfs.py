@@ -12,6 +12,7 @@ import pytest
 
 from netmon.errors import NetmonError
 from netmon.kernel import procfs
+from netmon.layout import Limit
 
 
 class Sleeper:
@@ -54,13 +55,13 @@ def test_a_host_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.mark.parametrize("part_of_a_tick", [0, 9_999_999])
 def test_arguments_of_a_running_process(sleeper: Sleeper, part_of_a_tick: int) -> None:
-    for exe in (sleeper.exe, None):
-        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + part_of_a_tick, exe, b"other") == sleeper.cmdline
+    start_ns = sleeper.start_ns + part_of_a_tick
+    assert procfs.read_cmdline(sleeper.pid, start_ns, sleeper.exe, b"other") == sleeper.cmdline
 
 
 def test_another_process_with_the_same_pid(sleeper: Sleeper) -> None:
     for wrong in (-10_000_000, 10_000_000):
-        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + wrong, None, b"other") is None
+        assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns + wrong, sleeper.exe, b"other") is None
 
 
 def test_a_process_that_has_execed(sleeper: Sleeper) -> None:
@@ -80,9 +81,11 @@ def test_another_users_process_is_compared_by_name(monkeypatch: pytest.MonkeyPat
 def test_a_process_that_has_ended() -> None:
     sleeper = Sleeper()
     sleeper.end()
-    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") is None
+    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, sleeper.exe, b"other") is None
 
 
-def test_long_arguments_are_cut(monkeypatch: pytest.MonkeyPatch, sleeper: Sleeper) -> None:
-    monkeypatch.setattr(procfs, "MAX_CMDLINE", 10)
-    assert procfs.read_cmdline(sleeper.pid, sleeper.start_ns, None, b"other") == sleeper.cmdline[:10]
+def test_long_arguments_are_cut() -> None:
+    sleeper = Sleeper("x" * 100_000)
+    cmdline = procfs.read_cmdline(sleeper.pid, sleeper.start_ns, sleeper.exe, b"other")
+    sleeper.end()
+    assert cmdline == sleeper.cmdline[: Limit.ARGS_SIZE + 1]
