@@ -179,11 +179,12 @@ class Monitor:
     def _start(self, resources: ExitStack) -> None:
         source = self._open_source(self._filters, self._ring_size, aggregate=self._period is not None)
         resources.callback(source.close)
-        clock = Clock()
+        boot_offset_ns = procfs.read_boot_offset()
+        clock = Clock(boot_offset_ns)
         self._processes = ProcessTable(
             clock,
             procfs.read_last_cap(),
-            read_cmdline=CmdlineReader().read,
+            read_cmdline=CmdlineReader(boot_offset_ns).read,
             bytes_waiting=lambda: reader.waiting,
             set_oldest=lambda process_id: reader.set_oldest(process_id),
             evict_on_add=self._period is None,

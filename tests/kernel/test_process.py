@@ -6,11 +6,13 @@ port, writes a line, waits for one on standard input, and ends.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timedelta
@@ -259,6 +261,29 @@ def test_a_process_that_starts_just_after_the_clock_was_set_has_a_right_start(
             time.clock_settime(time.CLOCK_REALTIME, time.time() - 3600)
     start = datetime.fromisoformat(process_of(ended.events, subject.pid)["start_time"])
     assert abs(start.timestamp() - now) < 60
+
+
+def test_times_in_a_time_namespace_are_right(port: str) -> None:
+    """There netmon's own clock, by which /proc shows when a process started, is not the kernel half's."""
+    script = (
+        "import subprocess, sys\n"
+        "from netmon import Config, Monitor\n"
+        "config = Config.from_dict({'egress': {'enabled': True}, 'report': {'parent': True}})\n"
+        "with Monitor(config, any_kernel=True) as monitor:\n"
+        "    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "    child.stdout.readline()\n"
+        "    events = monitor.poll(30)\n"
+        "    child.communicate(b'\\n')\n"
+        "print(next(event for event in events if event.process.pid == child.pid).model_dump_json())\n"
+    )
+    command = [sys.executable, "-c", script, str(CONNECT_ONCE), port]
+    done = subprocess.run(
+        ["unshare", "--time", "--boottime=100000", "--fork", *command], stdout=subprocess.PIPE, check=True
+    )
+    event = json.loads(done.stdout)
+    for reported in (event["timestamp"], event["process"]["start_time"], event["parent"]["start_time"]):
+        assert abs(datetime.fromisoformat(reported).timestamp() - time.time()) < 1000
+    assert event["parent"]["args"].endswith(f"{CONNECT_ONCE} {port}")
 
 
 def test_credentials_are_those_at_the_event(netmon: Netmon, port: str) -> None:

@@ -10,17 +10,12 @@ STEP_NS = 1_000_000
 MAX_STEPS = 1000  # how many changes are remembered
 
 
-def boot_time_ns() -> int:
-    """Return CLOCK_BOOTTIME, the clock of the kernel's records, in nanoseconds."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
 def _measure_offset(count: int = 3) -> int:
     """Return CLOCK_REALTIME - CLOCK_BOOTTIME in nanoseconds: of several readings, the quickest is the most exact."""
     readings = []
     for _ in range(count):
         before = time.clock_gettime_ns(time.CLOCK_REALTIME)
-        boot = boot_time_ns()
+        boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         after = time.clock_gettime_ns(time.CLOCK_REALTIME)
         readings.append((after - before, (before + after) // 2 - boot))
     return min(readings)[1]
@@ -33,19 +28,33 @@ class Clock:
     is converted by the offset of that moment, so that all of its events have the same `start_time`.
     """
 
-    def __init__(self) -> None:
-        self._offset = _measure_offset()
+    def __init__(self, boot_offset_ns: int = 0) -> None:
+        """Measure the offset.
+
+        Args:
+            boot_offset_ns: How far this process's CLOCK_BOOTTIME is ahead of the kernel's, in a time namespace.
+        """
+        self._boot_offset_ns = boot_offset_ns
+        self._offset = self._measure_offset()
         self._since = [0]  # when (CLOCK_BOOTTIME) each of the offsets began
         self._offsets = [self._offset]
 
+    def boot_time_ns(self) -> int:
+        """Return the time of now by the kernel's CLOCK_BOOTTIME, in nanoseconds."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._boot_offset_ns
+
+    def _measure_offset(self, count: int = 3) -> int:
+        """Return the offset of UTC from the kernel's CLOCK_BOOTTIME."""
+        return _measure_offset(count) + self._boot_offset_ns
+
     def refresh(self) -> None:
         """Notice if the clock was set. Cheap enough to be called for each batch of records."""
-        if abs(_measure_offset(1) - self._offset) < STEP_NS:
+        if abs(self._measure_offset(1) - self._offset) < STEP_NS:
             return
-        offset = _measure_offset()  # again, as this thread may have been interrupted between reading the clocks
+        offset = self._measure_offset()  # again, as this thread may have been interrupted between reading the clocks
         if abs(offset - self._offset) >= STEP_NS:
             self._offset = offset
-            self._since.append(boot_time_ns())
+            self._since.append(self.boot_time_ns())
             self._offsets.append(offset)
             # Bounded, in case that something sets the clock all the time. The first stays: processes may be as old.
             del self._since[1:-MAX_STEPS], self._offsets[1:-MAX_STEPS]

@@ -28,7 +28,9 @@ _start_new_thread, _allocate_lock = unpatched(_thread, "start_new_thread", "allo
 class CmdlineReader:
     """Reads the arguments of processes, for one calling thread, which waits at most DEADLINE for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, boot_offset_ns: int) -> None:
+        """Make a reader. boot_offset_ns: what netmon.kernel.procfs.read_boot_offset() returns."""
+        self._boot_offset_ns = boot_offset_ns
         self._being_read: set[int] = set()  # ids of processes; a thread removes its own
         self._budget = BUDGET
         self._budget_since = time.monotonic()
@@ -46,7 +48,7 @@ class CmdlineReader:
 
         def answer_in_thread() -> None:
             try:
-                answer.append(read_cmdline(pid, start_time_ns, exe, comm))
+                answer.append(read_cmdline(pid, start_time_ns, exe, comm, self._boot_offset_ns))
             finally:
                 self._being_read.discard(pid)
                 answered.release()

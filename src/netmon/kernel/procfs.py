@@ -8,6 +8,9 @@ from netmon.errors import NetmonError
 from netmon.layout import Limit
 
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
+TIME_NAMESPACE = "/proc/self/ns/time"
+INITIAL_TIME_NAMESPACE = 0xEFFFFFFA  # its inode number: PROC_TIME_INIT_INO in the kernel's include/linux/proc_ns.h
+TIME_OFFSETS = "/proc/self/timens_offsets"
 
 NSEC_PER_SEC = 1_000_000_000
 
@@ -23,14 +26,35 @@ def read_last_cap() -> int:
         raise NetmonError(f"{LAST_CAP} cannot be read ({error.strerror}): mount /proc") from None
 
 
-def read_cmdline(pid: int, start_time_ns: int, exe: str, comm: bytes) -> bytes | None:
+def read_boot_offset() -> int:
+    """Return how many nanoseconds this process's CLOCK_BOOTTIME is ahead of the kernel's: 0 but in a time namespace.
+
+    Raises:
+        NetmonError: It cannot be read.
+    """
+    try:
+        if os.stat(TIME_NAMESPACE).st_ino == INITIAL_TIME_NAMESPACE:
+            return 0
+        with open(TIME_OFFSETS) as file:
+            offsets = {clock: (int(seconds), int(ns)) for clock, seconds, ns in map(str.split, file)}
+    except FileNotFoundError:  # a kernel without time namespaces
+        return 0
+    except OSError as error:
+        raise NetmonError(f"the time namespace cannot be read ({error.strerror}): mount /proc") from None
+    seconds, nanoseconds = offsets["boottime"]
+    return seconds * NSEC_PER_SEC + nanoseconds
+
+
+def read_cmdline(pid: int, start_time_ns: int, exe: str, comm: bytes, boot_offset_ns: int) -> bytes | None:
     """Return the argv of a process, if it still runs the same program. The process can hold this up for ever.
 
     Args:
         pid: The process id, which another process may have by now.
-        start_time_ns: When the process started (CLOCK_BOOTTIME): no other process with its pid has this time.
+        start_time_ns: When the process started (the kernel's CLOCK_BOOTTIME): no other process with its pid has this
+            time.
         exe: The executable's path as /proc shows it, to detect another exec.
         comm: The process's name, which is compared where another user's executable may not be looked at.
+        boot_offset_ns: What read_boot_offset() returns: /proc shows times by this process's clock.
 
     Returns:
         The arguments, each ended by NUL, MAX_CMDLINE bytes at most; None when the process has ended or exec'd.
@@ -46,7 +70,7 @@ def read_cmdline(pid: int, start_time_ns: int, exe: str, comm: bytes) -> bytes |
     except OSError:
         return None
     start_ticks = int(fields.split()[19])  # field 22
-    if start_ticks != start_time_ns * os.sysconf("SC_CLK_TCK") // NSEC_PER_SEC:
+    if start_ticks != (start_time_ns + boot_offset_ns) * os.sysconf("SC_CLK_TCK") // NSEC_PER_SEC:
         return None
     return cmdline
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from netmon.decode.clock import Clock, boot_time_ns
+from netmon.decode.clock import Clock
 from netmon.decode.flows import FlowSummary, merge, unpack_flow
 from netmon.decode.format import format_timestamp
 from netmon.decode.processes import KnownProcess, ProcessTable
@@ -84,7 +84,7 @@ class LossReporter:
         from netmon.decode.loss_report import LossReport  # imported late: most runs lose nothing
 
         losses = self._read(outputs, missed=True)
-        timestamp = format_timestamp(self._clock.event_time(boot_time_ns()))
+        timestamp = format_timestamp(self._clock.event_time(self._clock.boot_time_ns()))
         reports = [LossReport(losses.since(self._reported), timestamp)]
         self._reported = losses  # last: after an exception, such as a signal handler's, they are reported the next time
         return reports
@@ -108,7 +108,7 @@ class FlowReporter:
         self.unknown_process = 0  # events in flows whose process was never described
 
     def _begin(self) -> None:
-        self._started_ns = boot_time_ns()
+        self._started_ns = self._clock.boot_time_ns()
         self._started = time.monotonic()
 
     def due(self) -> float | None:
@@ -120,7 +120,7 @@ class FlowReporter:
         So the ring buffer has the records of all their processes.
         """
         if self._taken is None and (ending or self._is_over()):
-            self._start_ns, self._end_ns = self._started_ns, boot_time_ns()
+            self._start_ns, self._end_ns = self._started_ns, self._clock.boot_time_ns()
             self._taken = self._source.take_flows()
             self._begin()
 

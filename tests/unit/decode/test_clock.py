@@ -56,3 +56,26 @@ def test_a_reading_that_was_interrupted_is_repeated(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(clock, "_measure_offset", lambda count=3: offset + (5_000_000_000 if count == 1 else 0))
     subject.refresh()
     assert subject.event_time(0) == offset
+
+
+def test_times_in_a_time_namespace_are_the_kernels() -> None:
+    """There this process's CLOCK_BOOTTIME is ahead of the kernel's, or behind it, and UTC is the same."""
+    ahead = 1_000_000_000  # less than this machine's uptime
+    subject = Clock(ahead)
+    boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ahead
+    assert 0 <= subject.boot_time_ns() - boot < 1_000_000_000
+    assert abs(subject.event_time(boot) - time.time_ns()) < 1_000_000_000
+    assert abs(subject.start_time(boot) - time.time_ns()) < 1_000_000_000
+
+
+def test_a_clock_that_is_set_in_a_time_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead, step = 1_000_000_000, 3_600_000_000_000
+    subject = Clock(ahead)
+    early = subject.boot_time_ns()
+    start, event = subject.start_time(early), subject.event_time(early)
+    measured = event - early - ahead
+    monkeypatch.setattr(clock, "_measure_offset", lambda _count=3: measured + step)
+    subject.refresh()
+    late = subject.boot_time_ns()
+    assert (subject.event_time(early), subject.start_time(early)) == (event + step, start)
+    assert subject.start_time(late) == late + measured + ahead + step

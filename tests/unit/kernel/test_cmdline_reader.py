@@ -31,7 +31,7 @@ class Procfs:
 
     def __init__(self) -> None:
         self.released = threading.Event()
-        self.asked: list[tuple[int, int, str, bytes]] = []
+        self.asked: list[tuple[int, int, str, bytes, int]] = []
         self.threads: set[int] = set()
         self.ended = 0
 
@@ -64,15 +64,15 @@ def read(reader: CmdlineReader, pid: int) -> bytes | None:
 
 
 def test_a_thread_of_its_own_reads_and_ends(procfs: Procfs) -> None:
-    reader = CmdlineReader()
+    reader = CmdlineReader(7)
     assert read(reader, 42) == ANSWER
-    assert procfs.asked == [(42, 5, "/usr/bin/curl", b"curl")]
+    assert procfs.asked == [(42, 5, "/usr/bin/curl", b"curl", 7)]
     assert threading.get_native_id() not in procfs.threads
     wait_until(lambda: not any(Path(f"/proc/self/task/{thread}").exists() for thread in procfs.threads))
 
 
 def test_a_process_that_holds_up_the_read_is_waited_for_until_the_deadline(procfs: Procfs) -> None:
-    reader = CmdlineReader()
+    reader = CmdlineReader(0)
     began = time.monotonic()
     assert read(reader, 41) is None
     assert DEADLINE <= time.monotonic() - began < LIMIT / 2
@@ -80,7 +80,7 @@ def test_a_process_that_holds_up_the_read_is_waited_for_until_the_deadline(procf
 
 
 def test_a_process_that_holds_up_a_read_is_not_asked_again(procfs: Procfs, no_budget: None) -> None:
-    reader = CmdlineReader()
+    reader = CmdlineReader(0)
     for _ in range(10):
         assert read(reader, 41) is None
     assert len(procfs.asked) == 1
@@ -89,7 +89,7 @@ def test_a_process_that_holds_up_a_read_is_not_asked_again(procfs: Procfs, no_bu
 
 
 def test_many_processes_that_hold_up_reads_hold_up_few_threads(procfs: Procfs, no_budget: None) -> None:
-    reader = CmdlineReader()
+    reader = CmdlineReader(0)
     for pid in range(1, 100, 2):
         assert read(reader, pid) is None
     assert len(procfs.asked) == MAX_HELD_UP
@@ -109,7 +109,7 @@ def test_waiting_has_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cmdline_reader, "read_cmdline", answer_slowly)
     monkeypatch.setattr(cmdline_reader, "time", SimpleNamespace(monotonic=lambda: now))
-    reader = CmdlineReader()
+    reader = CmdlineReader(0)
     answers = 0
     while read(reader, answers) is not None:
         answers += 1
@@ -125,7 +125,7 @@ def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, procfs: Procf
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    reader = CmdlineReader()
+    reader = CmdlineReader(0)
     with monkeypatch.context() as patch:
         patch.setattr(cmdline_reader, "_start_new_thread", refuse)
         assert read(reader, 42) is None
@@ -138,7 +138,7 @@ def test_a_thread_that_is_held_up_does_not_keep_the_process_from_ending() -> Non
         "from netmon.kernel import cmdline_reader\n"
         "never, _ = os.pipe()\n"
         "cmdline_reader.read_cmdline = lambda *_: os.read(never, 1)\n"
-        "print(cmdline_reader.CmdlineReader().read(1, 1, '', b''))\n"
+        "print(cmdline_reader.CmdlineReader(0).read(1, 1, '', b''))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT)
     assert (done.stdout, done.stderr, done.returncode) == ("None\n", "", 0)

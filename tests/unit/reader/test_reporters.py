@@ -128,12 +128,13 @@ class Flows:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr(reporters, "time", SimpleNamespace(monotonic=lambda: self.now))
-        monkeypatch.setattr(reporters, "boot_time_ns", lambda: int(self.now * 1e9))
         self.table: list[tuple[bytes, bytes]] = []
         self.source = SimpleNamespace(flows_are_many=False, take_flows=self._take)
         self.processes: ProcessTable = make_table(evict_on_add=False, limit=1)
         self.processes.add(process_record(process_id=7))
-        self.reporter = FlowReporter(PERIOD, cast(Source, self.source), self.processes, Clock())
+        clock = Clock()
+        monkeypatch.setattr(clock, "boot_time_ns", lambda: int(self.now * 1e9))
+        self.reporter = FlowReporter(PERIOD, cast(Source, self.source), self.processes, clock)
 
     def _take(self) -> list[tuple[bytes, bytes]]:
         taken, self.table = self.table, []
