@@ -40,7 +40,9 @@ assert wakeup.wait(None)
 stat = open("/proc/self/stat").read().rpartition(")")[2].split()
 start_ns = int(stat[19]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 expected = open("/proc/self/cmdline", "rb").read()
-assert CmdlineReader(0).read(os.getpid(), start_ns, os.readlink("/proc/self/exe"), b"") == expected
+question = os.getpid(), start_ns, os.readlink("/proc/self/exe"), b""
+reader = CmdlineReader(0)
+assert any(reader.read(*question) == expected for _ in range(8))  # the thread may begin to run after the deadline
 """
 IMPORT = "import netmon.kernel.cmdline_reader, netmon.reader.wakeup"
 

@@ -74,8 +74,7 @@ WAITS: dict[str, Callable[[Wakeup], object]] = {
 def test_a_clock_that_is_set_is_noticed_at_once_and_the_wait_goes_on(clock: ClockThatIsSet, name: str) -> None:
     results: list[object] = []
     noticed, ended = clock.set_during(lambda: results.append(WAITS[name](clock.wakeup)))
-    assert SOON / 2 < noticed < LONG / 2
-    assert ended >= LONG
+    assert noticed < LONG <= ended
     assert results in ([False], [None])
 
 
