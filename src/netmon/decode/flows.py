@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from netmon.decode.format import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC, format_address, format_json
+from netmon.decode.format import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC, format_address, plain_json
 from netmon.decode.processes import KnownProcess
 from netmon.layout import FLOW, FLOW_KEY, Family, Flow, FlowKey
 
@@ -39,7 +39,7 @@ class FlowSummary(NamedTuple):
             "duration_us": flow.duration_ns // NSEC_PER_USEC,
         }
         return (
-            f'{{"type":"NetworkSummary",{process.json_with_parent()},"flow":{format_json(totals)},'
+            f'{{"type":"NetworkSummary",{process.json_with_parent()},"flow":{plain_json(totals)},'
             f'"period_start":"{self.period_start}","timestamp":"{self.timestamp}"}}\n'
         )
 

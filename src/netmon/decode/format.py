@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.capabilities import CAPABILITIES
 from netmon.layout import Direction, Ending, Limit, RecordType, Secureexec
+from netmon.text import is_harmless
 
 if TYPE_CHECKING:
     from netmon.events import FailureReason
@@ -46,15 +47,28 @@ def _format_seconds(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))
 
 
-def format_json(value: object) -> str:
-    """Return a value as JSON."""
+def plain_json(value: object) -> str:
+    """Return a value as JSON. Its texts are netmon's own: for those of others there is format_json()."""
     import orjson  # imported late: slow, and start-up does not need it
 
     return orjson.dumps(value).decode()
 
 
+def format_json(value: object) -> str:
+    """Return a value as JSON, harmless to whatever shows it."""
+    json = plain_json(value)
+    return json if is_harmless(json) else _ascii_json(value)
+
+
+def _ascii_json(value: object) -> str:
+    """Return a value as JSON in ASCII: the fastest way to escape texts that may be nothing but harmful characters."""
+    import json  # imported late: rarely needed
+
+    return json.dumps(value, separators=(",", ":"))
+
+
 def json_members(fields: dict[str, Any]) -> str:
-    """Return fields as members of a JSON object, each preceded by a comma."""
+    """Return fields as members of a JSON object, each preceded by a comma; harmless as of format_json()."""
     return f",{format_json(fields)[1:-1]}" if fields else ""
 
 
