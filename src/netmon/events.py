@@ -80,6 +80,11 @@ class Process(_SparseModel):
     cgroup: str | None = Field(
         default=None, description="The cgroup's path in the unified hierarchy; of a long path, the end."
     )
+    truncated: str | None = Field(
+        default=None,
+        description='The keys whose values are not whole: filename, binary_path, args, cgroup, joined by " | "; '
+        "left out if all are.",
+    )
 
 
 class TcpConnection(_SparseModel):

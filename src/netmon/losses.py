@@ -23,6 +23,7 @@ class Losses(NamedTuple):
         unknown_process: Events that were dropped because their process was never described.
         path_incomplete: Processes reported with the last part of their path only.
         args_incomplete: Processes reported without all of their arguments.
+        cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
         outputs: Events that one output alone lost, by the output's name.
     """
@@ -34,6 +35,7 @@ class Losses(NamedTuple):
     unknown_process: int = 0
     path_incomplete: int = 0
     args_incomplete: int = 0
+    cgroup_incomplete: int = 0
     unknown_opener: int = 0
     outputs: Mapping[str, int] = NO_OUTPUTS
 

@@ -13,7 +13,7 @@ from netmon.losses import EVENT_REASONS, Losses
 
 @pytest.mark.parametrize("outputs", [{}, {"file": 7}])
 def test_json_is_the_models_own_json(outputs: dict[str, int]) -> None:
-    report = LossReport(Losses(1, 2, 3, 4, 5, 6, 7, 8, outputs), "2025-11-23T00:00:02.000Z")
+    report = LossReport(Losses(1, 2, 3, 4, 5, 6, 7, 8, 9, outputs), "2025-11-23T00:00:02.000Z")
     model = LostEvents(
         lost_events=LostCounts(
             count=12, ring_full=1, no_storage=2, flows_full=4, unknown_process=5, missed=3, outputs=outputs or None

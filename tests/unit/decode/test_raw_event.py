@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon.events import NetworkEvent, Process, TcpConnection
-from netmon.layout import RecordType
+from netmon.layout import ProcessFlag, RecordType
 from netmon.text import is_harmless
 from tests.support.decoders import make_decoder
 from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, process_record
@@ -78,7 +78,13 @@ def test_no_harmful_character_is_written_raw() -> None:
 def test_each_key_of_the_models_is_in_some_event() -> None:
     records = [
         process_record(process_id=6, pid=100),
-        process_record(process_id=7, parent_id=6, ppid=100, cgroup=f"docker-{ID}.scope/".encode()),
+        process_record(
+            process_id=7,
+            parent_id=6,
+            ppid=100,
+            cgroup=f"docker-{ID}.scope/".encode(),
+            flags=ProcessFlag.PATH_INCOMPLETE,
+        ),
         *(
             detailed_event(type=type_, error=1) + event_context(opener_id=6, has_details=1)
             for type_ in RecordType
