@@ -124,8 +124,9 @@ def test_a_program_on_a_bind_mount_has_its_path_there(netmon: Netmon, port: str,
 
 @pytest.mark.parametrize("length", [4096, 8100, 8192, 100_000])
 def test_long_arguments_are_whole_up_to_8_kib(netmon: Netmon, port: str, length: int) -> None:
-    process = check_process(netmon, [CONNECT_ONCE, port, "x" * length])
-    args = f"{port} {'x' * length}"
+    with netmon.watch() as seen, connected([CONNECT_ONCE, port, "x" * length]) as subject:
+        args = f"{port} {'x' * length}"
+    process = process_of(seen, subject.pid)
     assert args.startswith(process["args"])
     assert process["args"] == args or len(process["args"]) > 8000
     assert process.get("truncated") == (None if process["args"] == args else "args")

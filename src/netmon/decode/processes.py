@@ -334,6 +334,20 @@ class ProcessTable:
         """Whether there are more processes, or larger ones, than should be kept."""
         return len(self._known) > self._limit or self._size > SIZE_LIMIT
 
+    @property
+    def far_over_limit(self) -> bool:
+        """Whether they take so much memory that they cannot be kept for any longer."""
+        return self._size > 2 * SIZE_LIMIT
+
+    @property
+    def position(self) -> int:
+        """The position in the ring buffer where the records end that wait now."""
+        return self._consumed + self._bytes_waiting()
+
+    def has_read_to(self, position: int) -> bool:
+        """Return whether the records up to this position have been read."""
+        return self._consumed >= position
+
     def evict(self) -> None:
         """Drop what was old at the last call, then decide what is old now.
 
