@@ -84,7 +84,7 @@ class Decoder:
         """Yield the batch's connection events as models.
 
         Raises:
-            DecodeError: A record has no known type, or not that type's length.
+            DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
         return self._decode(batch, model_renderer())
 
@@ -94,7 +94,7 @@ class Decoder:
         Each says what the model's model_dump_json() does, and ends in a newline.
 
         Raises:
-            DecodeError: A record has no known type, or not that type's length.
+            DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
         while batch.left:
             longest = max(self._processes.longest, ORDINARY)
@@ -108,7 +108,7 @@ class Decoder:
         """Yield the batch's connection events as RawEvents, up to CHUNK_EVENTS at a time.
 
         Raises:
-            DecodeError: A record has no known type, or not that type's length.
+            DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
         yield from chunks(self._decode(batch, make_raw_event), CHUNK_EVENTS)
 
@@ -133,18 +133,22 @@ class Decoder:
                     if self._processes.longest > longest:
                         return
                     continue
-                if size == _IPV6_SIZE and type_ in EVENT_TYPES:
-                    size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
-                elif size in _DETAILED_SIZES and type_ in EVENT_TYPES:
-                    event, addresses = unpack_detailed(data, at + HEADER.size)
-                    type_, _, sport, dport, tid, time, process_id, cookie = event[:8]
-                    details = details_of(event)
-                    if size != _DETAILED_SIZE:
-                        context = unpack_context(data, at + HEADER.size + _DETAILED_SIZE)
-                        details = (details if context.has_details else {}) | context_of(context)
-                        opener = self._opener(context)
-                else:
-                    raise _unknown_record(data, at)
+                try:
+                    if size == _IPV6_SIZE and type_ in EVENT_TYPES:
+                        size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
+                    elif size in _DETAILED_SIZES and type_ in EVENT_TYPES:
+                        event, addresses = unpack_detailed(data, at + HEADER.size)
+                        type_, _, sport, dport, tid, time, process_id, cookie = event[:8]
+                        if size == _DETAILED_SIZE:
+                            details = details_of(event)
+                        else:
+                            context = unpack_context(data, at + HEADER.size + _DETAILED_SIZE)
+                            details = (details_of(event) if context.has_details else {}) | context_of(context)
+                            opener = self._opener(context)
+                    else:
+                        raise _unknown_record(data, at)
+                except (struct.error, KeyError):  # it ends too early, or an enum has no such number
+                    raise _unknown_record(data, at) from None
             process = known(process_id)
             if process is None:
                 self.unknown_process += 1
@@ -169,4 +173,7 @@ class Decoder:
 
 
 def _unknown_record(data: bytes, at: int) -> DecodeError:
+    left = len(data) - at
+    if left <= HEADER.size:
+        return DecodeError(f"a record is cut off after {max(left, 0)} bytes")
     return DecodeError(f"unknown record: type {data[at + HEADER.size]}, {HEADER.unpack_from(data, at)[0]} bytes")

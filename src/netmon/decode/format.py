@@ -24,7 +24,7 @@ NSEC_PER_USEC = 1000
 # By plain numbers: members of an enum are slow to look up.
 EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind != RecordType.PROCESS}
 DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
-ENDINGS = {int(ending): ending.name.lower() for ending in Ending}
+ENDINGS = {int(ending): ending.name.lower() for ending in Ending if ending != Ending.NONE}
 
 # Why a connect attempt failed, by errno. All others are "other"; without an errno it is "closed" or "killed".
 REASONS: dict[int, FailureReason] = {

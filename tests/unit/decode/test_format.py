@@ -26,7 +26,6 @@ from netmon.decode.format import (
 )
 from netmon.events import ClosedBy, ConnectionEventType, FailureReason
 from netmon.events import Direction as DirectionName
-from netmon.layout import Ending
 from netmon.text import is_harmless
 from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST
 
@@ -36,7 +35,7 @@ from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST
     [
         (EVENT_TYPES.values(), ConnectionEventType),
         (DIRECTIONS.values(), DirectionName),
-        ({name for ending, name in ENDINGS.items() if ending != Ending.NONE}, ClosedBy),
+        (ENDINGS.values(), ClosedBy),
         ({*REASONS.values(), "closed", "killed", "other"}, FailureReason),
     ],
     ids=["types", "directions", "endings", "reasons"],
