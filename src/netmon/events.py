@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from netmon.schema import schema_of
+from netmon.text import escape, is_harmless
 
 # The decoder derives these names from the kernel's enums (bpf/records.h); a test compares them.
 ConnectionEventType = Literal[
@@ -34,6 +35,11 @@ _CAPABILITY_TEXT = '"", "ALL_CAPS", or names joined by " | "'
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def model_dump_json(self, **options: Any) -> str:
+        """Return the model as JSON, harmless to whatever shows it. The options are pydantic's."""
+        json = super().model_dump_json(**options)
+        return json if is_harmless(json) else escape(json)
 
 
 class _SparseModel(_Model):
@@ -73,6 +79,11 @@ class Process(_SparseModel):
     container_id: str | None = Field(default=None, description="The container's full id; left out on the host.")
     cgroup: str | None = Field(
         default=None, description="The cgroup's path in the unified hierarchy; of a long path, the end."
+    )
+    truncated: str | None = Field(
+        default=None,
+        description='The keys whose values are not whole: filename, binary_path, args, cgroup, joined by " | "; '
+        "left out if all are.",
     )
 
 

@@ -11,6 +11,12 @@ MAX_RING_SIZE = 1 << 30
 DEFAULT_BATCH_DELAY = 0.08
 MAX_BATCH_DELAY = 10.0
 
-# Seconds of a period of aggregation. A period that ends early, since there is much to report, lasts the minimum.
+# Seconds of a period of aggregation. A period that ends early, as there is much to report, lasts the minimum, or less
+# if there would not be enough memory for it.
 MIN_PERIOD = 1.0
 MAX_PERIOD = 86400.0
+
+# Bytes of an event's line with its newline: the texts of its processes are cut so that it is no longer. The journal
+# cuts lines at the maximum. With less than the default, a line's processes would have too little room for their paths.
+DEFAULT_LINE_LIMIT = 16 << 10
+MAX_LINE_LIMIT = 48 << 10

@@ -23,6 +23,7 @@ class Losses(NamedTuple):
         unknown_process: Events that were dropped because their process was never described.
         path_incomplete: Processes reported with the last part of their path only.
         args_incomplete: Processes reported without all of their arguments.
+        cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
         blind_ms: Milliseconds, at most, in which the kernel did not run netmon's programs: nothing of them was seen.
         outputs: Events that one output alone lost, by the output's name.
@@ -35,6 +36,7 @@ class Losses(NamedTuple):
     unknown_process: int = 0
     path_incomplete: int = 0
     args_incomplete: int = 0
+    cgroup_incomplete: int = 0
     unknown_opener: int = 0
     blind_ms: int = 0
     outputs: Mapping[str, int] = NO_OUTPUTS

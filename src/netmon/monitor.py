@@ -24,8 +24,10 @@ from netmon.kernel.probes import Probes
 from netmon.kernel.requirements import explain_refusal, require_kernel
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
+    DEFAULT_LINE_LIMIT,
     DEFAULT_RING_SIZE,
     MAX_BATCH_DELAY,
+    MAX_LINE_LIMIT,
     MAX_PERIOD,
     MAX_RING_SIZE,
     MIN_PERIOD,
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
     from netmon.reader.source import OpenSource
 
 T = TypeVar("T")
-
-CHUNK_REPORTS = 1000  # lines of reports that are handed on at once
 
 
 class Counters(NamedTuple):
@@ -87,6 +87,7 @@ class Monitor:
         any_kernel: bool = False,
         ring_size: int = DEFAULT_RING_SIZE,
         batch_delay: float = DEFAULT_BATCH_DELAY,
+        line_limit: int = DEFAULT_LINE_LIMIT,
         aggregate: float | None = None,
         lost_events: bool = True,
         output_losses: Callable[[], Mapping[str, int]] | None = None,
@@ -100,6 +101,8 @@ class Monitor:
             any_kernel: Try on a kernel older than netmon supports.
             ring_size: Size of the buffer between kernel and reader in bytes: a power of two, from a page to 1 GiB.
             batch_delay: Seconds that a first event waits for others to be read with it, at most; from 0 to 10.
+            line_limit: Bytes that an event's line may have, from 16 to 48 KiB: the texts of processes are cut so that
+                it is no longer, in models, too, and the event says so.
             aggregate: Seconds of a period, from 1 to 86,400: aggregate connections in the kernel, and report the
                 aggregates of each period in place of connection events. None: do not aggregate.
             lost_events: Report losses as LostEvents in events(), json_lines() and poll(), too.
@@ -118,6 +121,10 @@ class Monitor:
             )
         if not 0 <= batch_delay <= MAX_BATCH_DELAY:
             raise ArgumentError("batch_delay", f"{batch_delay} is not from 0 to {MAX_BATCH_DELAY} seconds")
+        if not DEFAULT_LINE_LIMIT <= line_limit <= MAX_LINE_LIMIT:
+            raise ArgumentError(
+                "line_limit", f"{line_limit} is not from {DEFAULT_LINE_LIMIT} to {MAX_LINE_LIMIT} bytes"
+            )
         if aggregate is not None and not MIN_PERIOD <= aggregate <= MAX_PERIOD:
             raise ArgumentError("aggregate", f"{aggregate} is not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
         self._filters = compile_filters(config)
@@ -129,6 +136,7 @@ class Monitor:
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay
+        self._line_limit = line_limit
         self._period = aggregate
         self._reports_losses = lost_events
         self._output_losses = output_losses or (lambda: NO_OUTPUTS)
@@ -181,14 +189,17 @@ class Monitor:
         resources.callback(source.close)
         boot_offset_ns = procfs.read_boot_offset()
         clock = Clock(boot_offset_ns)
+        report = self._filters.watched.report
         self._processes = ProcessTable(
             clock,
             procfs.read_last_cap(),
             read_cmdline=CmdlineReader(boot_offset_ns).read,
             bytes_waiting=lambda: reader.waiting,
             set_oldest=lambda process_id: reader.set_oldest(process_id),
+            line_limit=self._line_limit,
+            roles=1 + report.parent + report.opener,
             evict_on_add=self._period is None,
-            with_cgroup=self._filters.watched.report.context,
+            with_cgroup=report.context,
         )
         self._decoder = Decoder(clock, self._processes)
         self._flows: FlowReporter | None = None
@@ -275,7 +286,9 @@ class Monitor:
         else:
             losses = losses._replace(
                 unknown_process=self._count_unknown(),
-                args_incomplete=losses.args_incomplete + self._processes.args_unread,
+                path_incomplete=losses.path_incomplete + self._processes.path_incomplete,
+                args_incomplete=losses.args_incomplete + self._processes.args_incomplete,
+                cgroup_incomplete=losses.cgroup_incomplete + self._processes.cgroup_incomplete,
                 unknown_opener=self._decoder.unknown_opener,
             )
         return losses._replace(outputs=dict(self._output_losses()))
@@ -453,7 +466,7 @@ class Monitor:
         if not self._reports and batch.size:
             # In aggregate mode, batch after batch may hold descriptions of processes alone.
             yield []
-        while lines := [report.json() for report in islice(self._reports, CHUNK_REPORTS)]:
+        while lines := next(self._decoder.chunks_of_lines(report.json() for report in self._reports), None):
             self._reports = deque(islice(self._reports, len(lines), None))
             yield lines
 

@@ -25,6 +25,7 @@ PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/system
 EVERYTHING = (
     "report: {existing: true, statistics: true, outcome: true}\ningress:\n  enabled: true\negress:\n  enabled: true\n"
 )
+LONG_ARGUMENT = "x" * 20_000  # more than the kernel half reads
 
 
 def run(*command: str) -> str:
@@ -114,6 +115,21 @@ def test_events_are_in_the_journal(server: str) -> None:
     wait_until(lambda: types_of(events_of("curl")) == ["Establish", "Close"], "curl's events")
     assert [event["network_event"]["dport"] for event in events_of("curl")] == [int(server)] * 2
     wait_until(lambda: "Accept" in types_of(events_of(Path("/usr/bin/python3").resolve().name)), "the server's")
+
+
+def test_long_arguments_of_another_user_are_cut() -> None:
+    """So each line is an entry of the journal, which cuts longer ones."""
+    with listen() as listener:
+        script = f"exec 3<> /dev/tcp/127.0.0.1/{listener.getsockname()[1]}; read line"
+        command = ["setpriv", "--reuid=1000", "--clear-groups", "bash", "-c", script, LONG_ARGUMENT]
+        bash = subprocess.Popen(command, stdin=subprocess.PIPE)
+        wait_until(lambda: events_of("bash"), "bash's connection")
+        bash.communicate(b"\n")
+    assert events_of("bash")[0]["process"]["uid"] == 1000
+    args = events_of("bash")[0]["process"]["args"]
+    assert f"-c {script} {LONG_ARGUMENT}".startswith(args)
+    assert len(args) > 8000
+    assert events_of("bash")[0]["process"]["truncated"] == "args"
 
 
 def test_reload_takes_another_configuration() -> None:

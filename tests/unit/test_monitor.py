@@ -441,6 +441,12 @@ def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
     assert not first.is_alive()
 
 
+@pytest.mark.parametrize("limit", [0, -1, (16 << 10) - 1, (48 << 10) + 1])
+def test_impossible_line_limits_are_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match=f"{limit} is not from 16384 to 49152 bytes"):
+        Monitor(line_limit=limit)
+
+
 @pytest.mark.parametrize("size", [0, -4096, 1, 5000, 3 << 20, 1 << 31])
 def test_impossible_ring_sizes_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match=str(size)):

@@ -7,16 +7,17 @@ import sys
 from contextlib import suppress
 
 from netmon.errors import OutputError
+from netmon.text import escape
 
 STANDARD_OUTPUT = "standard output"
 
 
 def say(text: object) -> None:
-    """Write text to standard error, each line after the command's name."""
+    """Write text to standard error, each line after the command's name; harmless, as it may quote others' text."""
     # Without standard error the text is dropped; print() would write it to standard output.
     if sys.stderr is not None:
         with suppress(OSError):
-            for line in str(text).splitlines():
+            for line in escape(str(text)).splitlines():
                 print(f"netmon: {line}", file=sys.stderr, flush=True)
 
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ConfigError, Problem
-from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_RING_SIZE, MINIMUM_KERNEL
+from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
 from netmon.report import OPTIONS, Report
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how long the first event of a batch waits for further events "
         f"(default: {DEFAULT_BATCH_DELAY * 1000:.0f}ms)",
+    )
+    run.add_argument(
+        "--line-limit",
+        type=size,
+        metavar="SIZE",
+        help="how long a line may be: the texts of processes are cut to it, and the event says so "
+        f"(default: {DEFAULT_LINE_LIMIT >> 10}K; at most {MAX_LINE_LIMIT >> 10}K)",
     )
     report = run.add_argument_group("report options", "what to report beyond the plain events")
     for name, option in OPTIONS.items():

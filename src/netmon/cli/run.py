@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from netmon.reader.source import OpenSource
 
 # The flags that are the Monitor's arguments, too.
-MONITOR_FLAGS = ("any_kernel", "ring_size", "batch_delay", "aggregate", "lost_events")
+MONITOR_FLAGS = ("any_kernel", "ring_size", "batch_delay", "line_limit", "aggregate", "lost_events")
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:

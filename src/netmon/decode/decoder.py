@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from netmon.batch import HEADER, Batch
 from netmon.decode.clock import Clock
 from netmon.decode.details import context_of, details_of, unpack_context, unpack_detailed
 from netmon.decode.format import EVENT_TYPES, format_timestamp
-from netmon.decode.processes import ProcessTable
+from netmon.decode.processes import LINE_REST, ProcessTable
 from netmon.decode.raw_event import Opener, make_raw_event, model_renderer, render_json
 from netmon.errors import DecodeError
 from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, IPV4_EVENT, IPV6_EVENT, EventContext, RecordType
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 NO_DETAILS: dict[str, Any] = {}
 
-CHUNK_LINES = 100  # about 64 KiB: what a pipe takes, and little enough for the heap and the CPU's caches
+# Lines that are made at once, at most: mostly about 64 KiB, what a pipe takes, and little enough for the heap and the
+# CPU's caches. Long lines are fewer: of about so many characters together.
+CHUNK_LINES = 100
+CHUNK_SIZE = 256 << 10
+ORDINARY = CHUNK_SIZE // CHUNK_LINES - LINE_REST  # characters of a process's JSON: up to so many, a chunk is full
 CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
@@ -34,6 +39,17 @@ _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
 _DETAILED_SIZES = (_DETAILED_SIZE, _DETAILED_SIZE + EVENT_CONTEXT.size)
+
+
+def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Yield an iterator's items in lists of this size; the last may be shorter."""
+    while chunk := list(islice(items, size)):
+        yield chunk
+
+
+def _lines_at_once(longest: int) -> int:
+    """Return how many lines to make at once. longest: characters of a process's JSON."""
+    return CHUNK_SIZE // (longest + LINE_REST)
 
 
 def _unpacker(event: struct.Struct, address_size: int) -> Callable[[bytes, int], tuple[Any, ...]]:
@@ -68,34 +84,39 @@ class Decoder:
         """Yield the batch's connection events as models.
 
         Raises:
-            DecodeError: A record has no known type, or not that type's length.
+            DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
         return self._decode(batch, model_renderer())
 
     def json_lines(self, batch: Batch) -> Iterator[list[str]]:
         """Yield the batch's connection events as lines of JSON, up to CHUNK_LINES at a time.
 
-        Each is what the model's model_dump_json() returns, and a newline.
+        Each says what the model's model_dump_json() does, and ends in a newline.
 
         Raises:
-            DecodeError: A record has no known type, or not that type's length.
+            DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        lines = self._decode(batch, render_json)
-        while chunk := list(islice(lines, CHUNK_LINES)):
-            yield chunk
+        while batch.left:
+            longest = max(self._processes.longest, ORDINARY)
+            yield from chunks(self._decode(batch, render_json, longest), _lines_at_once(longest))
+
+    def chunks_of_lines(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        """Yield lines about known processes, as json_lines() does: as many at a time."""
+        return chunks(lines, _lines_at_once(max(self._processes.longest, ORDINARY)))
 
     def raw_events(self, batch: Batch) -> Iterator[list[RawEvent]]:
         """Yield the batch's connection events as RawEvents, up to CHUNK_EVENTS at a time.
 
         Raises:
-            DecodeError: A record has no known type, or not that type's length.
+            DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        events = self._decode(batch, make_raw_event)
-        while chunk := list(islice(events, CHUNK_EVENTS)):
-            yield chunk
+        yield from chunks(self._decode(batch, make_raw_event), CHUNK_EVENTS)
 
-    def _decode(self, batch: Batch, render: Renderer[T]) -> Iterator[T]:
-        """Yield each connection event, rendered. This is the hot path."""
+    def _decode(self, batch: Batch, render: Renderer[T], longest: int = sys.maxsize) -> Iterator[T]:
+        """Yield each connection event, rendered. This is the hot path.
+
+        It ends early after a process whose JSON has more characters than the longest that the caller expects.
+        """
         data, known, offset = batch.data, self._processes.get, self._clock.event_time(0)
         begin = end = 0  # of the millisecond that timestamp names: under load, many events share one
         timestamp = ""
@@ -109,19 +130,25 @@ class Decoder:
                 if type_ == _PROCESS:
                     start = at + HEADER.size
                     self._processes.add(data[start : start + size])
+                    if self._processes.longest > longest:
+                        return
                     continue
-                if size == _IPV6_SIZE and type_ in EVENT_TYPES:
-                    size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
-                elif size in _DETAILED_SIZES and type_ in EVENT_TYPES:
-                    event, addresses = unpack_detailed(data, at + HEADER.size)
-                    type_, _, sport, dport, tid, time, process_id, cookie = event[:8]
-                    details = details_of(event)
-                    if size != _DETAILED_SIZE:
-                        context = unpack_context(data, at + HEADER.size + _DETAILED_SIZE)
-                        details = (details if context.has_details else {}) | context_of(context)
-                        opener = self._opener(context)
-                else:
-                    raise _unknown_record(data, at)
+                try:
+                    if size == _IPV6_SIZE and type_ in EVENT_TYPES:
+                        size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
+                    elif size in _DETAILED_SIZES and type_ in EVENT_TYPES:
+                        event, addresses = unpack_detailed(data, at + HEADER.size)
+                        type_, _, sport, dport, tid, time, process_id, cookie = event[:8]
+                        if size == _DETAILED_SIZE:
+                            details = details_of(event)
+                        else:
+                            context = unpack_context(data, at + HEADER.size + _DETAILED_SIZE)
+                            details = (details_of(event) if context.has_details else {}) | context_of(context)
+                            opener = self._opener(context)
+                    else:
+                        raise _unknown_record(data, at)
+                except (struct.error, KeyError):  # it ends too early, or an enum has no such number
+                    raise _unknown_record(data, at) from None
             process = known(process_id)
             if process is None:
                 self.unknown_process += 1
@@ -146,4 +173,7 @@ class Decoder:
 
 
 def _unknown_record(data: bytes, at: int) -> DecodeError:
+    left = len(data) - at
+    if left <= HEADER.size:
+        return DecodeError(f"a record is cut off after {max(left, 0)} bytes")
     return DecodeError(f"unknown record: type {data[at + HEADER.size]}, {HEADER.unpack_from(data, at)[0]} bytes")

@@ -6,8 +6,9 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from netmon.decode.format import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC, format_address, format_json
+from netmon.decode.format import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC, format_address, plain_json
 from netmon.decode.processes import KnownProcess
+from netmon.errors import DecodeError
 from netmon.layout import FLOW, FLOW_KEY, Family, Flow, FlowKey
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class FlowSummary(NamedTuple):
             "duration_us": flow.duration_ns // NSEC_PER_USEC,
         }
         return (
-            f'{{"type":"NetworkSummary",{process.json_with_parent()},"flow":{format_json(totals)},'
+            f'{{"type":"NetworkSummary",{process.json_with_parent()},"flow":{plain_json(totals)},'
             f'"period_start":"{self.period_start}","timestamp":"{self.timestamp}"}}\n'
         )
 
@@ -51,8 +52,17 @@ class FlowSummary(NamedTuple):
 
 
 def unpack_flow(key: bytes, value: bytes) -> tuple[FlowKey, Flow]:
-    """Return an entry of the table: its struct flow_key and struct flow."""
-    return FlowKey._make(FLOW_KEY.unpack(key)), Flow._make(FLOW.unpack(value))
+    """Return an entry of the table: its struct flow_key and struct flow.
+
+    Raises:
+        DecodeError: A length or the direction is wrong.
+    """
+    if (len(key), len(value)) != (FLOW_KEY.size, FLOW.size):
+        raise DecodeError(f"a flow has {len(key)} and {len(value)} bytes, not {FLOW_KEY.size} and {FLOW.size}")
+    fields = FlowKey._make(FLOW_KEY.unpack(key))
+    if fields.direction not in DIRECTIONS:
+        raise DecodeError(f"a flow has the unknown direction {fields.direction}")
+    return fields, Flow._make(FLOW.unpack(value))
 
 
 def merge(flows: Iterable[tuple[FlowKey, Flow, KnownProcess]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:

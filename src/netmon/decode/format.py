@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import re
 import time
+from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from netmon.capabilities import CAPABILITIES
 from netmon.layout import Direction, Ending, Limit, RecordType, Secureexec
+from netmon.text import is_harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netmon.events import FailureReason
 
 IPV4_LENGTH = 4  # bytes of an address
@@ -20,7 +24,7 @@ NSEC_PER_USEC = 1000
 # By plain numbers: members of an enum are slow to look up.
 EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind != RecordType.PROCESS}
 DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
-ENDINGS = {int(ending): ending.name.lower() for ending in Ending}
+ENDINGS = {int(ending): ending.name.lower() for ending in Ending if ending != Ending.NONE}
 
 # Why a connect attempt failed, by errno. All others are "other"; without an errno it is "closed" or "killed".
 REASONS: dict[int, FailureReason] = {
@@ -46,15 +50,86 @@ def _format_seconds(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))
 
 
-def format_json(value: object) -> str:
-    """Return a value as JSON."""
+def _dump(value: object) -> bytes:
     import orjson  # imported late: slow, and start-up does not need it
 
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value)
+
+
+def _dump_ascii(value: object) -> bytes:
+    """Return a value as JSON in ASCII: the fastest way to escape texts that may be nothing but harmful characters."""
+    import json  # imported late: rarely needed
+
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def plain_json(value: object) -> str:
+    """Return a value as JSON. Its texts are netmon's own: for those of others there is format_json()."""
+    return _dump(value).decode()
+
+
+def format_json(value: object) -> str:
+    """Return a value as JSON, harmless to whatever shows it."""
+    json = plain_json(value)
+    return json if is_harmless(json) else _dump_ascii(value).decode()
+
+
+def byte_size(json: str) -> int:
+    """Return how many bytes JSON takes when it is written."""
+    return len(json) if json.isascii() else len(json.encode())
+
+
+def fit_json(text: str, limit: int, *, keep_end: bool = False) -> tuple[str, bool]:
+    """Return a text as harmless JSON of a bounded length.
+
+    Args:
+        text: Of any length.
+        limit: Bytes, at least 2.
+        keep_end: Whether to cut a longer text at its beginning, not at its end.
+
+    Returns:
+        The JSON of as many whole characters as fit, and whether some were cut.
+    """
+    cut = _last_fitting if keep_end else _first_fitting
+    json, whole = "", False
+    for dump in (_dump, _dump_ascii):  # the second one for what the first one leaves harmful
+        # A character takes at least a byte. So a text that is longer in characters does not fit, and is not tried.
+        data = dump(text) if len(text) <= limit else b""
+        whole = 0 < len(data) <= limit
+        json = (data if whole else cut(text, limit, dump)).decode()
+        if is_harmless(json):
+            break
+    return json, not whole
+
+
+def _first_fitting(text: str, limit: int, dump: Callable[[str], bytes]) -> bytes:
+    """Return the first characters of a text as JSON: as many as fit."""
+    import orjson
+
+    json = dump(text[:limit])
+    if len(json) <= limit:
+        return json
+    for end in range(limit - 1, 0, -1):  # a character takes at most twelve bytes: soon none is cut in two
+        try:
+            orjson.loads(json[:end] + b'"')
+        except ValueError:
+            continue
+        return json[:end] + b'"'
+    return b'""'
+
+
+def _last_fitting(text: str, limit: int, dump: Callable[[str], bytes]) -> bytes:
+    """Return the last characters of a text as JSON: as many as fit."""
+
+    def render(count: int) -> bytes:
+        return dump(text[len(text) - count :])
+
+    most = min(len(text), limit)
+    return render(bisect_right(range(most + 1), limit, key=lambda count: len(render(count))) - 1)
 
 
 def json_members(fields: dict[str, Any]) -> str:
-    """Return fields as members of a JSON object, each preceded by a comma."""
+    """Return fields as members of a JSON object, each preceded by a comma; harmless as of format_json()."""
     return f",{format_json(fields)[1:-1]}" if fields else ""
 
 
@@ -88,14 +163,14 @@ def format_secureexec(flags: int) -> str:
     return " | ".join(flag.name for flag in Secureexec if flags & flag)
 
 
-def format_args(argv: bytes) -> str:
+def format_args(argv: bytes, limit: int | None = None) -> str:
     """Return the arguments after the first, joined by spaces. In argv a NUL ends each of them.
 
     Bytes that are not UTF-8 are escaped (\\xff). NULs at the end are dropped: a program that overwrites its arguments
-    with a title (nginx, sshd) leaves a run of them.
+    with a title (nginx, sshd) leaves a run of them. Bytes beyond limit are left out.
     """
     _, _, rest = argv.partition(b"\0")
-    return rest.rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
+    return rest.rstrip(b"\0")[:limit].replace(b"\0", b" ").decode(errors="backslashreplace")
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ further keys, come ready made from details.py.
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netmon.decode.format import ADDRESSES_KEPT, EVENT_TYPES, format_address, json_members
+from netmon.decode.format import ADDRESSES_KEPT, EVENT_TYPES, format_address, plain_json
 from netmon.decode.processes import KnownProcess
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def render_json(
     opener: Opener | None,
 ) -> str:
     """Return a line of JSON. The keys have the order of the models' fields."""
-    further = json_members(details) if details else ""
+    further = f",{plain_json(details)[1:-1]}" if details else ""
     opened_by = f',"opener":{opener.process.json(opener.tid)}' if opener else ""
     return (
         f'{process.json_head}{tid}{process.json_tail}{opened_by},"network_event":{{"type":"{EVENT_TYPES[type_]}",'

@@ -105,6 +105,7 @@ class FlowReporter:
         self._clock = clock
         self._begin()
         self._taken: list[tuple[bytes, bytes]] | None = None
+        self._described_at = 0  # the position in the ring buffer up to which the processes of the flows are described
         self.unknown_process = 0  # events in flows whose process was never described
 
     def _begin(self) -> None:
@@ -122,16 +123,18 @@ class FlowReporter:
         if self._taken is None and (ending or self._is_over()):
             self._start_ns, self._end_ns = self._started_ns, self._clock.boot_time_ns()
             self._taken = self._source.take_flows()
+            self._described_at = self._processes.position
             self._begin()
 
     def _is_over(self) -> bool:
         """Return whether the period is over, or must end early because there is too much to keep."""
         age = time.monotonic() - self._started
         over_limit = self._processes.over_limit and age >= MIN_PERIOD
-        return age >= self._period or over_limit or self._source.flows_are_many
+        return age >= self._period or over_limit or self._processes.far_over_limit or self._source.flows_are_many
 
     def collect(self, drained: bool, ending: bool) -> list[FlowSummary]:
-        if self._taken is None or not drained:
+        # Under load the ring buffer is never empty, and all processes that are described meanwhile must be kept.
+        if self._taken is None or not (drained or self._processes.has_read_to(self._described_at)):
             return []
         start, end = (format_timestamp(self._clock.event_time(ns)) for ns in (self._start_ns, self._end_ns))
         reports = [FlowSummary(*flow, start, end) for flow in merge(self._attributed(self._taken))]

@@ -111,6 +111,8 @@ def test_refused_values_are_named_by_their_flags(arguments: list[str], problem: 
 def test_an_argument_of_the_monitor_is_named_by_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--ring-size", "5"]) == 2
     assert capsys.readouterr().err.startswith("netmon: --ring-size: 5 is not a power of two from ")
+    assert main(["run", "--line-limit", "49K"]) == 2
+    assert capsys.readouterr().err == "netmon: --line-limit: 50176 is not from 16384 to 49152 bytes\n"
     assert main(["run", "--aggregate", "10s", "--statistics"]) == 2
     assert capsys.readouterr().err == (
         "netmon: --aggregate: cannot be combined with statistics; leave one or the other out\n"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from netmon.cli.main import main
-from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_RING_SIZE
+from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT
 from netmon.report import OPTIONS
 from pack.paths import MANUAL
 
@@ -79,3 +79,4 @@ def test_it_describes_report_options_as_the_help_does(name: str, page: str) -> N
 def test_it_has_the_defaults(page: str) -> None:
     assert f"default: {DEFAULT_RING_SIZE >> 20}M" in page
     assert f"default: {DEFAULT_BATCH_DELAY * 1000:.0f}ms" in page
+    assert f"default: {DEFAULT_LINE_LIMIT >> 10}K; at most {MAX_LINE_LIMIT >> 10}K" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -11,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netmon.batch import HEADER, Batch
 from netmon.decode.format import format_timestamp
 from netmon.errors import DecodeError
-from netmon.layout import IPV4_EVENT, IPV6_EVENT, PROCESS_RECORD, Ipv4Event, Ipv6Event, RecordType
+from netmon.layout import IPV4_EVENT, IPV6_EVENT, PROCESS_RECORD, Ending, Ipv4Event, Ipv6Event, RecordType
 from tests.support.decoders import FixedClock, make_decoder
 from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, ipv6_event, process_record
-from tests.unit.decode.strategies import event_records
+from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, event_records, process_records
 
 
 def test_an_event_has_the_references_keys_and_types() -> None:
@@ -124,8 +126,47 @@ def test_an_opener_that_was_evicted_is_counted() -> None:
         process_record()[:-1],
         process_record()[: PROCESS_RECORD.size - 1],
         bytes([RecordType.PROCESS]),
+        detailed_event(closed_by=99),
+        detailed_event(closed_by=Ending.NONE),
+        detailed_event(type=RecordType.EXISTING, direction=2),
+        detailed_event(closed_by=99) + event_context(has_details=1),
     ],
 )
 def test_a_record_of_unknown_type_or_length_is_refused(record: bytes) -> None:
     with pytest.raises(DecodeError, match="bytes"):
         list(make_decoder().events(batch_of([record])))
+
+
+@pytest.mark.parametrize("data", [b"", b"\1", HEADER.pack(48), HEADER.pack(48) + b"\2", HEADER.pack(48) + bytes(47)])
+@pytest.mark.parametrize("at", [0, 8, 1000])
+def test_a_record_that_the_batch_cuts_off_is_refused(data: bytes, at: int) -> None:
+    with pytest.raises(DecodeError, match="bytes"):
+        list(make_decoder().events(Batch(data, [at], len(data), 1)))
+
+
+@given(
+    processes=st.tuples(*map(process_records, PROCESS_IDS)),
+    events=st.lists(event_records() | detailed_records(), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_a_damaged_batch_gives_events_or_a_decode_error(
+    processes: tuple[bytes, ...], events: list[bytes], data: st.DataObject
+) -> None:
+    """Nothing else, whatever bytes it has, and in whatever form it is read."""
+    whole = batch_of([*processes, *events])
+    offsets, damaged = list(whole.offsets), bytearray(whole.data)
+    for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=12)):
+        damaged[at] = data.draw(st.integers(0, 255))
+    end = data.draw(st.integers(0, len(damaged)) | st.just(len(damaged)))
+    offsets += data.draw(st.lists(st.integers(0, len(damaged) + 8), max_size=2))
+    batch = Batch(bytes(damaged[:end]), offsets, end, len(offsets))
+    decoder = make_decoder(with_cgroup=True, roles=3)
+    while batch.left:
+        with suppress(DecodeError):
+            for lines in decoder.json_lines(batch):
+                assert all("process" in json.loads(line) for line in lines)
+    batch = Batch(bytes(damaged[:end]), offsets, end, len(offsets))
+    while batch.left:
+        with suppress(DecodeError):
+            for events_ in decoder.raw_events(batch):
+                assert [event.model().timestamp for event in events_] == [event.timestamp for event in events_]

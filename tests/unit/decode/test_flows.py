@@ -9,6 +9,7 @@ import pytest
 
 from netmon.decode.flows import FlowSummary, merge, unpack_flow
 from netmon.decode.processes import KnownProcess, ProcessTable
+from netmon.errors import DecodeError
 from netmon.events import Flow as FlowModel
 from netmon.events import NetworkSummary
 from netmon.layout import FLOW, FLOW_KEY, Direction, Family, Flow, FlowKey
@@ -76,6 +77,19 @@ def test_ipv6_and_ingress(table: ProcessTable) -> None:
     key = flow_key(peer=bytes(15) + b"\1", family=Family.IPV6, direction=Direction.INGRESS)
     flow = summary_of(known(table, 7), key).model().flow
     assert (flow.peer, flow.direction) == ("::1", "ingress")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (flow_key(direction=2), FLOW.pack(*TOTALS)),
+        (flow_key()[:-1], FLOW.pack(*TOTALS)),
+        (flow_key(), FLOW.pack(*TOTALS) + b"x"),
+    ],
+)
+def test_a_damaged_flow_is_refused(key: bytes, value: bytes) -> None:
+    with pytest.raises(DecodeError, match="a flow has"):
+        unpack_flow(key, value)
 
 
 def test_flows_of_one_process_under_two_ids_are_added_up(table: ProcessTable) -> None:

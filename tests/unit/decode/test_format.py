@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import get_args
@@ -17,6 +18,7 @@ from netmon.decode.format import (
     EVENT_TYPES,
     REASONS,
     container_id_of,
+    fit_json,
     format_args,
     format_capabilities,
     format_secureexec,
@@ -24,7 +26,7 @@ from netmon.decode.format import (
 )
 from netmon.events import ClosedBy, ConnectionEventType, FailureReason
 from netmon.events import Direction as DirectionName
-from netmon.layout import Ending
+from netmon.text import is_harmless
 from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST
 
 
@@ -33,7 +35,7 @@ from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST
     [
         (EVENT_TYPES.values(), ConnectionEventType),
         (DIRECTIONS.values(), DirectionName),
-        ({name for ending, name in ENDINGS.items() if ending != Ending.NONE}, ClosedBy),
+        (ENDINGS.values(), ClosedBy),
         ({*REASONS.values(), "closed", "killed", "other"}, FailureReason),
     ],
     ids=["types", "directions", "endings", "reasons"],
@@ -142,3 +144,20 @@ def test_containers(path: str) -> None:
 @pytest.mark.parametrize("path", ON_THE_HOST)
 def test_on_the_host(path: str) -> None:
     assert container_id_of(path) is None
+
+
+@given(st.text(max_size=60), st.integers(2, 80), st.booleans())
+def test_a_text_that_does_not_fit_is_cut_between_characters(text: str, limit: int, keep_end: bool) -> None:
+    written, cut = fit_json(text, limit, keep_end=keep_end)
+    shown = json.loads(written)
+    assert len(written.encode()) <= limit
+    assert is_harmless(written)
+    assert text.endswith(shown) if keep_end else text.startswith(shown)
+    assert cut == (shown != text)
+    if cut and text.isascii():  # as much as fits: a character takes at most six bytes
+        assert len(written) > limit - 6
+
+
+@pytest.mark.parametrize("keep_end", [False, True])
+def test_cut_text_is_not_escaped_without_need(keep_end: bool) -> None:
+    assert fit_json("日本" * 100, 14, keep_end=keep_end) == ('"日本日本"', True)

@@ -14,7 +14,7 @@ from netmon.losses import EVENT_REASONS, Losses
 @pytest.mark.parametrize("blind_ms", [0, 9])
 @pytest.mark.parametrize("outputs", [{}, {"file": 7}])
 def test_json_is_the_models_own_json(outputs: dict[str, int], blind_ms: int) -> None:
-    report = LossReport(Losses(1, 2, 3, 4, 5, 6, 7, 8, blind_ms, outputs), "2025-11-23T00:00:02.000Z")
+    report = LossReport(Losses(1, 2, 3, 4, 5, 6, 7, 8, 9, blind_ms, outputs), "2025-11-23T00:00:02.000Z")
     model = LostEvents(
         lost_events=LostCounts(
             count=12,

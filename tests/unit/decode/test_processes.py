@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from netmon.decode.processes import ProcessTable
+from netmon.decode.processes import ProcessTable, split_record
 from netmon.layout import Limit, ProcessFlag
 from tests.support.decoders import make_decoder, make_table
 from tests.support.records import batch_of, ipv4_event, process_record
@@ -110,7 +110,66 @@ def test_arguments_that_could_not_be_read_are_counted(
     table.add(process_record(argv=b"", flags=flags))
     process = table.get(7)
     assert process is not None
-    assert (process.fields["args"], table.args_unread) == (args, unread)
+    assert (process.fields["args"], table.args_incomplete) == (args, unread)
+
+
+@pytest.mark.parametrize(
+    ("record", "truncated"),
+    [
+        (process_record(), None),
+        (process_record(flags=ProcessFlag.PATH_INCOMPLETE), "binary_path"),
+        (process_record(flags=ProcessFlag.ARGS_INCOMPLETE), "args"),
+        (process_record(argv=b"", flags=ProcessFlag.ARGS_UNREAD), "args"),
+        (process_record(argv=b"x\0" + b"\x01" * 3000), "args"),
+        (process_record(path=b"/" + b"\x01" * 3000 + b"/x"), "binary_path"),
+        (process_record(path=b"/x/" + b"\x01" * 600), "filename"),
+        (process_record(cgroup=b"\x01" * 600 + b"/"), "cgroup"),
+        (process_record(argv=b"x\0" + b"a" * 8190, flags=ProcessFlag.ARGS_INCOMPLETE), "args"),
+        (process_record(argv=b"x\0" + b"\x01" * 3000, flags=ProcessFlag.PATH_INCOMPLETE), "binary_path | args"),
+    ],
+)
+def test_what_was_cut_is_named_and_counted_once(record: bytes, truncated: str | None) -> None:
+    table = make_table(with_cgroup=True)
+    table.add(record)
+    process = table.get(7)
+    assert process is not None
+    assert process.fields.get("truncated") == truncated
+    assert process.model(1).truncated == truncated
+    keys = (truncated or "").split(" | ")
+    flags = split_record(record)[0].flags
+    assert table.path_incomplete == (
+        not flags & ProcessFlag.PATH_INCOMPLETE and bool({"filename", "binary_path"} & {*keys})
+    )
+    assert table.args_incomplete == (not flags & ProcessFlag.ARGS_INCOMPLETE and "args" in keys)
+    assert table.cgroup_incomplete == ("cgroup" in keys)
+
+
+def test_arguments_that_were_paged_out_and_come_from_proc_are_whole() -> None:
+    record = process_record(argv=b"", flags=ProcessFlag.ARGS_INCOMPLETE)
+    assert "truncated" not in process_of(record, read_cmdline=lambda pid, start, exe, comm: b"curl\0-s\0x\0")
+
+
+def test_the_end_of_a_path_and_the_beginning_of_arguments_are_kept() -> None:
+    process = process_of(process_record(path=b"/" + b"\x01" * 3000 + b"/x", argv=b"x\0-s " + b"\x01" * 3000))
+    assert process["filename"] == "x"
+    assert process["binary_path"].endswith("\x01/x")
+    assert process["args"].startswith("-s \x01")
+
+
+def test_a_process_whose_source_has_more_room_has_less_of_its_image() -> None:
+    """It has more capabilities, whose names take the room."""
+    records = [
+        process_record(process_id=7, argv=b"curl\0" + b"a" * 8000, path=b"/" + b"p" * 2000 + b"/curl"),
+        process_record(
+            *(b"", b"", b""), process_id=8, image_source=7, flags=ProcessFlag.NO_IMAGE, cap_effective=2**40 - 2
+        ),
+        ipv4_event(process_id=8),
+    ]
+    for roles, truncated in ((1, None), (3, "binary_path | args")):
+        (event,) = make_decoder(roles=roles).events(batch_of(records))
+        assert event.process.truncated == truncated
+        assert event.process.binary_path.endswith("p/curl")
+        assert event.process.args.startswith("aaaa")
 
 
 def test_a_process_without_an_image_has_that_of_its_source() -> None:

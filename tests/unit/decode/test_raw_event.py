@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon.events import NetworkEvent, Process, TcpConnection
-from netmon.layout import RecordType
+from netmon.layout import ProcessFlag, RecordType
+from netmon.text import is_harmless
 from tests.support.decoders import make_decoder
 from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, process_record
 from tests.support.strategies import ID
@@ -27,7 +28,10 @@ def test_json_lines_are_the_models_own_json(
     records = [*processes, *events]
     models = list(make_decoder(with_cgroup=with_cgroup).events(batch_of(records)))
     lines = [line for lines in make_decoder(with_cgroup=with_cgroup).json_lines(batch_of(records)) for line in lines]
-    assert lines == [model.model_dump_json() + "\n" for model in models]
+    # Texts that need escapes beyond JSON's may be written in two ways, which say the same.
+    assert [json.loads(line) for line in lines] == [json.loads(model.model_dump_json()) for model in models]
+    assert all(is_harmless(line[:-1]) for line in lines)
+    assert all(is_harmless(model.model_dump_json()) for model in models)
     assert [NetworkEvent.model_validate_json(line) for line in lines] == models
     assert len(models) == len(events)
     ((*raw,),) = make_decoder(with_cgroup=with_cgroup).raw_events(batch_of(records))
@@ -35,10 +39,52 @@ def test_json_lines_are_the_models_own_json(
     assert [event.model() for event in raw] == models
 
 
+def test_json_lines_are_the_text_of_the_models_own_json() -> None:
+    records = [process_record(argv="curl\0-d\0café\n日本\0".encode()), ipv4_event(), detailed_event()]
+    models = list(make_decoder().events(batch_of(records)))
+    ((*lines,),) = make_decoder().json_lines(batch_of(records))
+    assert lines == [model.model_dump_json() + "\n" for model in models]
+
+
+HARMFUL = "\x7f \x9b31m \u202e \u2028 \u200b \U000e0041"
+
+
+def test_no_harmful_character_is_written_raw() -> None:
+    """A terminal, a pager, the journal and a browser show what a process calls itself."""
+    texts = HARMFUL.encode()
+    records = [
+        process_record(process_id=6, pid=100, path=b"/" + texts, argv=b"x\0" + texts, cgroup=texts + b"/"),
+        process_record(
+            process_id=7, ppid=100, parent_id=6, path=b"/" + texts, argv=b"x\0" + texts, cgroup=texts + b"/"
+        ),
+        detailed_event() + event_context(opener_id=6),
+    ]
+    ((line,),) = make_decoder(with_cgroup=True).json_lines(batch_of(records))
+    (event,) = make_decoder(with_cgroup=True).events(batch_of(records))
+    for written in (
+        line[:-1],
+        event.model_dump_json(),
+        event.model_dump_json(indent=1),
+        event.process.model_dump_json(),
+    ):
+        assert all(character.isprintable() or character == "\n" for character in written)
+    fields = json.loads(line)
+    for role in ("process", "parent", "opener"):
+        assert fields[role]["args"] == fields[role]["filename"] == HARMFUL
+        assert fields[role]["binary_path"] == fields[role]["cgroup"] == f"/{HARMFUL}"
+    assert event.process.args == HARMFUL
+
+
 def test_each_key_of_the_models_is_in_some_event() -> None:
     records = [
         process_record(process_id=6, pid=100),
-        process_record(process_id=7, parent_id=6, ppid=100, cgroup=f"docker-{ID}.scope/".encode()),
+        process_record(
+            process_id=7,
+            parent_id=6,
+            ppid=100,
+            cgroup=f"docker-{ID}.scope/".encode(),
+            flags=ProcessFlag.PATH_INCOMPLETE,
+        ),
         *(
             detailed_event(type=type_, error=1) + event_context(opener_id=6, has_details=1)
             for type_ in RecordType

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import datetime
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from netmon.decode import processes
 from netmon.decode.clock import Clock
 from netmon.decode.processes import ProcessTable
 from netmon.layout import FLOW, FLOW_KEY, Direction, Family, Flow, FlowKey
@@ -130,7 +132,8 @@ class Flows:
         monkeypatch.setattr(reporters, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.table: list[tuple[bytes, bytes]] = []
         self.source = SimpleNamespace(flows_are_many=False, take_flows=self._take)
-        self.processes: ProcessTable = make_table(evict_on_add=False, limit=1)
+        self.waiting = 0  # bytes in the ring buffer
+        self.processes: ProcessTable = make_table(evict_on_add=False, limit=1, bytes_waiting=lambda: self.waiting)
         self.processes.add(process_record(process_id=7))
         clock = Clock()
         monkeypatch.setattr(clock, "boot_time_ns", lambda: int(self.now * 1e9))
@@ -169,10 +172,14 @@ def test_flows_are_reported_once_a_period(flows: Flows) -> None:
 def test_flows_are_reported_after_all_records_that_precede_them(flows: Flows) -> None:
     """The records describe their processes."""
     flows.add(process_id=8, opened=3)
+    flows.waiting = 100
     assert flows.report(PERIOD, drained=False) == []
     assert flows.reporter.due() == 0
     flows.processes.add(process_record(process_id=8))
-    assert flows.report(1) == [3]
+    flows.processes.note_consumed(99)
+    assert flows.report(0, drained=False) == []
+    flows.processes.note_consumed(1)
+    assert flows.report(0, drained=False) == [3]  # though others have been written meanwhile
 
 
 def test_the_last_period_ends_early(flows: Flows) -> None:
@@ -191,6 +198,33 @@ def test_a_period_ends_early_when_there_are_too_many_processes(flows: Flows) -> 
     flows.processes.add(process_record(process_id=8, pid=8))
     assert flows.report(0.5) == []
     assert flows.report(0.5) == [3]
+
+
+def test_a_period_ends_at_once_when_processes_take_too_much_memory(
+    flows: Flows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "SIZE_LIMIT", 100)
+    flows.add(opened=3)
+    assert flows.report(0) == [3]
+
+
+def test_memory_is_bounded_though_the_ring_buffer_is_never_empty(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that changes its credentials at each connect has a description and a flow for each."""
+    monkeypatch.setattr(processes, "SIZE_LIMIT", 1 << 20)
+    flows.waiting = 64 << 10
+    reported = 0
+    tracemalloc.start()
+    try:
+        for process_id in range(8, 2008):
+            flows.processes.add(process_record(process_id=process_id, argv=b"x\0" + b"\x01" * 8000))
+            flows.processes.note_consumed(8 << 10)
+            flows.add(process_id)
+            reported += sum(flows.report(0, drained=False))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert reported > 1500
+    assert flows.reporter.unknown_process == 0
 
 
 def test_flows_of_unknown_processes_are_counted_as_lost(flows: Flows) -> None:
