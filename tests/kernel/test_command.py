@@ -110,9 +110,9 @@ def test_kernels_under_6_2_are_refused() -> None:
         assert refused.stdout == ""
         assert refused.stderr.startswith(f"netmon: Linux {release}, older than 6.2")
         assert "--any-kernel" in refused.stderr
+        assert run("check", "--any-kernel").returncode == 0
+        assert run("check", NETMON_ANY_KERNEL="1").returncode == 0
     assert run("check").returncode == (1 if old else 0)
-    assert run("check", "--any-kernel").returncode == 0
-    assert run("check", NETMON_ANY_KERNEL="1").returncode == 0
 
 
 @pytest.mark.only_on("6.1")
@@ -216,7 +216,7 @@ def test_ready_soon() -> None:
         "with Monitor(any_kernel=True): print(time.monotonic() - start)\n"
     )
     seconds = min(
-        float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout) for _ in range(3)
+        float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout) for _ in range(2)
     )
     with Netmon(anew=True) as netmon:
         print(f"attached in {seconds:.2f} s; the command ready in {netmon.seconds_to_ready:.2f} s")

@@ -113,6 +113,7 @@ def test_a_connection_that_two_processes_hold_is_reported_once() -> None:
     assert len(events) == 4
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "client", "server"),
     [

@@ -277,6 +277,7 @@ def test_a_refused_connect_carried_nothing(netmon: Netmon) -> None:
     assert (close["bytes_sent"], close["bytes_received"], close["rtt_us"]) == (0, 0, 0)
 
 
+@pytest.mark.once
 def test_only_statistics_load_their_programs() -> None:
     loaded = []
     for config in (
