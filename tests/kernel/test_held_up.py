@@ -11,7 +11,9 @@ from tests.support.json_events import types_of
 from tests.support.netmon_command import Netmon
 
 
-def test_a_process_that_holds_up_reads_of_its_arguments_holds_up_nothing_else(port: str, tmp_path: Path) -> None:
+def test_a_process_that_holds_up_reads_of_its_arguments_holds_up_nothing_else(
+    port: str, tmp_path: Path, modules: None
+) -> None:
     """Without the arguments, all is reported, and netmon ends as asked."""
     subprocess.run(["modprobe", "fuse"], check=True)
     with held_process(tmp_path, port) as held, Netmon("--parent") as netmon:

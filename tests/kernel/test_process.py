@@ -240,7 +240,7 @@ def test_a_process_that_starts_just_after_the_clock_was_set_has_a_right_start(
     def waits() -> int:
         return int(status_of(netmon.process.pid)["voluntary_ctxt_switches"][0])
 
-    with Netmon("--batch-delay", "10") as netmon:
+    with Netmon("--batch-delay", "10s") as netmon:
         before = waits()
         socket.create_connection(listener.getsockname()).close()
         wait_until(lambda: waits() > before, "netmon to wait for other events")
