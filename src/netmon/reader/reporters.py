@@ -105,6 +105,7 @@ class FlowReporter:
         self._begin()
         self._taken: list[tuple[bytes, bytes]] | None = None
         self.unknown_process = 0  # events in flows whose process was never described
+        self.summaries = 0  # how many were reported
 
     def _begin(self) -> None:
         self._started_ns = boot_time_ns()
@@ -136,6 +137,7 @@ class FlowReporter:
         start, end = (format_timestamp(self._clock.event_time(ns)) for ns in (self._start_ns, self._end_ns))
         reports = [FlowSummary(*flow, start, end) for flow in merge(self._attributed(taken))]
         self._processes.evict()
+        self.summaries += len(reports)
         return reports
 
     def _attributed(self, taken: list[tuple[bytes, bytes]]) -> Iterator[tuple[FlowKey, Flow, KnownProcess]]:
