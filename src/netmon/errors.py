@@ -27,13 +27,21 @@ class NetmonError(Exception):
 
 Location = tuple[int | str, ...]  # keys, and indexes in lists
 
+MAX_SHOWN = 80  # characters of a value in a message
 _shortener = reprlib.Repr()
-_shortener.maxstring = _shortener.maxother = 80
+_shortener.maxstring = _shortener.maxother = MAX_SHOWN
 
 
 def shorten(value: object) -> str:
-    """Return a value's repr(), shortened."""
-    return _shortener.repr(value)
+    """Return a value's repr(), shortened. It has no control character, whatever the value."""
+    text = _shortener.repr(value)
+    # The repr of nested lists is longer than that of any text.
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def shown(text: str) -> str:
+    """Return text for a message: itself if it is short and printable, else its repr(), shortened."""
+    return text if len(text) <= MAX_SHOWN and text.isprintable() else shorten(text)
 
 
 class Problem(NamedTuple):
@@ -60,7 +68,8 @@ class Problem(NamedTuple):
         """The location as text, like `egress.ipv4_filter.dst_ip[2]`."""
         path = ""
         for part in self.location:
-            path += f".{part}" if isinstance(part, str) and part.isidentifier() else f"[{shorten(part)}]"
+            is_plain = isinstance(part, str) and len(part) <= MAX_SHOWN and part.isidentifier()
+            path += f".{part}" if is_plain else f"[{shorten(part)}]"
         return path.removeprefix(".")
 
     @property

@@ -58,6 +58,7 @@ class Counters(NamedTuple):
         bytes_waiting: Bytes in the ring buffer that were not read yet.
         processes_described: Descriptions of processes read.
         processes_known: Processes known now.
+        summaries: NetworkSummary events handed on.
     """
 
     connection_events: int = 0
@@ -65,6 +66,7 @@ class Counters(NamedTuple):
     bytes_waiting: int = 0
     processes_described: int = 0
     processes_known: int = 0
+    summaries: int = 0
 
 
 class Monitor:
@@ -315,6 +317,7 @@ class Monitor:
             bytes_waiting=reader.waiting,
             processes_described=described,
             processes_known=len(self._processes),
+            summaries=self._flows.summaries if self._flows else 0,
         )
 
     def program_infos(self) -> list[ProgramInfo]:

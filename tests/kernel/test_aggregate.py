@@ -68,6 +68,7 @@ def aggregating_and_plain() -> Iterator[tuple[list[Event], list[Event], list[int
         assert ended.returncode == 0
         assert ", 0 lost" in ended.stderr
         seen += ended.events
+        assert counts_of(ended.stderr)[0] == len(seen)
         missed.append(counts_of(ended.stderr)[2])
 
 

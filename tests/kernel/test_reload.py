@@ -107,11 +107,13 @@ def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path, text: str, s
 
 
 @pytest.mark.once
-def test_a_reload_without_a_file_is_explained() -> None:
+def test_a_hangup_without_a_file_to_reload_ends_it() -> None:
+    """The terminal was closed."""
     with Netmon() as netmon:
-        netmon.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "no configuration file to reload; start it with --config" in netmon.stderr, "an answer")
-        assert netmon.stop().returncode == 0
+        connect_to("127.0.0.1")
+        ended = netmon.stop(signal.SIGHUP)
+    assert len(ended.events) == 2
+    assert (ended.returncode, ended.stderr) == (0, "netmon: ready\nnetmon: 2 events, 0 lost\n")
 
 
 @pytest.mark.core

@@ -180,6 +180,20 @@ def test_the_watchdog_restarts_it_when_signs_of_life_stop() -> None:
     assert int(show("MainPID")) != pid
 
 
+def kill_and_wait() -> None:
+    """Kill the service's process, and wait for the next one."""
+    pid, restarts = int(show("MainPID")), int(show("NRestarts"))
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: int(show("NRestarts")) > restarts and show("MainPID") not in ("0", str(pid)), "a new process")
+
+
+def test_it_is_restarted_however_often_it_is_killed() -> None:
+    """By default systemd gives up after five times in ten seconds."""
+    for _ in range(25):
+        kill_and_wait()
+    wait_until(lambda: show("ActiveState") == "active", "the service")
+
+
 def test_stopping_it_is_a_success() -> None:
     run("systemctl", "stop", "netmon")
     assert [show(name) for name in ("ActiveState", "Result", "ExecMainStatus")] == ["inactive", "success", "0"]

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 from netmon.errors import OutputError
 from netmon.text import escape
 
 STANDARD_OUTPUT = "standard output"
+# How long (seconds) to wait for standard error to take a message: its reader may be stuck.
+SAY_LIMIT = 5.0
 
 
 def say(text: object) -> None:
-    """Write text to standard error, each line after the command's name; harmless, as it may quote others' text."""
-    # Without standard error the text is dropped; print() would write it to standard output.
-    if sys.stderr is not None:
+    """Write text to standard error, each line after the command's name; harmless, as it may quote others' text.
+
+    It is dropped if standard error takes nothing.
+    """
+    # Without standard error the text is dropped, too; print() would write it to standard output.
+    if sys.stderr is not None and _takes_messages():
         with suppress(OSError):
             for line in escape(str(text)).splitlines():
                 print(f"netmon: {line}", file=sys.stderr, flush=True)
+
+
+def _takes_messages() -> bool:
+    """Wait until standard error has room, at most for SAY_LIMIT seconds; return whether it has."""
+    room = select.poll()
+    try:
+        room.register(sys.stderr.fileno(), select.POLLOUT)
+    except (OSError, ValueError):  # it is not a file: Python code has replaced it
+        return True
+    return bool(room.poll(SAY_LIMIT * 1000))
 
 
 def show(text: str) -> None:
@@ -39,8 +56,22 @@ def flush_results() -> None:
 
 def discard_results() -> None:
     """Send the rest of standard output to /dev/null: at its exit Python flushes what is still buffered."""
+    _discard(sys.stdout)
+
+
+def discard_unwritable() -> None:
+    """Discard what standard output and standard error do not take: Python would fail to flush it, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except OSError:
+                _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from netmon import __version__
 from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from netmon.cli.console import describe, discard_results, flush_results, say
+from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say
 from netmon.errors import ConfigError, NetmonError, OutputError
 
 COMMANDS = ("run", "check", "validate", "schema")  # each a module of netmon.cli
@@ -25,6 +25,13 @@ HELP_WIDTH = 80
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    try:
+        return _main(arguments)
+    finally:
+        discard_unwritable()
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     if sys.stdout is None:
         say("standard output is closed")
         return EXIT_FAILED

@@ -14,6 +14,7 @@ from netmon.errors import ArgumentError, OutputError
 if TYPE_CHECKING:
     from netmon.cli.session import Signals
     from netmon.losses import Losses
+    from netmon.monitor import Counters
     from netmon.outputs.base import Output
     from netmon.reader.source import OpenSource
 
@@ -26,8 +27,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "run",
         help="watch connections; one JSON event a line on standard output",
-        description="Watch TCP connections until SIGINT or SIGTERM: one JSON event a line on standard output. "
-        "Without --config the flags below say what to report; without those, everything.",
+        description="Watch TCP connections until SIGINT or SIGTERM (without --config SIGHUP, too): one JSON event a "
+        "line on standard output. Without --config the flags below say what to report; without those, everything.",
     )
     parser.set_defaults(command=run)
     add_run_flags(parser)
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from netmon.cli.session import Signals
 
-    signals = Signals()  # before the imports and the start, which take long
+    signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
     from netmon.outputs.standard_output import StandardOutput
 
     losses = run_with([StandardOutput()], options, signals)
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 def run_with(
     outputs: Sequence[Output], options: argparse.Namespace, signals: Signals, open_source: OpenSource | None = None
 ) -> Losses:
-    """Report events to outputs until a signal, and print the summary.
+    """Report events to outputs until a signal, or until the last output breaks, and print the summary.
 
     Args:
         outputs: At least one, with different names.
@@ -70,7 +71,7 @@ def run_with(
     from netmon.monitor import Monitor
     from netmon.outputs.fanout import Fanout
 
-    fanout = Fanout(outputs, report=say)
+    fanout = Fanout(outputs, report=say, ending=lambda: signals.stopped)
     config = config_of(options)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
@@ -80,19 +81,37 @@ def run_with(
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
     session = Session(monitor, signals, options.config, lambda: config_of(options))
+    broken: list[OutputError] = []
+
+    def deliver(lines: list[str]) -> None:
+        try:
+            fanout.write(lines)
+        except OutputError as error:
+            if _ends_quietly(error, outputs):
+                raise
+            broken.append(error)
+            monitor.stop()  # what has been reported by then is still decoded, and counted as lost
+
     try:
         with fanout:
-            session.run(fanout.write)
-    except OutputError:
-        if len(outputs) > 1:
-            say(_summary(session.events, monitor.losses))
-        raise
+            session.run(deliver)
+    except OutputError as error:
+        broken.append(error)
     losses = monitor.losses
-    say(_summary(session.events, losses))
+    if not (broken and _ends_quietly(broken[0], outputs)):
+        say(_summary(monitor.counters, losses))
+    if broken:
+        raise broken[0]
     return losses
 
 
-def _summary(count: int, losses: Losses) -> str:
+def _ends_quietly(error: OutputError, outputs: Sequence[Output]) -> bool:
+    """Return whether the only output's reader has gone away: it has read what it wanted."""
+    return error.reader_gone and len(outputs) == 1
+
+
+def _summary(counters: Counters, losses: Losses) -> str:
+    count = counters.connection_events + counters.summaries
     reasons = ", ".join(f"{'at most ' * (name == 'missed')}{value} {name}" for name, value in losses.reasons() if value)
     by_output = "".join(f", {lost} not written to {name}" for name, lost in losses.outputs.items())
     blind = f", blind for {losses.blind_ms / 1000:.1f} s" if losses.blind_ms else ""

@@ -20,26 +20,34 @@ TICK = 1.0
 
 
 class Signals:
-    """Handles signals, from its creation on: the first SIGINT or SIGTERM stops the monitor, SIGHUP requests a reload.
+    """Handles signals, from its creation on: the first SIGINT or SIGTERM stops the monitor.
 
-    If SIGINT or SIGTERM comes before bind(), the monitor stops as soon as it starts. A second SIGINT or SIGTERM kills
-    the process, as usual, since an output may be stuck.
+    SIGHUP requests a reload or, without anything to reload, stops the monitor: the terminal was closed.
+
+    If the signal comes before bind(), the monitor stops as soon as it starts. A second SIGINT or SIGTERM kills the
+    process, as usual, since an output may be stuck. A second SIGHUP does not: when a terminal is closed, the shell and
+    the kernel may send one each.
+
+    Attributes:
+        stopped: Whether a signal that stops the monitor has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, reloadable: bool = True) -> None:
+        """Handle the signals from now on. reloadable: SIGHUP requests a reload."""
+        self.stopped = False
         self._monitor: Monitor | None = None
-        self._stopped = False
         self._reload = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         # nohup ignores SIGHUP: leave it so.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, self._request_reload)
+            signal.signal(signal.SIGHUP, self._request_reload if reloadable else self._stop)
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        self._stopped = True
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGHUP:
+            for ending in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(ending, signal.SIG_DFL)
+        self.stopped = True
         if self._monitor is not None:
             self._monitor.stop()
 
@@ -52,18 +60,14 @@ class Signals:
         return requested
 
     def bind(self, monitor: Monitor) -> None:
-        """Set the monitor that SIGINT and SIGTERM stop."""
+        """Set the monitor that the signals stop."""
         self._monitor = monitor
-        if self._stopped:
+        if self.stopped:
             monitor.stop()
 
 
 class Session:
-    """Runs a monitor until a signal stops it. Between two batches it reloads, and sends the watchdog a sign of life.
-
-    Attributes:
-        events: How many events were delivered so far.
-    """
+    """Runs a monitor until a signal stops it. Between two batches it reloads, and sends the watchdog a sign of life."""
 
     def __init__(
         self, monitor: Monitor, signals: Signals, config_file: str | None, read_config: Callable[[], Config | None]
@@ -73,13 +77,12 @@ class Session:
         Args:
             monitor: Not started yet.
             signals: The process's signal handlers.
-            config_file: The configuration's file, for messages; None: there is none, so nothing to reload.
+            config_file: The configuration's file, for messages; None: there is none, and signals are not reloadable.
             read_config: Reads the configuration again. Raises NetmonError or OSError.
 
         Raises:
             NetmonError: There is no socket for messages to the service manager.
         """
-        self.events = 0
         self._blind = ""
         self._monitor = monitor
         self._signals = signals
@@ -112,7 +115,6 @@ class Session:
 
     def _deliver(self, lines: list[str], deliver: Callable[[list[str]], None]) -> None:
         deliver(lines)
-        self.events += len(lines)
         if (blind := self._monitor.blind) != self._blind:
             self._blind = blind
             self._say_whether_blind()
@@ -130,9 +132,6 @@ class Session:
 
     def _reload(self) -> None:
         """Read the configuration again; if that fails, for whatever reason, go on with the previous one."""
-        if self._config_file is None:
-            say("SIGHUP: there is no configuration file to reload; start it with --config FILE to have one")
-            return
         try:
             self._monitor.reload(self._read_config())
         except (NetmonError, OSError) as error:

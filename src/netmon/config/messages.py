@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from netmon.config.problems import MAX_LISTED, Problems, omitted
 from netmon.config.yaml_reader import REFUSED
-from netmon.errors import Location, shorten
+from netmon.errors import MAX_SHOWN, Location, shorten, shown
 from netmon.report import OPTIONS, Report
 
 T = TypeVar("T")
@@ -81,6 +81,9 @@ def add_problems(error: ValidationError, model: type[BaseModel], problems: Probl
 def _describe(detail: ErrorDetails) -> tuple[str | None, str]:
     """Return the value and what is wrong with it. The value of a whole section or list is left out."""
     value = detail["loc"][-1] if detail["type"] == "invalid_key" else detail["input"]
+    is_item = any(isinstance(part, int) for part in detail["loc"][-1:])
+    if is_item and (text := _text_read_as_mapping(value)):
+        return None, f"is a mapping to YAML, since it ends with ':'; put it in quotes: '{shown(text)}'"
     if detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
         if value is None or isinstance(value, Mapping | list | tuple):
@@ -91,12 +94,22 @@ def _describe(detail: ErrorDetails) -> tuple[str | None, str]:
     return _YAML.get(text, text), message
 
 
+def _text_read_as_mapping(value: Any) -> str | None:
+    """Return the text that YAML reads as a mapping of one key to nothing, like 2001:db8:: without quotes."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((key, inside),) = value.items()
+        if isinstance(key, str) and inside is None:
+            return f"{key}:"
+    return None
+
+
 def _describe_unknown_key(model: type[BaseModel], location: Location) -> tuple[None, str]:
     *section, key = location
     if key in OPTIONS and section in ([], ["ingress"], ["egress"]):
         return None, f"moved: write report.{key}"
     keys = _keys_at(model, section)
-    close = difflib.get_close_matches(str(key), keys, n=1)
+    # The time of comparing grows with the square of the length.
+    close = difflib.get_close_matches(str(key), keys, n=1) if len(str(key)) <= MAX_SHOWN else []
     remedy = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(keys)}"
     return None, f"unknown key; {remedy}"
 

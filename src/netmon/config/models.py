@@ -44,7 +44,7 @@ from netmon.config.values import (
     refuse_none,
 )
 from netmon.config.yaml_reader import Document, load_yaml
-from netmon.errors import ConfigError, Location
+from netmon.errors import ConfigError, Location, Problem
 from netmon.report import OPTIONS, Report
 from netmon.schema import schema_of
 
@@ -166,6 +166,8 @@ def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.C
     )
 
 
+MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
+
 NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 
@@ -249,6 +251,13 @@ def _validate(document: Document, resolve: bool) -> Config:
     found = document.found
     config = None
     if isinstance(document.data, Mapping):
+        unknown = document.data.keys() - {*Config.model_fields, *OPTIONS}
+        refused = [finding for finding in found.listed() if not finding.location]
+        if len(unknown) + len(refused) > MAX_UNKNOWN:
+            # The file may be anything, also something that not everyone may read: its keys are not repeated.
+            keys = ", ".join(Config.model_fields)
+            message = f"is not a configuration of netmon, whose keys are {keys}; give the right file"
+            raise ConfigError([Problem(document.source, None, (), None, message)])
         try:
             config = Config.model_validate(document.data, context=RESOLVE if resolve else None)
         except ValidationError as error:

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
-from netmon.errors import ConfigError, Problem, shorten
+from netmon.errors import ConfigError, Problem, shorten, shown
 
 MAX_INODE = 2**32 - 1
 
@@ -48,9 +48,9 @@ def _explain(text: str) -> str:
     """Return what is wrong with text that is not an absolute path."""
     number = re.fullmatch(r"(?:net:\[)?([0-9]+)\]?", text, re.ASCII)
     if number:
-        return f"is text, not a number; did you mean {number[1]}, without quotes?"
+        return f"is text, not a number; did you mean {shown(number[1])}, without quotes?"
     if text and "/" not in text:
-        return f"is not a path; did you mean /run/netns/{text}?"
+        return f"is not a path; did you mean {shown(f'/run/netns/{text}')}?"
     return _not_a_netns()
 
 

@@ -24,6 +24,7 @@ from netmon.config.cidr import check_ipv4, check_ipv6
 from netmon.config.messages import each
 from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.config.ports import PORT_SCHEMA, check_port
+from netmon.errors import shown
 from netmon.layout import Limit
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def _check_cgroup(text: str) -> str:
     _check_bytes(text, Limit.PREFIX_SIZE - 1)  # the compiled path ends with a '/'
     if text == CGROUP_MOUNT or text.startswith((f"{CGROUP_MOUNT}/", "0::/")):
         path = text.removeprefix(CGROUP_MOUNT).removeprefix("0::") or "/"
-        raise ValueError(f"has a prefix that is not part of a cgroup's path; did you mean {path}?")
+        raise ValueError(f"has a prefix that is not part of a cgroup's path; did you mean {shown(path)}?")
     if not text.startswith("/"):
         raise ValueError("does not begin with '/'; give the path that follows '0::' in /proc/PID/cgroup")
     if text != "/" and not NO_NAMES.isdisjoint(text.split("/")[1:]):
@@ -114,7 +115,7 @@ def _check_container_id(text: str) -> str:
     _check_bytes(text, Limit.PREFIX_SIZE)
     scheme, _, rest = text.rpartition("://")
     if scheme:
-        raise ValueError(f"includes the name of the runtime; did you mean {rest}?")
+        raise ValueError(f"includes the name of the runtime; did you mean {shown(rest)}?")
     if not re.fullmatch("[0-9a-f]+", text):
         raise ValueError("is not a container id, which has the digits 0 to 9 and a to f; give the id, not a name")
     if len(text) > Limit.CONTAINER_ID_SIZE:

@@ -30,7 +30,7 @@ from yaml.events import (
 )
 
 from netmon.config.problems import Problems
-from netmon.errors import ConfigError, Location, Problem
+from netmon.errors import ConfigError, Location, Problem, shorten
 
 try:
     from yaml import CSafeLoader as SafeLoader
@@ -39,6 +39,9 @@ except ImportError:  # PyYAML built without libyaml
 
 MAX_SIZE = 256 << 20  # bytes of a file: room for five million CIDRs
 MAX_DEPTH = 20  # nested mappings and lists: a configuration needs 4
+MAX_EVENTS = 6_000_000  # the parser's events; nearly each item of a list is one
+MAX_PARTS = 100_000  # keys of mappings, and lists: a configuration needs less than 100
+MAX_TEXT = 200  # characters of a message of PyYAML's
 MAX_SKIPPED_DEPTH = 100  # in a value that is skipped: without libyaml, the time grows with the square of the depth
 
 _TEXT, _INT, _BOOL, _NULL, _SEQUENCE, _MAPPING = (
@@ -116,6 +119,14 @@ def _error(problem: str, event: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
+class _TooLargeError(Exception):
+    """The file has more in it than a configuration needs."""
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
 class _Reader:
     """Builds plain data from YAML events as they arrive, with REFUSED in place of refused values.
 
@@ -127,6 +138,7 @@ class _Reader:
         self.lines = Lines()
         self._get_event = SafeLoader(content).get_event
         self._anchors: set[str] = set()
+        self._events = self._parts = 0
 
     def read(self) -> Any:
         """Return the data of the only document. Raises EOFError without a document, and yaml.YAMLError."""
@@ -143,6 +155,9 @@ class _Reader:
 
     def _next(self) -> Any:
         event = self._get_event()
+        self._events += 1
+        if self._events > MAX_EVENTS:
+            raise _TooLargeError(f"has more than {MAX_EVENTS:,} values, the maximum; shorten its lists", _line(event))
         if isinstance(event, NodeEvent) and event.anchor is not None:
             self._check_anchor(event)
         return event
@@ -156,6 +171,12 @@ class _Reader:
         else:
             self._anchors.add(event.anchor)
 
+    def _count_part(self, event: Any) -> None:
+        """Count a key or a list. Their locations and lines are kept, and take much more memory than an item."""
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise _TooLargeError(f"has more than {MAX_PARTS:,} keys and lists; is it a configuration?", _line(event))
+
     def _refuse(self, location: Location, message: str, line: int | None) -> Refused:
         self.problems.add(location, message, line=line)
         return REFUSED
@@ -166,6 +187,7 @@ class _Reader:
             return self._read_scalar(event, location, line)
         if isinstance(event, AliasEvent):
             return self._refuse(location, "is an alias (*), which is not supported; write the value out", line)
+        self._count_part(event)
         if len(location) >= MAX_DEPTH:
             self._refuse(location, "is nested too deeply", line)
         elif isinstance(event, MappingStartEvent) and event.tag in (*_UNTAGGED, _MAPPING):
@@ -219,6 +241,7 @@ class _Reader:
         data: dict[str, Any] = {}
         first: dict[str, int] = {}
         while not isinstance(event := self._next(), MappingEndEvent):
+            self._count_part(event)
             line = _line(event)
             key = self._read_key(event, location, line)
             if key is None:
@@ -238,7 +261,8 @@ class _Reader:
             is_text = event.tag == _TEXT or (event.tag in _UNTAGGED and isinstance(_read_untagged(event), str))
             if is_text:
                 return str(event.value)
-            self._refuse(location, f"has the key {event.value!r}, which is not text; put the key in quotes", line)
+            key = shorten(event.value)
+            self._refuse(location, f"has the key {key}, which is not text; put the key in quotes", line)
         elif isinstance(event, AliasEvent):
             self._refuse(location, "has an alias (*) as a key, which is not supported; write the key out", line)
         else:
@@ -257,7 +281,7 @@ def _read_untagged(event: ScalarEvent) -> str | int | bool | None:
 
 
 def _explain_tag(event: Any) -> str:
-    return f"has the tag {event.tag!r}, which is not supported; remove the tag"
+    return f"has the tag {shorten(event.tag)}, which is not supported; remove the tag"
 
 
 def load_yaml(path: Path) -> Document:
@@ -275,8 +299,10 @@ def load_yaml(path: Path) -> Document:
         data = reader.read()
     except yaml.YAMLError as error:
         raise ConfigError([_explain(path, content, error)]) from None
+    except _TooLargeError as error:
+        raise ConfigError([Problem(str(path), error.line, (), None, str(error))]) from None
     except (ValueError, OverflowError) as error:  # without libyaml: a malformed number in a directive or an escape
-        raise _unusable(path, f"is not YAML: {error}") from None
+        raise _unusable(path, f"is not YAML: {_cut(str(error))}") from None
     except EOFError:
         raise _unusable(path, "is empty; enable ingress, egress or both") from None
     return Document(str(path), data, reader.problems, reader.lines)
@@ -303,12 +329,21 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
+def _cut(message: str) -> str:
+    """Return a message of PyYAML's, which may repeat text of the file, without control characters and cut short."""
+    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in message[:MAX_TEXT])
+    return text if len(message) <= MAX_TEXT else f"{text}..."
+
+
 def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
-        return Problem(str(path), None, (), None, f"is not YAML: {str(error).splitlines()[0]}")
+        return Problem(str(path), None, (), None, f"is not YAML: {_cut(str(error).splitlines()[0])}")
     mark = error.problem_mark
-    message = f"is not YAML: {': '.join(filter(None, [error.context, error.problem]))}"
-    lines = content.decode().splitlines()
-    if mark.line < len(lines) and "::" in lines[mark.line].partition("[")[2]:
+    message = f"is not YAML: {_cut(': '.join(filter(None, [error.context, error.problem])))}"
+    lines = content.split(b"\n", mark.line + 1)
+    line = lines[mark.line] if mark.line < len(lines) else b""
+    if b"::" in line.partition(b"[")[2]:
         message += "; IPv6 addresses in [ ] need quotes"
+    elif re.search(rb"::\s*(#|$)", line):
+        message += "; an IPv6 address that ends with ':' needs quotes"
     return Problem(str(path), mark.line + 1, (), None, message, mark.column + 1)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from netmon.outputs.base import Output
+from netmon.outputs.direct import DirectOutput
 
 if TYPE_CHECKING:
     from netmon.outputs.queue import OutputQueue
@@ -20,35 +21,39 @@ CHECK_INTERVAL = 0.5
 class Fanout:
     """Writes lines to one or several outputs, each isolated from the others.
 
-    A single output is written to in the calling thread, since a thread of its own takes 25 to 60 % more CPU per event.
-    While the output takes nothing the caller waits: events stay in the ring buffer, and those without room are counted.
+    A single output is written to in the calling thread (DirectOutput), since a thread of its own takes 25 to 60 % more
+    CPU per event. While the output takes nothing the caller waits.
 
-    Several outputs have a queue and a thread each. The caller waits for none of them, and each loses alone, counted
-    under its name, what it does not take in time.
+    Several outputs have a queue and a thread each (OutputQueue). The caller waits for none of them, and each loses
+    alone, counted under its name, what it does not take in time.
 
     Use it as a context manager. Leaving it waits until the queues are written.
     """
 
-    def __init__(self, outputs: Sequence[Output], report: Callable[[str], None]) -> None:
+    def __init__(
+        self, outputs: Sequence[Output], report: Callable[[str], None], ending: Callable[[], bool] = lambda: False
+    ) -> None:
         """Take over the outputs: one that breaks while others go on is closed.
 
         Args:
             outputs: At least one, with different names.
             report: Takes a message that an output was closed, and why.
+            ending: Returns whether the run is to end: then a single output that takes nothing is given up.
         """
         self._report = report
-        self._only = outputs[0] if len(outputs) == 1 else None
-        self._queues: list[OutputQueue] = []
-        if self._only is None:
+        self._writers: Sequence[DirectOutput | OutputQueue]
+        if len(outputs) == 1:
+            self._writers = [DirectOutput(outputs[0], ending)]
+        else:
             from netmon.outputs.queue import OutputQueue
 
-            self._queues = [OutputQueue(output) for output in outputs]
-        self._broken: list[OutputQueue] = []
+            self._writers = [OutputQueue(output) for output in outputs]
+        self._broken: list[DirectOutput | OutputQueue] = []
         self._next_check = 0.0
 
     def losses(self) -> Mapping[str, int]:
         """Return how many events single outputs have lost, by the output's name; without those that lost none."""
-        return {queue.output.name: queue.lost for queue in self._queues if queue.lost}
+        return {writer.output.name: writer.lost for writer in self._writers if writer.lost}
 
     def write(self, lines: Sequence[str]) -> None:
         """Write lines to all outputs.
@@ -57,16 +62,15 @@ class Fanout:
             lines: Each with its newline. Without lines, check that the outputs still have readers.
 
         Raises:
-            OutputError: The last output that was left has broken.
+            OutputError: The last output that was left has broken. It is raised once; lines that are written later are
+                counted as lost.
         """
         if not lines:
             self._check_readers()
             return
         data = "".join(lines).encode()
-        if self._only is not None:
-            self._only.write(data)
-        for queue in self._queues:
-            queue.put(data)
+        for writer in self._writers:
+            writer.put(data)
         self._close_broken()
 
     def _check_readers(self) -> None:
@@ -74,25 +78,25 @@ class Fanout:
         if now < self._next_check:
             return
         self._next_check = now + CHECK_INTERVAL
-        if self._only is not None:
-            self._only.require_reader()
+        for writer in self._writers:
+            writer.check_reader()
         self._close_broken()
 
     def _close_broken(self) -> None:
         """Report and close the outputs that broke since the last call. Raises OutputError when none is left."""
-        for queue in self._queues:
-            if queue.error is not None and queue not in self._broken:
-                self._broken.append(queue)
-                if len(self._broken) == len(self._queues):
-                    raise queue.error
-                self._report(f"{queue.error}; closed")
+        for writer in self._writers:
+            if writer.error is not None and writer not in self._broken:
+                self._broken.append(writer)
+                if len(self._broken) == len(self._writers):
+                    raise writer.error
+                self._report(f"{writer.error}; closed")
                 # On some file systems close() fails as the write did; the descriptor is closed all the same.
                 with suppress(OSError):
-                    queue.output.close()
+                    writer.output.close()
 
     def __enter__(self) -> Fanout:
-        for queue in self._queues:
-            queue.start()
+        for writer in self._writers:
+            writer.start()
         return self
 
     def __exit__(
@@ -101,9 +105,9 @@ class Fanout:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for queue in self._queues:
-            queue.finish()
-        for queue in self._queues:
-            queue.join()
+        for writer in self._writers:
+            writer.finish()
+        for writer in self._writers:
+            writer.join()
         if kind is None:
             self._close_broken()

@@ -9,14 +9,10 @@ from collections import deque
 from typing import Any
 
 from netmon.errors import OutputError
-from netmon.outputs.base import Output
+from netmon.outputs.base import DRAIN_LIMIT, ROOM_INTERVAL, Output, end_of_lines, reports_in
 
-# At the end of a run: after so many seconds in which an output takes nothing, its queue is given up.
-DRAIN_LIMIT = 5.0
-# How often (seconds) to check that an idle output still has a reader, and whether to give up one that takes nothing.
-READER_INTERVAL, ROOM_INTERVAL = 1.0, 0.1
-
-LOST_EVENTS = b'{"type":"LostEvents"'  # the beginning of the line of such an event
+# How often (seconds) to check that an idle output still has a reader.
+READER_INTERVAL = 1.0
 
 
 class OutputQueue:
@@ -43,6 +39,9 @@ class OutputQueue:
         self._progress = 0.0  # when (time.monotonic()) something was written, or finish() was called
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write_pieces, name=output.name, daemon=True)
+
+    def check_reader(self) -> None:
+        """Do nothing: the thread finds out whether the output still has a reader."""
 
     def start(self) -> None:
         """Start the thread. It blocks all signals: the main thread must get them, and wake up."""
@@ -98,6 +97,7 @@ class OutputQueue:
             self.error = error
         except OSError as error:
             self.error = OutputError(self.output.name, error)
+            self.output.remove_torn_line(piece, self._written)
         self._give_up()
 
     def _next_piece(self) -> bytes:
@@ -132,16 +132,15 @@ class OutputQueue:
             self._given_up = True
             written, self._written = self._written, 0
             for piece in self._pieces:
-                self._lose(piece[piece.rfind(b"\n", 0, written) + 1 :])
+                self._lose(piece[end_of_lines(piece, written) :])
                 written = 0
             self._pieces.clear()
             self._size = 0
 
     def _lose(self, data: bytes) -> None:
         """Count events as lost; keep a LostEvents that is among them."""
-        reports = []
-        if LOST_EVENTS in data:
-            reports = [line for line in data.splitlines() if line.startswith(LOST_EVENTS)]
+        reports = reports_in(data)
+        if reports:
             self._kept_report = add_reports([self._kept_report, *reports] if self._kept_report else reports)
         self.lost += data.count(b"\n") - len(reports)  # at once: it is read without the lock, and must not sink
 

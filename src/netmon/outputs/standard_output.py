@@ -15,7 +15,7 @@ class StandardOutput(Output):
     def __init__(self) -> None:
         super().__init__("standard output", STDOUT_FILENO)
 
-    def close(self) -> None:
+    def _close_fd(self) -> None:
         """Replace it by /dev/null, so that no other file gets the descriptor that Python's print() writes to."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._fd)

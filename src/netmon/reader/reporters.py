@@ -107,6 +107,7 @@ class FlowReporter:
         self._taken: list[tuple[bytes, bytes]] | None = None
         self._described_at = 0  # the position in the ring buffer up to which the processes of the flows are described
         self.unknown_process = 0  # events in flows whose process was never described
+        self.summaries = 0  # how many were reported
 
     def _begin(self) -> None:
         self._started_ns = self._clock.boot_time_ns()
@@ -139,6 +140,7 @@ class FlowReporter:
         start, end = (format_timestamp(self._clock.event_time(ns)) for ns in (self._start_ns, self._end_ns))
         reports = [FlowSummary(*flow, start, end) for flow in merge(self._attributed(self._taken))]
         self._processes.evict()
+        self.summaries += len(reports)
         self._taken = None  # last: after an exception, all of them are reported the next time
         return reports
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from netmon import errors
-from netmon.cli import validate
+from netmon.cli import console, validate
 from netmon.cli.main import main
 
 NETMON = (sys.executable, "-m", "netmon")
@@ -38,6 +40,36 @@ def test_a_reader_that_has_gone_ends_it_quietly(arguments: list[str]) -> None:
     done = subprocess.run([*NETMON, *arguments], stdout=write_end, stderr=subprocess.PIPE)
     os.close(write_end)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["schema", "event"], 0), (["validate", "/dev/null"], 2), (["run", "--help"], 0), (["run", "--nonsense"], 2)],
+)
+def test_a_terminal_that_has_gone_does_not_change_the_exit_code(arguments: list[str], code: int) -> None:
+    """Python fails to flush standard error then, and would exit with 120."""
+    master, terminal = pty.openpty()
+    os.close(master)
+    done = subprocess.run([*NETMON, *arguments], stdout=subprocess.DEVNULL, stderr=terminal)
+    os.close(terminal)
+    assert done.returncode == code
+
+
+def test_messages_that_standard_error_does_not_take_are_dropped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its reader is stuck."""
+    monkeypatch.setattr(console, "SAY_LIMIT", 0.1)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b"x" * 4096)
+    os.set_blocking(write_end, True)
+    with open(write_end, "w") as stuck:
+        monkeypatch.setattr(sys, "stderr", stuck)
+        assert main(["validate", str(tmp_path / "none")]) == 2
+    os.close(read_end)
 
 
 @pytest.mark.parametrize("arguments", [["schema", "event"], ["schema", "config"], ["validate", "/dev/null"], ["check"]])

@@ -75,10 +75,12 @@ class Run:
         config_file: str | None = None,
         read_config: Callable[[], Config | None] = lambda: None,
         deliver: Callable[[list[str]], object] = lambda _lines: None,
+        *,
+        reloadable: bool = True,
     ) -> None:
         self.fillers: list[Filler] = []
         self.lines: list[str] = []
-        self.signals = Signals()
+        self.signals = Signals(reloadable=reloadable)
         self.monitor = Monitor(any_kernel=True, open_source=self._open)
         self.session = Session(self.monitor, self.signals, config_file, read_config)
         self._then = deliver
@@ -126,7 +128,7 @@ def test_a_signal_drains(number: int, capsys: pytest.CaptureFixture[str]) -> Non
     run.during(act)
     cookies = [json.loads(line)["network_event"]["cookie"] for line in run.lines]
     assert cookies == sorted(cookies)
-    assert len(cookies) == run.session.events == 30_000
+    assert len(cookies) == run.monitor.counters.connection_events == 30_000
     assert [signal.getsignal(second) for second in (signal.SIGINT, signal.SIGTERM)] == [signal.SIG_DFL] * 2
     assert capsys.readouterr().err == "netmon: ready\n"
 
@@ -146,9 +148,10 @@ def test_a_signal_before_there_is_a_monitor_stops_it() -> None:
     assert monitor.stopped
 
 
-def test_nohup_is_respected() -> None:
+@pytest.mark.parametrize("reloadable", [True, False])
+def test_nohup_is_respected(reloadable: bool) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    Signals()
+    Signals(reloadable=reloadable)
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
@@ -246,19 +249,18 @@ def test_a_reload_that_fails_changes_nothing(
     assert len(run.lines) == 10
 
 
-def test_without_a_file_there_is_nothing_to_reload(capsys: pytest.CaptureFixture[str]) -> None:
-    written: list[str] = []
+def test_without_anything_to_reload_a_hangup_drains(capsys: pytest.CaptureFixture[str]) -> None:
+    """The terminal was closed: kernel and shell may both send SIGHUP, and what ends the session may add SIGTERM."""
+    run = Run(reloadable=False)
 
-    def said(text: str) -> bool:
-        written.append(capsys.readouterr().err)
-        return text in "".join(written)
+    def act(filler: Filler) -> None:
+        filler.send(1 + 30_000)
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+            send_signal(number)
 
-    def act(_filler: Filler) -> None:
-        send_signal(signal.SIGHUP)
-        wait_until(lambda: said("there is no configuration file to reload"))
-        send_signal(signal.SIGTERM)
-
-    Run().during(act)
+    run.during(act)
+    assert len(run.lines) == 30_000
+    assert capsys.readouterr().err == "netmon: ready\n"
 
 
 def test_an_output_that_fails_ends_the_run_and_closes_the_monitor() -> None:

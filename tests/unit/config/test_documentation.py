@@ -11,6 +11,7 @@ import yaml
 
 from netmon.cli.flags import FLAGS
 from netmon.config import Config, config_schema
+from netmon.config.yaml_reader import MAX_EVENTS, MAX_PARTS, MAX_SIZE
 from netmon.layout import Limit
 from netmon.report import OPTIONS
 from tests.unit.config.documents import BROKEN, problems_of
@@ -87,6 +88,11 @@ def test_it_has_each_flag_that_describes_a_configuration() -> None:
     table = section("## Flags").split("\n\n")[2]
     flags = {flag.replace("_", "-") for flag in FLAGS if flag not in OPTIONS}
     assert {*re.findall(r"--([a-z][\w-]+)", table)} == {*flags, "outcome"}
+
+
+def test_it_has_the_limits_of_a_file() -> None:
+    limits = f"{MAX_SIZE >> 20} MiB; {MAX_EVENTS:,} values; {MAX_PARTS:,} keys and lists"
+    assert f"\n| the file | {limits} |\n" in PAGE
 
 
 @pytest.mark.parametrize(

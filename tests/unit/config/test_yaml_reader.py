@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from netmon.config import (
     Config,
     Ipv6Filter,
+    yaml_reader,
 )
 from netmon.config.problems import MAX_LISTED
 from netmon.config.yaml_reader import REFUSED, load_yaml
@@ -82,11 +83,11 @@ def test_an_alias_in_a_list_is_reported_with_its_own_line() -> None:
 
 
 def test_aliases_that_would_expand_to_gigabytes() -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]" for i in range(20)]
-    lines += ["egress: {enabled: true, ipv4_filter: {src_ip: *a20}}"]
+    lines = ["egress:", "  enabled: true", "  a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"  a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]" for i in range(20)]
+    lines += ["  ipv4_filter: {src_ip: *a20}"]
     problems = problems_of("\n".join(lines))
-    assert f"netmon.yaml:22: egress.ipv4_filter.src_ip: {NO_ALIAS}" in problems
+    assert f"netmon.yaml:24: egress.ipv4_filter.src_ip: {NO_ALIAS}" in problems
 
 
 @pytest.mark.parametrize("scalar", ["yes", "on", "010", "0x10", "1_0", "1:30", "1e3", "1.0", "2024-01-01"])
@@ -131,6 +132,77 @@ def test_an_ipv6_address_in_brackets_without_quotes(address: str) -> None:
     (problem,) = problems_of(f"egress:\n  enabled: true\n  ipv6_filter:\n    dst_ip: [{address}, 2000::/3]\n")
     assert problem.startswith("netmon.yaml:4:")
     assert problem.endswith("; IPv6 addresses in [ ] need quotes")
+
+
+@pytest.mark.parametrize("item", ["2001:db8::", "2001:db8::  # a comment", "::"])
+def test_an_ipv6_address_that_ends_with_a_colon_without_quotes(item: str) -> None:
+    """YAML reads it as a mapping of one key."""
+    address = item.split()[0]
+    assert problems_of(f"egress:\n  enabled: true\n  ipv6_filter:\n    dst_ip:\n      - {item}\n") == [
+        "netmon.yaml:5: egress.ipv6_filter.dst_ip[0]: is a mapping to YAML, since it ends with ':'; "
+        f"put it in quotes: '{address}'"
+    ]
+    (problem,) = problems_of(f"egress:\n  enabled: true\n  ipv6_filter:\n    dst_ip: 2001{item}\n")
+    assert problem.startswith("netmon.yaml:4:")
+    assert problem.endswith("; an IPv6 address that ends with ':' needs quotes")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'{}': 1\n",
+        "egress: {{enabled: true, '{}': 1}}\n",
+        "egress:\n  enabled: true\n  ? {}\n  : 1\n  ? {}\n  : 1\n",
+        "egress: !{} {{}}\n",
+        "egress: {}\n",
+        "egress: {{enabled: true}}\nnetns_filter: {{netns: [{}]}}\n",
+        "egress: {{enabled: true}}\nprocess_filter: {{container_id: ['docker://{}']}}\n",
+    ],
+)
+@pytest.mark.parametrize("size", [150, 20 << 20])
+def test_what_is_long_is_shortened_in_messages(text: str, size: int) -> None:
+    assert max(map(len, problems_of(text.format(*["x" * size] * 2)))) < 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"\\e[2J": 1\n',
+        'egress: {enabled: "\\e[2J"}\n',
+        'netns_filter: {netns: ["\\e[2J\\u202e"]}\negress: {enabled: true}\n',
+        'process_filter: {container_id: ["x://\\e[2J"]}\negress: {enabled: true}\n',
+        '"\\e[2J": 1\n"\\e[2J": 1\n',
+        'egress: {enabled: true, ipv4_filter: {dst_ip: ["\\e[2J": ]}}\n',
+    ],
+)
+def test_messages_have_no_control_characters(text: str) -> None:
+    assert all(problem.isprintable() for problem in problems_of(text))
+
+
+@pytest.mark.parametrize("line", ["user{}: secret\n", "{}: secret\n", "? [secret{}]\n: 1\n", "!secret{0} k{0}: 1\n"])
+def test_a_file_that_is_something_else_is_not_repeated(line: str) -> None:
+    """Not everyone who may validate files may read them."""
+    assert problems_of("".join(line.format(number) for number in range(20))) == [
+        "netmon.yaml: is not a configuration of netmon, whose keys are ingress, egress, netns_filter, process_filter, "
+        "report; give the right file"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "problem"),
+    [
+        ("MAX_EVENTS", "- a\n" * 1000, "netmon.yaml:98: has more than 100 values, the maximum; shorten its lists"),
+        ("MAX_EVENTS", "!x\n" + "- a\n" * 1000, "netmon.yaml:99: has more than 100 values, the maximum"),
+        ("MAX_PARTS", "- []\n" * 1000, "netmon.yaml:100: has more than 100 keys and lists; is it a configuration?"),
+        ("MAX_PARTS", "".join(f"k{n}: 1\n" for n in range(1000)), "netmon.yaml:100: has more than 100 keys and lists"),
+    ],
+)
+def test_a_file_with_too_much_in_it_is_refused_early(
+    limit: str, text: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_reader, limit, 100)
+    (found,) = problems_of(text)
+    assert found.startswith(problem)
 
 
 def test_a_hundred_thousand_cidrs() -> None:

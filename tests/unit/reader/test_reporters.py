@@ -167,6 +167,7 @@ def test_flows_are_reported_once_a_period(flows: Flows) -> None:
     assert flows.report(1) == [3]
     assert flows.reporter.due() == flows.now + PERIOD
     assert flows.report(PERIOD) == []
+    assert flows.reporter.summaries == 1
 
 
 def test_flows_are_reported_after_all_records_that_precede_them(flows: Flows) -> None:
