@@ -9,6 +9,7 @@ import time
 import pytest
 
 from netmon import Config, Monitor, NetmonError, NetworkEvent
+from netmon.kernel.programs import PULSE
 from netmon.report import OPTIONS
 from tests.support.sockets import listen, refused_connection
 
@@ -173,6 +174,8 @@ def test_programs_are_small(kernel: str) -> None:
         with pytest.raises(NetmonError, match="without a configuration"):
             unfiltered.reload(Config.everything())
     for info, less in zip(infos, smaller, strict=True):
+        if info.name == PULSE.name:  # it has nothing to filter
+            continue
         print(kernel, info, less)
         assert 0 < less.verified_instructions < info.verified_instructions < 20_000
 

@@ -79,9 +79,13 @@ def run_on(
         end = time.monotonic() + DEADLINE
         while not (fillers and fillers[0].attached) and time.monotonic() < end:
             time.sleep(0.002)
-        act(fillers[0])
-        if stop:
-            os.kill(os.getpid(), signal.SIGTERM)
+        failed = True
+        try:
+            act(fillers[0])
+            failed = False
+        finally:
+            if stop or failed:  # after a failure, too: the command would never end
+                os.kill(os.getpid(), signal.SIGTERM)
 
     signals = Signals()
     thread = threading.Thread(target=wait_and_act)
