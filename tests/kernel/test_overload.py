@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from netmon import LostEvents, Monitor, NetworkEvent
+from netmon.limits import DEFAULT_LINE_LIMIT
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
 from tests.support.procfs import status_of
@@ -48,6 +49,24 @@ def test_events_after_a_flood_are_reported_and_its_losses_counted() -> None:
     assert sum(lost_in(ended.events)) == lost
     counted = events + lost
     assert counted <= 4 * CONNECTIONS + 2 <= counted + missed
+    assert memory < 64 << 10
+
+
+@pytest.mark.oldest_and_newest
+def test_a_process_with_endless_arguments_takes_little_memory() -> None:
+    """Each \\x01 is six characters of JSON, and an emoji makes Python take four bytes for each of them."""
+    argument = "\U0001f600" + "\x01" * (100 << 10)
+    script = "for ((i = 0; i < 200; i++)); do true 3<> /dev/tcp/127.0.0.1/9; done"
+    with Netmon(anew=True) as netmon:
+        subprocess.run(["/bin/bash", "-c", script, argument], stderr=subprocess.DEVNULL)
+        wait_until(lambda: len(netmon.events) >= 400, "an establish and a close of each connection")
+        memory = int(status_of(netmon.process.pid)["VmHWM"][0])  # kB
+        ended = netmon.stop()
+    events = [event for event in ended.events if event["process"]["filename"] == "bash"]
+    assert len(events) == 400
+    assert {event["process"]["truncated"] for event in events} == {"args"}
+    assert "args incomplete" in ended.stderr
+    assert max(map(len, ended.stdout.splitlines(keepends=True))) <= DEFAULT_LINE_LIMIT
     assert memory < 64 << 10
 
 

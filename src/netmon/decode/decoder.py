@@ -96,9 +96,13 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        while batch.left:
+        while True:
             longest = max(self._processes.longest, ORDINARY)
-            yield from chunks(self._decode(batch, render_json, longest), _lines_at_once(longest))
+            lines, count = self._decode(batch, render_json, longest), _lines_at_once(longest)
+            while chunk := list(islice(lines, count)):
+                yield chunk
+            if not batch.left:
+                return
 
     def chunks_of_lines(self, lines: Iterator[str]) -> Iterator[list[str]]:
         """Yield lines about known processes, as json_lines() does: as many at a time."""

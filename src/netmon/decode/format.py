@@ -50,12 +50,6 @@ def _format_seconds(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds))
 
 
-def _dump(value: object) -> bytes:
-    import orjson  # imported late: slow, and start-up does not need it
-
-    return orjson.dumps(value)
-
-
 def _dump_ascii(value: object) -> bytes:
     """Return a value as JSON in ASCII: the fastest way to escape texts that may be nothing but harmful characters."""
     import json  # imported late: rarely needed
@@ -65,7 +59,9 @@ def _dump_ascii(value: object) -> bytes:
 
 def plain_json(value: object) -> str:
     """Return a value as JSON. Its texts are netmon's own: for those of others there is format_json()."""
-    return _dump(value).decode()
+    import orjson  # imported late: slow, and start-up does not need it
+
+    return orjson.dumps(value).decode()
 
 
 def format_json(value: object) -> str:
@@ -90,23 +86,28 @@ def fit_json(text: str, limit: int, *, keep_end: bool = False) -> tuple[str, boo
     Returns:
         The JSON of as many whole characters as fit, and whether some were cut.
     """
-    cut = _last_fitting if keep_end else _first_fitting
-    json, whole = "", False
-    for dump in (_dump, _dump_ascii):  # the second one for what the first one leaves harmful
-        # A character takes at least a byte. So a text that is longer in characters does not fit, and is not tried.
-        data = dump(text) if len(text) <= limit else b""
-        whole = 0 < len(data) <= limit
-        json = (data if whole else cut(text, limit, dump)).decode()
+    import orjson  # imported late: slow, and start-up does not need it
+
+    if len(text) <= limit:
+        data = orjson.dumps(text)
+        if len(data) <= limit and is_harmless(json := data.decode()):  # as nearly all are
+            return json, False
+    json, cut = "", False
+    for dump in (orjson.dumps, _dump_ascii):  # the second one for what the first one leaves harmful
+        data = dump(text[:limit])  # no more characters fit, as each takes at least a byte
+        cut = len(data) > limit or len(text) > limit
+        if cut:
+            data = _last_fitting(text, limit, dump) if keep_end else _first_fitting(data, limit)
+        json = data.decode()
         if is_harmless(json):
             break
-    return json, not whole
+    return json, cut
 
 
-def _first_fitting(text: str, limit: int, dump: Callable[[str], bytes]) -> bytes:
-    """Return the first characters of a text as JSON: as many as fit."""
+def _first_fitting(json: bytes, limit: int) -> bytes:
+    """Return a text's JSON without the last characters: as many as fit."""
     import orjson
 
-    json = dump(text[:limit])
     if len(json) <= limit:
         return json
     for end in range(limit - 1, 0, -1):  # a character takes at most twelve bytes: soon none is cut in two

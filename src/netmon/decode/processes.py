@@ -32,7 +32,7 @@ DELETED = " (deleted)"  # as /proc/PID/exe marks it
 DEFAULT_LIMIT = 8192  # processes
 SIZE_LIMIT = 16 << 20  # bytes that they take
 HARD_SIZE_LIMIT = 64 << 20
-PROCESS_SIZE = 600  # bytes of a process beside its JSON
+PROCESS_SIZE = 800  # bytes of a process beside the texts that have any length
 
 MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
 MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
@@ -71,6 +71,7 @@ class Part(NamedTuple):
 
     json: str
     cut: tuple[str, ...] = ()  # the keys whose values are not whole
+    size: int = 0  # bytes of the JSON, where others need to know it
 
 
 class ModelMemory:
@@ -111,12 +112,13 @@ class KnownProcess:
     """
 
     __slots__ = (
-        "_image",
-        "_image_cut",
+        "_image_at",
+        "_image_length",
         "_memory",
         "_models",
         "_process_end",
         "comm",
+        "cut",
         "has_parent",
         "json_head",
         "json_tail",
@@ -148,12 +150,12 @@ class KnownProcess:
         self.pid = record.pid
         self.comm = record.comm
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{record.pid},"tid":'
-        before = f',"ppid":{record.ppid}{credentials}'
-        cut = image.cut + container.cut
+        ppid = f',"ppid":{record.ppid}'
+        self.cut = cut = image.cut + container.cut
         truncated = f',"truncated":"{" | ".join(cut)}"' if cut else ""
-        self.json_tail = f"{before}{image.json}{container.json}{truncated}}}"
-        self._image = slice(len(before), len(before) + len(image.json))
-        self._image_cut = image.cut
+        self.json_tail = f"{ppid}{credentials}{image.json}{container.json}{truncated}}}"
+        self._image_at = len(ppid) + len(credentials)  # in json_tail
+        self._image_length = len(image.json)
         self._process_end = len(self.json_tail)  # where `parent` begins
         self.has_parent = bool(parent)
         if parent:
@@ -161,12 +163,13 @@ class KnownProcess:
         self._models: dict[int, Process] = {}
         self._memory = memory
         # Bytes that it takes: a character takes up to four, if the text has an emoji, for example.
-        self.size = sys.getsizeof(self.json_head) + sys.getsizeof(self.json_tail) + PROCESS_SIZE
+        self.size = PROCESS_SIZE + sys.getsizeof(self.json_tail)
 
     @property
     def image(self) -> Part:
         """The keys that an exec changes."""
-        return Part(self.json_tail[self._image], self._image_cut)
+        json = self.json_tail[self._image_at : self._image_at + self._image_length]
+        return Part(json, tuple(key for key in self.cut if key != "cgroup"))
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -293,36 +296,28 @@ class ProcessTable:
             DecodeError: The record is shorter than its lengths say.
         """
         process, cgroup, path, argv = split_record(record)
-        credentials = _credentials(process[CREDENTIALS], self._last_cap)
-        room = (self._text_limit - len(credentials)) // ROOM_STEP * ROOM_STEP
+        credentials, room = _credentials(process[CREDENTIALS], self._last_cap, self._text_limit)
         container = _container(cgroup, self._with_cgroup, room)
-        image = self._image(process, path, argv, room, room - byte_size(container.json))
-        known = KnownProcess(
-            format_timestamp(self._clock.start_time(process.start_time_ns)),
-            process,
-            credentials,
-            image,
-            container,
-            self._parent_json(process),
-            self._models,
-        )
-        if image.cut or container.cut:
-            self._count_cuts(image.cut + container.cut, process.flags)
+        image = self._image(process, path, argv, room, room - container.size)
+        start_time = format_timestamp(self._clock.start_time(process.start_time_ns))
+        parent = self._parent_json(process) if process.parent_id else ""
+        known = KnownProcess(start_time, process, credentials, image, container, parent, self._models)
+        if known.cut:
+            self._count_cuts(known.cut, process.flags)
         self.described += 1
-        self._keep(process.process_id, known)
+        process_id = process.process_id
+        if process_id in self._known:
+            self._size -= self._known[process_id].size
+        self._known[process_id] = known
+        self._size += known.size
+        if len(known.json_tail) > self.longest:
+            self.longest = len(known.json_tail)
         if self._evict_on_add and self.over_limit and self._consumed >= self._next_eviction:
             self._drop_old()
             self._move_oldest()
         while self._size > HARD_SIZE_LIMIT and len(self._known) > 1:
             self._move_oldest()
             self._drop_old()
-
-    def _keep(self, process_id: int, known: KnownProcess) -> None:
-        if process_id in self._known:
-            self._size -= self._known[process_id].size
-        self._known[process_id] = known
-        self._size += known.size
-        self.longest = max(self.longest, len(known.json_tail))
 
     def _count_cuts(self, cut: tuple[str, ...], flags: int) -> None:
         self.path_incomplete += not flags & _PATH_INCOMPLETE and not {"filename", "binary_path"}.isdisjoint(cut)
@@ -388,9 +383,7 @@ class ProcessTable:
         complete = not flags & _ARGS_MISSING
         if not complete and not argv:  # not for the rest of long ones
             argv, complete = self._complete_args(process, path)
-        executable = _executable(path, flags & _PATH_FLAGS, process.secureexec, room)
-        # Each byte takes at least one in JSON. So what is beyond the limit and one whole character is cut in any case.
-        return _with_args(executable, format_args(argv, ARGS_LIMIT + 4), image_room, complete=complete)
+        return _image_part(path, flags & _PATH_FLAGS, process.secureexec, argv, complete, room, image_room)
 
     def _image_of_source(self, process: ProcessRecord, room: int, image_room: int) -> Part:
         """Return the image of the process that this one was forked from, for the kernel has freed an exiting one's own.
@@ -404,7 +397,7 @@ class ProcessTable:
                 return image
             texts = _parse(f"{{{image.json[1:]}}}")
             executable = _executable_part(texts["secureexec"], texts["filename"], texts["binary_path"], room, image.cut)
-            return _with_args(executable, texts["args"], image_room, complete="args" not in image.cut)
+            return _with_args(executable, texts["args"], image_room, "args" not in image.cut)
         name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
         return _with_args(_executable_part("", name, "", room), "", image_room)
 
@@ -438,12 +431,22 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)
-def _credentials(values: tuple[int, ...], last_cap: int) -> str:
-    """Return the members for the CREDENTIALS of a record."""
+def _credentials(values: tuple[int, ...], last_cap: int, limit: int) -> tuple[str, int]:
+    """Return the members for the CREDENTIALS of a record, and the room that they leave of limit bytes for texts."""
     fields = zip(ProcessRecord._fields[CREDENTIALS], values, strict=True)
-    return json_members(
+    members = json_members(
         {key: format_capabilities(value, last_cap) if key.startswith("cap_") else value for key, value in fields}
     )
+    return members, (limit - len(members)) // ROOM_STEP * ROOM_STEP
+
+
+@lru_cache(maxsize=FRAGMENTS_KEPT)
+def _image_part(
+    path: bytes, flags: int, secureexec: int, argv: bytes, complete: bool, room: int, image_room: int
+) -> Part:
+    executable = _executable(path, flags, secureexec, room)
+    # Each byte takes at least one in JSON. So what is beyond the limit and one whole character is cut in any case.
+    return _with_args(executable, format_args(argv, ARGS_LIMIT + 4), image_room, complete)
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)
@@ -460,18 +463,16 @@ def _executable_part(secureexec: str, name: str, path: str, room: int, cut: tupl
     # What matters most of a path is its end.
     binary_path, path_cut = fit_json(path, int(room * PATH_SHARE), keep_end=True)
     was_cut = {"filename": name_cut or "filename" in cut, "binary_path": path_cut or "binary_path" in cut}
-    return Part(
-        f',"secureexec":"{secureexec}","filename":{filename},"binary_path":{binary_path}',
-        tuple(key for key, value in was_cut.items() if value),
-    )
+    json = f',"secureexec":"{secureexec}","filename":{filename},"binary_path":{binary_path}'
+    return Part(json, tuple(key for key, value in was_cut.items() if value), byte_size(json))
 
 
-def _with_args(executable: Part, args: str, room: int, *, complete: bool = True) -> Part:
+def _with_args(executable: Part, args: str, room: int, complete: bool = True) -> Part:
     """Return the keys that an exec changes. room: the bytes that they may take; complete: whether args are whole."""
-    json, cut = fit_json(args, min(ARGS_LIMIT, room - byte_size(executable.json)))
-    return Part(
-        f'{executable.json},"args":{json}', executable.cut if complete and not cut else (*executable.cut, "args")
-    )
+    left = room - executable.size
+    json, cut = fit_json(args, left if left < ARGS_LIMIT else ARGS_LIMIT)
+    not_whole = executable.cut if complete and not cut else (*executable.cut, "args")
+    return tuple.__new__(Part, (f'{executable.json},"args":{json}', not_whole, 0))  # in half the time of Part()
 
 
 def _binary_path(path: bytes, unlinked: int) -> str:
@@ -485,9 +486,10 @@ def _container(cgroup: bytes, with_cgroup: bool, room: int) -> Part:
     container_id = container_id_of(path)
     members = f',"container_id":"{container_id}"' if container_id is not None else ""
     if not with_cgroup:
-        return Part(members)
+        return Part(members, (), byte_size(members))
     json, cut = fit_json(path, int(room * CGROUP_SHARE), keep_end=True)
-    return Part(f'{members},"cgroup":{json}', ("cgroup",) if cut else ())
+    members += f',"cgroup":{json}'
+    return Part(members, ("cgroup",) if cut else (), byte_size(members))
 
 
 def cgroup_path(names: bytes) -> str:
