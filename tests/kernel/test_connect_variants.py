@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import subprocess
@@ -160,3 +161,15 @@ def test_a_socket_connected_to_itself_is_reported_once(netmon: Netmon) -> None:
     assert [event["network_event"]["cookie"] for event in seen] == [cookie, cookie]
     assert {endpoints_of(event) for event in seen} == {(*end, *end)}
     assert {event["process"]["pid"] for event in seen} == {os.getpid()}
+
+
+def test_an_accept_that_fails_once_it_has_accepted_is_an_accept_and_a_close(netmon: Netmon) -> None:
+    """The kernel accepts, cannot write the peer's address to where the program wants it, and closes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with netmon.watch() as seen, listen() as listener, socket.create_connection(listener.getsockname()) as client:
+        size = ctypes.c_uint32(16)
+        assert libc.accept(listener.fileno(), ctypes.c_void_p(1), ctypes.byref(size)) == -1
+        assert ctypes.get_errno() == errno.EFAULT
+        assert client.recv(1) == b""
+        ends = *listener.getsockname(), *client.getsockname()
+    assert types_of([event for event in seen if endpoints_of(event) == ends]) == ["Accept", "Close"]
