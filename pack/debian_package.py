@@ -9,6 +9,7 @@ import argparse
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -89,11 +90,16 @@ def _documentation(program: Path) -> dict[str, bytes]:
         names = [name for name in archive.namelist() if name.startswith(prefix)]
         texts = {name.removeprefix(prefix): archive.read(name).decode() for name in names}
     return {
-        **{page.name: page.read_bytes() for page in sorted((ROOT / "docs").glob("*.md"))},
+        **{page.name: _page(page.read_text()).encode() for page in sorted((ROOT / "docs").glob("*.md"))},
         "changelog.gz": _gzip(changelog.encode()),
         "copyright": licences.debian_copyright((DEBIAN / "copyright").read_text(), texts).encode(),
         sbom.FILE_NAME: materials,
     }
+
+
+def _page(text: str) -> str:
+    """Return a page of the documentation without links to files that are in the tree alone: their texts stay."""
+    return re.sub(r"\[([^]]*)\]\(\.\./[^)]*\)", r"\1", text)
 
 
 def _gzip(data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -57,6 +58,9 @@ def test_holds_the_executable_and_its_files(
     documentation = tmp_path / "usr/share/doc/netmon"
     assert (documentation / "config.md").read_bytes() == (ROOT / "docs/config.md").read_bytes()
     assert gzip.decompress((tmp_path / "usr/share/man/man1/netmon.1.gz").read_bytes()) == MANUAL.read_bytes()
+    for page in documentation.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            assert "://" in link or (documentation / link).exists() or link == "netmon.1", f"{page.name}: {link}"
     output_of("sh", "-c", f"cd {tmp_path} && md5sum --check --strict --quiet DEBIAN/md5sums")
 
 
