@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
@@ -92,9 +93,17 @@ def run_with(
             broken.append(error)
             monitor.stop()  # what has been reported by then is still decoded, and counted as lost
 
+    def begin() -> None:
+        if options.confine:
+            from netmon.cli.confine import confine
+
+            maps = options.config is not None or options.aggregate is not None
+            confine(monitor.program_infos, makes_maps=maps, config_file=options.config)
+        writing.enter_context(fanout)  # its threads inherit the rights
+
     try:
-        with fanout:
-            session.run(deliver)
+        with ExitStack() as writing:
+            session.run(deliver, begin)
     except OutputError as error:
         broken.append(error)
     losses = monitor.losses
