@@ -14,7 +14,7 @@ from contextlib import suppress
 from netmon.capabilities import capability_mask
 from netmon.cli.console import describe, say
 from netmon.errors import BpfError
-from netmon.kernel import rights
+from netmon.kernel import landlock, rights
 from netmon.kernel.rights import CapabilitySets
 
 BPF, ADMIN = capability_mask("BPF"), capability_mask("SYS_ADMIN")  # the latter includes the former
@@ -39,6 +39,8 @@ def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | 
         rights.forbid_new_rights()
         files = [*_import_directories(), *([config_file] if config_file is not None else [])]
         _drop_capabilities(makes_maps, look, files)
+        with suppress(OSError):  # not all kernels have Landlock, and not all containers allow it
+            landlock.forbid_changes()
         rights.hide_memory()
     except OSError as error:
         say(f"keeps rights that it does not need: {describe(error)}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import resource
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +23,7 @@ import pytest
 from netmon import BpfError
 from netmon.capabilities import CAPABILITIES, capability_mask
 from netmon.cli.confine import confine
-from netmon.kernel import rights
+from netmon.kernel import landlock, rights
 from netmon.kernel.bpf import Map, MapKind, update_map
 from netmon.kernel.rights import CapabilitySets
 from tests.support.procfs import status_of
@@ -33,6 +36,17 @@ BPF, READ_ANY = capability_mask("BPF"), capability_mask("DAC_READ_SEARCH")
 MIX = MIXES["1 process, IPv4"]
 HASH = MapKind(1, 4, 4, 0)  # BPF_MAP_TYPE_HASH
 EVENTS = 2000
+
+
+def landlock_version() -> int:
+    """Return the version of this kernel's Landlock; 0 without it."""
+    try:
+        return landlock._syscall(landlock.CREATE_RULESET, None, 0, landlock.CREATE_RULESET_VERSION)
+    except OSError:
+        return 0
+
+
+needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
 
 # `netmon run` on two outputs, whose records are sent before it gives up its rights.
 ON_TWO_OUTPUTS = """
@@ -146,12 +160,119 @@ def test_root_can_do_no_more_than_an_ordinary_user(tmp_path: Path) -> None:
     }
 
 
-def test_what_it_executes_gets_no_rights_either() -> None:
+def test_what_it_executes_gets_no_rights_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a kernel without Landlock it can execute something."""
+    monkeypatch.setattr(landlock, "forbid_changes", without_landlock)
+
     def act() -> Any:
         done = subprocess.run(["grep", "^Cap", "/proc/self/status"], capture_output=True, text=True)
         return done.stdout.split()[1::2]
 
     assert {*confined(act, makes_maps=True)} == {"0" * 16}
+
+
+def without_landlock() -> None:
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
+@needs_landlock
+def test_files_can_be_read_but_not_changed(tmp_path: Path) -> None:
+    file, directory = tmp_path / "file", tmp_path / "directory"
+    file.write_text("text")
+    directory.mkdir()
+    tries: dict[str, Callable[[], Any]] = {
+        "write": lambda: file.open("r+"),
+        "append": lambda: file.open("a"),
+        "make": lambda: (tmp_path / "new").open("x"),
+        "make directory": lambda: (tmp_path / "new").mkdir(),
+        "make socket": lambda: socket.socket(socket.AF_UNIX).bind(str(tmp_path / "new")),
+        "make pipe": lambda: os.mkfifo(tmp_path / "new"),
+        "link": lambda: (tmp_path / "new").symlink_to(file),
+        "rename": lambda: file.rename(tmp_path / "new"),
+        "remove": file.unlink,
+        "remove directory": directory.rmdir,
+        "execute": lambda: os.execv("/bin/true", ["true"]),
+        "list": lambda: list(tmp_path.iterdir()),
+        "read": file.read_text,
+        "look at a process": Path("/proc/1/cmdline").read_bytes,
+        "discard": lambda: os.close(os.open(os.devnull, os.O_WRONLY)),
+    }
+    allowed = ("list", "read", "look at a process", "discard")
+    errors = confined(lambda: {name: error_of(call) for name, call in tries.items()})
+    assert errors == {name: "" if name in allowed else "EACCES" for name in tries}
+
+
+@needs_landlock
+def test_what_was_opened_before_can_be_used_as_before(tmp_path: Path) -> None:
+    """A file, as the outputs do it, also after a torn line; a pipe; a service manager's socket."""
+    file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    read_end, write_end = os.pipe()
+    path = str(tmp_path / "socket")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server,
+        socket.socket(server.family, server.type) as client,
+    ):
+        server.bind(path)
+
+        def act() -> Any:
+            fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+            os.write(file, b"line\ntorn")
+            os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR) - len("torn"))
+            os.write(write_end, b"line\n")
+            client.sendto(b"READY=1", path)
+
+        confined(act)
+        assert server.recv(100) == b"READY=1"
+    assert os.read(read_end, 100) == b"line\n"
+    assert (tmp_path / "file").read_text() == "line\n"
+    for fd in (file, read_end, write_end):
+        os.close(fd)
+
+
+@pytest.mark.skipif(landlock_version() < landlock.NET_VERSION, reason="this kernel's Landlock does not know TCP")
+def test_it_cannot_use_tcp() -> None:
+    def act() -> Any:
+        with socket.socket() as sock:
+            return error_of(lambda: sock.bind(("127.0.0.1", 0))), error_of(lambda: sock.connect(("127.0.0.1", 1)))
+
+    assert confined(act) == ["EACCES"] * 2
+
+
+@pytest.mark.skipif(landlock_version() < landlock.SCOPE_VERSION, reason="this kernel's Landlock does not know signals")
+def test_it_cannot_signal_another_process_of_its_user() -> None:
+    assert confined(lambda: error_of(lambda: os.kill(os.getppid(), 0))) == "EPERM"
+
+
+@pytest.mark.parametrize("version", range(1, 8))
+def test_each_version_of_landlock_is_asked_only_for_what_it_knows(
+    version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older kernels refuse what they do not know; this one tells."""
+    if version > landlock_version():
+        pytest.skip("this kernel's Landlock is older")
+    calls: list[tuple[int, ...]] = []
+    syscall = landlock._syscall
+
+    def old(number: int, *arguments: Any) -> int:
+        if number == landlock.CREATE_RULESET:
+            if arguments[2] == landlock.CREATE_RULESET_VERSION:
+                return version
+            calls.append(struct.unpack(f"={arguments[1] // 8}Q", arguments[0]))
+        return 0 if number == landlock.RESTRICT_SELF else syscall(number, *arguments)
+
+    monkeypatch.setattr(landlock, "_syscall", old)
+    landlock.forbid_changes()
+    ((files, *others),) = calls
+    assert files.bit_length() == {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)
+    assert others == [0b11, 0b10][: (version >= 4) + (version >= 6)]
+
+
+def test_without_landlock_it_goes_on_silently(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(landlock, "forbid_changes", without_landlock)
+    assert sets_of(confined(status_of))["CapPrm"] == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_threads_that_start_later_are_confined() -> None:
