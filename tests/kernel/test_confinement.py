@@ -28,7 +28,7 @@ def check_rights(netmon: Netmon, capabilities: int) -> None:
         status = status_of(f"{netmon.process.pid}/task/{thread.name}")
         sets = {name: int(status[name][0], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
         assert sets == {"CapInh": 0, "CapPrm": capabilities, "CapEff": capabilities, "CapBnd": 0, "CapAmb": 0}
-        assert status["NoNewPrivs"] == ["1"]
+        assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], ["2"])
     limits = Path(f"/proc/{netmon.process.pid}/limits").read_text()
     assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] == [["0", "0"]]
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from netmon.capabilities import capability_mask
 from netmon.cli.console import describe, say
 from netmon.errors import BpfError
-from netmon.kernel import landlock, rights
+from netmon.kernel import landlock, rights, seccomp
 from netmon.kernel.rights import CapabilitySets
 
 BPF, ADMIN = capability_mask("BPF"), capability_mask("SYS_ADMIN")  # the latter includes the former
@@ -22,7 +22,7 @@ READ_ANY = capability_mask("DAC_READ_SEARCH")
 
 
 def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | None) -> None:
-    """Give up the rights that a run does not need any more. What cannot be given up is said, and kept.
+    """Give up the rights that a run does not need any more. If capabilities cannot be given up, that is said.
 
     Call it before there are other threads: each one inherits the rights of the thread that starts it.
 
@@ -31,19 +31,20 @@ def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | 
         makes_maps: Whether it will make maps: for a reload, or for the next aggregates.
         config_file: The file that a reload reads.
     """
+    with suppress(OSError):  # takes CAP_SETPCAP. Without it, what is executed gets no capabilities all the same
+        rights.empty_bounding_set()
+    files = [*_import_directories(), *([config_file] if config_file is not None else [])]
     try:
-        with suppress(
-            OSError
-        ):  # takes CAP_SETPCAP; without it, nothing that is executed gets capabilities all the same
-            rights.empty_bounding_set()
         rights.forbid_new_rights()
-        files = [*_import_directories(), *([config_file] if config_file is not None else [])]
         _drop_capabilities(makes_maps, look, files)
-        with suppress(OSError):  # not all kernels have Landlock, and not all containers allow it
-            landlock.forbid_changes()
         rights.hide_memory()
     except OSError as error:
         say(f"keeps rights that it does not need: {describe(error)}")
+    # Not all kernels have these, and not all containers allow them.
+    with suppress(OSError):
+        landlock.forbid_changes()
+    with suppress(OSError):
+        seccomp.refuse_calls(makes_maps=makes_maps)
 
 
 def _drop_capabilities(makes_maps: bool, look: Callable[[], object], files: list[str]) -> None:

@@ -23,11 +23,13 @@ import pytest
 from netmon import BpfError
 from netmon.capabilities import CAPABILITIES, capability_mask
 from netmon.cli.confine import confine
-from netmon.kernel import landlock, rights
-from netmon.kernel.bpf import Map, MapKind, update_map
+from netmon.kernel import landlock, rights, seccomp
+from netmon.kernel.bpf import BpfObject, Map, MapKind, update_map
 from netmon.kernel.rights import CapabilitySets
 from tests.support.procfs import status_of
 from tests.support.record_mixes import MIXES
+from tests.support.ring_filler import PROGRAM, object_file
+from tests.support.socket_filter import run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives up root's rights")
 
@@ -46,6 +48,9 @@ def landlock_version() -> int:
         return 0
 
 
+has_filters = pytest.mark.skipif(
+    os.uname().machine not in seccomp.ARCHITECTURES, reason="there is no filter for this architecture"
+)
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
 
 # `netmon run` on two outputs, whose records are sent before it gives up its rights.
@@ -161,8 +166,9 @@ def test_root_can_do_no_more_than_an_ordinary_user(tmp_path: Path) -> None:
 
 
 def test_what_it_executes_gets_no_rights_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a kernel without Landlock it can execute something."""
-    monkeypatch.setattr(landlock, "forbid_changes", without_landlock)
+    """On a kernel without Landlock and filters it can execute something."""
+    monkeypatch.setattr(landlock, "forbid_changes", refuse)
+    monkeypatch.setattr(seccomp, "refuse_calls", refuse)
 
     def act() -> Any:
         done = subprocess.run(["grep", "^Cap", "/proc/self/status"], capture_output=True, text=True)
@@ -171,12 +177,13 @@ def test_what_it_executes_gets_no_rights_either(monkeypatch: pytest.MonkeyPatch)
     assert {*confined(act, makes_maps=True)} == {"0" * 16}
 
 
-def without_landlock() -> None:
+def refuse(**_arguments: object) -> None:
     raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
 
 @needs_landlock
-def test_files_can_be_read_but_not_changed(tmp_path: Path) -> None:
+def test_files_can_be_read_but_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seccomp, "refuse_calls", refuse)
     file, directory = tmp_path / "file", tmp_path / "directory"
     file.write_text("text")
     directory.mkdir()
@@ -230,7 +237,9 @@ def test_what_was_opened_before_can_be_used_as_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(landlock_version() < landlock.NET_VERSION, reason="this kernel's Landlock does not know TCP")
-def test_it_cannot_use_tcp() -> None:
+def test_it_cannot_use_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seccomp, "refuse_calls", refuse)
+
     def act() -> Any:
         with socket.socket() as sock:
             return error_of(lambda: sock.bind(("127.0.0.1", 0))), error_of(lambda: sock.connect(("127.0.0.1", 1)))
@@ -267,10 +276,49 @@ def test_each_version_of_landlock_is_asked_only_for_what_it_knows(
     assert others == [0b11, 0b10][: (version >= 4) + (version >= 6)]
 
 
-def test_without_landlock_it_goes_on_silently(
+@has_filters
+@pytest.mark.parametrize("makes_maps", [True, False])
+def test_system_calls_that_it_never_makes_are_refused(makes_maps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landlock, "forbid_changes", refuse)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def error_of_call(number: int, *arguments: int) -> str:
+        result = libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
+        return errno.errorcode[ctypes.get_errno()] if result < 0 else ""
+
+    column = seccomp.ARCHITECTURES[os.uname().machine].column
+
+    def act() -> Any:
+        errors = {name: error_of_call(seccomp.NUMBERS[name][column], 0, 0, 0, 0, 0) for name in seccomp.REFUSED}
+        errors["socket"] = error_of(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
+        errors["unix socket"] = error_of(lambda: socket.socket(socket.AF_UNIX))
+        errors["clone3"] = error_of_call(seccomp.NUMBERS["clone3"][column], 0, 0)
+        errors["make map"] = error_of(lambda: Map(HASH, "made", 1))
+        return errors
+
+    expected = dict.fromkeys((*seccomp.REFUSED, "socket"), "EPERM")
+    expected.update({"unix socket": "", "clone3": "ENOSYS", "make map": "" if makes_maps else "EPERM"})
+    assert confined(act, makes_maps=makes_maps) == expected
+
+
+@has_filters
+def test_programs_that_are_open_can_be_used_but_none_loaded() -> None:
+    """The kernel shows them, and runs them; both are system calls of each run."""
+    with BpfObject(object_file(), "first") as bpf, BpfObject(object_file(), "second") as another:
+        bpf.load()
+
+        def act() -> Any:
+            run(bpf.program_fd(PROGRAM), 1)
+            return bpf.program_info(PROGRAM).name, error_of(another.load)
+
+        assert confined(act, makes_maps=True) == [PROGRAM, "EPERM"]
+
+
+def test_without_landlock_and_filters_it_goes_on_silently(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(landlock, "forbid_changes", without_landlock)
+    monkeypatch.setattr(landlock, "forbid_changes", refuse)
+    monkeypatch.setattr(seccomp, "refuse_calls", refuse)
     assert sets_of(confined(status_of))["CapPrm"] == 0
     assert capfd.readouterr().err == ""
 
