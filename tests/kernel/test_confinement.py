@@ -18,6 +18,7 @@ from tests.support.sockets import listen, refused_connection
 
 EVERYTHING = "ingress:\n  enabled: true\negress:\n  enabled: true\n"
 NOTHING = "ingress:\n  enabled: true\negress:\n  enabled: true\n  ipv4_filter: {dst_ip: [192.0.2.1]}\n"
+NOBODY = "65534"
 BPF = capability_mask("BPF")
 LOOK = 3.0  # seconds: longer than netmon goes without looking for losses, and whether its programs run
 
@@ -71,6 +72,19 @@ def test_a_reload_works_again_and_again(tmp_path: Path) -> None:
         for text in (NOTHING, EVERYTHING, NOTHING):
             reload(netmon, tmp_path / "netmon.yaml", text)
             refused_connection()
+        ended = netmon.stop()
+    assert types_of(ended.events) == ["Establish", "Close"]
+    assert ended.returncode == 0
+
+
+@pytest.mark.core
+def test_as_another_user_it_reloads_what_root_alone_may_read(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with Netmon("--user", NOBODY, config=EVERYTHING, tmp_path=tmp_path) as netmon:
+        check_rights(netmon, BPF | capability_mask("DAC_READ_SEARCH"))
+        assert {*status_of(netmon.process.pid)["Uid"]} == {NOBODY}
+        reload(netmon, tmp_path / "netmon.yaml", EVERYTHING)
+        refused_connection()
         ended = netmon.stop()
     assert types_of(ended.events) == ["Establish", "Close"]
     assert ended.returncode == 0

@@ -77,6 +77,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="how long a line may be: the texts of processes are cut to it, and the event says so "
         f"(default: {DEFAULT_LINE_LIMIT >> 10}K; at most {MAX_LINE_LIMIT >> 10}K)",
     )
+    run.add_argument("--user", metavar="USER", help="become this user, a name or a number, once attached")
     run.add_argument(
         "--no-confine",
         dest="confine",

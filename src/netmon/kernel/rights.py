@@ -20,6 +20,7 @@ WORDS = 2  # of 32 bits, in each set
 
 # linux/prctl.h
 PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -85,6 +86,15 @@ def set_capabilities(sets: CapabilitySets) -> None:
     header = _Header(VERSION_3, 0)
     words = (_Data * WORDS)(*(_Data(*(bits >> 32 * i & 0xFFFFFFFF for bits in sets)) for i in range(WORDS)))
     _check(_libc().capset(ctypes.byref(header), words))
+
+
+def change_user(uid: int, gid: int) -> None:
+    """Become another user, without groups but this one. The permitted capabilities stay. Raises OSError."""
+    prctl(PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    prctl(PR_SET_KEEPCAPS, 0)
 
 
 def empty_bounding_set() -> None:

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from netmon import BpfError
+from netmon import BpfError, NetmonError
 from netmon.capabilities import CAPABILITIES, capability_mask
-from netmon.cli.confine import confine
+from netmon.cli.confine import User, confine, find_user
 from netmon.kernel import landlock, rights, seccomp
 from netmon.kernel.bpf import BpfObject, Map, MapKind, update_map
 from netmon.kernel.rights import CapabilitySets
@@ -80,6 +80,7 @@ def confined(
     makes_maps: bool = False,
     config_file: Path | None = None,
     look: Callable[[], object] = lambda: None,
+    user: User | None = None,
 ) -> Any:
     """Confine a forked child, act there, and return what that returned, by way of JSON.
 
@@ -91,7 +92,7 @@ def confined(
         try:
             path = None if config_file is None else str(config_file)
             prepare()
-            confine(look, makes_maps=makes_maps, config_file=path)
+            confine(look, makes_maps=makes_maps, config_file=path, user=user)
             os.write(write_end, json.dumps(act()).encode())
         finally:
             os._exit(0)
@@ -410,6 +411,55 @@ def test_without_any_right_to_give_up_it_succeeds_silently(capfd: pytest.Capture
     assert status["NoNewPrivs"] == ["1"]
     assert sets_of(status)["CapPrm"] == 0
     assert capfd.readouterr().err == ""
+
+
+def test_it_becomes_another_user(tmp_path: Path) -> None:
+    """The configuration can still be reloaded, although root alone may read it."""
+    file = tmp_path / "netmon.yaml"
+    file.write_text("egress: {enabled: true}\n")
+    file.chmod(0o600)
+
+    def act() -> Any:
+        return status_of(), os.getgroups(), file.read_text(), error_of(lambda: Map(HASH, "made", 1))
+
+    user = User("alice", 1234, 5678)
+    status, groups, text, error = confined(act, makes_maps=True, config_file=file, user=user)
+    assert (status["Uid"], status["Gid"]) == (["1234"] * 4, ["5678"] * 4)
+    assert (groups, text, error) == ([], file.read_text(), "")
+    left = BPF | READ_ANY
+    assert sets_of(status) == {"CapInh": 0, "CapPrm": left, "CapEff": left, "CapBnd": 0, "CapAmb": 0}
+
+
+def test_becoming_another_user_takes_root() -> None:
+    def prepare() -> None:
+        os.setgid(65534)
+        os.setuid(65534)
+        with pytest.raises(NetmonError, match="--user alice: Operation not permitted"):
+            confine(lambda: None, makes_maps=False, config_file=None, user=User("alice", 1234, 5678))
+
+    assert confined(lambda: "reached", prepare=prepare) == "reached"
+
+
+def test_a_user_is_found_by_name_or_number() -> None:
+    assert find_user("root") == User("root", 0, 0)
+    assert find_user("0") == User("0", 0, 0)
+    assert find_user("54321") == User("54321", 54321, 54321)
+    for name in ("nobody-has-this-name", "4294967295", "-1", ""):
+        with pytest.raises(KeyError):
+            find_user(name)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--user", "nobody-has-this-name"), b"--user: there is no user nobody-has-this-name"),
+        (("--user", "root", "--no-confine"), b"--user: cannot be combined with --no-confine"),
+    ],
+)
+def test_a_user_that_cannot_be_is_refused_before_the_start(flags: tuple[str, ...], says: bytes) -> None:
+    done = subprocess.run([sys.executable, "-m", "netmon", "run", "--any-kernel", *flags], capture_output=True)
+    assert done.returncode == 2
+    assert says in done.stderr
 
 
 def test_a_refusal_is_said_and_the_run_goes_on(
