@@ -77,6 +77,13 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="how long a line may be: the texts of processes are cut to it, and the event says so "
         f"(default: {DEFAULT_LINE_LIMIT >> 10}K; at most {MAX_LINE_LIMIT >> 10}K)",
     )
+    run.add_argument("--user", metavar="USER", help="become this user, a name or a number, once attached")
+    run.add_argument(
+        "--no-confine",
+        dest="confine",
+        action="store_false",
+        help="keep all rights after the start, for debugging (docs/operations.md)",
+    )
     report = run.add_argument_group("report options", "what to report beyond the plain events")
     for name, option in OPTIONS.items():
         report.add_argument(

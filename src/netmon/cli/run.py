@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
 from netmon.cli.console import say
 from netmon.cli.flags import add_run_flags, config_of, flag_error
-from netmon.errors import ArgumentError, OutputError
+from netmon.errors import ArgumentError, OutputError, shown
 
 if TYPE_CHECKING:
+    from netmon.cli.confine import User
     from netmon.cli.session import Signals
     from netmon.losses import Losses
     from netmon.monitor import Counters
@@ -71,6 +73,7 @@ def run_with(
     from netmon.monitor import Monitor
     from netmon.outputs.fanout import Fanout
 
+    user = _user_of(options)
     fanout = Fanout(outputs, report=say, ending=lambda: signals.stopped)
     config = config_of(options)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
@@ -92,9 +95,17 @@ def run_with(
             broken.append(error)
             monitor.stop()  # what has been reported by then is still decoded, and counted as lost
 
+    def begin() -> None:
+        if options.confine:
+            from netmon.cli.confine import confine
+
+            maps = options.config is not None or options.aggregate is not None
+            confine(monitor.program_infos, makes_maps=maps, config_file=options.config, user=user)
+        writing.enter_context(fanout)  # its threads inherit the rights
+
     try:
-        with fanout:
-            session.run(deliver)
+        with ExitStack() as writing:
+            session.run(deliver, begin)
     except OutputError as error:
         broken.append(error)
     losses = monitor.losses
@@ -103,6 +114,20 @@ def run_with(
     if broken:
         raise broken[0]
     return losses
+
+
+def _user_of(options: argparse.Namespace) -> User | None:
+    """Return the user to become, if one is asked for. Raises ConfigError."""
+    if options.user is None:
+        return None
+    if not options.confine:
+        raise flag_error("user", "cannot be combined with --no-confine; leave one or the other out")
+    from netmon.cli.confine import find_user
+
+    try:
+        return find_user(options.user)
+    except KeyError:
+        raise flag_error("user", f"there is no user {shown(options.user)}; give a name or a number") from None
 
 
 def _ends_quietly(error: OutputError, outputs: Sequence[Output]) -> bool:

@@ -91,17 +91,19 @@ class Session:
         self._notify = _notifier()
         signals.bind(monitor)
 
-    def run(self, deliver: Callable[[list[str]], None]) -> None:
+    def run(self, deliver: Callable[[list[str]], None], begin: Callable[[], None] = lambda: None) -> None:
         """Start the monitor, and deliver batches of lines until it is stopped and all reported events are delivered.
 
         Args:
             deliver: Takes a batch, an empty one while nothing happens. While it does not return, the watchdog gets no
                 sign of life. Its exceptions end the run.
+            begin: Is called once the monitor is attached, before it is said to be ready.
 
         Raises:
             NetmonError: The monitor cannot start, or fails.
         """
         with self._monitor as monitor:
+            begin()
             say("ready")
             self._notify("READY=1")
             _import_for_events()

@@ -91,7 +91,7 @@ def run_on(
     thread = threading.Thread(target=wait_and_act)
     thread.start()
     try:
-        options = make_parser(["run"]).parse_args(["run", "--any-kernel", *arguments])
+        options = make_parser(["run"]).parse_args(["run", "--any-kernel", "--no-confine", *arguments])
         run_with(outputs, options, signals, open_filler)
     finally:
         thread.join()
