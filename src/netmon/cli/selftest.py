@@ -47,7 +47,7 @@ def check_programs() -> Requirement:
 
 
 def _connect(family: socket.AddressFamily, address: str) -> Iterator[tuple[Wanted, str]]:
-    """Make a connection and close it; return what must be reported, each with its name. Raises OSError."""
+    """Make a connection and close it; yield what must be reported, each with its name. Raises OSError."""
     with socket.socket(family) as listener, socket.socket(family) as client:
         listener.bind((address, 0))
         listener.listen(1)

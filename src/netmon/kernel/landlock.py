@@ -5,9 +5,10 @@ Files that are open already can be used as before.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
+
+from netmon.kernel.calls import syscall
 
 # The same on all architectures. glibc has no functions for them.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
@@ -33,7 +34,7 @@ def forbid_changes() -> None:
     Raises:
         OSError: This kernel has no Landlock, or something forbids its use.
     """
-    version = _syscall(CREATE_RULESET, None, 0, CREATE_RULESET_VERSION)
+    version = syscall(CREATE_RULESET, None, 0, CREATE_RULESET_VERSION)
     flags = max(count for since, count in FS_FLAGS.items() if since <= version)
     files = (1 << flags) - 1 & ~(ACCESS_FS_READ_FILE | ACCESS_FS_READ_DIR)
     words = [files]
@@ -42,10 +43,10 @@ def forbid_changes() -> None:
     if version >= SCOPE_VERSION:
         words.append(SCOPE_SIGNAL)
     attributes = struct.pack(f"={len(words)}Q", *words)  # struct landlock_ruleset_attr, as long as it is known
-    rules = _syscall(CREATE_RULESET, attributes, len(attributes), 0)
+    rules = syscall(CREATE_RULESET, attributes, len(attributes), 0)
     try:
         _allow(rules, os.devnull, ACCESS_FS_WRITE_FILE)
-        _syscall(RESTRICT_SELF, rules, 0)
+        syscall(RESTRICT_SELF, rules, 0)
     finally:
         os.close(rules)
 
@@ -54,17 +55,6 @@ def _allow(rules: int, path: str, access: int) -> None:
     """Allow access to a file. Raises OSError."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        _syscall(ADD_RULE, rules, RULE_PATH_BENEATH, PATH_BENEATH.pack(access, fd), 0)
+        syscall(ADD_RULE, rules, RULE_PATH_BENEATH, PATH_BENEATH.pack(access, fd), 0)
     finally:
         os.close(fd)
-
-
-def _syscall(number: int, *arguments: bytes | int | None) -> int:
-    """Make a system call; return its result. Raises OSError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    wide = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
-    libc.syscall.restype = ctypes.c_long
-    result = int(libc.syscall(ctypes.c_long(number), *wide))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from netmon.capabilities import CAPABILITIES
+from netmon.kernel.calls import check
 
 # linux/capability.h
 VERSION_3 = 0x20080522
@@ -61,21 +62,15 @@ def _libc() -> ctypes.CDLL:
     return libc
 
 
-def _check(result: int) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
 def prctl(option: int, first: int = 0, second: int = 0) -> None:
     """Call prctl(2). Raises OSError."""
-    _check(_libc().prctl(option, first, second, 0, 0))
+    check(_libc().prctl(option, first, second, 0, 0))
 
 
 def read_capabilities() -> CapabilitySets:
     """Return the calling thread's capabilities. Raises OSError."""
     header, words = _Header(VERSION_3, 0), (_Data * WORDS)()
-    _check(_libc().capget(ctypes.byref(header), words))
+    check(_libc().capget(ctypes.byref(header), words))
     return CapabilitySets(
         *(sum(getattr(word, name) << 32 * i for i, word in enumerate(words)) for name in CapabilitySets._fields)
     )
@@ -85,7 +80,7 @@ def set_capabilities(sets: CapabilitySets) -> None:
     """Set the calling thread's capabilities. Raises OSError."""
     header = _Header(VERSION_3, 0)
     words = (_Data * WORDS)(*(_Data(*(bits >> 32 * i & 0xFFFFFFFF for bits in sets)) for i in range(WORDS)))
-    _check(_libc().capset(ctypes.byref(header), words))
+    check(_libc().capset(ctypes.byref(header), words))
 
 
 def change_user(uid: int, gid: int) -> None:

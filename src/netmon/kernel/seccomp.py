@@ -14,6 +14,8 @@ import struct
 import sys
 from typing import NamedTuple
 
+from netmon.kernel.calls import syscall
+
 
 class Architecture(NamedTuple):
     """What differs between architectures.
@@ -103,11 +105,7 @@ def refuse_calls(*, makes_maps: bool) -> None:
     code = b"".join(INSTRUCTION.pack(*one) for one in instructions)
     buffer = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("@HP", len(instructions), ctypes.addressof(buffer))  # struct sock_fprog
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    number = ctypes.c_long(NUMBERS["seccomp"][architecture.column])
-    if libc.syscall(number, ctypes.c_long(SET_MODE_FILTER), ctypes.c_long(SPEC_ALLOW), program) < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    syscall(NUMBERS["seccomp"][architecture.column], SET_MODE_FILTER, SPEC_ALLOW, program)
 
 
 def make_filter(architecture: Architecture, makes_maps: bool) -> Instructions:

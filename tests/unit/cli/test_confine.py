@@ -25,6 +25,7 @@ from netmon.capabilities import CAPABILITIES, capability_mask
 from netmon.cli.confine import User, confine, find_user
 from netmon.kernel import landlock, rights, seccomp
 from netmon.kernel.bpf import BpfObject, Map, MapKind, update_map
+from netmon.kernel.calls import syscall
 from netmon.kernel.rights import CapabilitySets
 from tests.support.procfs import status_of
 from tests.support.record_mixes import MIXES
@@ -43,7 +44,7 @@ EVENTS = 2000
 def landlock_version() -> int:
     """Return the version of this kernel's Landlock; 0 without it."""
     try:
-        return landlock._syscall(landlock.CREATE_RULESET, None, 0, landlock.CREATE_RULESET_VERSION)
+        return syscall(landlock.CREATE_RULESET, None, 0, landlock.CREATE_RULESET_VERSION)
     except OSError:
         return 0
 
@@ -261,7 +262,6 @@ def test_each_version_of_landlock_is_asked_only_for_what_it_knows(
     if version > landlock_version():
         pytest.skip("this kernel's Landlock is older")
     calls: list[tuple[int, ...]] = []
-    syscall = landlock._syscall
 
     def old(number: int, *arguments: Any) -> int:
         if number == landlock.CREATE_RULESET:
@@ -270,7 +270,7 @@ def test_each_version_of_landlock_is_asked_only_for_what_it_knows(
             calls.append(struct.unpack(f"={arguments[1] // 8}Q", arguments[0]))
         return 0 if number == landlock.RESTRICT_SELF else syscall(number, *arguments)
 
-    monkeypatch.setattr(landlock, "_syscall", old)
+    monkeypatch.setattr(landlock, "syscall", old)
     landlock.forbid_changes()
     ((files, *others),) = calls
     assert files.bit_length() == {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)
