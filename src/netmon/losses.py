@@ -49,7 +49,7 @@ class Losses(NamedTuple):
     def since(self, earlier: "Losses") -> "Losses":
         """Return what was lost since an earlier reading. It has only those outputs that lost something since."""
         outputs = ((name, count - earlier.outputs.get(name, 0)) for name, count in self.outputs.items())
-        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
+        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one did not.
         counts = (max(0, count - before) for count, before in zip(self[:-1], earlier[:-1], strict=True))
         return Losses._make([*counts, {name: count for name, count in outputs if count > 0}])
 
