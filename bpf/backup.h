@@ -35,7 +35,7 @@ static __always_inline void count_uncovered(enum program program)
  */
 static __always_inline bool take_mark(struct connection *connection, enum program program)
 {
-	if (program == PROGRAM_ONLY || !connection->reported_by || connection->reported_by == program)
+	if (connection->reported_by + program != PROGRAM_MAIN + PROGRAM_BACKUP)
 		return false;
 	connection->reported_by = 0;
 	return true;

@@ -66,6 +66,21 @@ static __always_inline void send_close(struct connection *connection, struct soc
 }
 
 /*
+ * With the option context: reports an opening that the backup program left for later, since the socket had no route and
+ * so no interface yet. The main program calls it, or if that was skipped, the first one that sees the connection again.
+ */
+static __always_inline void report_routed(struct connection *connection, struct sock *sk)
+{
+	if (!report_options.context || !(connection->phase & PHASE_ROUTELESS))
+		return;
+	connection->phase = 0;
+	if (connection->event.head.process_id == LOST)
+		count_loss(&losses.ring_full, 1);
+	else
+		send_opening(&connection->event, sk, connection->event.head.family);
+}
+
+/*
  * A socket connects that has a connection already: reports the close of that one from the stored event, since the
  * socket itself has forgotten it. The socket was disconnected (connect() to AF_UNSPEC) or its connection refused.
  * process_id: of the process that connects it; REJECTED, when that is not reported: the close is the opener's then.
@@ -83,6 +98,7 @@ __noinline int end_previous(struct connection *connection, __u64 process_id)
 	if (!event->head.process_id || event->head.type == RECORD_CLOSE || event->head.type == RECORD_FAIL ||
 	    connection->phase & PHASE_UNREPORTED)
 		return 0;
+	report_routed(connection, NULL);
 	if (report_options.opener)
 		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
 	if (process_id == REJECTED) {
@@ -145,6 +161,7 @@ static __always_inline bool is_close_due(struct connection *connection, struct t
 /* Reports the close of a connection whose socket still has what it carried. As send_detailed_close(). */
 static __always_inline void report_closing(struct connection *connection, struct sock *sk, __u64 process_id, __u32 tid)
 {
+	report_routed(connection, sk);
 	connection->event.head.type = RECORD_CLOSE;
 	if (process_id == LOST)
 		count_loss(&losses.ring_full, 1);

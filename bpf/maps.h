@@ -42,9 +42,9 @@ union event {
 
 /* Which of the programs that report the same opening is running: see backup.h. */
 enum program {
+	PROGRAM_ONLY = 0, /* there is no other */
 	PROGRAM_MAIN = 1,
 	PROGRAM_BACKUP = 2,
-	PROGRAM_ONLY = 3, /* there is no other */
 };
 
 /* Bits: what is still to be reported of a connection. 0: its opening has been. */
@@ -53,6 +53,7 @@ enum phase {
 	PHASE_CLOSING = 2, /* the socket is being closed */
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
+	PHASE_ROUTELESS = 16, /* the opening waits until the socket has a route */
 	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 

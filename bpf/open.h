@@ -51,8 +51,10 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	struct task_struct *task;
 	union event *event;
 
-	if (connection && take_mark(connection, program))
+	if (connection && take_mark(connection, program)) {
+		report_routed(connection, sk);
 		return 0;
+	}
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
 		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0);
@@ -94,7 +96,9 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
-	if (process_id == LOST)
+	if (report_options.context && program == PROGRAM_BACKUP)
+		connection->phase = PHASE_ROUTELESS;
+	else if (process_id == LOST)
 		count_loss(&losses.ring_full, 1);
 	else if (report_options.aggregate)
 		add_opening(connection, process_id);
