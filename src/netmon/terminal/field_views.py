@@ -40,25 +40,34 @@ class TableView(EventView):
         ]
         self._has_header = False
 
-    def line(self, event: Event) -> str:
-        """Return an event's row; before the first one, the header, too."""
+    def lines(self, events: Sequence[str]) -> list[str]:
+        """Return the events' rows; before the first one, the header, too."""
+        from orjson import loads  # slow to import
+
+        rows = [row for event in events if (row := self._cells_of(loads(event))) is not None]
+        for row in rows:
+            if not isinstance(row, str):
+                self._widths = [
+                    max(width, min(cells(text), WIDEST)) for width, text in zip(self._widths, row, strict=True)
+                ]
+        header = [self._header()] if rows and not self._has_header else []
+        return header + [row if isinstance(row, str) else self._row(row) for row in rows]
+
+    def _cells_of(self, event: Event) -> list[str] | str | None:
+        """Return the cells of an event's row; a line without cells for losses; None for an event without the fields."""
         values = [value_at(event, path) for path in self._paths]
-        if event["type"] == "LostEvents" and _says_nothing(values, self._paths):
-            return self._header() + loss_line(event, local_time(event["timestamp"]), coloured=self._coloured)
-        if _says_nothing(values, self._paths):
-            return ""
-        return self._header() + self._row([text_of(value, self._ascii_only) or ABSENT for value in values])
+        if not _says_nothing(values, self._paths):
+            return [text_of(value, self._ascii_only) or ABSENT for value in values]
+        if event["type"] == "LostEvents":
+            return loss_line(event, local_time(event["timestamp"]), coloured=self._coloured)
+        return None
 
     def _header(self) -> str:
-        if self._has_header:
-            return ""
         self._has_header = True
         header = self._row(self._names).rstrip("\n")
         return f"{paint(header, BOLD) if self._coloured else header}\n"
 
     def _row(self, texts: Sequence[str]) -> str:
-        for column, text in enumerate(texts):
-            self._widths[column] = max(self._widths[column], min(cells(text), WIDEST))
         return "  ".join(map(pad, texts, self._widths)).rstrip() + "\n"
 
 

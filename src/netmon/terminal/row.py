@@ -30,7 +30,17 @@ class Widths(NamedTuple):
 def widths_in(width: int) -> Widths:
     """Return the columns' widths in a terminal that is so wide."""
     extra = max(0, width - USUAL_WIDTH)
-    return Widths(16 + min(extra // 4, 16), 8 + min(extra // 10, 4), 17 + min(extra // 2, LONGEST_PEER - 17))
+    return Widths(14 + min(extra // 4, 18), 7 + min(extra // 10, 5), 18 + min(extra // 2, LONGEST_PEER - 18))
+
+
+def _fill(needed: list[int], columns: Widths) -> list[int]:
+    """Return how many cells the columns take. If one takes too many the next ones take fewer: the end is aligned."""
+    end, aligned_end, taken = 0, 0, []
+    for need, width in zip(needed, columns, strict=True):
+        aligned_end += width
+        begin, end = end, max(end + need, aligned_end)
+        taken.append(end - begin)
+    return taken
 
 
 class Row(NamedTuple):
@@ -68,7 +78,7 @@ class Row(NamedTuple):
         """
         process, columns = f"{self.name}[{self.pid}]", widths_in(width or USUAL_WIDTH)
         needed = [cells(process), cells(self.user), cells(self.peer)]
-        taken = list(map(max, needed, columns))
+        taken = _fill(needed, columns)
         rest = TIME_WIDTH + len(self.arrow) + len(self.outcome) + 5  # five spaces between six columns
         too_long = sum(taken) + rest - width if width else 0
         for column in (2, 1, 0):

@@ -67,9 +67,16 @@ def test_headers_are_as_long_as_they_must_be() -> None:
 def test_a_column_grows_and_nothing_is_cut() -> None:
     long, longer = "x" * 30, "y" * 200
     events = [connection_line("Close", by=process(filename=name)) for name in ("a", long, longer, "b")]
-    lines = table("process.filename,process.pid", *events)
+    view = TableView(parse_fields("process.filename,process.pid"))
+    lines = [line for event in events for line in view.lines([event])]
     assert [line.split() for line in lines] == [["filename", "pid"], *([n, "153"] for n in ("a", long, longer, "b"))]
     assert [line.index("153") for line in lines[1:]] == [14, 32, 202, WIDEST + 2]
+
+
+def test_the_rows_of_a_batch_are_aligned() -> None:
+    events = [connection_line("Close", by=process(filename=name)) for name in ("a", "x" * 30)]
+    header, *rows = table("process.filename,process.pid", *events)
+    assert {header.index("pid"), *(row.index("153") for row in rows)} == {32}
 
 
 @pytest.mark.parametrize("kind", HOSTILE_TEXTS)

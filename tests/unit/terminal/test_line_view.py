@@ -83,20 +83,20 @@ def test_each_type_of_event_has_a_line(each: bool) -> None:
 def test_a_connection_is_one_line_when_it_has_ended(view: LineView) -> None:
     assert view.lines([connection_line("Establish", handshake_us=17_000)]) == []
     assert view.lines([connection_line("Close", **STATISTICS)]) == [
-        "15:42:39 curl[153]        root     -> 192.0.2.10:443    ok 17ms >137B <853k 91ms\n"
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443     ok 17ms >137B <853k 91ms\n"
     ]
     assert view.finish() == []
 
 
 def test_an_accepted_connection_has_this_host_s_port(view: LineView) -> None:
     events = [connection_line("Accept", sport=80, dport=50_000), connection_line("Close", sport=80, dport=50_000)]
-    assert shown(view, *events) == "15:42:39 curl[153]        root     <- 192.0.2.10 on :80 ok\n"
+    assert shown(view, *events) == "15:42:39 curl[153]      root    <- 192.0.2.10 on :80  ok\n"
 
 
 @pytest.mark.parametrize("reason", get_args(FailureReason))
 def test_a_failed_attempt_has_its_reason(view: LineView, reason: str) -> None:
     says = "ENOBUFS" if reason == "other" else reason
-    assert shown(view, connection_line("Fail", reason=reason, errno="ENOBUFS")).endswith(f":443    failed: {says}\n")
+    assert shown(view, connection_line("Fail", reason=reason, errno="ENOBUFS")).endswith(f":443     failed: {says}\n")
 
 
 @pytest.mark.parametrize("ending", ["reset", "timeout"])
@@ -161,7 +161,7 @@ def test_losses_and_blind_times_have_a_line(view: LineView) -> None:
 
 def test_aggregates_have_a_line(view: LineView) -> None:
     assert shown(view, flow_line()) == (
-        "15:42:39 curl[153]        root  -> 192.0.2.10:443 12 opened 11 closed >12k <1.2k\n"
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443 12 opened 11 closed >12k <1.2k\n"
     )
     assert shown(view, flow_line(failed=1)).endswith(" 12 opened 11 closed 1 failed >12k <1.2k\n")
     assert "<- 192.0.2.10 on :443" in shown(view, flow_line(direction="ingress"))
@@ -239,6 +239,13 @@ def test_columns_are_aligned() -> None:
     lines = shown(view, *events).splitlines()
     assert len({cells(line[: line.index("->")]) for line in lines}) == 1
     assert len({cells(line[: line.index("failed")]) for line in lines}) == 1
+
+
+def test_a_long_name_leaves_the_outcomes_aligned() -> None:
+    view = LineView(user_name, width=lambda: 80)
+    names = ["a", "inetutils-telnet"]
+    events = [connection_line("Fail", reason="refused", by=process(filename=name)) for name in names]
+    assert len({line.index("failed") for line in shown(view, *events).splitlines()}) == 1
 
 
 def test_without_utf_8_all_is_ascii() -> None:
