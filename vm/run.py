@@ -33,6 +33,7 @@ def run(kernel: str, seconds: int, arguments: Sequence[str]) -> int:
     """
     arguments, files = with_config(arguments)
     task = {"arguments": arguments, "seconds": seconds, "columns": terminal_columns(), "term": os.environ.get("TERM")}
+    print(f"guest: starting Linux {kernel}; the first time it is downloaded", file=sys.stderr, flush=True)
     machine = Machine(kernel, "vm.guest.run_netmon", {"task.json": json.dumps(task).encode(), **files})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: machine.send("stop"))

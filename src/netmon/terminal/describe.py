@@ -139,5 +139,6 @@ def traffic(counts: Json) -> str:
 
 def lost(counts: Json) -> str:
     """Return what a LostEvents says, in the words of the summary: `12 lost (12 ring full)`."""
-    reasons = {name: count for name, count in counts.items() if name not in ("count", "blind_ms", "outputs")}
+    others = ("count", "blind_ms")
+    reasons = {name: count for name, count in counts.items() if isinstance(count, int) and name not in others}
     return describe_losses(counts["count"], reasons, counts.get("blind_ms") or 0, counts.get("outputs") or {})
