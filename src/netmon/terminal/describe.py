@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from netmon.decode.format import EVENT_TYPES
+from netmon.layout import RecordType
 from netmon.losses import describe_losses
 from netmon.terminal.cells import shorten
 from netmon.terminal.row import IN, MAX_NAME, MAX_USER, OUT, UNKNOWN, Row
@@ -16,7 +18,8 @@ from netmon.text import escape_for_terminal
 Json = Mapping[str, Any]
 
 ESTABLISH, ACCEPT, CLOSE, FAIL, EXISTING = (
-    f"TcpConnection{name}" for name in ("Establish", "Accept", "Close", "Fail", "Existing")
+    EVENT_TYPES[kind]
+    for kind in (RecordType.ESTABLISH, RecordType.ACCEPT, RecordType.CLOSE, RecordType.FAIL, RecordType.EXISTING)
 )
 ARROWS = {"egress": OUT, "ingress": IN}
 _ARROW_OF_TYPE = {ESTABLISH: OUT, FAIL: OUT, ACCEPT: IN}

@@ -28,7 +28,10 @@ NAMES = [name.encode() for kind, name in HOSTILE_TEXTS.items() if kind != "empty
 
 
 def hostile_mix() -> Mix:
-    """Return processes with hostile names and arguments, each with a connection that opens and closes."""
+    """Return processes with hostile names and arguments, each with a connection that opens and closes.
+
+    The first one has another connection, which stays open.
+    """
     first, again = [], []
     for number, name in enumerate(NAMES, 1):
         argv = name[:60] + b"\0" + name[:60]
@@ -38,6 +41,7 @@ def hostile_mix() -> Mix:
             (number, detailed_event(type=RecordType.ESTABLISH, handshake_ns=17_000_000)),
             (number, detailed_event(bytes_sent=137, segments_retransmitted=0, closed_by=Ending.LOCAL)),
         ]
+    again.append((1, detailed_event(type=RecordType.ESTABLISH, handshake_ns=1_000_000)))
     return Mix("hostile names", first, again)
 
 
@@ -110,7 +114,9 @@ def test_hostile_names_leave_the_terminal_as_it_was(terminal: tuple[int, int]) -
         assert f"[{number}]" in line
         assert " -> 192.0.2.1:443 " in line
         assert "ok 17ms >137B <5B 1.2ms" in line
-    assert shown[1 + len(NAMES)].split() == [
+    assert "[1001]" in shown[1 + len(NAMES)]
+    assert shown[1 + len(NAMES)].endswith("open 1.0ms")
+    assert shown[2 + len(NAMES)].split() == [
         "netmon:",
         "connections",
         "failed",
@@ -120,7 +126,7 @@ def test_hostile_names_leave_the_terminal_as_it_was(terminal: tuple[int, int]) -
         "and",
         "where",
     ]
-    assert shown[-1] == f"netmon: {2 * len(NAMES)} events, 0 lost"
+    assert shown[-1] == f"netmon: {2 * len(NAMES) + 1} events, 0 lost"
     assert before == (screen.cursor.attrs, set(screen.mode), screen.charset, screen.margins, screen.title)
     assert (screen.cursor.x, screen.cursor.y) == (0, len(shown))
     assert b"\x1b[32mok\x1b[0m" in output
@@ -128,5 +134,5 @@ def test_hostile_names_leave_the_terminal_as_it_was(terminal: tuple[int, int]) -
 
 def test_json_on_a_terminal_is_harmless_too(terminal: tuple[int, int]) -> None:
     output = run_on(terminal, "--format", "json", until=b'"pid":%d' % (1000 + len(NAMES)))
-    assert output.count(b'"type":"NetworkEvent"') == 2 * len(NAMES)
+    assert output.count(b'"type":"NetworkEvent"') == 2 * len(NAMES) + 1
     assert all(line.isprintable() for line in output.decode().split("\r\n"))
