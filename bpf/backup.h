@@ -6,26 +6,42 @@
  *
  * So connect() and close() have backup programs, at places where no task stays inside of them for long:
  *
- * - Of connect(): where a connecting socket is added to the kernel's table of established connections, with its ports
- *   known and softirqs disabled, so that nothing preempts the task. The backup runs before the main program, and both
- *   do the same work: whichever runs first reports the opening and leaves a mark in struct connection (reported_by),
- *   which the other finds, removes, and does nothing more.
+ * - Of connect(): where a connecting socket is added to the kernel's table of connections, with its ports known and
+ *   softirqs disabled, so that nothing preempts the task. The backup runs before the main program, and both do the
+ *   same work: whichever runs first reports the opening and leaves a mark in struct connection (reported_by), which the
+ *   other finds, removes, and does nothing more. Attempts that fail before that are seen by the main program alone.
  * - Of close(): where the kernel destroys the socket. It reports a close that was not reported, without a description
  *   of a process, which is what takes long.
  *
- * An accepted socket is reported by a program that runs with softirqs disabled, and needs no backup. With PREEMPT_RT a
- * task can be preempted in all of these places: what may have been missed there is counted (kernel/missed.py).
+ * Where the kernel has security_sock_graft(), an accepted socket is reported there, with softirqs disabled, and needs no
+ * backup. The hooks of MPTCP are seldom reached and have none. With PREEMPT_RT a task can be preempted in all of these
+ * places. What may have been missed is counted (kernel/missed.py).
  */
 #ifndef __BACKUP_H__
 #define __BACKUP_H__
 
 #include "maps.h"
 
-/* Call when reporting an opening that has no mark of the other program. */
-static __always_inline void count_uncovered(enum program program)
+/* Whether openings that only the main program sees are reported: attempts that fail at once. */
+static __always_inline bool wants_failures(void)
 {
+	return report_options.outcome || report_options.aggregate;
+}
+
+/* Whether the main program will see this opening, too. */
+static __always_inline bool is_main_to_come(enum family family, enum program program)
+{
+	return program == PROGRAM_BACKUP && !(load_config.ipv6_is_module && family == FAMILY_IPV6);
+}
+
+/* Leaves a mark for the other program, when reporting an opening that has none of it. */
+static __always_inline void leave_mark(struct connection *connection, enum program program)
+{
+	connection->reported_by = program;
 	if (program == PROGRAM_MAIN && load_config.backups)
 		__sync_fetch_and_add(&coverage.connects_by_main, 1);
+	if (program == PROGRAM_BACKUP && wants_failures())
+		__sync_fetch_and_add(&coverage.marks_left, 1);
 }
 
 /*
@@ -35,9 +51,12 @@ static __always_inline void count_uncovered(enum program program)
  */
 static __always_inline bool take_mark(struct connection *connection, enum program program)
 {
-	if (connection->reported_by + program != PROGRAM_MAIN + PROGRAM_BACKUP)
+	if (!(program == PROGRAM_MAIN && connection->reported_by == PROGRAM_BACKUP) &&
+	    !(program == PROGRAM_BACKUP && connection->reported_by == PROGRAM_MAIN))
 		return false;
 	connection->reported_by = 0;
+	if (program == PROGRAM_MAIN && wants_failures())
+		__sync_fetch_and_add(&coverage.marks_taken, 1);
 	return true;
 }
 

@@ -171,6 +171,25 @@ static __always_inline void report_closing(struct connection *connection, struct
 		send_close(connection, sk, process_id, tid);
 }
 
+/* Reports the close of a kept connection, if its opening was reported. */
+static __always_inline void close_connection(struct connection *connection, struct sock *sk, enum slot slot)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	union event *event = &connection->event;
+	__u64 process_id = event->head.process_id;
+	__u32 tid = event->head.tid;
+
+	if (!process_id || event->head.type == RECORD_CLOSE)
+		return;
+	if ((report_options.outcome || report_options.existing) && !is_close_due(connection, task, slot))
+		return;
+	if (!is_deferred_close(task, event)) {
+		process_id = identify_closer(connection, task, slot);
+		tid = task->pid;
+	}
+	report_closing(connection, sk, process_id, tid);
+}
+
 /*
  * On entry to tcp_close() and mptcp_close(), when the socket still has its ports: reports the close, if the opening was
  * reported. Returns 0, as all functions that a hook's program calls: the kernel ignores it.
@@ -178,52 +197,14 @@ static __always_inline void report_closing(struct connection *connection, struct
 static __always_inline int report_close(struct sock *sk, enum slot slot)
 {
 	struct connection *connection = find_connection(sk);
-	struct task_struct *task;
-	union event *event;
-	__u64 process_id;
-	__u32 tid;
 
 	if (!connection)
 		return 0;
-	event = &connection->event;
-	if (!event->head.process_id || event->head.type == RECORD_CLOSE)
-		return 0;
-	process_id = event->head.process_id;
-	tid = event->head.tid;
-	task = bpf_get_current_task_btf();
-	if ((report_options.outcome || report_options.existing) && !is_close_due(connection, task, slot))
-		return 0;
-	if (!is_deferred_close(task, event)) {
-		process_id = identify_closer(connection, task, slot);
-		tid = task->pid;
-	}
-	report_closing(connection, sk, process_id, tid);
-	if (!is_state_followed() || (is_mptcp(sk) && sk->__sk_common.skc_state == TCP_CLOSE))
+	close_connection(connection, sk, slot);
+	if (!is_state_followed())
 		free_connection(connection);
-	return 0;
-}
-
-/*
- * On entry to inet_csk_destroy_sock(), the end of each TCP socket: frees the connection, and reports the close if
- * report_close() was skipped. Who closed the socket is not known any more, so the close is the opener's, as if the
- * kernel had closed it on its behalf.
- */
-static __always_inline int report_destroyed(struct sock *sk)
-{
-	struct connection *connection = find_connection(sk);
-	union event *event;
-
-	if (!connection)
-		return 0;
-	event = &connection->event;
-	if (event->head.process_id && event->head.type != RECORD_CLOSE && event->head.type != RECORD_FAIL &&
-	    !(connection->phase & PHASE_UNREPORTED)) {
-		__sync_fetch_and_add(&coverage.closes_by_backup, 1);
-		if (report_options.opener)
-			connection->passed_on = false;
-		report_closing(connection, sk, event->head.process_id, event->head.tid);
-	}
-	free_connection(connection);
+	else if (is_mptcp(sk))
+		__sync_fetch_and_or(&connection->phase, PHASE_DONE);
 	return 0;
 }
 

@@ -3,14 +3,15 @@
  * Where a connection is kept from its opening until its socket is closed: in memory of netmon's own. The kernel's
  * socket storage would be charged to the socket, so its owner could use up the allowance and not be reported.
  *
- * First in the connection table, an array. A connection's entry is at its socket's cookie modulo the table's size; the
- * kernel assigns cookies in ascending order, so neighbours do not collide. A connection whose entry is taken goes into
- * the overflow, a hash map, which takes longer.
+ * First in the connection table, an array. A connection's entry follows from its socket's cookie. The kernel assigns
+ * cookies in ascending order, a batch for each CPU: neighbours do not collide, and batches are spread over the table. A
+ * connection whose entry is taken goes into the overflow, a hash map, which takes longer.
  *
  * A connection is freed by its close. But programs that follow changes of state may look at it at the same time, on
  * another CPU, and would write to an entry that is another connection's by then. They hold the socket's lock. So where
- * they are loaded, the close leaves the connection, and it is freed when the kernel destroys the socket under that
- * lock (report_destroyed() in close.h).
+ * they are loaded, the close leaves the connection, and it is freed under that lock: when the kernel destroys the socket
+ * (report_destroyed() in outcome.h). That does not see MPTCP sockets, which get the state TCP_CLOSE once more after
+ * their close: see follow_state() in outcome.h.
  *
  * The walk through all open files holds no lock. With the option existing, all connections are kept in the overflow: to
  * insert there is atomic, so either the walk or an opening keeps a connection, complete.
@@ -29,7 +30,7 @@ static __always_inline bool is_state_followed(void)
 /* Returns the only entry of the table that may hold the connection with this cookie. Without a cookie it is free. */
 static __always_inline struct connection *table_entry(__u64 cookie)
 {
-	__u32 index = cookie % CONNECTION_TABLE_SIZE;
+	__u32 index = (cookie % COOKIE_BATCH + cookie / COOKIE_BATCH * BATCH_DISTANCE) % CONNECTION_TABLE_SIZE;
 
 	return bpf_map_lookup_elem(&connection_table, &index);
 }
@@ -83,12 +84,22 @@ static __always_inline void free_connection(struct connection *connection)
 	__u64 cookie = connection->event.head.cookie;
 
 	if (connection->is_overflowed) {
+		/* Up to 6.12 it may fail with EBUSY in a softirq that interrupts another change of the map: it stays then. */
 		if (!bpf_map_delete_elem(&connection_overflow, &cookie))
 			__sync_fetch_and_sub(&overflowed, 1);
 	} else {
 		/* A full barrier: nothing of the entry is read or written after it. */
 		__sync_lock_test_and_set(&connection->event.head.cookie, 0);
 	}
+}
+
+/* Call when a socket that has a connection opens another one that is not reported. The walk may be looking at it. */
+static __always_inline void drop_connection(struct connection *connection)
+{
+	if (report_options.existing)
+		connection->event.head.type = RECORD_CLOSE;
+	else
+		free_connection(connection);
 }
 
 #endif

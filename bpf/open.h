@@ -21,15 +21,18 @@
 static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum record_type type, enum family family,
 				    enum program program)
 {
+	bool needs_keeping = report_options.aggregate || (report_options.outcome && type == RECORD_ESTABLISH);
 	union event event = {};
 
-	count_loss(&losses.no_storage, 1);
-	if (program == PROGRAM_BACKUP)
-		return 0;
-	if (process_id == LOST || report_options.outcome || report_options.aggregate) {
-		count_loss(&losses.no_storage, 1);
+	if (is_main_to_come(family, program)) {
+		__sync_fetch_and_add(&coverage.unkept_by_backup, 1);
 		return 0;
 	}
+	if (process_id == LOST || needs_keeping) {
+		count_loss(&losses.no_storage, 2);
+		return 0;
+	}
+	count_loss(&losses.no_storage, 1);
 	event.head.type = type;
 	event.head.tid = bpf_get_current_task_btf()->pid;
 	event.head.cookie = bpf_get_socket_cookie(sk);
@@ -62,7 +65,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
 		if (connection)
-			free_connection(connection);
+			drop_connection(connection);
 		return 0;
 	}
 	cookie = bpf_get_socket_cookie(sk);
@@ -70,7 +73,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection = keep_connection(cookie);
 	if (!connection)
 		return report_unkept(sk, process_id, type, family, program);
-	count_uncovered(program);
+	leave_mark(connection, program);
 	task = bpf_get_current_task_btf();
 	event = &connection->event;
 	event->head.type = type;
@@ -82,7 +85,6 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection->opener_start_ns = start_of(task);
 		connection->passed_on = false;
 	}
-	connection->reported_by = program;
 	connection->direction = direction;
 	connection->phase = 0; /* the walk may have found it while it was connecting */
 	if (report_options.statistics)
@@ -96,7 +98,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
-	if (report_options.context && program == PROGRAM_BACKUP)
+	if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
 		connection->phase = PHASE_ROUTELESS;
 	else if (process_id == LOST)
 		count_loss(&losses.ring_full, 1);
@@ -109,24 +111,23 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 
 /*
  * With the option outcome: reports a connect attempt that failed at once. event: what connect() was called with, since
- * the socket may have no endpoints.
+ * the socket may have no endpoints. has_begun: whether the backup program has kept this attempt.
  */
-static __always_inline int report_failure_at_once(struct sock *sk, union event *event, int error, enum slot slot)
+static __always_inline int report_failure_at_once(struct sock *sk, union event *event, int error, enum slot slot,
+						  struct connection *connection, bool has_begun)
 {
-	__u64 process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0, 0);
-	struct connection *connection = find_connection(sk);
+	__u64 process_id;
 
+	if (has_begun && connection->phase & PHASE_PENDING) {
+		report_failure(connection, sk, error, false);
+		return 0;
+	}
+	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0, 0);
 	if (process_id == REJECTED)
 		return 0;
 	if (connection) {
-		/*
-		 * The backup program began this attempt, which failed after the socket had got its port: the change of
-		 * state has reported that.
-		 */
-		if (take_mark(connection, PROGRAM_MAIN))
-			return 0;
 		end_previous(connection, process_id);
-		free_connection(connection);
+		drop_connection(connection);
 	}
 	event->head.type = RECORD_FAIL;
 	event->head.sport = local_port(sk);
@@ -168,20 +169,25 @@ static __noinline bool read_requested_endpoints(union event *endpoints, struct s
 	       !is_ipv4_mapped((const void *)endpoints->ipv6.daddr);
 }
 
-/* Reports, or adds to a flow, a connect attempt that failed at once, if the filters accept it. error: its errno. */
+/*
+ * Reports, or adds to a flow, a connect attempt that failed at once, if the filters accept it. error: its errno. If it
+ * failed after the backup program had seen it, it is that one's, as if the peer had refused it.
+ */
 static __always_inline int report_failed_connect(struct sock *sk, struct sockaddr *address, int length, int error,
 						 enum family family, enum slot slot)
 {
 	__u64 generation = control.generation;
+	struct connection *connection = find_connection(sk);
+	bool has_begun = connection && take_mark(connection, PROGRAM_MAIN);
 	union event endpoints = {};
 
-	if (!(report_options.outcome || report_options.aggregate) ||
+	if (!wants_failures() || (has_begun && !report_options.outcome) ||
 	    !read_requested_endpoints(&endpoints, sk, address, length, family) ||
 	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, endpoints.head.dport) ||
 	    !passes_ip_filter_of(set_of(generation), DIRECTION_EGRESS, &endpoints))
 		return 0;
 	if (report_options.outcome)
-		return report_failure_at_once(sk, &endpoints, error, slot);
+		return report_failure_at_once(sk, &endpoints, error, slot, connection, has_begun);
 	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0));
 	return 0;
 }
@@ -210,15 +216,18 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 
 /*
  * The backup of both: when a connecting socket is added to the kernel's table of connections (ehash). From there on
- * connect() hardly ever fails; where it does, its attempt is reported as one that was refused is. Other sockets that
- * are added are in other states.
+ * connect() hardly ever fails; where it does, its attempt is reported as one that was refused is. Sockets in other
+ * states are added, too, and one that has sent its SYN, when its address has changed.
  */
 static __always_inline int report_connecting(struct sock *sk, enum slot slot)
 {
 	enum family family = FAMILY_IPV4;
+	struct tcp_sock *tcp;
 
-	/* DCCP has the same table, and numbers its states alike. */
-	if (sk->__sk_common.skc_state != TCP_SYN_SENT || sk->sk_protocol != IPPROTO_TCP || is_subflow(sk))
+	if (sk->__sk_common.skc_state != TCP_SYN_SENT)
+		return 0;
+	tcp = bpf_skc_to_tcp_sock(sk); /* DCCP has the same table, and numbers its states alike */
+	if (!tcp || tcp->packets_out || is_subflow(sk))
 		return 0;
 	if (is_ipv6(sk))
 		family = FAMILY_IPV6;
@@ -227,7 +236,7 @@ static __always_inline int report_connecting(struct sock *sk, enum slot slot)
 
 /*
  * On return from __inet_check_established() and __inet6_check_established(), which check whether a port can be used
- * that others use, and then add the socket. Since 6.15 they may be asked to check only.
+ * that others use, and then add the socket. Since 6.15 they may be asked to check only, and run with softirqs enabled.
  */
 static __always_inline int report_checked(struct sock *sk, int ret, enum slot slot)
 {

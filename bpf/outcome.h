@@ -114,6 +114,7 @@ static __always_inline void send_failure(union event *event, struct sock *sk, __
 static __always_inline void report_failure(struct connection *connection, struct sock *sk, __u32 error, bool killed)
 {
 	connection->event.head.type = RECORD_FAIL;
+	connection->reported_by = 0;
 	send_failure(&connection->event, sk, error, killed);
 	__sync_fetch_and_and(&connection->phase, ~PHASE_PENDING);
 }
@@ -135,6 +136,10 @@ static __always_inline void report_outcome(struct connection *connection, struct
 
 	if (report_options.outcome && state == TCP_CLOSE && is_mptcp(sk))
 		error = take_subflow_error(sk) ?: error;
+	/* connect() fails after the backup program: the main program, which comes next, knows the error. */
+	if (state == TCP_CLOSE && !error && connection->reported_by == PROGRAM_BACKUP &&
+	    !(connection->phase & PHASE_CLOSING))
+		return;
 	if (state == TCP_ESTABLISHED || (old_state != TCP_SYN_SENT && old_state != TCP_SYN_RECV))
 		report_opened(connection, sk);
 	else if (!report_options.outcome)
@@ -164,8 +169,37 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 		save_ending(connection, sk, old_state);
 	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, old_state, state);
-	if (is_mptcp(sk) && state == TCP_CLOSE && connection->event.head.type == RECORD_CLOSE)
-		free_connection(connection); /* report_destroyed() sees sockets of TCP alone */
+	/* report_destroyed() does not see MPTCP sockets. The close of one sets its state again, if it was TCP_CLOSE. */
+	if (is_mptcp(sk) && state == TCP_CLOSE && connection->phase & PHASE_DONE)
+		free_connection(connection);
+	return 0;
+}
+
+/*
+ * On entry to inet_csk_destroy_sock(), the end of each TCP socket: reports what the programs were skipped for that should
+ * have done it, and frees the connection. Who closed the socket is not known any more, so the close is the opener's, as
+ * if the kernel had closed it on its behalf.
+ */
+static __always_inline int report_destroyed(struct sock *sk)
+{
+	struct connection *connection = find_connection(sk);
+	union event *event;
+
+	if (!connection)
+		return 0;
+	event = &connection->event;
+	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING) {
+		connection->reported_by = 0; /* no main program comes any more */
+		report_outcome(connection, sk, was_established(sk) ? TCP_ESTABLISHED : TCP_SYN_SENT, TCP_CLOSE);
+	}
+	if (event->head.process_id && event->head.type != RECORD_CLOSE && event->head.type != RECORD_FAIL &&
+	    !(connection->phase & PHASE_UNREPORTED)) {
+		__sync_fetch_and_add(&coverage.closes_by_backup, 1);
+		if (report_options.opener)
+			connection->passed_on = false;
+		report_closing(connection, sk, event->head.process_id, event->head.tid);
+	}
+	free_connection(connection);
 	return 0;
 }
 

@@ -29,6 +29,8 @@ enum limit {
 enum table_size {
 	FILTER_SETS = 2, /* settings and filter maps: one set filters while user space fills the other */
 	CONNECTION_TABLE_SIZE = 1 << 14,
+	COOKIE_BATCH = 1 << 12, /* each CPU assigns so many cookies in a row */
+	BATCH_DISTANCE = 10125, /* of two batches in the table: its size by the golden ratio, which spreads them evenly */
 	CONNECTION_OVERFLOW_SIZE = 1 << 18,
 	RECENT_PROCESSES = 16, /* on each CPU */
 	SUBFLOW_ERRORS = 1024,
@@ -258,6 +260,7 @@ struct process_filter {
 /* Facts about this kernel and this run. Set before load and then frozen: the verifier removes branches not taken. */
 struct load_config {
 	__u8 backups; /* the backup programs of connect() are loaded */
+	__u8 ipv6_is_module; /* connect() over IPv6 has backup programs alone */
 	__u8 accept_arguments; /* how many inet_csk_accept() has: see compat.h */
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
@@ -309,8 +312,12 @@ struct control {
  * space works out from it how many events may have been missed.
  */
 struct coverage {
-	__u64 connects_by_main; /* since the start, as long as the backup programs are loaded */
+	__u64 connects_by_main; /* where the backup programs are loaded */
 	__u64 closes_by_backup;
+	__u64 unkept_by_backup; /* openings that the backup left to the main program, since there was no room */
+	/* With the options outcome and aggregate: how often the backup left a mark, and the main program took one. */
+	__u64 marks_left;
+	__u64 marks_taken;
 };
 
 /* What was lost, by reason. */

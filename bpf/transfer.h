@@ -8,6 +8,14 @@
 #include "mptcp.h"
 #include <bpf/bpf_core_read.h>
 
+/* Whether the handshake of a connection that this host began was completed: bytes_acked counts our SYN. */
+static __always_inline bool was_established(struct sock *sk)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+
+	return tcp && tcp->bytes_acked;
+}
+
 /* Payload of a connection that is about to be closed, in bytes. */
 struct transfer {
 	__u64 sent; /* data still in the send buffer included: the kernel sends it after the close */

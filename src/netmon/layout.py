@@ -26,6 +26,8 @@ class Limit(IntEnum):
 class TableSize(IntEnum):
     FILTER_SETS = 2
     CONNECTION_TABLE_SIZE = 16384
+    COOKIE_BATCH = 4096
+    BATCH_DISTANCE = 10125
     CONNECTION_OVERFLOW_SIZE = 262144
     RECENT_PROCESSES = 16
     SUBFLOW_ERRORS = 1024
@@ -221,11 +223,12 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-LOAD_CONFIG = Struct("=BBBB")
+LOAD_CONFIG = Struct("=BBBBB")
 
 
 class LoadConfig(NamedTuple):
     backups: int
+    ipv6_is_module: int
     accept_arguments: int
     mptcp: int
     filters: int
@@ -288,12 +291,15 @@ class Control(NamedTuple):
     walker: int
 
 
-COVERAGE = Struct("=QQ")
+COVERAGE = Struct("=QQQQQ")
 
 
 class Coverage(NamedTuple):
     connects_by_main: int
     closes_by_backup: int
+    unkept_by_backup: int
+    marks_left: int
+    marks_taken: int
 
 
 LOSSES = Struct("=QQQQQ")

@@ -6,8 +6,10 @@ The probes' own view of the maps: what is there while a connection is open, and 
 from __future__ import annotations
 
 import ctypes
+import errno
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -41,14 +43,14 @@ def value_of(bpf: BpfObject, name: str, key: int) -> Ipv4Event | None:
 
 def kept_at(bpf: BpfObject, cookie: int) -> int:
     """Return the cookie in the only entry that may hold the connection with this cookie; 0: the entry is free."""
-    entry = value_of(bpf, TABLE, cookie % TableSize.CONNECTION_TABLE_SIZE)
+    batch, place = divmod(cookie, TableSize.COOKIE_BATCH)
+    entry = value_of(bpf, TABLE, (place + batch * TableSize.BATCH_DISTANCE) % TableSize.CONNECTION_TABLE_SIZE)
     assert entry is not None
     return entry.cookie
 
 
-def nothing_kept(bpf: BpfObject, pair: Pair) -> bool:
-    """Return whether the connection of neither socket is kept."""
-    cookies = pair.client_cookie, pair.server_cookie
+def nothing_kept(bpf: BpfObject, cookies: Iterable[int]) -> bool:
+    """Return whether no connection of these sockets is kept."""
     return not any(kept_at(bpf, cookie) == cookie or value_of(bpf, OVERFLOW, cookie) for cookie in cookies)
 
 
@@ -89,6 +91,10 @@ def test_a_connection_has_an_entry_while_it_is_open() -> None:
         assert not {kept_at(probes._object, cookie) for cookie in cookies} & {*cookies}
 
 
+def mptcp_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+
+
 PLAIN = {"ingress": {"enabled": True}, "egress": {"enabled": True}}
 FOLLOWED = {**PLAIN, "report": {"outcome": True, "statistics": True}}
 EXISTING = {**PLAIN, "report": {"existing": True}}
@@ -111,7 +117,39 @@ def test_nothing_is_kept_of_closed_connections(config: dict[str, object]) -> Non
         for _ in range(20):
             pair = connect_pair(listener, listener.getsockname())
             pair.close()
-            wait_until(partial(nothing_kept, probes._object, pair), "the end of both sockets")
+            wait_until(partial(nothing_kept, probes._object, pair[2:]), "the end of both sockets")
+
+
+@pytest.fixture
+def unanswered() -> Iterator[None]:
+    """Have the loopback device swallow what is sent to 192.0.2.0/24."""
+    subprocess.run(["ip", "route", "add", "192.0.2.0/24", "dev", "lo"], check=True)
+    yield
+    subprocess.run(["ip", "route", "del", "192.0.2.0/24", "dev", "lo"], check=True)
+
+
+@pytest.mark.usefixtures("unanswered")
+@pytest.mark.parametrize("config", [PLAIN, FOLLOWED, EXISTING], ids=["plain", "followed", "existing"])
+def test_nothing_is_kept_of_mptcp_sockets(config: dict[str, object]) -> None:
+    """Of connections, of a refused attempt, and of one that is given up."""
+    filters = compile_filters(Config.from_dict(config))
+    with closing(Probes(filters, 1 << 20)) as probes, mptcp_socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        probes.attach()
+        with mptcp_socket() as client:
+            client.connect(listener.getsockname())
+            server, _ = listener.accept()
+            cookies = [cookie_of(client), cookie_of(server)]
+            server.close()
+        with mptcp_socket() as client:
+            assert client.connect_ex(("127.0.0.1", 1)) == errno.ECONNREFUSED
+            cookies.append(cookie_of(client))
+        with mptcp_socket() as client:
+            client.setblocking(False)
+            assert client.connect_ex(("192.0.2.1", 80)) == errno.EINPROGRESS
+            cookies.append(cookie_of(client))
+        wait_until(partial(nothing_kept, probes._object, cookies), "the end of all sockets")
 
 
 def test_a_connection_whose_entry_is_taken_is_kept_in_the_overflow(full_table: list[BpfObject]) -> None:

@@ -207,6 +207,22 @@ def test_a_route_that_forbids_connects_has_its_reason(netmon: Netmon, kind: str,
     assert only_failure(seen, cookie) == {"errno": errno.errorcode[number], "reason": reason}
 
 
+def test_a_rule_that_forbids_the_source_port_has_its_reason(netmon: Netmon) -> None:
+    """The kernel knows the port when the socket is in its table already, where the backup program is."""
+    rule = ["ipproto", "tcp", "sport", "1024-65534", "dport", "4444", "prohibit"]
+    subprocess.run(["ip", "route", "add", "192.0.2.0/24", "dev", "lo"], check=True)
+    subprocess.run(["ip", "rule", "add", *rule], check=True)
+    try:
+        with netmon.watch() as seen, socket.socket() as sock:
+            cookie = cookie_of(sock)
+            assert [connect(sock, ("192.0.2.1", 4444)) for _ in range(2)] == [errno.EACCES] * 2
+    finally:
+        subprocess.run(["ip", "rule", "del", *rule], check=True)
+        subprocess.run(["ip", "route", "del", "192.0.2.0/24", "dev", "lo"], check=True)
+    mine = [event["network_event"] for event in seen if event["network_event"]["cookie"] == cookie]
+    assert [(event["type"], event.get("errno")) for event in mine] == [("TcpConnectionFail", "EACCES")] * 2
+
+
 def test_an_address_in_use_is_one_failure(netmon: Netmon) -> None:
     """The second socket asks for the same two endpoints."""
     with netmon.watch() as seen, listen() as listener, socket.socket() as first, socket.socket() as second:

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.json_events import Event, types_by_cookie
+from tests.support.json_events import types_by_cookie
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
-from tests.support.sockets import connect_pair, listen
-
-pytestmark = pytest.mark.core
+from tests.support.sockets import connect_pair, listen, refused_connection
 
 CONNECTIONS = 300
 CPU = 1
@@ -70,20 +68,38 @@ def connect_on_the_same_cpu() -> set[int]:
     return cookies
 
 
-def of_sockets(events: list[Event], cookies: set[int]) -> dict[int, list[str]]:
-    mine = [event for event in events if event.get("network_event", {}).get("cookie") in cookies]
-    return types_by_cookie(mine)
+def reported(netmon: Netmon, cookies: set[int]) -> dict[int, list[str]]:
+    """Return the types of the events of these sockets."""
+    return {cookie: types for cookie, types in types_by_cookie(netmon.events).items() if cookie in cookies}
 
 
-@pytest.mark.parametrize("flags", [(), ("--outcome", "--statistics")], ids=["plain", "outcome"])
-@pytest.mark.parametrize("processes", [0, 2, 4, 8])
-def test_every_connection_is_reported_beside_busy_processes(processes: int, flags: tuple[str, ...]) -> None:
-    with Netmon("--ring-size", "64M", *flags) as netmon:
-        with busy(processes):
+# What the test reads: the busy processes' arguments would take much of the guest's memory.
+KEYS = ("--fields", "type,network_event.type,network_event.cookie,lost_events.missed")
+
+
+@pytest.mark.core
+def test_every_connection_is_reported_beside_busy_processes() -> None:
+    with Netmon("--ring-size", "64M", *KEYS) as netmon:
+        with busy(8):
             cookies = connect_on_the_same_cpu()
-        wait_until(lambda: sum(map(len, of_sockets(netmon.events, cookies).values())) >= 4 * CONNECTIONS, "all events")
+        wait_until(lambda: sum(map(len, reported(netmon, cookies).values())) >= 4 * CONNECTIONS, "all events")
         ended = netmon.stop()
-    reported = of_sockets(ended.events, cookies)
-    print(f"{sum(map(len, reported.values()))} of {4 * CONNECTIONS} events; {ended.stderr.splitlines()[-1]}")
-    assert set(map(tuple, reported.values())) == {("Establish", "Close"), ("Accept", "Close")}
-    assert counts_of(ended.stderr)[2] <= 20
+    print(ended.stderr.splitlines()[-1])
+    assert {*map(tuple, reported(netmon, cookies).values())} == {("Establish", "Close"), ("Accept", "Close")}
+    events, _, missed = counts_of(ended.stderr)
+    assert missed < events / 50  # the busy processes hide some connections of each other
+
+
+@pytest.mark.oldest_and_newest
+@pytest.mark.parametrize("flags", [("--outcome", "--statistics"), ("--context",)], ids=["outcome", "context"])
+def test_what_may_have_been_missed_with_options_is_counted(flags: tuple[str, ...]) -> None:
+    """Since 7.0 a task can be preempted in programs at tracepoints, too, which outcomes take."""
+    with Netmon("--ring-size", "64M", *KEYS, *flags) as netmon:
+        with busy(4):
+            cookies = connect_on_the_same_cpu()
+        last = refused_connection()
+        wait_until(lambda: last in types_by_cookie(netmon.events), "the last connection")
+        ended = netmon.stop()
+    count = sum(map(len, reported(netmon, cookies).values()))
+    print(f"{count} of {4 * CONNECTIONS} events; {ended.stderr.splitlines()[-1]}")
+    assert count <= 4 * CONNECTIONS <= count + counts_of(ended.stderr)[2]

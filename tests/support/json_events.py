@@ -20,10 +20,11 @@ def types_of(events: list[Event]) -> list[str]:
 
 
 def types_by_cookie(events: Iterable[Event]) -> dict[int, list[str]]:
-    """Return the types of each socket's events, by its cookie."""
+    """Return the types of each connection's events, by its socket's cookie."""
     types: dict[int, list[str]] = defaultdict(list)
     for event in events:
-        types[event["network_event"]["cookie"]] += types_of([event])
+        if "network_event" in event:  # LostEvents have none
+            types[event["network_event"]["cookie"]] += types_of([event])
     return types
 
 

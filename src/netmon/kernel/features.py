@@ -24,6 +24,11 @@ class Features(NamedTuple):
     accept_arguments: int  # of inet_csk_accept: 4, and 2 since 6.10 (92ef0fd55ac8)
     preemptible: bool  # a task may be preempted inside a BPF program
 
+    @property
+    def ipv6_is_module(self) -> bool:
+        """Whether IPv6 is a module: this function of it is not in the module."""
+        return "tcp_v6_connect" not in self.functions and "__inet6_check_established" in self.functions
+
 
 def read_features(functions: Iterable[str]) -> Features:
     """Return this kernel's features. functions: which to look for. Raises KernelError when it has no BTF."""

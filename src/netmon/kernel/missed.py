@@ -25,35 +25,52 @@ OPENING, CLOSING = 2, 1
 # So many connect() calls may have passed the backup programs before these were attached, and returned afterwards.
 IN_FLIGHT = 64
 
-# Those for which there is a second program, and closes.
+MAINS = (V4_CONNECT, V6_CONNECT)
+
+# Those that are counted together with others; each of the rest sees events that no other program sees.
 PAIRED = frozenset({V4_CONNECT, V6_CONNECT, *CONNECT_BACKUPS, CLOSE, DESTROY, SET_STATE, SET_STATE_BACKUP})
 
 
-def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bool) -> int:
+def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bool, failures: bool) -> int:
     """Return an upper bound of the events that were missed.
 
     Args:
         skips: How often the kernel skipped each program that is attached.
-        coverage: What one of two programs reported alone.
+        coverage: What one of two programs reported alone, or left to the other.
         outcome: Whether openings are reported at changes of state.
+        failures: Whether attempts that fail at once are reported, or added up.
     """
-    openings = _missed_connects(skips, coverage.connects_by_main)
+    openings = _missed_connects(skips, coverage)
     if outcome and SET_STATE in skips:
         openings += min(skips[SET_STATE], skips[SET_STATE_BACKUP])
     alone = {program: count for program, count in skips.items() if program not in PAIRED}
     openings += sum(count for program, count in alone.items() if program.is_opening)
     closings = _missed_closes(skips, coverage.closes_by_backup)
     closings += sum(count for program, count in alone.items() if program.is_closing)
-    return OPENING * openings + CLOSING * closings
+    return OPENING * openings + CLOSING * closings + (_missed_failures(skips, coverage) if failures else 0)
 
 
-def _missed_connects(skips: Mapping[Program, int], by_main: int) -> int:
-    main = _sum(skips, (V4_CONNECT, V6_CONNECT))
+def _missed_connects(skips: Mapping[Program, int], coverage: Coverage) -> int:
+    main = _sum(skips, MAINS)
     if not any(program in skips for program in CONNECT_BACKUPS):
         return main
     backup = _sum(skips, CONNECT_BACKUPS)
+    if V6_CONNECT not in skips:  # IPv6 is a module: there the backups are alone
+        return max(main, backup)
     # More than was skipped: this kernel does not call the functions that the backups are attached to.
-    return main if by_main > backup + IN_FLIGHT else min(main, backup)
+    if coverage.connects_by_main > backup + IN_FLIGHT:
+        return main
+    return min(main, backup + coverage.unkept_by_backup)
+
+
+def _missed_failures(skips: Mapping[Program, int], coverage: Coverage) -> int:
+    """Return how many attempts that failed at once were missed, at most: the backups do not see them.
+
+    Each other skip of a main program has left a mark of the backup's behind.
+    """
+    if not any(program in skips for program in CONNECT_BACKUPS):
+        return 0  # counted as openings
+    return max(0, _sum(skips, MAINS) - max(0, coverage.marks_left - coverage.marks_taken))
 
 
 def _missed_closes(skips: Mapping[Program, int], by_backup: int) -> int:

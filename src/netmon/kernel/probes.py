@@ -92,6 +92,7 @@ class Probes:
             bpf.set_autoload(program.name, program in programs)
         load_config = layout.LoadConfig(
             backups=any(program in programs for program in CONNECT_BACKUPS),
+            ipv6_is_module=features.ipv6_is_module,
             accept_arguments=features.accept_arguments,
             mptcp=MPTCP_CONNECT.hook in features.functions,
             filters=filters.configured,
@@ -239,7 +240,8 @@ class Probes:
         # Read before the skips, so that each event counted here has its skip counted, too.
         coverage = layout.Coverage._make(layout.COVERAGE.unpack(self._coverage))
         skips = {program: self._object.program_info(program.name).recursion_misses for program in self.programs}
-        return most_missed(skips, coverage, outcome=self._watched.report.outcome)
+        outcome = self._watched.report.outcome
+        return most_missed(skips, coverage, outcome=outcome, failures=outcome or self._flows is not None)
 
     def set_oldest_process_id(self, process_id: int) -> None:
         """Make the kernel describe the processes whose id is below this one again, when they next have an event."""

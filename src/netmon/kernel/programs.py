@@ -97,12 +97,11 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
     report = watched.report
     follows_states = report.statistics or report.outcome or report.existing
-    # Where IPv6 is a module, the backups alone see its connections: what they are attached to is not in the module.
-    is_ipv6_a_module = V6_CONNECT.hook not in features.functions and V6_CHECK.hook in features.functions
     programs = [PULSE]
     if watched.egress:
         programs += [V4_CONNECT, V6_CONNECT, MPTCP_CONNECT]
-        programs += CONNECT_BACKUPS * (features.preemptible or is_ipv6_a_module)
+        # Where IPv6 is a module, they alone see its connections: what they are attached to is not in the module.
+        programs += CONNECT_BACKUPS * (features.preemptible or features.ipv6_is_module)
     if watched.ingress:
         programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
     programs += [CLOSE, MPTCP_CLOSE]

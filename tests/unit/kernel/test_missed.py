@@ -16,16 +16,18 @@ from netmon.kernel.programs import (
     SET_STATE_BACKUP,
     V4_CHECK,
     V4_CONNECT,
+    V6_CHECK,
     V6_CONNECT,
     Program,
 )
 from netmon.layout import Coverage
 
+NONE = Coverage(0, 0, 0, 0, 0)
+CONNECTS = {V4_CONNECT: 300, V6_CONNECT: 0, EHASH: 0, V4_CHECK: 0}
 
-def missed(
-    skips: dict[Program, int], *, connects_by_main: int = 0, closes_by_backup: int = 0, outcome: bool = False
-) -> int:
-    return most_missed(skips, Coverage(connects_by_main, closes_by_backup), outcome=outcome)
+
+def missed(skips: dict[Program, int], coverage: Coverage = NONE, *, outcome: bool = False) -> int:
+    return most_missed(skips, coverage, outcome=outcome, failures=outcome)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,9 @@ def missed(
         ({V4_CONNECT: 3, V6_CONNECT: 1, CLOSE: 2}, 10),
         ({ACCEPT: 3}, 6),
         ({MPTCP_CONNECT: 1, MPTCP_CLOSE: 1}, 3),
-        ({V4_CONNECT: 300, EHASH: 0, V4_CHECK: 0}, 0),
-        ({V4_CONNECT: 300, EHASH: 2, V4_CHECK: 1}, 6),
-        ({V4_CONNECT: 1, EHASH: 2, V4_CHECK: 1}, 2),
+        (CONNECTS, 0),
+        ({**CONNECTS, EHASH: 2, V4_CHECK: 1}, 6),
+        ({**CONNECTS, V4_CONNECT: 1, EHASH: 2, V4_CHECK: 1}, 2),
         ({CLOSE: 300, DESTROY: 0}, 0),
         ({CLOSE: 300, DESTROY: 4}, 4),
     ],
@@ -48,17 +50,31 @@ def test_an_event_is_missed_when_all_that_see_it_are_skipped(skips: dict[Program
 
 
 def test_backups_whose_functions_the_kernel_does_not_call_cover_nothing() -> None:
-    skips = {V4_CONNECT: 300, EHASH: 0}
-    assert missed(skips, connects_by_main=IN_FLIGHT) == 0
-    assert missed(skips, connects_by_main=IN_FLIGHT + 1) == 600
+    assert missed(CONNECTS, NONE._replace(connects_by_main=IN_FLIGHT)) == 0
+    assert missed(CONNECTS, NONE._replace(connects_by_main=IN_FLIGHT + 1)) == 600
+
+
+def test_backups_that_had_no_room_left_openings_to_the_main_program() -> None:
+    assert missed(CONNECTS, NONE._replace(unkept_by_backup=2)) == 4
+
+
+def test_backups_are_alone_where_ipv6_is_a_module() -> None:
+    assert missed({V4_CONNECT: 0, EHASH: 0, V6_CHECK: 3}) == 6
+
+
+def test_attempts_that_fail_at_once_have_no_backup() -> None:
+    """A skip that was no such attempt has left the backup's mark."""
+    assert missed(CONNECTS, outcome=True) == 300
+    assert missed(CONNECTS, NONE._replace(marks_left=500, marks_taken=210), outcome=True) == 10
+    assert missed(CONNECTS, NONE._replace(marks_left=500, marks_taken=190), outcome=True) == 0
 
 
 def test_a_close_that_the_backup_reported_was_not_missed() -> None:
-    assert missed({CLOSE: 7, DESTROY: 5}, closes_by_backup=5) == 2
-    assert missed({CLOSE: 7, DESTROY: 5}, closes_by_backup=9) == 0
+    assert missed({CLOSE: 7, DESTROY: 5}, NONE._replace(closes_by_backup=5)) == 2
+    assert missed({CLOSE: 7, DESTROY: 5}, NONE._replace(closes_by_backup=9)) == 0
 
 
 def test_openings_at_changes_of_state() -> None:
-    skips = {SET_STATE: 3, SET_STATE_BACKUP: 2}
+    skips: dict[Program, int] = {SET_STATE: 3, SET_STATE_BACKUP: 2}
     assert missed(skips) == 0
     assert missed(skips, outcome=True) == 4
