@@ -29,7 +29,7 @@ static __always_inline void send_detailed_close(const struct connection *connect
 {
 	const struct event_head *opening = &connection->event.head;
 	__u64 now = bpf_ktime_get_boot_ns();
-	struct detailed_event *detailed = reserve_detailed(&connection->event, sk, report_options.statistics);
+	struct detailed_event *detailed = reserve_detailed(connection, sk, report_options.statistics);
 	struct event_context *context = &((struct event_with_context *)detailed)->context;
 
 	if (!detailed)
@@ -61,7 +61,7 @@ static __always_inline void send_close(struct connection *connection, struct soc
 	} else {
 		stamp(event, process_id);
 		event->head.tid = tid;
-		send_event(event, event->head.family);
+		send_event(connection, event->head.family);
 	}
 }
 
@@ -90,8 +90,8 @@ __noinline int end_previous(struct connection *connection, __u64 process_id)
 		tid = event->head.tid;
 	}
 	event->head.type = RECORD_CLOSE;
-	if (process_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(process_id))
+		count_lost(process_id);
 	else if (report_options.aggregate)
 		add_previous_closing(connection, process_id);
 	else
@@ -108,10 +108,10 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 {
 	bool deferred = task->flags & PF_KTHREAD || (report_options.existing && (__u32)task->pid == control.walker);
 
-	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
+	return deferred && event->head.process_id >= control.oldest_process_id && !is_lost(event->head.process_id);
 }
 
-/* Returns the current process's id for a close, or LOST: closes follow their opening's verdict, no filter applies. */
+/* Returns the current process's id for a close, or one that is_lost(): closes follow their opening's verdict, no filter applies. */
 static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot,
 					     enum program program)
 {
@@ -174,8 +174,8 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 		process_id = identify_closer(connection, task, slot, program);
 		tid = task->pid;
 	}
-	if (process_id == LOST) {
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(process_id)) {
+		count_lost(process_id);
 	} else if (report_options.aggregate) {
 		add_closing(connection, sk, process_id);
 	} else {

@@ -38,12 +38,13 @@ static __noinline __u64 identify_walked(struct task_struct *task, __u64 generati
 /* As identify_current(), for a task that the walk is at. */
 static __always_inline __u64 identify_found(struct task_struct *task, __u64 generation)
 {
-	__u64 id = identify_walked(task, generation, IDENTIFY_FILTERED);
+	__u64 parent_id, id = identify_walked(task, generation, IDENTIFY_FILTERED);
 
 	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
-	if (!identify_parent(task, SLOT_WALK, generation))
-		return LOST;
+	parent_id = identify_parent(task, SLOT_WALK, generation);
+	if (is_lost(parent_id))
+		return parent_id;
 	return identify_walked(task, generation, IDENTIFY_FILTERED | IDENTIFY_PARENT_KNOWN);
 }
 
@@ -67,6 +68,7 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
 	read_endpoints(event, sk, family);
 	found->opener_exec_id = task->self_exec_id;
+	found->payer = payer_of(task);
 	if (report_options.opener)
 		found->opener_start_ns = start_of(task);
 	found->direction = direction;

@@ -58,6 +58,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	event->head.cookie = cookie;
 	read_endpoints(event, sk, family);
 	connection->opener_exec_id = task->self_exec_id;
+	connection->payer = payer_of_current();
 	if (report_options.opener) {
 		connection->opener_start_ns = start_of(task);
 		connection->passed_on = false;
@@ -77,12 +78,12 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection->phase = 0; /* the walk may have found it while it was connecting */
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
-	if (process_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(process_id))
+		count_lost(process_id);
 	else if (report_options.aggregate)
 		add_opening(connection, process_id);
 	else
-		send_opening(event, sk, family);
+		send_opening(connection, sk, family);
 	return 0;
 }
 
@@ -114,6 +115,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, const union e
 	connection->event.head.tid = bpf_get_current_task_btf()->pid;
 	connection->event.head.cookie = bpf_get_socket_cookie(sk);
 	connection->event.head.process_id = process_id;
+	connection->payer = payer_of_current();
 	connection->reported_by = program;
 	report_failure(connection, sk, error, false);
 	return 0;

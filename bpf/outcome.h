@@ -42,11 +42,11 @@ static __always_inline void begin_attempt(struct connection *connection, struct 
 static __always_inline struct detailed_event *reserve_outcome(struct connection *connection, struct sock *sk)
 {
 	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
-	if (connection->event.head.process_id == LOST) {
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(connection->event.head.process_id)) {
+		count_lost(connection->event.head.process_id);
 		return NULL;
 	}
-	return reserve_detailed(&connection->event, sk, true);
+	return reserve_detailed(connection, sk, true);
 }
 
 /* Sends an establish, with the duration of the handshake. */
@@ -92,8 +92,8 @@ static __always_inline void report_opened(struct connection *connection, struct 
 	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_UNREPORTED) & PHASE_CLOSING))
 		return;
 	event->head.type = RECORD_CLOSE;
-	if (connection->closer_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(connection->closer_id))
+		count_lost(connection->closer_id);
 	else
 		send_close(connection, sk, connection->closer_id, connection->closer_tid);
 }

@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "executable.h"
+#include "fairness.h"
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 
@@ -135,8 +136,8 @@ __noinline int read_image(__u32 slot)
 	return 1;
 }
 
-/* Appends the strings and sends the record. Returns 0 when the ring buffer is full: the caller's event is lost then. */
-__noinline int send_record(__u32 slot, bool has_image)
+/* Appends the strings and sends the record. Returns the process's id, or LOST or OVER_BUDGET: the caller's event is. */
+__noinline __u64 send_record(__u32 slot, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct process_record *record;
@@ -146,7 +147,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 	__u64 size;
 
 	if (!scratch)
-		return 0;
+		return LOST;
 	task = described_task(scratch);
 	mm = BPF_CORE_READ(task, mm);
 	record = &scratch->record;
@@ -169,8 +170,10 @@ __noinline int send_record(__u32 slot, bool has_image)
 		count_loss(&losses.args_incomplete, 1);
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
-		return 0;
-	return !bpf_ringbuf_output(&events, record, size, 0);
+		return LOST;
+	if (!may_write(payer_of_current(), size, false))
+		return OVER_BUDGET;
+	return bpf_ringbuf_output(&events, record, size, 0) ? LOST : record->process_id;
 }
 
 #endif

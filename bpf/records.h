@@ -23,6 +23,8 @@ enum limit {
 	SHORT_CONTAINER_ID_SIZE = 12, /* the digits that docker ps shows */
 	CIDR_LIST_BITS = 32, /* the number of the list, which the LPM keys of addresses begin with */
 	PORT_COUNT = 65536,
+	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
+	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
 };
 
 /* How many entries maps have, and arrays. */
@@ -31,6 +33,7 @@ enum table_size {
 	CONNECTION_TABLE_SIZE = 1 << 14,
 	RECENT_PROCESSES = 16, /* on each CPU */
 	SUBFLOW_ERRORS = 1024,
+	PAYER_TABLE_SIZE = 512,
 };
 
 /*
@@ -260,6 +263,7 @@ struct load_config {
 	__u8 accept_arguments; /* how many inet_csk_accept() has: see compat.h */
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
+	__u32 ring_size; /* of the ring buffer, in bytes */
 };
 
 /*
@@ -306,10 +310,20 @@ struct control {
 /* What was lost, by reason. */
 struct losses {
 	__u64 ring_full; /* events that found no room in the ring buffer */
+	__u64 over_budget; /* events of cgroups that had used their share of a ring buffer that is filling up */
 	__u64 no_storage; /* events of connections that found no memory to be kept in */
 	__u64 flows_full; /* events that found no room in flows */
 	__u64 path_incomplete; /* processes with only part of their path */
 	__u64 args_incomplete; /* processes with only part of their arguments */
+};
+
+/* Whom the use of the ring buffer is charged to: see fairness.h. */
+struct payer {
+	__u64 id; /* of a cgroup, or of a user; 0: the entry is free */
+	__u64 window; /* which quarter the reader was reading when the count of bytes began */
+	__u64 used; /* bytes in that window */
+	__u64 refused; /* records, since the payer has the entry */
+	__u8 names[PAYER_LEVEL * NAME_SIZE]; /* of the cgroups from below the root down, NAME_SIZE bytes each */
 };
 
 /*

@@ -28,6 +28,7 @@ STRUCTS = (
     "settings",
     "control",
     "losses",
+    "payer",
     "flow_key",
     "flow",
     "id_key",

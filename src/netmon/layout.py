@@ -21,6 +21,8 @@ class Limit(IntEnum):
     SHORT_CONTAINER_ID_SIZE = 12
     CIDR_LIST_BITS = 32
     PORT_COUNT = 65536
+    PAYER_LEVEL = 3
+    PAYER_USER_BIT = 63
 
 
 class TableSize(IntEnum):
@@ -28,6 +30,7 @@ class TableSize(IntEnum):
     CONNECTION_TABLE_SIZE = 16384
     RECENT_PROCESSES = 16
     SUBFLOW_ERRORS = 1024
+    PAYER_TABLE_SIZE = 512
 
 
 class Slot(IntEnum):
@@ -218,7 +221,7 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-LOAD_CONFIG = Struct("=BBBB")
+LOAD_CONFIG = Struct("=BBBBI")
 
 
 class LoadConfig(NamedTuple):
@@ -226,6 +229,7 @@ class LoadConfig(NamedTuple):
     accept_arguments: int
     mptcp: int
     filters: int
+    ring_size: int
 
 
 REPORT_OPTIONS = Struct("=BBBBBBBBBBB")
@@ -285,15 +289,27 @@ class Control(NamedTuple):
     walker: int
 
 
-LOSSES = Struct("=QQQQQ")
+LOSSES = Struct("=QQQQQQ")
 
 
 class Losses(NamedTuple):
     ring_full: int
+    over_budget: int
     no_storage: int
     flows_full: int
     path_incomplete: int
     args_incomplete: int
+
+
+PAYER = Struct("=QQQQ768s")
+
+
+class Payer(NamedTuple):
+    id: int
+    window: int
+    used: int
+    refused: int
+    names: bytes
 
 
 FLOW_KEY = Struct("=Q16sHBB4x")

@@ -33,7 +33,7 @@ from netmon.limits import (
     MIN_PERIOD,
 )
 from netmon.log import debug_logger
-from netmon.losses import NO_OUTPUTS, Losses
+from netmon.losses import NO_COUNTS, Losses
 from netmon.reader.reader import Reader
 from netmon.reader.reporters import FlowReporter, LossReporter, Reporter
 from netmon.reader.stream import Stream
@@ -141,7 +141,7 @@ class Monitor:
         self._line_limit = line_limit
         self._period = aggregate
         self._reports_losses = lost_events
-        self._output_losses = output_losses or (lambda: NO_OUTPUTS)
+        self._output_losses = output_losses or (lambda: NO_COUNTS)
         self._open_source = open_source
         # Another thread may set it to None at any time, by close(): each method reads it once.
         self._reader: Reader | None = None
