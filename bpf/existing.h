@@ -38,13 +38,13 @@ static __noinline __u64 identify_walked(struct task_struct *task, __u64 generati
 /* As identify_current(), for a task that the walk is at. */
 static __always_inline __u64 identify_found(struct task_struct *task, __u64 generation)
 {
-	__u64 parent_id, id = identify_walked(task, generation, IDENTIFY_FILTERED);
+	__u64 id = identify_walked(task, generation, IDENTIFY_FILTERED);
 
 	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
-	parent_id = identify_parent(task, SLOT_WALK, generation);
-	if (is_lost(parent_id))
-		return parent_id;
+	id = identify_parent(task, SLOT_WALK, generation);
+	if (is_lost(id))
+		return id;
 	return identify_walked(task, generation, IDENTIFY_FILTERED | IDENTIFY_PARENT_KNOWN);
 }
 
@@ -68,7 +68,6 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
 	read_endpoints(event, sk, family);
 	found->opener_exec_id = task->self_exec_id;
-	found->payer = payer_of(task);
 	if (report_options.opener)
 		found->opener_start_ns = start_of(task);
 	found->direction = direction;
@@ -79,6 +78,18 @@ static __always_inline bool describe_found(struct connection *found, struct task
 static __always_inline bool has_room_to_walk(void)
 {
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
+}
+
+/* Reports a connection that is kept now, unless it is still connecting. Not inlined: its caller has no stack left for it. */
+static __noinline void report_kept(struct connection *connection, struct task_struct *task, struct sock *sk)
+{
+	connection->payer = payer_of(task);
+	/*
+	 * The storage may be that of connect(), which was faster and has reported the connection: its phase says so. If
+	 * the connection was established since its state was read, follow_state() did not find it: report it here.
+	 */
+	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
+		report_opened(connection, sk);
 }
 
 /* Reports a connection, unless that was done, or keeps one that is still connecting until it is open. */
@@ -97,12 +108,7 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 		count_loss(&losses.no_storage, 2);
 		return;
 	}
-	/*
-	 * The storage may be that of connect(), which was faster and has reported the connection: its phase says so. If
-	 * the connection was established since its state was read, follow_state() did not find it: report it here.
-	 */
-	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
-		report_opened(connection, sk);
+	report_kept(connection, task, sk);
 }
 
 /*

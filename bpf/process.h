@@ -335,15 +335,15 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct recent *recent = recent_entry(task);
-	__u64 parent_id, id = recent ? recent_id(recent, task, generation, flags) : UNKNOWN;
+	__u64 id = recent ? recent_id(recent, task, generation, flags) : UNKNOWN;
 
 	if (id == UNKNOWN)
 		id = identify(slot, generation, flags, image_source, image_source_exec_id);
 	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
-	parent_id = identify_parent(task, slot, generation);
-	if (is_lost(parent_id))
-		return parent_id;
+	id = identify_parent(task, slot, generation);
+	if (is_lost(id))
+		return id;
 	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, image_source, image_source_exec_id);
 }
 
