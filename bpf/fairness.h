@@ -3,9 +3,12 @@
  * Fairness: who fills the ring buffer loses events, and others do not.
  *
  * While the ring buffer is less than half full, nothing is counted. Above that, each record is charged to a payer, and
- * a payer is refused once it has used, since the reader last read a quarter of the ring buffer, as much as is free now.
- * So one payer leaves a quarter of the ring buffer to the others, and even many of them never take all that is free.
- * Closes may use twice as much: those of reported openings come through where openings are refused already.
+ * a payer is refused while it uses more than half as much as is free; for closes, as much as is free. So one payer leaves
+ * a quarter of the ring buffer to the others, and even many of them never take all that is free. Closes of reported
+ * openings come through where openings are refused already.
+ *
+ * How much a payer uses is estimated: what it has written, less the part of it that the reader has read since. The
+ * reader takes the same part of everybody's records.
  *
  * The payer is a cgroup, or the ancestor of it at PAYER_LEVEL: users and containers to whom a cgroup was delegated make
  * further ones only below that. User ids do not matter, since who is root in a container has as many as it likes. Only
@@ -70,28 +73,40 @@ static __always_inline void name_payer(struct payer *payer)
 	}
 }
 
+/* Takes off what the reader has read of the payer's bytes since the last time. */
+static __always_inline void note_read(struct payer *payer, __u64 waiting)
+{
+	__u64 position = bpf_ringbuf_query(&events, BPF_RB_CONS_POS), read = position - payer->position, taken;
+
+	if (read >= waiting)
+		taken = payer->used;
+	else
+		taken = payer->used * read / waiting;
+	if (!taken && payer->used)
+		return; /* less than a byte: the next time it is more */
+	payer->used -= taken;
+	payer->position = position;
+}
+
 /*
- * Charges bytes to a payer; returns 0 when they are refused. Payers that share an entry at the same time are charged
- * together. Written without a lock: a race lets some more bytes pass. Global: see the overview in netmon.bpf.c.
+ * Charges bytes to a payer; returns 0 when they are refused. An entry is another payer's once its own uses nothing; until
+ * then both are charged together. Written without a lock: a race lets some more bytes pass, or less. Global: see the
+ * overview in netmon.bpf.c.
  */
 __noinline int charge(__u64 id, __u64 size, bool closing)
 {
-	__u64 window = bpf_ringbuf_query(&events, BPF_RB_CONS_POS) / (load_config.ring_size / 4) + 1;
 	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	__u32 index = id % PAYER_TABLE_SIZE;
 	struct payer *payer = bpf_map_lookup_elem(&payers, &index);
 
-	if (!payer || waiting >= load_config.ring_size)
-		return 1; /* it finds no room anyway, or just now some */
-	if (payer->window != window) {
-		if (payer->id != id) {
-			payer->refused = 0;
-			payer->id = id;
-		}
-		payer->used = 0;
-		payer->window = window;
+	if (!payer || !waiting || waiting >= load_config.ring_size)
+		return 1; /* there is room by now, or none for anybody */
+	note_read(payer, waiting);
+	if (payer->id != id && !payer->used) {
+		payer->refused = 0;
+		payer->id = id;
 	}
-	if (payer->used < (load_config.ring_size - waiting) << closing) {
+	if (payer->used < (load_config.ring_size - waiting) >> !closing) {
 		__sync_fetch_and_add(&payer->used, size);
 		return 1;
 	}

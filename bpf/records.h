@@ -320,8 +320,8 @@ struct losses {
 /* Whom the use of the ring buffer is charged to: see fairness.h. */
 struct payer {
 	__u64 id; /* of a cgroup, or of a user; 0: the entry is free */
-	__u64 window; /* which quarter the reader was reading when the count of bytes began */
-	__u64 used; /* bytes in that window */
+	__u64 position; /* the reader's, when the payer's use was estimated last */
+	__u64 used; /* bytes of the ring buffer, about */
 	__u64 refused; /* records, since the payer has the entry */
 	__u8 names[PAYER_LEVEL * NAME_SIZE]; /* of the cgroups from below the root down, NAME_SIZE bytes each */
 };

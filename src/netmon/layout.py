@@ -306,7 +306,7 @@ PAYER = Struct("=QQQQ768s")
 
 class Payer(NamedTuple):
     id: int
-    window: int
+    position: int
     used: int
     refused: int
     names: bytes

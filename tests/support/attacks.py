@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tests.support.netmon_command import PROGRAMS
+from tests.support.netmon_command import PROGRAMS, wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
 UID = 1000
@@ -36,12 +37,14 @@ def attacking(kind: str, *arguments: str, cgroup: str | None = None) -> Iterator
 
 @contextmanager
 def _cgroup(path: str) -> Iterator[Path]:
-    """Create a cgroup, and remove it with those above it once it is empty."""
+    """Create a cgroup; at the end remove it, once it is empty, and those above it that are empty then."""
     directory = CGROUPS / path.lstrip("/")
     directory.mkdir(parents=True, exist_ok=True)
     try:
         yield directory
     finally:
-        while directory != CGROUPS:
-            directory.rmdir()
-            directory = directory.parent
+        (directory / "cgroup.kill").write_text("1")  # children of the attacker
+        wait_until(lambda: "populated 0" in (directory / "cgroup.events").read_text(), f"{path} is empty")
+        directory.rmdir()
+        with suppress(OSError):  # not empty, or not a cgroup any more
+            os.removedirs(directory.parent)

@@ -11,7 +11,7 @@ from netmon.text import is_harmless
 
 
 def payer(id: int, refused: int, *names: bytes) -> Payer:
-    return Payer(id, 1, 0, refused, b"".join(name.ljust(Limit.NAME_SIZE, b"\0") for name in names))
+    return Payer(id, 0, 0, refused, b"".join(name.ljust(Limit.NAME_SIZE, b"\0") for name in names))
 
 
 class Table:
