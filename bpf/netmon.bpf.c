@@ -120,6 +120,19 @@ int BPF_PROG(tcp_v6_connect_backup, struct sock *sk, struct sockaddr *address, i
 	return report_v6_connect(sk, address, length, ret, PROGRAM_BACKUP);
 }
 
+/* Loaded in place of those of tcp_v6_connect(), where that is in a module. */
+SEC("fexit/tcp_connect")
+int BPF_PROG(tcp_connect_exit, struct sock *sk, int ret)
+{
+	return report_sent_syn(sk, ret, PROGRAM_MAIN);
+}
+
+SEC("fexit/tcp_connect")
+int BPF_PROG(tcp_connect_backup, struct sock *sk, int ret)
+{
+	return report_sent_syn(sk, ret, PROGRAM_BACKUP);
+}
+
 SEC("fexit/inet_csk_accept")
 int inet_csk_accept_exit(__u64 *ctx)
 {

@@ -202,6 +202,18 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
 }
 
+/*
+ * On return from tcp_connect(), which sends the first SYN, in IPv4 and IPv6. Used where tcp_v6_connect() is in a module:
+ * that may be loaded later, and only who has CAP_SYS_ADMIN could attach to it. What fails before is not seen, and an
+ * attempt without an own SYN (TCP_FASTOPEN_CONNECT) when data is sent.
+ */
+static __always_inline int report_sent_syn(struct sock *sk, int ret, enum program program)
+{
+	if (ret || !is_ipv6(sk) || is_subflow(sk))
+		return 0;
+	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
+}
+
 /* sk: the accepted socket, not the listening one, which has no peer. */
 static __always_inline int report_accept(struct sock *sk, enum slot slot, enum program program)
 {

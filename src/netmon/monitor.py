@@ -260,7 +260,10 @@ class Monitor:
             ConfigError: A path in config is not a network namespace.
             BpfError: The kernel refuses, for lack of memory, say.
         """
-        filters = compile_filters(config)
+        self.swap_filters(compile_filters(config))
+
+    def swap_filters(self, filters: CompiledFilters) -> None:
+        """Filter like reload(), by a configuration that is compiled already: that may take long, and this does not."""
         self._running().source.swap_filters(filters)
         self._filters = filters
         self._log("reloaded")

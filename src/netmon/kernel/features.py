@@ -19,7 +19,8 @@ FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
 class Features(NamedTuple):
     """What this kernel has."""
 
-    ipv6: bool
+    ipv6: bool  # built in
+    ipv6_module: bool  # in a module, loaded or not (CONFIG_IPV6=m)
     mptcp: bool
     sock_graft: bool  # the hook security_sock_graft, which takes CONFIG_SECURITY
     accept_arguments: int  # of inet_csk_accept: 4, and 2 since 6.10 (92ef0fd55ac8)
@@ -30,8 +31,10 @@ class Features(NamedTuple):
 def read_features() -> Features:
     """Return this kernel's features. Raises KernelError when it has no BTF."""
     names = _read_btf_names()
+    ipv6 = b"\0tcp_v6_connect\0" in names
     return Features(
-        ipv6=b"\0tcp_v6_connect\0" in names,
+        ipv6=ipv6,
+        ipv6_module=not ipv6 and b"\0skc_v6_daddr\0" in names,  # sockets have the field wherever there is IPv6
         mptcp=b"\0mptcp_connect\0" in names,
         sock_graft=b"\0security_sock_graft\0" in names,
         accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,

@@ -41,6 +41,8 @@ OPENING, CLOSING = 2, 1
 
 V4_CONNECT = Program("tcp_v4_connect_exit", "tcp_v4_connect", Slot.TCP_V4_CONNECT, lost_by_skip=OPENING)
 V6_CONNECT = Program("tcp_v6_connect_exit", "tcp_v6_connect", Slot.TCP_V6_CONNECT, lost_by_skip=OPENING)
+# Loaded in place of V6_CONNECT where that is in a module.
+SENT_SYN = Program("tcp_connect_exit", "tcp_connect", Slot.TCP_V6_CONNECT, lost_by_skip=OPENING)
 ACCEPT = Program("inet_csk_accept_exit", "inet_csk_accept", Slot.TCP_ACCEPT, lost_by_skip=OPENING)
 # Loaded in place of ACCEPT, with the option existing. A thread that waited in accept() when the programs were attached
 # runs through this hook, but not through the other: the kernel had entered that function before.
@@ -72,6 +74,7 @@ PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", has_backup=False)
 PROGRAMS = (
     V4_CONNECT,
     V6_CONNECT,
+    SENT_SYN,
     ACCEPT,
     GRAFT,
     CLOSE,
@@ -109,7 +112,8 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
     report = watched.report
     programs = [PULSE] * features.test_function
     if watched.egress:
-        programs += [V4_CONNECT, *[V6_CONNECT] * features.ipv6, *[MPTCP_CONNECT] * features.mptcp]
+        programs += [V4_CONNECT, *[V6_CONNECT] * features.ipv6, *[SENT_SYN] * features.ipv6_module]
+        programs += [MPTCP_CONNECT] * features.mptcp
     if watched.ingress and report.existing and features.sock_graft:
         programs.append(GRAFT)
     elif watched.ingress:

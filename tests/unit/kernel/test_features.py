@@ -29,9 +29,15 @@ def write(btf: Path, *names: str) -> None:
 
 
 def test_a_kernel_with_everything(btf: Path) -> None:
-    write(btf, "tcp_v6_connect", "mptcp_connect", "security_sock_graft", "proto_accept_arg", "bpf_fentry_test1")
+    write(btf, "tcp_v6_connect", "skc_v6_daddr", "mptcp_connect", "security_sock_graft", "proto_accept_arg", "bpf_fentry_test1")
     assert read_features() == Features(
-        ipv6=True, mptcp=True, sock_graft=True, accept_arguments=2, preemptible=True, test_function=True
+        ipv6=True,
+        ipv6_module=False,
+        mptcp=True,
+        sock_graft=True,
+        accept_arguments=2,
+        preemptible=True,
+        test_function=True,
     )
 
 
@@ -40,8 +46,21 @@ def test_names_that_contain_those_looked_for(btf: Path) -> None:
         btf, "tcp_v6_connect_init", "__mptcp_connect", "security_sock_graft2", "proto_accept_args", "bpf_fentry_test10"
     )
     assert read_features() == Features(
-        ipv6=False, mptcp=False, sock_graft=False, accept_arguments=4, preemptible=True, test_function=False
+        ipv6=False,
+        ipv6_module=False,
+        mptcp=False,
+        sock_graft=False,
+        accept_arguments=4,
+        preemptible=True,
+        test_function=False,
     )
+
+
+@pytest.mark.parametrize("names", [("skc_v6_daddr",), ("skc_v6_daddr", "tcp_v6_connect")])
+def test_ipv6_whose_functions_are_not_in_the_kernel_itself_is_a_module(btf: Path, names: tuple[str, ...]) -> None:
+    write(btf, *names)
+    features = read_features()
+    assert (features.ipv6, features.ipv6_module) == ("tcp_v6_connect" in names, "tcp_v6_connect" not in names)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,23 @@ from netmon.kernel.programs import (
 from netmon.layout import Slot
 from netmon.report import Report
 
-EVERYTHING = Features(ipv6=True, mptcp=True, sock_graft=True, accept_arguments=2, preemptible=True, test_function=True)
+EVERYTHING = Features(
+    ipv6=True,
+    ipv6_module=False,
+    mptcp=True,
+    sock_graft=True,
+    accept_arguments=2,
+    preemptible=True,
+    test_function=True,
+)
 NOTHING = Features(
-    ipv6=False, mptcp=False, sock_graft=False, accept_arguments=4, preemptible=False, test_function=False
+    ipv6=False,
+    ipv6_module=False,
+    mptcp=False,
+    sock_graft=False,
+    accept_arguments=4,
+    preemptible=False,
+    test_function=False,
 )
 KINDS = ("fentry/", "fexit/", "tp_btf/", "iter/")
 
@@ -105,6 +119,15 @@ def test_a_kernel_with_nothing_special() -> None:
 )
 def test_only_what_is_needed_is_attached(watched: Watched, expected: list[str]) -> None:
     assert names(watched, NOTHING) == expected
+
+
+def test_ipv6_in_a_module_is_seen_by_a_function_that_is_not() -> None:
+    """The module may be loaded later."""
+    assert names(Watched(ingress=False), NOTHING._replace(ipv6_module=True)) == [
+        "tcp_v4_connect_exit",
+        "tcp_connect_exit",
+        "tcp_close_entry",
+    ]
 
 
 def test_open_connections_are_reported_with_another_hook_of_accept() -> None:
