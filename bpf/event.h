@@ -60,7 +60,9 @@ static __noinline void read_context(struct event_context *context, struct sock *
 /* Whether an event of the connection may take so many bytes of the ring buffer; if not, counts it as lost. */
 static __always_inline bool may_send(const struct connection *connection, __u64 size)
 {
-	if (may_write(connection->payer, size, connection->event.head.type == RECORD_CLOSE))
+	const struct event_head *head = &connection->event.head;
+
+	if (may_write(connection->payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE))
 		return true;
 	count_loss(&losses.over_budget, 1);
 	return false;

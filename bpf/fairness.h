@@ -2,13 +2,14 @@
 /*
  * Fairness: who fills the ring buffer loses events, and others do not.
  *
- * While the ring buffer is less than half full, nothing is counted. Above that, each record is charged to a payer, and
- * a payer is refused while it uses more than half as much as is free; for closes, as much as is free. So one payer leaves
- * a quarter of the ring buffer to the others, and even many of them never take all that is free. Closes of reported
- * openings come through where openings are refused already.
+ * While the ring buffer is less than a quarter full, nothing is counted. Above that, each record is charged to a payer,
+ * and a payer is refused while it uses more than is free; for closes, twice as much. So one payer leaves a quarter of the
+ * ring buffer to the others, and even many of them never take all that is free. Closes of reported openings come through
+ * where openings are refused already.
  *
  * How much a payer uses is estimated: what it has written, less the part of it that the reader has read since. The
- * reader takes the same part of everybody's records.
+ * reader takes the same part of everybody's records. An event of a process with long texts is charged a part of those,
+ * too, since the reader writes them again with each event.
  *
  * The payer is a cgroup, or the ancestor of it at PAYER_LEVEL: users and containers to whom a cgroup was delegated make
  * further ones only below that. User ids do not matter, since who is root in a container has as many as it likes. Only
@@ -106,7 +107,7 @@ __noinline int charge(__u64 id, __u64 size, bool closing)
 		payer->refused = 0;
 		payer->id = id;
 	}
-	if (payer->used < (load_config.ring_size - waiting) >> !closing) {
+	if (payer->used < (load_config.ring_size - waiting) << closing) {
 		__sync_fetch_and_add(&payer->used, size);
 		return 1;
 	}
@@ -118,10 +119,16 @@ __noinline int charge(__u64 id, __u64 size, bool closing)
 	return 0;
 }
 
+/* How many bytes an event is charged for the texts of its process, which the low bits of the id tell. */
+static __always_inline __u64 price_of_texts(__u64 process_id)
+{
+	return (process_id & ((1 << TEXTS_BITS) - 1)) * (TEXTS_UNIT / 16);
+}
+
 /* Whether the payer may write a record of that size now. closing: the record is a close. */
 static __always_inline bool may_write(__u64 payer, __u64 size, bool closing)
 {
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < load_config.ring_size / 2 ||
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < load_config.ring_size / 4 ||
 	       charge(payer, size, closing);
 }
 

@@ -105,7 +105,7 @@ static __always_inline void start_record(struct process_record *record, struct t
 
 	record->type = RECORD_PROCESS;
 	record->flags = 0;
-	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
+	record->process_id = __sync_fetch_and_add(&next_process_id, 1) << TEXTS_BITS;
 	record->image_source = 0;
 	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of() would take more of the stack */
 	copy_credentials(&record->credentials, task);
@@ -168,6 +168,7 @@ __noinline __u64 send_record(__u32 slot, bool has_image)
 		count_loss(&losses.path_incomplete, 1);
 	if (record->flags & PROCESS_ARGS_INCOMPLETE)
 		count_loss(&losses.args_incomplete, 1);
+	record->process_id |= (path + args) / TEXTS_UNIT;
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return LOST;

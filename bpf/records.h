@@ -23,6 +23,8 @@ enum limit {
 	SHORT_CONTAINER_ID_SIZE = 12, /* the digits that docker ps shows */
 	CIDR_LIST_BITS = 32, /* the number of the list, which the LPM keys of addresses begin with */
 	PORT_COUNT = 65536,
+	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path and arguments are, in units */
+	TEXTS_UNIT = 64, /* bytes */
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
 };
@@ -92,7 +94,7 @@ struct event_head {
 	__u32 tid;
 	__u32 reserved_too;
 	__u64 timestamp_ns; /* CLOCK_BOOTTIME */
-	__u64 process_id; /* of the process record that was sent before */
+	__u64 process_id; /* of the process record that was sent before: see TEXTS_BITS */
 	__u64 cookie; /* SO_COOKIE */
 };
 
@@ -403,6 +405,7 @@ _Static_assert(IS_POWER_OF_TWO(PATH_SIZE), "a mask");
 _Static_assert(IS_POWER_OF_TWO(CGROUP_SIZE), "a mask");
 _Static_assert(IS_POWER_OF_TWO(BINARY_PATH_SIZE), "a mask");
 _Static_assert(IS_POWER_OF_TWO(FILTER_SETS), "a mask");
+_Static_assert((PATH_SIZE + ARGS_SIZE) / TEXTS_UNIT < 1 << TEXTS_BITS, "fits");
 
 _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");

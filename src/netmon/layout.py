@@ -21,6 +21,8 @@ class Limit(IntEnum):
     SHORT_CONTAINER_ID_SIZE = 12
     CIDR_LIST_BITS = 32
     PORT_COUNT = 65536
+    TEXTS_BITS = 8
+    TEXTS_UNIT = 64
     PAYER_LEVEL = 3
     PAYER_USER_BIT = 63
 
