@@ -60,10 +60,9 @@ class Losses(NamedTuple):
     def since(self, earlier: "Losses") -> "Losses":
         """Return what was lost since an earlier reading. It has only the names that have lost something since."""
         # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
-        end = -len(BY_NAME)
-        counts = (max(0, count - before) for count, before in zip(self[:end], earlier[:end], strict=True))
-        by_name = (_since(getattr(self, field), getattr(earlier, field)) for field in BY_NAME)
-        return Losses(*counts, *by_name)
+        counts = {name: max(0, getattr(self, name) - getattr(earlier, name)) for name in self._fields[: -len(BY_NAME)]}
+        offenders, outputs = _since(self.offenders, earlier.offenders), _since(self.outputs, earlier.outputs)
+        return Losses(**counts, offenders=offenders, outputs=outputs)
 
     def reasons(self) -> list[tuple[str, int]]:
         """Return each reason, in words, with its count; `blind_ms` and the counts by name are no reasons."""

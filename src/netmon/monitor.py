@@ -42,6 +42,7 @@ from netmon.reader.wakeup import bounded, deadline_in
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
+    from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource

@@ -117,7 +117,7 @@ def count_reported(netmon: Attacked, cookies: set[int]) -> int:
     """Return how many openings and closes of connections that this process has opened are reported."""
     events = sum(event["cookie"] in cookies for event in netmon.kept_of("network_event"))
     flows = [flow for flow in netmon.kept_of("flow") if flow["direction"] == "egress"]
-    return events + sum(flow["opened"] + flow["closed"] for flow in flows)
+    return events + sum(int(flow["opened"]) + int(flow["closed"]) for flow in flows)
 
 
 @pytest.mark.core

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -27,7 +27,7 @@ class Attacked(NamedTuple):
     stderr: str
 
     @property
-    def losses(self) -> list[dict[str, int]]:
+    def losses(self) -> list[dict[str, Any]]:
         return [event["lost_events"] for event in self.events if event["type"] == "LostEvents"]
 
     @property
@@ -44,7 +44,7 @@ def attack(*flags: str, cgroup: str | None) -> Attacked:
         with attacking("change", HUGE_ARGUMENT, cgroup=cgroup):
             wait_until(lambda: any(event["type"] == "LostEvents" for event in netmon.events), "the first loss")
             began = time.monotonic()
-            cookies = set()
+            cookies: set[int] = set()
             while len(cookies) < CONNECTIONS:
                 if time.monotonic() - began >= SECONDS / CONNECTIONS * len(cookies):
                     cookies.add(refused_connection())

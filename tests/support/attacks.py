@@ -16,7 +16,9 @@ UID = 1000
 # An emoji makes Python take four bytes for each character, and each \x01 is six characters of JSON.
 HUGE_ARGUMENT = "\U0001f600" + "\x01" * (120 << 10)
 # What terminals, pagers, browsers and line-wise readers take for more than text.
-HOSTILE_ARGUMENT = "\x1b]0;title\x07 \x9b8m \x7f \u202e \u2066 \u2028 \u2029 \u0085 \u200b \U000e0041\nnetmon: 1 events, 0 lost"
+HOSTILE_ARGUMENT = (
+    "\x1b]0;title\x07 \x9b8m \x7f \u202e \u2066 \u2028 \u2029 \u0085 \u200b \U000e0041\nnetmon: 1 events, 0 lost"
+)
 
 
 @contextmanager

@@ -141,4 +141,6 @@ def _summary(counters: Counters, losses: Losses) -> str:
     by_output = "".join(f", {lost} not written to {name}" for name, lost in losses.outputs.items())
     by_offender = "".join(f", {count} records of {name} refused" for name, count in losses.top_offenders().items())
     blind = f", blind for {losses.blind_ms / 1000:.1f} s" if losses.blind_ms else ""
-    return f"{count} events, {losses.total} lost" + (f" ({reasons})" if reasons else "") + by_offender + blind + by_output
+    return (
+        f"{count} events, {losses.total} lost" + (f" ({reasons})" if reasons else "") + by_offender + blind + by_output
+    )

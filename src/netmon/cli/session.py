@@ -170,7 +170,7 @@ class Session:
 
 
 def _begin(work: Callable[[], T]) -> Future[T]:
-    """Begin work in a thread, for which neither the reader nor the end of the process waits; return what it will give."""
+    """Begin work in a thread, for which neither the reader nor the process's end waits; return what it will give."""
     from concurrent.futures import Future  # slow to import
 
     result: Future[T] = Future()

@@ -29,7 +29,15 @@ def write(btf: Path, *names: str) -> None:
 
 
 def test_a_kernel_with_everything(btf: Path) -> None:
-    write(btf, "tcp_v6_connect", "skc_v6_daddr", "mptcp_connect", "security_sock_graft", "proto_accept_arg", "bpf_fentry_test1")
+    write(
+        btf,
+        "tcp_v6_connect",
+        "skc_v6_daddr",
+        "mptcp_connect",
+        "security_sock_graft",
+        "proto_accept_arg",
+        "bpf_fentry_test1",
+    )
     assert read_features() == Features(
         ipv6=True,
         ipv6_module=False,
