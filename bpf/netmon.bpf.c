@@ -133,6 +133,19 @@ int BPF_PROG(tcp_connect_backup, struct sock *sk, int ret)
 	return report_sent_syn(sk, ret, PROGRAM_BACKUP);
 }
 
+/* Loaded where the kernel has the function; elsewhere those of inet_csk_accept() and mptcp_stream_accept() are. */
+SEC("fentry/security_sock_graft")
+int BPF_PROG(security_sock_graft_entry, struct sock *sk)
+{
+	return report_grafted(sk, PROGRAM_MAIN);
+}
+
+SEC("fentry/security_sock_graft")
+int BPF_PROG(security_sock_graft_backup, struct sock *sk)
+{
+	return report_grafted(sk, PROGRAM_BACKUP);
+}
+
 SEC("fexit/inet_csk_accept")
 int inet_csk_accept_exit(__u64 *ctx)
 {
@@ -157,7 +170,7 @@ int BPF_PROG(tcp_close_backup, struct sock *sk)
 	return report_close(sk, SLOT_TCP_CLOSE, PROGRAM_BACKUP);
 }
 
-/* Loaded where the kernel has MPTCP. */
+/* These three are loaded where the kernel has MPTCP. */
 SEC("fexit/mptcp_connect")
 int BPF_PROG(mptcp_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
@@ -199,19 +212,6 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int state)
 {
 	return follow_state(sk, old_state, state);
-}
-
-/* Loaded for the option existing instead of the programs of inet_csk_accept() and mptcp_stream_accept(). */
-SEC("fentry/security_sock_graft")
-int BPF_PROG(security_sock_graft_entry, struct sock *sk)
-{
-	return report_grafted(sk, PROGRAM_MAIN);
-}
-
-SEC("fentry/security_sock_graft")
-int BPF_PROG(security_sock_graft_backup, struct sock *sk)
-{
-	return report_grafted(sk, PROGRAM_BACKUP);
 }
 
 /* Run by user space's read() of the iterator. */

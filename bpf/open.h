@@ -231,9 +231,9 @@ static __always_inline int report_tcp_accept(struct sock *sk, enum program progr
 }
 
 /*
- * On entry to security_sock_graft(), which hands an accepted socket to its struct socket. Used instead of
- * inet_csk_accept() with the option existing: a thread that has waited in there since before the programs were attached
- * does not run the program on its return, and the walk has not seen its connection, which was not open yet.
+ * On entry to security_sock_graft(), which hands an accepted socket to its struct socket, of TCP or another protocol.
+ * Better than the return of inet_csk_accept(): threads that wait in there have no program on their stack, which would
+ * hold up live patches, and those that have waited since before the programs were attached are seen, too.
  */
 static __always_inline int report_grafted(struct sock *sk, enum program program)
 {

@@ -45,7 +45,7 @@ enum table_size {
 enum slot {
 	SLOT_TCP_V4_CONNECT,
 	SLOT_TCP_V6_CONNECT,
-	SLOT_TCP_ACCEPT, /* of inet_csk_accept() or of security_sock_graft(), which is used instead */
+	SLOT_TCP_ACCEPT, /* of security_sock_graft(), or of inet_csk_accept() */
 	SLOT_TCP_CLOSE,
 	SLOT_MPTCP_CONNECT,
 	SLOT_MPTCP_ACCEPT,

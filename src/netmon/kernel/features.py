@@ -22,7 +22,7 @@ class Features(NamedTuple):
     ipv6: bool  # built in
     ipv6_module: bool  # in a module, loaded or not (CONFIG_IPV6=m)
     mptcp: bool
-    sock_graft: bool  # the hook security_sock_graft, which takes CONFIG_SECURITY
+    sock_graft: bool  # the hook security_sock_graft, which takes CONFIG_SECURITY_NETWORK
     accept_arguments: int  # of inet_csk_accept: 4, and 2 since 6.10 (92ef0fd55ac8)
     preemptible: bool  # a task may be preempted inside a BPF program
     test_function: bool  # bpf_fentry_test1, which the kernel calls on request (BPF_PROG_TEST_RUN)

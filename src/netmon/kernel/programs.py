@@ -43,16 +43,11 @@ V4_CONNECT = Program("tcp_v4_connect_exit", "tcp_v4_connect", Slot.TCP_V4_CONNEC
 V6_CONNECT = Program("tcp_v6_connect_exit", "tcp_v6_connect", Slot.TCP_V6_CONNECT, lost_by_skip=OPENING)
 # Loaded in place of V6_CONNECT where that is in a module.
 SENT_SYN = Program("tcp_connect_exit", "tcp_connect", Slot.TCP_V6_CONNECT, lost_by_skip=OPENING)
+# All accepted sockets go through this hook, those of threads that waited in accept() when the programs were attached
+# among them.
+GRAFT = Program("security_sock_graft_entry", "security_sock_graft", Slot.TCP_ACCEPT, lost_by_skip=OPENING)
+# Loaded in place of GRAFT where the kernel lacks that, with MPTCP_ACCEPT.
 ACCEPT = Program("inet_csk_accept_exit", "inet_csk_accept", Slot.TCP_ACCEPT, lost_by_skip=OPENING)
-# Loaded in place of ACCEPT, with the option existing. A thread that waited in accept() when the programs were attached
-# runs through this hook, but not through the other: the kernel had entered that function before.
-GRAFT = Program(
-    "security_sock_graft_entry",
-    "security_sock_graft",
-    Slot.TCP_ACCEPT,
-    in_minimal=False,
-    lost_by_skip=OPENING,
-)
 CLOSE = Program("tcp_close_entry", "tcp_close", Slot.TCP_CLOSE, lost_by_skip=CLOSING)
 # The hooks of MPTCP are seldom reached: a skip is unlikely, so they have no backups.
 MPTCP_CONNECT = Program(
@@ -75,8 +70,8 @@ PROGRAMS = (
     V4_CONNECT,
     V6_CONNECT,
     SENT_SYN,
-    ACCEPT,
     GRAFT,
+    ACCEPT,
     CLOSE,
     MPTCP_CONNECT,
     MPTCP_ACCEPT,
@@ -114,7 +109,7 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
     if watched.egress:
         programs += [V4_CONNECT, *[V6_CONNECT] * features.ipv6, *[SENT_SYN] * features.ipv6_module]
         programs += [MPTCP_CONNECT] * features.mptcp
-    if watched.ingress and report.existing and features.sock_graft:
+    if watched.ingress and features.sock_graft:
         programs.append(GRAFT)
     elif watched.ingress:
         programs += [ACCEPT, *[MPTCP_ACCEPT] * features.mptcp]

@@ -91,8 +91,7 @@ def test_a_kernel_with_everything() -> None:
         "tcp_v4_connect_exit",
         "tcp_v6_connect_exit",
         "mptcp_connect_exit",
-        "inet_csk_accept_exit",
-        "mptcp_stream_accept_exit",
+        "security_sock_graft_entry",
         "tcp_close_entry",
         "mptcp_close_entry",
     ]
@@ -130,12 +129,12 @@ def test_ipv6_in_a_module_is_seen_by_a_function_that_is_not() -> None:
     ]
 
 
-def test_open_connections_are_reported_with_another_hook_of_accept() -> None:
-    with_graft = NOTHING._replace(sock_graft=True)
-    assert names(Watched(egress=False, report=Report(existing=True)), with_graft) == [
-        "security_sock_graft_entry",
+def test_a_kernel_without_the_hook_of_accepted_sockets() -> None:
+    assert names(Watched(egress=False), NOTHING._replace(mptcp=True)) == [
+        "inet_csk_accept_exit",
+        "mptcp_stream_accept_exit",
         "tcp_close_entry",
-        "inet_sock_set_state_enter",
+        "mptcp_close_entry",
     ]
 
 
