@@ -42,7 +42,6 @@ from netmon.reader.wakeup import bounded, deadline_in
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
-    from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource
@@ -261,13 +260,30 @@ class Monitor:
             ConfigError: A path in config is not a network namespace.
             BpfError: The kernel refuses, for lack of memory, say.
         """
-        self.swap_filters(compile_filters(config))
+        self.prepare_reload(config)()
 
-    def swap_filters(self, filters: CompiledFilters) -> None:
-        """Filter like reload(), by a configuration that is compiled already: that may take long, and this does not."""
-        self._running().source.swap_filters(filters)
-        self._filters = filters
-        self._log("reloaded")
+    def prepare_reload(self, config: Config | None) -> Callable[[], None]:
+        """Do the part of reload() that can take long: long lists, and paths whose file system does not answer.
+
+        Any thread may call it, so that the reading thread does not wait.
+
+        Args:
+            config: As of reload().
+
+        Returns:
+            A function that does the rest, and raises what reload() does. Call it in the reading thread.
+
+        Raises:
+            ConfigError: A path in config is not a network namespace.
+        """
+        filters = compile_filters(config)
+
+        def swap() -> None:
+            self._running().source.swap_filters(filters)
+            self._filters = filters
+            self._log("reloaded")
+
+        return swap
 
     @property
     def stopped(self) -> bool:

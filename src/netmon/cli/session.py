@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from netmon.cli.console import describe, say
 from netmon.errors import NetmonError
-from netmon.filters.compile import compile_filters
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from netmon.config import Config
-    from netmon.filters.compiled import CompiledFilters
     from netmon.monitor import Monitor
 
 T = TypeVar("T")
@@ -98,7 +96,7 @@ class Session:
         self._signals = signals
         self._config_file = config_file
         self._read_config = read_config
-        self._reading: Future[CompiledFilters] | None = None
+        self._reading: Future[Callable[[], None]] | None = None
         self._say_late_at: float | None = None
         self._notify = _notifier()
         signals.bind(monitor)
@@ -135,7 +133,7 @@ class Session:
         if self._reading is None and self._signals.take_reload():
             self._notify("RELOADING=1")
             self._say_late_at = time.monotonic() + READ_DEADLINE
-            self._reading = _begin(self._read_filters)
+            self._reading = _begin(lambda: self._monitor.prepare_reload(self._read_config()))
         if self._reading is not None:
             self._go_on_reloading(self._reading)
         self._notify("WATCHDOG=1")
@@ -146,11 +144,7 @@ class Session:
         say(state)
         self._notify(f"STATUS={state}")
 
-    def _read_filters(self) -> CompiledFilters:
-        """Read the configuration again. The file, or a path in it, may be on a file system that does not answer."""
-        return compile_filters(self._read_config())
-
-    def _go_on_reloading(self, reading: Future[CompiledFilters]) -> None:
+    def _go_on_reloading(self, reading: Future[Callable[[], None]]) -> None:
         """Put the configuration in force once it is read; if that fails, for whatever reason, keep the previous one."""
         if not reading.done():
             if self._say_late_at is not None and time.monotonic() >= self._say_late_at:
@@ -160,7 +154,7 @@ class Session:
             return
         self._reading = None
         try:
-            self._monitor.swap_filters(reading.result())
+            reading.result()()
         except (NetmonError, OSError) as error:
             say(error if isinstance(error, NetmonError) else describe(error))
             say(f"{self._config_file} not reloaded: going on as before")
