@@ -57,30 +57,29 @@ static __noinline void read_context(struct event_context *context, struct sock *
 	context->mark = BPF_CORE_READ(sk, sk_mark);
 }
 
-/* Whether an event of the connection may take so many bytes of the ring buffer; if not, counts it as lost. */
-static __always_inline bool may_send(const struct connection *connection, __u64 size)
+/* Whether an event may take so many bytes of the ring buffer; if not, counts it as lost. payer: see fairness.h. */
+static __always_inline bool may_send(const union event *event, __u64 payer, __u64 size)
 {
-	const struct event_head *head = &connection->event.head;
+	const struct event_head *head = &event->head;
 
-	if (may_write(connection->payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE))
+	if (may_write(payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE))
 		return true;
 	count_loss(&losses.over_budget, 1);
 	return false;
 }
 
 /*
- * Reserves room in the ring buffer for a detailed event and copies the connection's event into it. Returns NULL when
- * there is none, which it counts; else the caller fills in the details and submits. has_details: whether it will do so.
+ * Reserves room in the ring buffer for a detailed event and copies the event into it. Returns NULL when there is none,
+ * which it counts; else the caller fills in the details and submits. has_details: whether it will do so.
  */
-static __always_inline struct detailed_event *reserve_detailed(const struct connection *connection, struct sock *sk,
+static __always_inline struct detailed_event *reserve_detailed(const union event *event, __u64 payer, struct sock *sk,
 							       bool has_details)
 {
-	const union event *event = &connection->event;
 	const __u64 size =
 		report_options.with_context ? sizeof(struct event_with_context) : sizeof(struct detailed_event);
 	struct detailed_event *detailed;
 
-	if (!may_send(connection, size))
+	if (!may_send(event, payer, size))
 		return NULL;
 	detailed = bpf_ringbuf_reserve(&events, size, 0);
 	if (!detailed) {
@@ -101,26 +100,25 @@ static __always_inline struct detailed_event *reserve_detailed(const struct conn
 	return detailed;
 }
 
-/* Sends the connection's event, plain, or counts it as lost. */
-static __always_inline void send_event(struct connection *connection, enum family family)
+/* Sends a plain event, or counts it as lost. */
+static __always_inline void send_event(union event *event, __u64 payer, enum family family)
 {
-	union event *event = &connection->event;
 	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
 
-	if (may_send(connection, size) && bpf_ringbuf_output(&events, event, size, 0))
+	if (may_send(event, payer, size) && bpf_ringbuf_output(&events, event, size, 0))
 		count_loss(&losses.ring_full, 1);
 }
 
 /* Sends an establish or an accept: plain, or with its context. */
-static __always_inline void send_opening(struct connection *connection, struct sock *sk, enum family family)
+static __always_inline void send_opening(union event *event, __u64 payer, struct sock *sk, enum family family)
 {
 	struct detailed_event *detailed;
 
 	if (!report_options.context) {
-		send_event(connection, family);
+		send_event(event, payer, family);
 		return;
 	}
-	detailed = reserve_detailed(connection, sk, false);
+	detailed = reserve_detailed(event, payer, sk, false);
 	if (detailed)
 		bpf_ringbuf_submit(detailed, 0);
 }

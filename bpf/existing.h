@@ -71,6 +71,7 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	if (report_options.opener)
 		found->opener_start_ns = start_of(task);
 	found->direction = direction;
+	found->is_overflowed = true;
 	return true;
 }
 
@@ -80,12 +81,12 @@ static __always_inline bool has_room_to_walk(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
-/* Reports a connection that is kept now, unless it is still connecting. Not inlined: its caller has no stack left for it. */
+/* Reports a connection that is kept, unless it is still connecting. Not inlined: its caller has no stack left for it. */
 static __noinline void report_kept(struct connection *connection, struct task_struct *task, struct sock *sk)
 {
 	connection->payer = payer_of(task);
 	/*
-	 * The storage may be that of connect(), which was faster and has reported the connection: its phase says so. If
+	 * It may have been kept by connect(), which was faster and has reported the connection: its phase says so. If
 	 * the connection was established since its state was read, follow_state() did not find it: report it here.
 	 */
 	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
@@ -98,12 +99,11 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 	__u8 state = sk->__sk_common.skc_state;
 	struct connection found = {}, *connection;
 
-	if ((!is_open(state) && state != TCP_SYN_SENT) || bpf_sk_storage_get(&connections, sk, NULL, 0) ||
-	    !describe_found(&found, task, sk))
+	if ((!is_open(state) && state != TCP_SYN_SENT) || find_connection(sk) || !describe_found(&found, task, sk))
 		return;
 	/* connect() may have been entered before the programs were attached: no program reports its success then. */
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
-	connection = bpf_sk_storage_get(&connections, sk, &found, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	connection = keep_in_overflow(found.event.head.cookie, &found);
 	if (!connection) {
 		count_loss(&losses.no_storage, 2);
 		return;

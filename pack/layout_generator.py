@@ -27,6 +27,7 @@ STRUCTS = (
     "report_options",
     "settings",
     "control",
+    "coverage",
     "losses",
     "payer",
     "flow_key",

@@ -59,15 +59,10 @@ class Losses(NamedTuple):
 
     def since(self, earlier: "Losses") -> "Losses":
         """Return what was lost since an earlier reading. It has only the names that have lost something since."""
-        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
+        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one did not.
         counts = {name: max(0, getattr(self, name) - getattr(earlier, name)) for name in self._fields[: -len(BY_NAME)]}
         offenders, outputs = _since(self.offenders, earlier.offenders), _since(self.outputs, earlier.outputs)
         return Losses(**counts, offenders=offenders, outputs=outputs)
-
-    def reasons(self) -> list[tuple[str, int]]:
-        """Return each reason, in words, with its count; `blind_ms` and the counts by name are no reasons."""
-        names = (name for name in self._fields if name not in ("blind_ms", *BY_NAME))
-        return [(name.replace("_", " "), getattr(self, name)) for name in names]
 
     def top_offenders(self) -> dict[str, int]:
         """Return the offenders of whom most was refused, the first one first; all further ones as one."""
@@ -76,6 +71,24 @@ class Losses(NamedTuple):
         if rest := sum(count for _, count in ranked[TOP:]):
             top[OTHERS] = top.get(OTHERS, 0) + rest
         return top
+
+    def describe(self) -> str:
+        """Return the losses in words, as describe_losses() does."""
+        reasons = {name: getattr(self, name) for name in self._fields if name not in ("blind_ms", *BY_NAME)}
+        return describe_losses(self.total, reasons, self.blind_ms, self.top_offenders(), self.outputs)
+
+
+def describe_losses(
+    total: int, reasons: Mapping[str, int], blind_ms: int, offenders: Mapping[str, int], outputs: Mapping[str, int]
+) -> str:
+    """Return losses in words: `12 lost (12 ring full), blind for 1.0 s, 3 not written to file`."""
+    counts = ", ".join(
+        f"{'at most ' * (name == 'missed')}{count} {name.replace('_', ' ')}" for name, count in reasons.items() if count
+    )
+    by_offender = "".join(f", {count} records of {name} refused" for name, count in offenders.items())
+    by_output = "".join(f", {count} not written to {name}" for name, count in outputs.items())
+    blind = f", blind for {blind_ms / 1000:.1f} s" if blind_ms else ""
+    return f"{total} lost" + (f" ({counts})" if counts else "") + by_offender + blind + by_output
 
 
 def _since(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
