@@ -128,7 +128,10 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 	return deferred && event->head.process_id >= control.oldest_process_id && !is_lost(event->head.process_id);
 }
 
-/* Returns the current process's id for a close, or one that is_lost(): closes follow their opening's verdict, no filter applies. */
+/*
+ * Returns the current process's id for a close, or one that is_lost(): closes follow their opening's verdict, no filter
+ * applies.
+ */
 static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot)
 {
 	if (report_options.opener)

@@ -81,7 +81,7 @@ static __always_inline bool has_room_to_walk(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
-/* Reports a connection that is kept, unless it is still connecting. Not inlined: its caller has no stack left for it. */
+/* Reports a connection that is kept, unless it is still connecting. Not inlined: its caller has no stack left. */
 static __noinline void report_kept(struct connection *connection, struct task_struct *task, struct sock *sk)
 {
 	connection->payer = payer_of(task);

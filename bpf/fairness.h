@@ -2,10 +2,10 @@
 /*
  * Fairness: who fills the ring buffer loses events, and others do not.
  *
- * While the ring buffer is less than a quarter full, nothing is counted. Above that, each record is charged to a payer,
- * and a payer is refused while it uses more than is free; for closes, twice as much. So one payer leaves a quarter of the
- * ring buffer to the others, and even many of them never take all that is free. Closes of reported openings come through
- * where openings are refused already.
+ * While the ring buffer is less than a quarter full, nothing is counted. Above that, each record is charged to a
+ * payer, and a payer is refused while it uses more than is free; for closes, twice as much. So one payer leaves a
+ * quarter of the ring buffer to the others, and even many of them never take all that is free. Closes of reported
+ * openings come through where openings are refused already.
  *
  * How much a payer uses is estimated: what it has written, less the part of it that the reader has read since. The
  * reader takes the same part of everybody's records. An event of a process with long texts is charged a part of those,
@@ -90,9 +90,9 @@ static __always_inline void note_read(struct payer *payer, __u64 waiting)
 }
 
 /*
- * Charges bytes to a payer; returns 0 when they are refused. An entry is another payer's once its own uses nothing; until
- * then both are charged together. Written without a lock: a race lets some more bytes pass, or less. Global: see the
- * overview in netmon.bpf.c.
+ * Charges bytes to a payer; returns 0 when they are refused. An entry is another payer's once its own uses nothing;
+ * until then both are charged together. Written without a lock: a race lets some more bytes pass, or less. Global: see
+ * the overview in netmon.bpf.c.
  */
 __noinline int charge(__u64 id, __u64 size, bool closing)
 {
