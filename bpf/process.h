@@ -172,8 +172,7 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 /*
  * Evaluates a process by the filter, sends its description if that accepts it or is not applied, and remembers both.
  * Returns its new id, REJECTED, LOST, OVER_BUDGET or PARENT_FIRST. process: where to remember; NULL when there is no
- * memory.
- * previous_id: what process->id was when the caller decided to describe. image_source: see identify_task().
+ * memory. previous_id: what process->id was when the caller decided to describe. image_source: see identify_task().
  */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 previous_id, struct task_struct *task,
 				      enum task_role role, __u64 generation, __u32 flags, __u64 image_source)
@@ -328,8 +327,8 @@ static __noinline __u64 identify_parent(struct task_struct *task, __u32 slot, __
 }
 
 /*
- * Returns the current process's id, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option parent, the
- * parent is described first. image_source: see identify_task().
+ * Returns the current process's id, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option parent,
+ * the parent is described first. image_source: see identify_task().
  */
 static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 image_source,
 					      __u64 image_source_exec_id)

@@ -164,17 +164,19 @@ __noinline __u64 send_record(__u32 slot, bool has_image)
 	record->cgroup_length = cgroup;
 	record->path_length = path;
 	record->args_length = args;
-	if (record->flags & PROCESS_PATH_INCOMPLETE)
-		count_loss(&losses.path_incomplete, 1);
-	if (record->flags & PROCESS_ARGS_INCOMPLETE)
-		count_loss(&losses.args_incomplete, 1);
 	record->process_id |= (path + args) / TEXTS_UNIT;
 	size = sizeof(*record) + cgroup + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return LOST;
 	if (!may_write(payer_of_current(), size, false))
 		return OVER_BUDGET;
-	return bpf_ringbuf_output(&events, record, size, 0) ? LOST : record->process_id;
+	if (bpf_ringbuf_output(&events, record, size, 0))
+		return LOST;
+	if (record->flags & PROCESS_PATH_INCOMPLETE)
+		count_loss(&losses.path_incomplete, 1);
+	if (record->flags & PROCESS_ARGS_INCOMPLETE)
+		count_loss(&losses.args_incomplete, 1);
+	return record->process_id;
 }
 
 #endif
