@@ -29,7 +29,8 @@ static __always_inline void send_detailed_close(const struct connection *connect
 {
 	const struct event_head *opening = &connection->event.head;
 	__u64 now = bpf_ktime_get_boot_ns();
-	struct detailed_event *detailed = reserve_detailed(&connection->event, sk, report_options.statistics);
+	struct detailed_event *detailed =
+		reserve_detailed(&connection->event, connection->payer, sk, report_options.statistics);
 	struct event_context *context = &((struct event_with_context *)detailed)->context;
 
 	if (!detailed)
@@ -61,7 +62,7 @@ static __always_inline void send_close(struct connection *connection, struct soc
 	} else {
 		stamp(event, process_id);
 		event->head.tid = tid;
-		send_event(event, event->head.family);
+		send_event(event, connection->payer, event->head.family);
 	}
 }
 
@@ -74,10 +75,10 @@ static __always_inline void report_routed(struct connection *connection, struct 
 	if (!report_options.context || !(connection->phase & PHASE_ROUTELESS))
 		return;
 	connection->phase = 0;
-	if (connection->event.head.process_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(connection->event.head.process_id))
+		count_lost(connection->event.head.process_id);
 	else
-		send_opening(&connection->event, sk, connection->event.head.family);
+		send_opening(&connection->event, connection->payer, sk, connection->event.head.family);
 }
 
 /*
@@ -106,8 +107,8 @@ __noinline int end_previous(struct connection *connection, __u64 process_id)
 		tid = event->head.tid;
 	}
 	event->head.type = RECORD_CLOSE;
-	if (process_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(process_id))
+		count_lost(process_id);
 	else if (report_options.aggregate)
 		add_previous_closing(connection, process_id);
 	else
@@ -124,10 +125,13 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 {
 	bool deferred = task->flags & PF_KTHREAD || (report_options.existing && (__u32)task->pid == control.walker);
 
-	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
+	return deferred && event->head.process_id >= control.oldest_process_id && !is_lost(event->head.process_id);
 }
 
-/* Returns the current process's id for a close, or LOST: closes follow their opening's verdict, no filter applies. */
+/*
+ * Returns the current process's id for a close, or one that is_lost(): closes follow their opening's verdict, no filter
+ * applies.
+ */
 static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot)
 {
 	if (report_options.opener)
@@ -163,8 +167,8 @@ static __always_inline void report_closing(struct connection *connection, struct
 {
 	report_routed(connection, sk);
 	connection->event.head.type = RECORD_CLOSE;
-	if (process_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(process_id))
+		count_lost(process_id);
 	else if (report_options.aggregate)
 		add_closing(connection, sk, process_id);
 	else

@@ -3,6 +3,7 @@
 #ifndef __EVENT_H__
 #define __EVENT_H__
 
+#include "fairness.h"
 #include "maps.h"
 #include "mptcp.h"
 #include "socket.h"
@@ -56,16 +57,31 @@ static __noinline void read_context(struct event_context *context, struct sock *
 	context->mark = BPF_CORE_READ(sk, sk_mark);
 }
 
+/* Whether an event may take so many bytes of the ring buffer; if not, counts it as lost. payer: see fairness.h. */
+static __always_inline bool may_send(const union event *event, __u64 payer, __u64 size)
+{
+	const struct event_head *head = &event->head;
+
+	if (may_write(payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE))
+		return true;
+	count_loss(&losses.over_budget, 1);
+	return false;
+}
+
 /*
- * Reserves room in the ring buffer for a detailed event and copies the event into it. Returns NULL when the ring buffer
- * is full, which it counts; else the caller fills in the details and submits. has_details: whether it will do so.
+ * Reserves room in the ring buffer for a detailed event and copies the event into it. Returns NULL when there is none,
+ * which it counts; else the caller fills in the details and submits. has_details: whether it will do so.
  */
-static __always_inline struct detailed_event *reserve_detailed(const union event *event, struct sock *sk,
+static __always_inline struct detailed_event *reserve_detailed(const union event *event, __u64 payer, struct sock *sk,
 							       bool has_details)
 {
-	struct detailed_event *detailed = bpf_ringbuf_reserve(
-		&events, report_options.with_context ? sizeof(struct event_with_context) : sizeof(*detailed), 0);
+	const __u64 size =
+		report_options.with_context ? sizeof(struct event_with_context) : sizeof(struct detailed_event);
+	struct detailed_event *detailed;
 
+	if (!may_send(event, payer, size))
+		return NULL;
+	detailed = bpf_ringbuf_reserve(&events, size, 0);
 	if (!detailed) {
 		count_loss(&losses.ring_full, 1);
 		return NULL;
@@ -85,24 +101,24 @@ static __always_inline struct detailed_event *reserve_detailed(const union event
 }
 
 /* Sends a plain event, or counts it as lost. */
-static __always_inline void send_event(union event *event, enum family family)
+static __always_inline void send_event(union event *event, __u64 payer, enum family family)
 {
 	__u64 size = family == FAMILY_IPV4 ? sizeof(event->ipv4) : sizeof(event->ipv6);
 
-	if (bpf_ringbuf_output(&events, event, size, 0))
+	if (may_send(event, payer, size) && bpf_ringbuf_output(&events, event, size, 0))
 		count_loss(&losses.ring_full, 1);
 }
 
 /* Sends an establish or an accept: plain, or with its context. */
-static __always_inline void send_opening(union event *event, struct sock *sk, enum family family)
+static __always_inline void send_opening(union event *event, __u64 payer, struct sock *sk, enum family family)
 {
 	struct detailed_event *detailed;
 
 	if (!report_options.context) {
-		send_event(event, family);
+		send_event(event, payer, family);
 		return;
 	}
-	detailed = reserve_detailed(event, sk, false);
+	detailed = reserve_detailed(event, payer, sk, false);
 	if (detailed)
 		bpf_ringbuf_submit(detailed, 0);
 }

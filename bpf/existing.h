@@ -42,8 +42,9 @@ static __always_inline __u64 identify_found(struct task_struct *task, __u64 gene
 
 	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
-	if (!identify_parent(task, SLOT_WALK, generation))
-		return LOST;
+	id = identify_parent(task, SLOT_WALK, generation);
+	if (is_lost(id))
+		return id;
 	return identify_walked(task, generation, IDENTIFY_FILTERED | IDENTIFY_PARENT_KNOWN);
 }
 
@@ -80,6 +81,18 @@ static __always_inline bool has_room_to_walk(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
 }
 
+/* Reports a connection that is kept, unless it is still connecting. Not inlined: its caller has no stack left. */
+static __noinline void report_kept(struct connection *connection, struct task_struct *task, struct sock *sk)
+{
+	connection->payer = payer_of(task);
+	/*
+	 * It may have been kept by connect(), which was faster and has reported the connection: its phase says so. If
+	 * the connection was established since its state was read, follow_state() did not find it: report it here.
+	 */
+	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
+		report_opened(connection, sk);
+}
+
 /* Reports a connection, unless that was done, or keeps one that is still connecting until it is open. */
 static __always_inline void report_existing(struct task_struct *task, struct sock *sk)
 {
@@ -95,12 +108,7 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 		count_loss(&losses.no_storage, 2);
 		return;
 	}
-	/*
-	 * It may have been kept by connect(), which was faster and has reported the connection: its phase says so. If
-	 * the connection was established since its state was read, follow_state() did not find it: report it here.
-	 */
-	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))
-		report_opened(connection, sk);
+	report_kept(connection, task, sk);
 }
 
 /*

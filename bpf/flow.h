@@ -104,15 +104,15 @@ static __always_inline void add_previous_closing(const struct connection *connec
 	__sync_fetch_and_add(&flow->duration_ns, duration);
 }
 
-/* Adds a connect attempt that failed at once. process_id: may be REJECTED or LOST. */
+/* Adds a connect attempt that failed at once. process_id: may be REJECTED, LOST or OVER_BUDGET. */
 static __always_inline void add_failure(const union event *endpoints, enum direction direction, __u64 process_id)
 {
 	struct flow *flow;
 
 	if (process_id == REJECTED)
 		return;
-	if (process_id == LOST) {
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(process_id)) {
+		count_lost(process_id);
 		return;
 	}
 	flow = flow_of(endpoints, direction, process_id);

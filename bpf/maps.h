@@ -34,6 +34,30 @@ struct {
 	__uint(max_entries, 4096);
 } events SEC(".maps");
 
+/* At index id modulo the size. Mapped by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PAYER_TABLE_SIZE);
+	__type(key, __u32);
+	__type(value, struct payer);
+} payers SEC(".maps");
+
+/* What stands for the id of a process that could not be described: its events are lost, and counted. */
+#define LOST (~0ULL) /* there was no room for the process's record */
+#define OVER_BUDGET (~1ULL) /* its payer had used its share */
+
+static __always_inline bool is_lost(__u64 process_id)
+{
+	return process_id >= OVER_BUDGET;
+}
+
+/* Counts an event of a process that is_lost(). */
+static __always_inline void count_lost(__u64 process_id)
+{
+	count_loss(process_id == OVER_BUDGET ? &losses.over_budget : &losses.ring_full, 1);
+}
+
 union event {
 	struct event_head head;
 	struct ipv4_event ipv4;
@@ -65,6 +89,7 @@ struct connection {
 	union event event;
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u64 opener_start_ns; /* the opener's start_of() */
+	__u64 payer; /* whom its events are charged to: see fairness.h */
 	__u8 reported_by; /* enum program: waits for the other program, which sets it to 0 */
 	__u8 direction; /* enum direction */
 	__u8 ended_by; /* enum ending: what ended it before its socket was closed */

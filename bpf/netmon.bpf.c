@@ -41,6 +41,9 @@
  * is LOST: its events cannot be attributed, so they are counted as lost, too, instead of being sent. Nothing is
  * remembered of the process then, so its next event tries again.
  *
+ * The same holds for a record that is refused because its payer has used its share (fairness.h): the process is
+ * OVER_BUDGET then.
+ *
  * LOST is also the id in a struct process while a thread writes to it. Readers take it as unknown: see process.h.
  *
  * 5. Generations of filters (filter.h, cgroup_filter.h)

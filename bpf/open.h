@@ -28,7 +28,7 @@ static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum reco
 		__sync_fetch_and_add(&coverage.unkept_by_backup, 1);
 		return 0;
 	}
-	if (process_id == LOST || needs_keeping) {
+	if (is_lost(process_id) || needs_keeping) {
 		count_loss(&losses.no_storage, 2);
 		return 0;
 	}
@@ -38,7 +38,7 @@ static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum reco
 	event.head.cookie = bpf_get_socket_cookie(sk);
 	read_endpoints(&event, sk, family);
 	stamp(&event, process_id);
-	send_opening(&event, sk, family);
+	send_opening(&event, payer_of_current(), sk, family);
 	return 0;
 }
 
@@ -81,6 +81,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	event->head.cookie = cookie;
 	read_endpoints(event, sk, family);
 	connection->opener_exec_id = task->self_exec_id;
+	connection->payer = payer_of_current();
 	if (report_options.opener) {
 		connection->opener_start_ns = start_of(task);
 		connection->passed_on = false;
@@ -100,12 +101,12 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	stamp(event, process_id);
 	if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
 		connection->phase = PHASE_ROUTELESS;
-	else if (process_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	else if (is_lost(process_id))
+		count_lost(process_id);
 	else if (report_options.aggregate)
 		add_opening(connection, process_id);
 	else
-		send_opening(event, sk, family);
+		send_opening(event, connection->payer, sk, family);
 	return 0;
 }
 
@@ -134,7 +135,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, union event *
 	event->head.tid = bpf_get_current_task_btf()->pid;
 	event->head.cookie = bpf_get_socket_cookie(sk);
 	event->head.process_id = process_id;
-	send_failure(event, sk, error, false);
+	send_failure(event, payer_of_current(), sk, error, false);
 	return 0;
 }
 

@@ -39,14 +39,14 @@ static __always_inline void begin_attempt(struct connection *connection, struct 
 }
 
 /* Reserves an event stamped now; the caller fills it in and submits it. NULL when it is lost, which is counted. */
-static __always_inline struct detailed_event *reserve_outcome(union event *event, struct sock *sk)
+static __always_inline struct detailed_event *reserve_outcome(union event *event, __u64 payer, struct sock *sk)
 {
 	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
-	if (event->head.process_id == LOST) {
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(event->head.process_id)) {
+		count_lost(event->head.process_id);
 		return NULL;
 	}
-	return reserve_detailed(event, sk, true);
+	return reserve_detailed(event, payer, sk, true);
 }
 
 /* Sends an establish, with the duration of the handshake. */
@@ -56,7 +56,7 @@ static __always_inline void send_success(struct connection *connection, struct s
 	__u64 attempt_ns = event->head.timestamp_ns;
 	struct detailed_event *detailed;
 
-	detailed = reserve_outcome(event, sk);
+	detailed = reserve_outcome(event, connection->payer, sk);
 	if (detailed) {
 		detailed->outcome.handshake_ns = event->head.timestamp_ns - attempt_ns;
 		bpf_ringbuf_submit(detailed, 0);
@@ -66,7 +66,7 @@ static __always_inline void send_success(struct connection *connection, struct s
 /* Sends that a connection was found open. */
 static __always_inline void send_existing(struct connection *connection, struct sock *sk)
 {
-	struct detailed_event *detailed = reserve_outcome(&connection->event, sk);
+	struct detailed_event *detailed = reserve_outcome(&connection->event, connection->payer, sk);
 
 	if (detailed) {
 		detailed->outcome.direction = connection->direction;
@@ -92,16 +92,16 @@ static __always_inline void report_opened(struct connection *connection, struct 
 	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_UNREPORTED) & PHASE_CLOSING))
 		return;
 	event->head.type = RECORD_CLOSE;
-	if (connection->closer_id == LOST)
-		count_loss(&losses.ring_full, 1);
+	if (is_lost(connection->closer_id))
+		count_lost(connection->closer_id);
 	else
 		send_close(connection, sk, connection->closer_id, connection->closer_tid);
 }
 
 /* Sends that a connect attempt failed. error: errno, or 0; killed: the process gave up because it is being killed. */
-static __always_inline void send_failure(union event *event, struct sock *sk, __u32 error, bool killed)
+static __always_inline void send_failure(union event *event, __u64 payer, struct sock *sk, __u32 error, bool killed)
 {
-	struct detailed_event *detailed = reserve_outcome(event, sk);
+	struct detailed_event *detailed = reserve_outcome(event, payer, sk);
 
 	if (detailed) {
 		detailed->outcome.error = error;
@@ -115,7 +115,7 @@ static __always_inline void report_failure(struct connection *connection, struct
 {
 	connection->event.head.type = RECORD_FAIL;
 	connection->reported_by = 0;
-	send_failure(&connection->event, sk, error, killed);
+	send_failure(&connection->event, connection->payer, sk, error, killed);
 	__sync_fetch_and_and(&connection->phase, ~PHASE_PENDING);
 }
 

@@ -33,9 +33,9 @@
 
 /* What the functions below return instead of an id. Ids begin at 1. */
 #define UNKNOWN 0ULL /* known_id() and recent_id(): the process must be described (again) */
-#define LOST (~0ULL) /* there was no room for the process's record: count the event as lost */
-#define PARENT_FIRST (~1ULL) /* describe(): identify the parent, then call again with IDENTIFY_PARENT_KNOWN */
-#define REJECTED (~2ULL) /* by the process filter: report nothing */
+/* LOST and OVER_BUDGET, of maps.h: count the event as lost. */
+#define PARENT_FIRST (~2ULL) /* describe(): identify the parent, then call again with IDENTIFY_PARENT_KNOWN */
+#define REJECTED (~3ULL) /* by the process filter: report nothing */
 
 enum identify_flag {
 	IDENTIFY_FILTERED = 1, /* apply the process filter; without it, the process is described whatever it says */
@@ -171,14 +171,15 @@ __noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
 
 /*
  * Evaluates a process by the filter, sends its description if that accepts it or is not applied, and remembers both.
- * Returns its new id, REJECTED, LOST or PARENT_FIRST. process: where to remember; NULL when there is no memory.
- * previous_id: what process->id was when the caller decided to describe. image_source: see identify_task().
+ * Returns its new id, REJECTED, LOST, OVER_BUDGET or PARENT_FIRST. process: where to remember; NULL when there is no
+ * memory. previous_id: what process->id was when the caller decided to describe. image_source: see identify_task().
  */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 previous_id, struct task_struct *task,
 				      enum task_role role, __u64 generation, __u32 flags, __u64 image_source)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	bool has_image, passes, wanted;
+	__u64 sent;
 
 	if (!scratch)
 		return LOST;
@@ -200,8 +201,11 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		else if (wanted && !(flags & IDENTIFY_PARENT_KNOWN))
 			return PARENT_FIRST;
 	}
-	if (wanted && !send_record(slot, has_image))
-		return LOST;
+	if (wanted) {
+		sent = send_record(slot, has_image);
+		if (is_lost(sent))
+			return sent;
+	}
 	/* Several threads may have described the process at once: one of them writes. */
 	if (process && previous_id != LOST &&
 	    __sync_val_compare_and_swap(&process->id, previous_id, LOST) == previous_id) {
@@ -260,7 +264,7 @@ static __always_inline void store_recent(struct recent *recent, struct task_stru
 
 /*
  * Returns a process's id, once its record was sent; REJECTED, if the process filter is applied and rejects it; LOST,
- * when there was no room for its record; or PARENT_FIRST. recent: where to copy what is known of it, or NULL.
+ * or OVER_BUDGET, when its record was not sent; or PARENT_FIRST. recent: where to copy what is known of it, or NULL.
  *
  * image_source: a process that may have been forked into this one, and its self_exec_id. A process that is exiting has
  * no executable and arguments left. If it has exec'd nothing since, they are those of the image source: what was known
@@ -305,26 +309,26 @@ __noinline __u64 identify(__u32 slot, __u64 generation, __u32 flags, __u64 image
 
 /*
  * Identifies a task's parent and writes its id to the record in the slot, for the description of the task that follows.
- * Returns false when the parent's record is lost. Not part of identify(), since both need much of the stack, and not
- * global, since it is given a task.
+ * Returns the parent's id, which may be lost; 0 if there is none. Not part of identify(), since both need much of the
+ * stack, and not global, since it is given a task.
  */
-static __noinline bool identify_parent(struct task_struct *task, __u32 slot, __u64 generation)
+static __noinline __u64 identify_parent(struct task_struct *task, __u32 slot, __u64 generation)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct task_struct *parent = task->real_parent;
 	__u64 id = 0;
 
 	if (!scratch)
-		return false;
+		return LOST;
 	if (parent->tgid) /* the parent of the first process is the idle task, 0 */
 		id = identify_task(parent, TASK_PARENT, NULL, slot, generation, 0, 0, 0);
 	scratch->record.parent_id = id;
-	return id != LOST;
+	return id;
 }
 
 /*
- * Returns the current process's id, REJECTED or LOST: see the top of this file. With the option parent, the parent is
- * described first. image_source: see identify_task().
+ * Returns the current process's id, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option parent,
+ * the parent is described first. image_source: see identify_task().
  */
 static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 image_source,
 					      __u64 image_source_exec_id)
@@ -337,8 +341,9 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 		id = identify(slot, generation, flags, image_source, image_source_exec_id);
 	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
-	if (!identify_parent(task, slot, generation))
-		return LOST;
+	id = identify_parent(task, slot, generation);
+	if (is_lost(id))
+		return id;
 	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, image_source, image_source_exec_id);
 }
 

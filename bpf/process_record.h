@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "executable.h"
+#include "fairness.h"
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 
@@ -104,7 +105,7 @@ static __always_inline void start_record(struct process_record *record, struct t
 
 	record->type = RECORD_PROCESS;
 	record->flags = 0;
-	record->process_id = __sync_fetch_and_add(&next_process_id, 1);
+	record->process_id = __sync_fetch_and_add(&next_process_id, 1) << TEXTS_BITS;
 	record->image_source = 0;
 	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of() would take more of the stack */
 	copy_credentials(&record->credentials, task);
@@ -135,8 +136,8 @@ __noinline int read_image(__u32 slot)
 	return 1;
 }
 
-/* Appends the strings and sends the record. Returns 0 when the ring buffer is full: the caller's event is lost then. */
-__noinline int send_record(__u32 slot, bool has_image)
+/* Appends the strings and sends the record. Returns the process's id, or LOST or OVER_BUDGET: the caller's event is. */
+__noinline __u64 send_record(__u32 slot, bool has_image)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	struct process_record *record;
@@ -146,7 +147,7 @@ __noinline int send_record(__u32 slot, bool has_image)
 	__u64 size;
 
 	if (!scratch)
-		return 0;
+		return LOST;
 	task = described_task(scratch);
 	mm = BPF_CORE_READ(task, mm);
 	record = &scratch->record;
@@ -163,14 +164,19 @@ __noinline int send_record(__u32 slot, bool has_image)
 	record->cgroup_length = cgroup;
 	record->path_length = path;
 	record->args_length = args;
+	record->process_id |= (path + args) / TEXTS_UNIT;
+	size = sizeof(*record) + cgroup + path + args;
+	if (size > sizeof(*record) + sizeof(scratch->strings))
+		return LOST;
+	if (!may_write(payer_of_current(), size, false))
+		return OVER_BUDGET;
+	if (bpf_ringbuf_output(&events, record, size, 0))
+		return LOST;
 	if (record->flags & PROCESS_PATH_INCOMPLETE)
 		count_loss(&losses.path_incomplete, 1);
 	if (record->flags & PROCESS_ARGS_INCOMPLETE)
 		count_loss(&losses.args_incomplete, 1);
-	size = sizeof(*record) + cgroup + path + args;
-	if (size > sizeof(*record) + sizeof(scratch->strings))
-		return 0;
-	return !bpf_ringbuf_output(&events, record, size, 0);
+	return record->process_id;
 }
 
 #endif

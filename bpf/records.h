@@ -23,6 +23,10 @@ enum limit {
 	SHORT_CONTAINER_ID_SIZE = 12, /* the digits that docker ps shows */
 	CIDR_LIST_BITS = 32, /* the number of the list, which the LPM keys of addresses begin with */
 	PORT_COUNT = 65536,
+	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path and arguments are, in units */
+	TEXTS_UNIT = 64, /* bytes */
+	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
+	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
 };
 
 /* How many entries maps have, and arrays. */
@@ -34,6 +38,7 @@ enum table_size {
 	CONNECTION_OVERFLOW_SIZE = 1 << 18,
 	RECENT_PROCESSES = 16, /* on each CPU */
 	SUBFLOW_ERRORS = 1024,
+	PAYER_TABLE_SIZE = 512,
 };
 
 /*
@@ -92,7 +97,7 @@ struct event_head {
 	__u32 tid;
 	__u32 reserved_too;
 	__u64 timestamp_ns; /* CLOCK_BOOTTIME */
-	__u64 process_id; /* of the process record that was sent before */
+	__u64 process_id; /* of the process record that was sent before: see TEXTS_BITS */
 	__u64 cookie; /* SO_COOKIE */
 };
 
@@ -264,6 +269,7 @@ struct load_config {
 	__u8 accept_arguments; /* how many inet_csk_accept() has: see compat.h */
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
+	__u32 ring_size; /* of the ring buffer, in bytes */
 };
 
 /*
@@ -323,10 +329,20 @@ struct coverage {
 /* What was lost, by reason. */
 struct losses {
 	__u64 ring_full; /* events that found no room in the ring buffer */
+	__u64 over_budget; /* events of cgroups that had used their share of a ring buffer that is filling up */
 	__u64 no_storage; /* events of connections that found no memory to be kept in */
 	__u64 flows_full; /* events that found no room in flows */
 	__u64 path_incomplete; /* processes with only part of their path */
 	__u64 args_incomplete; /* processes with only part of their arguments */
+};
+
+/* Whom the use of the ring buffer is charged to: see fairness.h. */
+struct payer {
+	__u64 id; /* of a cgroup, or of a user; 0: the entry is free */
+	__u64 position; /* the reader's, when the payer's use was estimated last */
+	__u64 used; /* bytes of the ring buffer, about */
+	__u64 refused; /* records, since the payer has the entry */
+	__u8 names[PAYER_LEVEL * NAME_SIZE]; /* of the cgroups from below the root down, NAME_SIZE bytes each */
 };
 
 /*
@@ -406,6 +422,7 @@ _Static_assert(IS_POWER_OF_TWO(PATH_SIZE), "a mask");
 _Static_assert(IS_POWER_OF_TWO(CGROUP_SIZE), "a mask");
 _Static_assert(IS_POWER_OF_TWO(BINARY_PATH_SIZE), "a mask");
 _Static_assert(IS_POWER_OF_TWO(FILTER_SETS), "a mask");
+_Static_assert((PATH_SIZE + ARGS_SIZE) / TEXTS_UNIT < 1 << TEXTS_BITS, "fits");
 
 _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");

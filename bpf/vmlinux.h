@@ -71,10 +71,10 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
-enum { BPF_F_NO_PREALLOC = 1 };
+enum { BPF_F_NO_PREALLOC = 1, BPF_F_MMAPABLE = 1 << 10 };
 enum { BPF_NOEXIST = 1 };
 enum { BPF_RB_FORCE_WAKEUP = 2 };
-enum { BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE };
+enum { BPF_RB_AVAIL_DATA, BPF_RB_RING_SIZE, BPF_RB_CONS_POS };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 
 /* The system call interface, which does not change: nothing is relocated. */

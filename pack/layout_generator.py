@@ -29,6 +29,7 @@ STRUCTS = (
     "control",
     "coverage",
     "losses",
+    "payer",
     "flow_key",
     "flow",
     "id_key",

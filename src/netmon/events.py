@@ -150,6 +150,9 @@ class LostCounts(_SparseModel):
 
     count: int = Field(ge=0, description="The sum of all reasons but `missed`.")
     ring_full: int = Field(ge=0, description="The ring buffer was full: the reader or its output was too slow.")
+    over_budget: int = Field(
+        ge=0, description="Events of cgroups that had used their share of a ring buffer that was filling up."
+    )
     no_storage: int = Field(ge=0, description="The kernel had no memory to keep the connection.")
     flows_full: int = Field(ge=0, description="The table of flows was full (aggregate mode).")
     unknown_process: int = Field(ge=0, description="The event's process was not known.")
@@ -158,6 +161,10 @@ class LostCounts(_SparseModel):
         default=None,
         ge=0,
         description="Milliseconds, at most, in which the kernel ran none of netmon's programs; not in `count`.",
+    )
+    offenders: dict[str, int] | None = Field(
+        default=None,
+        description="Whose records were refused (`over_budget`), and how many: the paths of cgroups, or `uid 1000`.",
     )
     outputs: dict[str, int] | None = Field(
         default=None, description="Events that one output alone lost, by the output's name; not in `count`."

@@ -21,6 +21,10 @@ class Limit(IntEnum):
     SHORT_CONTAINER_ID_SIZE = 12
     CIDR_LIST_BITS = 32
     PORT_COUNT = 65536
+    TEXTS_BITS = 8
+    TEXTS_UNIT = 64
+    PAYER_LEVEL = 3
+    PAYER_USER_BIT = 63
 
 
 class TableSize(IntEnum):
@@ -31,6 +35,7 @@ class TableSize(IntEnum):
     CONNECTION_OVERFLOW_SIZE = 262144
     RECENT_PROCESSES = 16
     SUBFLOW_ERRORS = 1024
+    PAYER_TABLE_SIZE = 512
 
 
 class Slot(IntEnum):
@@ -223,7 +228,7 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-LOAD_CONFIG = Struct("=BBBBB")
+LOAD_CONFIG = Struct("=BBBBB3xI")
 
 
 class LoadConfig(NamedTuple):
@@ -232,6 +237,7 @@ class LoadConfig(NamedTuple):
     accept_arguments: int
     mptcp: int
     filters: int
+    ring_size: int
 
 
 REPORT_OPTIONS = Struct("=BBBBBBBBBBB")
@@ -302,15 +308,27 @@ class Coverage(NamedTuple):
     marks_taken: int
 
 
-LOSSES = Struct("=QQQQQ")
+LOSSES = Struct("=QQQQQQ")
 
 
 class Losses(NamedTuple):
     ring_full: int
+    over_budget: int
     no_storage: int
     flows_full: int
     path_incomplete: int
     args_incomplete: int
+
+
+PAYER = Struct("=QQQQ768s")
+
+
+class Payer(NamedTuple):
+    id: int
+    position: int
+    used: int
+    refused: int
+    names: bytes
 
 
 FLOW_KEY = Struct("=Q16sHBB4x")

@@ -7,9 +7,15 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 # The fields of Losses that count events lost for sure, in the order in which LostEvents has them.
-EVENT_REASONS = ("ring_full", "no_storage", "flows_full", "unknown_process")
+EVENT_REASONS = ("ring_full", "over_budget", "no_storage", "flows_full", "unknown_process")
 
-NO_OUTPUTS: Mapping[str, int] = MappingProxyType({})
+# The fields of Losses that are counts by name, the last ones.
+BY_NAME = ("offenders", "outputs")
+
+NO_COUNTS: Mapping[str, int] = MappingProxyType({})
+
+OTHERS = "others"  # in place of names, where there are too many
+TOP = 8  # names in a report
 
 
 class Losses(NamedTuple):
@@ -17,6 +23,7 @@ class Losses(NamedTuple):
 
     Attributes:
         ring_full: Events that found no room in the ring buffer.
+        over_budget: Events of cgroups (or users) that had used their share of a ring buffer that was filling up.
         no_storage: Events of connections for which the kernel had no memory.
         missed: An upper bound of further events: how often the kernel skipped a program that would have reported one.
         flows_full: Events that found no room in the table of flows (aggregate mode).
@@ -26,10 +33,13 @@ class Losses(NamedTuple):
         cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
         blind_ms: Milliseconds, at most, in which the kernel did not run netmon's programs: nothing of them was seen.
+        offenders: Records that were refused because of `over_budget`, by the cgroup's path, or `uid 1000`. A record is
+            an event, or the description of a process.
         outputs: Events that one output alone lost, by the output's name.
     """
 
     ring_full: int = 0
+    over_budget: int = 0
     no_storage: int = 0
     missed: int = 0
     flows_full: int = 0
@@ -39,7 +49,8 @@ class Losses(NamedTuple):
     cgroup_incomplete: int = 0
     unknown_opener: int = 0
     blind_ms: int = 0
-    outputs: Mapping[str, int] = NO_OUTPUTS
+    offenders: Mapping[str, int] = NO_COUNTS
+    outputs: Mapping[str, int] = NO_COUNTS
 
     @property
     def total(self) -> int:
@@ -47,23 +58,39 @@ class Losses(NamedTuple):
         return sum(getattr(self, reason) for reason in EVENT_REASONS)
 
     def since(self, earlier: "Losses") -> "Losses":
-        """Return what was lost since an earlier reading. It has only those outputs that lost something since."""
-        outputs = ((name, count - earlier.outputs.get(name, 0)) for name, count in self.outputs.items())
+        """Return what was lost since an earlier reading. It has only the names that have lost something since."""
         # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one did not.
-        counts = (max(0, count - before) for count, before in zip(self[:-1], earlier[:-1], strict=True))
-        return Losses._make([*counts, {name: count for name, count in outputs if count > 0}])
+        counts = {name: max(0, getattr(self, name) - getattr(earlier, name)) for name in self._fields[: -len(BY_NAME)]}
+        offenders, outputs = _since(self.offenders, earlier.offenders), _since(self.outputs, earlier.outputs)
+        return Losses(**counts, offenders=offenders, outputs=outputs)
+
+    def top_offenders(self) -> dict[str, int]:
+        """Return the offenders of whom most was refused, the first one first; all further ones as one."""
+        ranked = sorted(self.offenders.items(), key=lambda item: -item[1])
+        top = dict(ranked[:TOP])
+        if rest := sum(count for _, count in ranked[TOP:]):
+            top[OTHERS] = top.get(OTHERS, 0) + rest
+        return top
 
     def describe(self) -> str:
         """Return the losses in words, as describe_losses() does."""
-        reasons = {name: getattr(self, name) for name in self._fields if name not in ("blind_ms", "outputs")}
-        return describe_losses(self.total, reasons, self.blind_ms, self.outputs)
+        reasons = {name: getattr(self, name) for name in self._fields if name not in ("blind_ms", *BY_NAME)}
+        return describe_losses(self.total, reasons, self.blind_ms, self.top_offenders(), self.outputs)
 
 
-def describe_losses(total: int, reasons: Mapping[str, int], blind_ms: int, outputs: Mapping[str, int]) -> str:
+def describe_losses(
+    total: int, reasons: Mapping[str, int], blind_ms: int, offenders: Mapping[str, int], outputs: Mapping[str, int]
+) -> str:
     """Return losses in words: `12 lost (12 ring full), blind for 1.0 s, 3 not written to file`."""
     counts = ", ".join(
         f"{'at most ' * (name == 'missed')}{count} {name.replace('_', ' ')}" for name, count in reasons.items() if count
     )
+    by_offender = "".join(f", {count} records of {name} refused" for name, count in offenders.items())
     by_output = "".join(f", {count} not written to {name}" for name, count in outputs.items())
     blind = f", blind for {blind_ms / 1000:.1f} s" if blind_ms else ""
-    return f"{total} lost" + (f" ({counts})" if counts else "") + blind + by_output
+    return f"{total} lost" + (f" ({counts})" if counts else "") + by_offender + blind + by_output
+
+
+def _since(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    rises = ((name, count - before.get(name, 0)) for name, count in now.items())
+    return {name: rise for name, rise in rises if rise > 0}

@@ -33,7 +33,7 @@ from netmon.limits import (
     MIN_PERIOD,
 )
 from netmon.log import debug_logger
-from netmon.losses import NO_OUTPUTS, Losses
+from netmon.losses import NO_COUNTS, Losses
 from netmon.reader.reader import Reader
 from netmon.reader.reporters import FlowReporter, LossReporter, Reporter
 from netmon.reader.stream import Stream
@@ -141,7 +141,7 @@ class Monitor:
         self._line_limit = line_limit
         self._period = aggregate
         self._reports_losses = lost_events
-        self._output_losses = output_losses or (lambda: NO_OUTPUTS)
+        self._output_losses = output_losses or (lambda: NO_COUNTS)
         self._open_source = open_source
         # Another thread may set it to None at any time, by close(): each method reads it once.
         self._reader: Reader | None = None
@@ -260,10 +260,30 @@ class Monitor:
             ConfigError: A path in config is not a network namespace.
             BpfError: The kernel refuses, for lack of memory, say.
         """
+        self.prepare_reload(config)()
+
+    def prepare_reload(self, config: Config | None) -> Callable[[], None]:
+        """Do the part of reload() that can take long: long lists, and paths whose file system does not answer.
+
+        Any thread may call it, so that the reading thread does not wait.
+
+        Args:
+            config: As of reload().
+
+        Returns:
+            A function that does the rest, and raises what reload() does. Call it in the reading thread.
+
+        Raises:
+            ConfigError: A path in config is not a network namespace.
+        """
         filters = compile_filters(config)
-        self._running().source.swap_filters(filters)
-        self._filters = filters
-        self._log("reloaded")
+
+        def swap() -> None:
+            self._running().source.swap_filters(filters)
+            self._filters = filters
+            self._log("reloaded")
+
+        return swap
 
     @property
     def stopped(self) -> bool:

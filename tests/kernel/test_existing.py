@@ -165,12 +165,14 @@ def test_a_connect_begun_before_the_start_is_reported_when_established(outcome: 
     assert types_of(of_cookie(events, cookie_of_forlorn)) == (["Fail"] if outcome else [])
 
 
-def test_an_accept_begun_before_the_start_is_reported() -> None:
+@pytest.mark.core(option=())
+@pytest.mark.parametrize("option", [(), ("--existing",)], ids=["plain", "existing"])
+def test_an_accept_begun_before_the_start_is_reported(option: tuple[str, ...]) -> None:
     accepted: list[socket.socket] = []
     with listen() as listener:
         thread = threading.Thread(target=lambda: accepted.append(listener.accept()[0]))
         thread.start()
-        with Netmon("--existing") as netmon:
+        with Netmon(*option) as netmon:
             client = socket.create_connection(listener.getsockname())
             thread.join()
             cookies = cookie_of(client), cookie_of(accepted[0])

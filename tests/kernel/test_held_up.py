@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
-from tests.support.held_process import held_process
+from tests.support.held_process import held_process, load_fuse
 from tests.support.json_events import types_of
 from tests.support.netmon_command import Netmon
 
@@ -15,8 +14,7 @@ def test_a_process_that_holds_up_reads_of_its_arguments_holds_up_nothing_else(
     port: str, tmp_path: Path, modules: None
 ) -> None:
     """Without the arguments, all is reported, and netmon ends as asked."""
-    if "\tfuse\n" not in Path("/proc/filesystems").read_text():  # some kernels have it built in
-        subprocess.run(["modprobe", "fuse"], check=True)
+    load_fuse()
     with held_process(tmp_path, port) as held, Netmon("--parent") as netmon:
         with netmon.watch() as seen:
             held.connect()

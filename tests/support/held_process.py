@@ -6,7 +6,7 @@ holds the lock meanwhile. Any user can do so, and a dead NFS server does it to p
 
     python3 -m tests.support.held_process DIRECTORY PORT
 
-The kernel's module `fuse` must be loaded.
+The kernel's module `fuse` must be loaded: load_fuse().
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ class HeldProcess:
         """End the server, whose requests fail then, so that the lock is freed."""
         os.kill(self._server, signal.SIGKILL)
         self._program.communicate()
+
+
+def load_fuse() -> None:
+    """Load the kernel's module. Some kernels have it built in."""
+    if "\tfuse\n" not in Path("/proc/filesystems").read_text():
+        subprocess.run(["modprobe", "fuse"], check=True)
 
 
 @contextmanager

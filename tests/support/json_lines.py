@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netmon.events import Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
+from netmon.losses import EVENT_REASONS
 
 TIME = "2026-11-29T15:42:39.832Z"
 CLIENT, SERVER = "10.0.0.5", "192.0.2.10"
@@ -57,7 +58,7 @@ def connection_line(kind: str, cookie: int = 1, *, by: Process | None = None, ti
 
 def loss_line(**counts: Any) -> str:
     """Return the line of a LostEvents."""
-    zeros = dict.fromkeys(("count", "ring_full", "no_storage", "flows_full", "unknown_process", "missed"), 0)
+    zeros = dict.fromkeys(("count", *EVENT_REASONS, "missed"), 0)
     event = LostEvents(lost_events=LostCounts(**{**zeros, **counts}), timestamp=TIME)
     return event.model_dump_json() + "\n"
 

@@ -7,7 +7,7 @@
 #include <bpf/bpf_helpers.h>
 #include "records.h"
 
-enum { TEMPLATE_SIZE = 512, BPF_F_MMAPABLE = 1 << 10 };
+enum { TEMPLATE_SIZE = 512 };
 
 /* A record to send. What differs between events is written over it each time. */
 struct template {

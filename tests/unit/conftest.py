@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,8 @@ from hypothesis import settings
 
 from pack import executable as single_file
 
-settings.register_profile("netmon", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure.
+settings.register_profile("netmon", deadline=None, max_examples=int(os.environ.get("NETMON_EXAMPLES", "100")))
 settings.load_profile("netmon")
 
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from netmon.cli.console import describe, say
 from netmon.errors import NetmonError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from netmon.config import Config
     from netmon.monitor import Monitor
 
+T = TypeVar("T")
+
 # How often (seconds) to deliver an empty batch, and to check for a requested reload, while nothing happens.
 TICK = 1.0
+# Seconds: how long to wait for a configuration that is read again before going on meanwhile, and before saying so.
+READ_AT_ONCE, READ_DEADLINE = 0.1, 10.0
 
 
 class Signals:
@@ -88,6 +96,8 @@ class Session:
         self._signals = signals
         self._config_file = config_file
         self._read_config = read_config
+        self._reading: Future[Callable[[], None]] | None = None
+        self._say_late_at: float | None = None
         self._notify = _notifier()
         signals.bind(monitor)
 
@@ -120,10 +130,12 @@ class Session:
         if (blind := self._monitor.blind) != self._blind:
             self._blind = blind
             self._say_whether_blind()
-        if self._signals.take_reload():
+        if self._reading is None and self._signals.take_reload():
             self._notify("RELOADING=1")
-            self._reload()
-            self._notify("READY=1")
+            self._say_late_at = time.monotonic() + READ_DEADLINE
+            self._reading = _begin(lambda: self._monitor.prepare_reload(self._read_config()))
+        if self._reading is not None:
+            self._go_on_reloading(self._reading)
         self._notify("WATCHDOG=1")
 
     def _say_whether_blind(self) -> None:
@@ -132,15 +144,45 @@ class Session:
         say(state)
         self._notify(f"STATUS={state}")
 
-    def _reload(self) -> None:
-        """Read the configuration again; if that fails, for whatever reason, go on with the previous one."""
+    def _go_on_reloading(self, reading: Future[Callable[[], None]]) -> None:
+        """Put the configuration in force once it is read; if that fails, for whatever reason, keep the previous one."""
+        if not reading.done():
+            if self._say_late_at is not None and time.monotonic() >= self._say_late_at:
+                self._say_late_at = None
+                say(f"{self._config_file} cannot be read so far: going on as before until it is")
+                self._notify("READY=1")
+            return
+        self._reading = None
         try:
-            self._monitor.reload(self._read_config())
+            reading.result()()
         except (NetmonError, OSError) as error:
             say(error if isinstance(error, NetmonError) else describe(error))
             say(f"{self._config_file} not reloaded: going on as before")
         else:
             say(f"reloaded {self._config_file}")
+        self._notify("READY=1")
+
+
+def _begin(work: Callable[[], T]) -> Future[T]:
+    """Begin work in a thread, for which neither the reader nor the process's end waits; return what it will give."""
+    from concurrent.futures import Future  # slow to import
+
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:  # a limit of threads, such as the unit's TasksMax=
+        result.set_exception(NetmonError(f"cannot read the configuration: {error}"))
+    else:
+        thread.join(READ_AT_ONCE)
+    return result
 
 
 def _notifier() -> Callable[[str], None]:

@@ -25,6 +25,7 @@ class LossReport(NamedTuple):
             **{reason: getattr(losses, reason) for reason in EVENT_REASONS},
             "missed": losses.missed,
             **({"blind_ms": losses.blind_ms} if losses.blind_ms else {}),
+            **({"offenders": losses.top_offenders()} if losses.offenders else {}),
             **({"outputs": dict(losses.outputs)} if losses.outputs else {}),
         }
         return f'{{"type":"LostEvents","lost_events":{format_json(counts)},"timestamp":"{self.timestamp}"}}\n'

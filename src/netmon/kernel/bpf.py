@@ -191,16 +191,20 @@ class BpfObject(Handle):
         names = ("type", "key_size", "value_size", "map_flags")
         return MapKind(*(libbpf.call(operation, f"bpf_map__{name}", inner) for name in names))
 
-    def data(self, section: str) -> memoryview:
+    def data(self, section: str, elements: int = 1) -> memoryview:
         """Return a writable data section's memory, shared with the kernel, after load().
 
         It is valid until it is released, also after close(). It is mapped here because libbpf's own view of a section
         is a copy before libbpf 1.4, unless a generated skeleton is used.
+
+        Args:
+            section: Its name; or the name of a map that is an array and can be mapped.
+            elements: How many the array has. Their size is a multiple of eight bytes.
         """
         operation = f"map {section}"
         size = libbpf.call(operation, "bpf_map__value_size", self._map(section))
         try:
-            return memoryview(mmap.mmap(self.map_fd(section), size))
+            return memoryview(mmap.mmap(self.map_fd(section), elements * size))
         except OSError as error:
             raise BpfError(error.errno or errno.EINVAL, operation) from None
 

@@ -13,6 +13,7 @@ from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.kernel.features import Features, read_features, why_programs_do_not_run
 from netmon.kernel.filter_maps import FilterMaps
 from netmon.kernel.missed import most_missed
+from netmon.kernel.offenders import Offenders
 from netmon.kernel.programs import (
     CONNECT_BACKUPS,
     MPTCP_CONNECT,
@@ -26,7 +27,7 @@ from netmon.kernel.programs import (
 )
 from netmon.kernel.pulse import Pulse
 from netmon.kernel.ring_buffer import RingBuffer
-from netmon.losses import Losses
+from netmon.losses import NO_COUNTS, Losses
 
 MAX_FLOWS = 1 << 16  # in a period
 MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends early
@@ -74,6 +75,7 @@ class Probes:
             self._coverage = self._object.data(".data.coverage")
             self._pulses = self._object.data(".data.pulses").cast("Q")
             self._pulse = Pulse(self._runs)
+            self._offenders = Offenders(self._object.data("payers", layout.TableSize.PAYER_TABLE_SIZE))
             self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
             self._filter_maps.fill(filters)
             if aggregate:
@@ -96,6 +98,7 @@ class Probes:
             accept_arguments=features.accept_arguments,
             mptcp=MPTCP_CONNECT.hook in features.functions,
             filters=filters.configured,
+            ring_size=ring_size,
         )
         bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
         if options is not None:
@@ -176,6 +179,7 @@ class Probes:
             self._pulses,
         ):
             memory.release()
+        self._offenders.close()
         if self._flows is not None:
             self._flows.close()
         self.ring.close()
@@ -233,6 +237,7 @@ class Probes:
             **kernel._asdict(),
             missed=self._count_missed(),
             blind_ms=self._pulse.blind_ms,
+            offenders=self._offenders.look() if kernel.over_budget else NO_COUNTS,
         )
 
     def _count_missed(self) -> int:

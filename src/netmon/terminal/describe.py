@@ -144,4 +144,5 @@ def lost(counts: Json) -> str:
     """Return what a LostEvents says, in the words of the summary: `12 lost (12 ring full)`."""
     others = ("count", "blind_ms")
     reasons = {name: count for name, count in counts.items() if isinstance(count, int) and name not in others}
-    return describe_losses(counts["count"], reasons, counts.get("blind_ms") or 0, counts.get("outputs") or {})
+    offenders, outputs = (counts.get(name) or {} for name in ("offenders", "outputs"))
+    return describe_losses(counts["count"], reasons, counts.get("blind_ms") or 0, offenders, outputs)

@@ -249,6 +249,59 @@ def test_a_reload_that_fails_changes_nothing(
     assert len(run.lines) == 10
 
 
+def test_a_configuration_that_cannot_be_read_holds_nothing_up(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is on a file system that does not answer for long, say."""
+    monkeypatch.setattr("netmon.cli.session.READ_DEADLINE", 0.2)
+    answers = threading.Event()
+    reads: list[int] = []
+
+    def read() -> Config | None:
+        reads.append(1)
+        assert len(reads) > 1 or answers.wait(DEADLINE)
+        return None
+
+    run = Run("netmon.yaml", read)
+    written: list[str] = []
+
+    def said(text: str, times: int = 1) -> bool:
+        written.append(capsys.readouterr().err)
+        return "".join(written).count(text) == times
+
+    def act(filler: Filler) -> None:
+        send_signal(signal.SIGHUP)
+        wait_until(lambda: said("netmon: netmon.yaml cannot be read so far: going on as before until it is\n"))
+        filler.send(1 + 10)
+        wait_until(lambda: len(run.lines) == 10)
+        send_signal(signal.SIGHUP)  # waits until the first one is done
+        assert not said("netmon: reloaded netmon.yaml\n")
+        answers.set()
+        wait_until(lambda: said("netmon: reloaded netmon.yaml\n", 2))
+        messages = [message for message in received(manager) if message != "WATCHDOG=1"]
+        assert messages == ["READY=1", "RELOADING=1", "READY=1", "READY=1", "RELOADING=1", "READY=1"]
+        send_signal(signal.SIGTERM)
+
+    run.during(act)
+
+
+def test_the_end_does_not_wait_for_a_configuration_that_cannot_be_read() -> None:
+    answers = threading.Event()
+
+    def read() -> Config | None:
+        answers.wait(DEADLINE)
+        return None
+
+    def act(_filler: Filler) -> None:
+        send_signal(signal.SIGHUP)
+        send_signal(signal.SIGTERM)
+
+    began = time.monotonic()
+    Run("netmon.yaml", read).during(act)
+    answers.set()
+    assert time.monotonic() - began < DEADLINE / 2
+
+
 def test_without_anything_to_reload_a_hangup_drains(capsys: pytest.CaptureFixture[str]) -> None:
     """The terminal was closed: kernel and shell may both send SIGHUP, and what ends the session may add SIGTERM."""
     run = Run(reloadable=False)

@@ -18,6 +18,7 @@ from netmon.config import (
 from netmon.config.problems import MAX_LISTED
 from netmon.config.yaml_reader import REFUSED, load_yaml
 from netmon.errors import ConfigError, Problem
+from netmon.text import is_harmless
 from tests.unit.config.documents import (
     NOT_A_NUMBER,
     REFERENCE_CLUSTER,
@@ -259,6 +260,50 @@ def test_items_and_their_lines(items: list[tuple[str, Any, str | None]]) -> None
     assert document.data == {"list": [value for _, value, _ in items]}
     assert [document.lines.find(("list", i)) for i in range(len(items))] == lines
     assert document.problems == [Problem("netmon.yaml", line, place, None, text) for place, text, line in problems]
+
+
+# What files are made of, and what they should not have.
+PIECES = [
+    *("egress", "enabled", "ipv4_filter", "dst_ip", "process_filter", "uid", "report", "true", "10.0.0.0/8", "1000"),
+    *(
+        ": ",
+        ":\n",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        "? ",
+        "| ",
+        "> ",
+        "'",
+        '"',
+        "#",
+        "%",
+        "---\n",
+        "\t",
+    ),
+    *("&a ", "*a", "!x ", "!!int ", "<<: ", "\\x1b", "\x1b", "\u202e", "\u2028", "\ufeff", "\0", "9" * 300, "x" * 300),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map(lambda pieces: "".join(pieces).encode()) | st.binary())
+def test_any_file_is_a_configuration_or_has_problems(data: bytes) -> None:
+    """Nothing else, and each message is short and shows nothing that controls a terminal."""
+    Path("netmon.yaml").write_bytes(data)
+    message = ""
+    try:
+        Config.from_yaml("netmon.yaml")
+    except ConfigError as error:
+        message = str(error)
+    lines = message.split("\n")
+    assert len(lines) <= MAX_LISTED + 1
+    assert max(map(len, lines)) < 1000
+    assert all(map(is_harmless, lines))
 
 
 def test_a_value_that_yaml_refuses_is_reported_once() -> None:

@@ -67,7 +67,7 @@ def long_processes(draw: st.DrawFn, process_id: int, parent_id: int) -> bytes:
 
 @pytest.mark.parametrize("others", [False, True], ids=["alone", "with parent and opener"])
 @given(data=st.data(), limit=st.sampled_from([DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT]))
-@settings(max_examples=30)
+@settings(max_examples=max(1, settings().max_examples // 3))  # long texts take long
 def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> None:
     """Not with every option, the largest numbers and the longest texts."""
     processes = [data.draw(long_processes(1, 0)), data.draw(long_processes(2, int(others)))]

@@ -22,7 +22,15 @@ from netmon.reader.source import Source
 from tests.support.decoders import make_table
 from tests.support.records import process_record
 
-NONE = {"count": 0, "ring_full": 0, "no_storage": 0, "flows_full": 0, "unknown_process": 0, "missed": 0}
+NONE = {
+    "count": 0,
+    "ring_full": 0,
+    "over_budget": 0,
+    "no_storage": 0,
+    "flows_full": 0,
+    "unknown_process": 0,
+    "missed": 0,
+}
 
 
 class Lost:

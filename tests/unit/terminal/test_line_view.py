@@ -157,6 +157,8 @@ def test_losses_and_blind_times_have_a_line(view: LineView) -> None:
     assert text == (
         "15:42:39 events: 12 lost (12 ring full, at most 3 missed), blind for 1.5 s, 7 not written to file\n"
     )
+    text = shown(view, loss_line(count=9, over_budget=9, offenders={"/a/b": 8, "uid 5": 2}))
+    assert text == ("15:42:39 events: 9 lost (9 over budget), 8 records of /a/b refused, 2 records of uid 5 refused\n")
 
 
 def test_aggregates_have_a_line(view: LineView) -> None:
