@@ -29,6 +29,9 @@ CONTENTS = {contents.name: contents for contents in (FOR_TESTS, WITH_SYSTEMD)}
 # Guests at the same time: one more than this host has CPUs, since a guest sometimes waits.
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "0")) or (os.cpu_count() or 1) + 1
 
+# About what an average test takes, where that is not a second: in guests of some contents, and on some kernels.
+SECONDS_A_TEST = {"systemd": 15.0, "6.12-arm64": 2.0, "newest": 1.5, "6.18": 1.5}
+
 
 class Guest(NamedTuple):
     """Where an item runs."""
@@ -38,6 +41,10 @@ class Guest(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kernel}-{self.contents.name}"
+
+    def expected(self, tests: int) -> float:
+        """Return about how many seconds so many tests take."""
+        return tests * SECONDS_A_TEST.get(self.contents.name, SECONDS_A_TEST.get(self.kernel, 1.0))
 
 
 class GuestRun:
@@ -165,7 +172,7 @@ class GuestRunner:
             return
         slots = threading.Semaphore(AT_ONCE)
         # The longest first, so that the last ones to run end at about the same time.
-        for guest, items in sorted(self._items.items(), key=lambda run: len(run[1]), reverse=True):
+        for guest, items in sorted(self._items.items(), key=lambda run: run[0].expected(len(run[1])), reverse=True):
             self._runs[guest] = GuestRun(guest, items, slots)
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:

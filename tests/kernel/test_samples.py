@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.json_events import Event, endpoints_of, types_of
-from tests.support.netmon_command import Netmon, wait_until
+from tests.support.netmon_command import Netmon
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.core
 
@@ -93,7 +94,9 @@ def test_a_request_to_a_web_server_is_reported_like_the_references(
     with netmon.watch() as seen:
         client = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE)
         assert client.communicate()[0] == b"hello"
-        wait_until(lambda: sum(event["process"]["pid"] == nginx for event in netmon.events) % 2 == 0, "nginx's close")
+        netmon.wait_until(
+            lambda: sum(event["process"]["pid"] == nginx for event in netmon.events) % 2 == 0, "nginx's close"
+        )
     mine = of_program(seen, program)
     for event in seen:
         assert_has_the_references_form(event)
@@ -119,7 +122,7 @@ def test_netcat_and_telnet_are_reported_like_the_references(netmon: Netmon) -> N
         client = subprocess.Popen(
             ["telnet", "localhost", "7878"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(
+        netmon.wait_until(
             lambda: {"nc.openbsd", "inetutils-telnet"} <= {event["process"]["filename"] for event in netmon.events},
             "both ends' openings",
         )

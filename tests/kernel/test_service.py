@@ -14,9 +14,9 @@ import pytest
 
 from netmon.capabilities import NEEDED, capability_mask
 from tests.support.json_events import Event, types_of
-from tests.support.netmon_command import DEADLINE, wait_until
 from tests.support.procfs import status_of
 from tests.support.sockets import listen, refused_connection
+from tests.support.waiting import DEADLINE, wait_until
 
 pytestmark = [pytest.mark.guest("systemd"), pytest.mark.only_on("6.12", "6.12-arm64")]
 
