@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import pytest
@@ -20,6 +20,7 @@ from tests.support.sockets import connect_pair, disconnect, listen, receive_all,
 
 V6 = socket.AF_INET6
 Flow = tuple[int, str, str, int]  # pid, direction, peer and port
+REFUSED = 20  # programs whose connect is refused
 PERIOD = "1h"  # longer than the test: netmon's end ends the period
 
 
@@ -65,10 +66,6 @@ class Sent(NamedTuple):
     down: int
 
 
-def send_all(sock: socket.socket, size: int) -> None:
-    sock.sendall(bytes(size))
-
-
 def transfer(family: socket.AddressFamily, client_first: bool) -> Sent:
     """Send over four connections to one listener, one after the other. client_first: the client closes first."""
     address = "::1" if family == V6 else "127.0.0.1"
@@ -76,8 +73,8 @@ def transfer(family: socket.AddressFamily, client_first: bool) -> Sent:
         to = listener.getsockname()[:2]
         for up, down in ((0, 0), (1, 0), (0, 1), (70_000, 3)):
             pair = connect_pair(listener, to, family)
-            send_all(pair.client, up)
-            send_all(pair.server, down)
+            pair.client.sendall(bytes(up))
+            pair.server.sendall(bytes(down))
             first, second = (pair.client, pair.server) if client_first else (pair.server, pair.client)
             first.shutdown(socket.SHUT_WR)
             assert receive_all(second) == (up if client_first else down)
@@ -115,20 +112,13 @@ def reconnect() -> list[Flow]:
     return [(os.getpid(), "egress", *end) for end in ends]
 
 
-TRANSFERS = {
-    (family, client_first): partial(transfer, family, client_first)
-    for family in (socket.AF_INET, V6)
-    for client_first in (True, False)
-}
-
-
 class Hour(NamedTuple):
     """What two netmons say of the same time: one aggregates, the other one reports every event."""
 
     summaries: list[Event]
     events: list[Event]
     missed: int  # at most, by both
-    transfers: dict[tuple[socket.AddressFamily, bool], Sent]
+    transfers: dict[tuple[socket.AddressFamily, bool], Sent]  # by family, and whether the client closes first
     closed_early: Sent
     reconnected: list[Flow]
 
@@ -136,14 +126,14 @@ class Hour(NamedTuple):
 @pytest.fixture(scope="module")
 def hour() -> Hour:
     """Run all connections of this module's tests while two netmons look on."""
-    with Netmon("--aggregate", PERIOD) as aggregate, Netmon() as plain:
+    with Netmon("--aggregate", PERIOD, "--parent") as aggregate, Netmon() as plain:
         subprocess.run([PROGRAMS / "connect_load", "-n", "500", "-p", "2"], check=True, capture_output=True)
-        for _ in range(20):
+        for _ in range(REFUSED):
             subprocess.run(["bash", "-c", "echo > /dev/tcp/127.0.0.1/1"], stderr=subprocess.DEVNULL)
         with listen("::1", V6) as listener:
             connect_pair(listener, listener.getsockname()[:2], V6).close()
         refused_connection()
-        transfers = {case: run() for case, run in TRANSFERS.items()}
+        transfers = {case: transfer(*case) for case in product((socket.AF_INET, V6), (True, False))}
         closed_early, reconnected = close_before_it_is_sent(), reconnect()
         ended = [plain.stop(), aggregate.stop()]
     for each in ended:
@@ -164,9 +154,15 @@ def test_totals_equal_the_events(hour: Hour) -> None:
     for name, types in (("opened", {"Establish", "Accept"}), ("closed", {"Close"})):
         summed, happened = sums_of(hour.summaries, name), counted(hour.events, types)
         assert sum(((summed - happened) + (happened - summed)).values()) <= hour.missed
-    assert sum(sums_of(hour.summaries, "failed").values()) == 21
+    assert sum(sums_of(hour.summaries, "failed").values()) == REFUSED + 1
     flows = list(map(flow_of, hour.summaries))
     assert len(set(flows)) == len(flows)  # each flow is summed up once
+
+
+def test_summaries_have_the_parent(hour: Hour) -> None:
+    summaries = [event for event in hour.summaries if event["process"]["filename"] == "bash"]
+    assert len(summaries) == REFUSED
+    assert {(event["process"]["ppid"], event["parent"]["pid"]) for event in summaries} == {(os.getpid(),) * 2}
 
 
 @pytest.mark.core(client_first=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from netmon import Config, Monitor, NetworkSummary
+from netmon import Config
 from tests.support.connecting_process import CONNECT_ONCE, connected, in_child, process_of, read_expected
 from tests.support.filtered_monitors import Filtered, events_so_far
 from tests.support.json_events import Event, types_of
@@ -189,7 +189,7 @@ def expected_parent() -> dict[str, Any]:
 
 
 def test_a_parent_without_connections_is_described() -> None:
-    """With another netmon than the module's: this one must not know the parent as a process with connections."""
+    """With another netmon than the shared one: this one must not know the parent as a process with connections."""
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     with Netmon("--parent") as netmon:
@@ -284,16 +284,6 @@ def test_no_parent_is_described_for_a_process_that_is_filtered_out(filtered: Fil
     in_child(refused_connection)
     assert events_so_far(monitor) == []
     assert monitor.counters.processes_described == before
-
-
-def test_summaries_have_the_parent() -> None:
-    config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
-    with Monitor(config, any_kernel=True, aggregate=1) as monitor:
-        child = in_child(refused_connection)
-        monitor.stop()
-        (summary,) = (event for event in monitor.events() if isinstance(event, NetworkSummary))
-    assert summary.parent is not None
-    assert (summary.process.pid, summary.parent.pid) == (child, os.getpid())
 
 
 def network_of(event: Event) -> dict[str, Any]:
