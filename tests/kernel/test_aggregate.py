@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from netmon import Monitor, NetmonError, NetworkSummary
+from tests.support.connecting_process import CONNECT_ONCE
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.sockets import connect_pair, disconnect, listen, receive_all, refused_connection
@@ -129,7 +130,7 @@ def hour() -> Hour:
     with Netmon("--aggregate", PERIOD, "--parent") as aggregate, Netmon() as plain:
         subprocess.run([PROGRAMS / "connect_load", "-n", "500", "-p", "2"], check=True, capture_output=True)
         for _ in range(REFUSED):
-            subprocess.run(["bash", "-c", "echo > /dev/tcp/127.0.0.1/1"], stderr=subprocess.DEVNULL)
+            subprocess.run([CONNECT_ONCE, "1"], stderr=subprocess.DEVNULL)
         with listen("::1", V6) as listener:
             connect_pair(listener, listener.getsockname()[:2], V6).close()
         refused_connection()
@@ -160,7 +161,7 @@ def test_totals_equal_the_events(hour: Hour) -> None:
 
 
 def test_summaries_have_the_parent(hour: Hour) -> None:
-    summaries = [event for event in hour.summaries if event["process"]["filename"] == "bash"]
+    summaries = [event for event in hour.summaries if event["process"]["filename"] == "connect_once"]
     assert len(summaries) == REFUSED
     assert {(event["process"]["ppid"], event["parent"]["pid"]) for event in summaries} == {(os.getpid(),) * 2}
 
