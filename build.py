@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds, tests and runs netmon, and installs what that needs.
 
-    python3 build.py run [NETMON RUN OPTIONS]   run netmon: here if this kernel allows it, else in a guest
+    python3 build.py run [NETMON RUN OPTIONS]   run netmon: here if this kernel allows it, else in a guest for a minute
     python3 build.py test [PYTEST OPTIONS]      every check and test; try -k NAME --kernel 6.12
     python3 build.py shell [--kernel KERNEL]    a shell in a guest
     python3 build.py bench [OPTIONS]            netmon beside its peers; try --quick, --native, --help
@@ -61,8 +61,33 @@ PROGRAM_COMPILERS = {
 LAYOUT = PACKAGE / "layout.py"
 
 
+LOG = BUILD / "build.log"  # what installers write
+
+
 def say(text: str) -> None:
     print(f"build: {text}", file=sys.stderr, flush=True)
+
+
+def run_quietly(command: Sequence[object], **options: object) -> subprocess.CompletedProcess[bytes]:
+    """Run a command whose output goes to the log."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("ab") as log:
+        log.write(f"$ {' '.join(map(str, command))}\n".encode())
+        log.flush()
+        words = [str(part) for part in command]
+        return subprocess.run(words, cwd=ROOT, stdout=log, stderr=log, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def install(command: Sequence[object], **options: object) -> None:
+    """Run an installer quietly. If it fails, show what it wrote, and exit with its code."""
+    begin = LOG.stat().st_size if LOG.exists() else 0
+    done = run_quietly(command, **options)
+    if done.returncode:
+        with LOG.open("rb") as log:
+            log.seek(begin)
+            sys.stderr.write(log.read().decode(errors="replace"))
+        say(f"failed: {' '.join(map(str, command))}")
+        sys.exit(done.returncode)
 
 
 def run(command: Sequence[object], **options: object) -> None:
@@ -91,14 +116,14 @@ def install_system_packages() -> None:
         missing.append("python3-venv")
     if not missing:
         return
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit(f"build: missing: {' '.join(missing)}; as root: {' '.join(install)}")
-    say(f"installing {' '.join(missing)}")
+        sys.exit(f"build: missing: {' '.join(missing)}; as root: {' '.join(command)}")
+    say(f"installing {' '.join(missing)} (log: {LOG.relative_to(ROOT)})")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # Not checked: a repository that cannot be reached may not be one that these packages come from.
-    subprocess.run(["apt-get", "update", "-q"], env=environment, stdout=sys.stderr)
-    run(install, env=environment, stdout=sys.stderr)
+    run_quietly(["apt-get", "update", "-q"], env=environment)
+    install(command, env=environment)
 
 
 def install_python_packages() -> None:
@@ -107,13 +132,13 @@ def install_python_packages() -> None:
     def make() -> None:
         run([sys.executable, "-m", "venv", "--clear", VENV])
 
-    def install() -> None:
+    def fill() -> None:
         say("installing Python packages into .venv")
-        pip = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        run([*pip, "--retries", "5", "--editable", ".[dev]"], stdout=sys.stderr)
+        pip = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"]
+        install([*pip, "--retries", "5", "--editable", ".[dev]"])
 
     once([PYTHON], [str(ROOT), sys.version], make)
-    once([VENV / "bin/netmon"], [ROOT / "pyproject.toml", str(ROOT), sys.version], install)
+    once([VENV / "bin/netmon"], [ROOT / "pyproject.toml", str(ROOT), sys.version], fill)
 
 
 def compile_bpf() -> None:
@@ -215,7 +240,7 @@ def command_run(arguments: Sequence[str]) -> None:
     for line in able.stdout.splitlines():
         if line.startswith("FAIL"):
             say(f"this host cannot run netmon: {line.removeprefix('FAIL').strip()}")
-    say("running it in a QEMU guest instead, with sample traffic; Ctrl-C ends it")
+    say("running it in a QEMU guest instead, with a minute of sample traffic (--seconds); Ctrl-C ends it")
     become_module("vm.run", ["run", *arguments])
 
 

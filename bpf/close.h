@@ -66,6 +66,21 @@ static __always_inline void send_close(struct connection *connection, struct soc
 }
 
 /*
+ * With the option context: reports an opening that the backup program left for later, since the socket had no route and
+ * so no interface yet. The main program calls it, or if that was skipped, the first one that sees the connection again.
+ */
+static __always_inline void report_routed(struct connection *connection, struct sock *sk)
+{
+	if (!report_options.context || !(connection->phase & PHASE_ROUTELESS))
+		return;
+	connection->phase = 0;
+	if (connection->event.head.process_id == LOST)
+		count_loss(&losses.ring_full, 1);
+	else
+		send_opening(&connection->event, sk, connection->event.head.family);
+}
+
+/*
  * A socket connects that has a connection already: reports the close of that one from the stored event, since the
  * socket itself has forgotten it. The socket was disconnected (connect() to AF_UNSPEC) or its connection refused.
  * process_id: of the process that connects it; REJECTED, when that is not reported: the close is the opener's then.
@@ -83,6 +98,7 @@ __noinline int end_previous(struct connection *connection, __u64 process_id)
 	if (!event->head.process_id || event->head.type == RECORD_CLOSE || event->head.type == RECORD_FAIL ||
 	    connection->phase & PHASE_UNREPORTED)
 		return 0;
+	report_routed(connection, NULL);
 	if (report_options.opener)
 		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
 	if (process_id == REJECTED) {
@@ -112,13 +128,12 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 }
 
 /* Returns the current process's id for a close, or LOST: closes follow their opening's verdict, no filter applies. */
-static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot,
-					     enum program program)
+static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot)
 {
 	if (report_options.opener)
 		connection->passed_on = start_of(task) != connection->opener_start_ns;
-	return identify_current(scratch_slot(slot, program), control.generation, 0,
-				connection->event.head.process_id, connection->opener_exec_id);
+	return identify_current(slot, control.generation, 0, connection->event.head.process_id,
+				connection->opener_exec_id);
 }
 
 /*
@@ -126,18 +141,15 @@ static __always_inline __u64 identify_closer(struct connection *connection, stru
  * next, and report_outcome() then reports that the attempt failed, or both the success and this close. Who closes it is
  * saved for that.
  */
-static __always_inline bool is_close_due(struct connection *connection, struct task_struct *task, enum slot slot,
-					 enum program program)
+static __always_inline bool is_close_due(struct connection *connection, struct task_struct *task, enum slot slot)
 {
 	union event *event = &connection->event;
 
-	if (connection->phase & PHASE_CLOSING)
-		return false; /* the hook's other program was here */
 	if (connection->phase & PHASE_UNREPORTED) {
 		connection->closer_id = event->head.process_id;
 		connection->closer_tid = event->head.tid;
 		if (!is_deferred_close(task, event)) {
-			connection->closer_id = identify_closer(connection, task, slot, program);
+			connection->closer_id = identify_closer(connection, task, slot);
 			connection->closer_tid = task->pid;
 		}
 		if (__sync_fetch_and_or(&connection->phase, PHASE_CLOSING) & PHASE_UNREPORTED)
@@ -146,11 +158,24 @@ static __always_inline bool is_close_due(struct connection *connection, struct t
 	return event->head.type != RECORD_FAIL && event->head.type != RECORD_CLOSE;
 }
 
+/* Reports the close of a connection whose socket still has what it carried. As send_detailed_close(). */
+static __always_inline void report_closing(struct connection *connection, struct sock *sk, __u64 process_id, __u32 tid)
+{
+	report_routed(connection, sk);
+	connection->event.head.type = RECORD_CLOSE;
+	if (process_id == LOST)
+		count_loss(&losses.ring_full, 1);
+	else if (report_options.aggregate)
+		add_closing(connection, sk, process_id);
+	else
+		send_close(connection, sk, process_id, tid);
+}
+
 /*
  * On entry to tcp_close() and mptcp_close(), when the socket still has its ports: reports the close, if the opening was
  * reported. Returns 0, as all functions that a hook's program calls: the kernel ignores it.
  */
-static __always_inline int report_close(struct sock *sk, enum slot slot, enum program program)
+static __always_inline int report_close(struct sock *sk, enum slot slot)
 {
 	struct connection *connection = find_connection(sk);
 	struct task_struct *task;
@@ -166,22 +191,39 @@ static __always_inline int report_close(struct sock *sk, enum slot slot, enum pr
 	process_id = event->head.process_id;
 	tid = event->head.tid;
 	task = bpf_get_current_task_btf();
-	if ((report_options.outcome || report_options.existing) && !is_close_due(connection, task, slot, program))
+	if ((report_options.outcome || report_options.existing) && !is_close_due(connection, task, slot))
 		return 0;
-	count_backup_only(slot, program);
-	event->head.type = RECORD_CLOSE;
 	if (!is_deferred_close(task, event)) {
-		process_id = identify_closer(connection, task, slot, program);
+		process_id = identify_closer(connection, task, slot);
 		tid = task->pid;
 	}
-	if (process_id == LOST) {
-		count_loss(&losses.ring_full, 1);
-	} else if (report_options.aggregate) {
-		add_closing(connection, sk, process_id);
-	} else {
-		send_close(connection, sk, process_id, tid);
+	report_closing(connection, sk, process_id, tid);
+	if (!is_state_followed() || (is_mptcp(sk) && sk->__sk_common.skc_state == TCP_CLOSE))
+		free_connection(connection);
+	return 0;
+}
+
+/*
+ * On entry to inet_csk_destroy_sock(), the end of each TCP socket: frees the connection, and reports the close if
+ * report_close() was skipped. Who closed the socket is not known any more, so the close is the opener's, as if the
+ * kernel had closed it on its behalf.
+ */
+static __always_inline int report_destroyed(struct sock *sk)
+{
+	struct connection *connection = find_connection(sk);
+	union event *event;
+
+	if (!connection)
+		return 0;
+	event = &connection->event;
+	if (event->head.process_id && event->head.type != RECORD_CLOSE && event->head.type != RECORD_FAIL &&
+	    !(connection->phase & PHASE_UNREPORTED)) {
+		__sync_fetch_and_add(&coverage.closes_by_backup, 1);
+		if (report_options.opener)
+			connection->passed_on = false;
+		report_closing(connection, sk, event->head.process_id, event->head.tid);
 	}
-	free_entry(connection);
+	free_connection(connection);
 	return 0;
 }
 

@@ -58,4 +58,13 @@ static __always_inline struct sock *accepted_socket(__u64 *ctx)
 	return CONTEXT_WORD(ctx, 4);
 }
 
+/* Returns what the function of a fexit program returned, however many arguments it has. */
+static __always_inline int returned(__u64 *ctx)
+{
+	__u64 value = 0;
+
+	bpf_get_func_ret(ctx, &value);
+	return value;
+}
+
 #endif

@@ -1,24 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Where a connection is kept from its opening until its socket is closed: in the kernel's socket storage, which is
- * freed with the socket.
+ * Where a connection is kept from its opening until its socket is closed: in memory of netmon's own. The kernel's
+ * socket storage would be charged to the socket, so its owner could use up the allowance and not be reported.
  *
- * Creating socket storage takes longer than everything else that is done for a connection. So the minimal object first
- * tries the connection table, an array. A connection's entry is at its socket's cookie modulo the table's size; the
+ * First in the connection table, an array. A connection's entry is at its socket's cookie modulo the table's size; the
  * kernel assigns cookies in ascending order, so neighbours do not collide. A connection whose entry is taken goes into
- * socket storage. An entry whose close was missed stays taken.
+ * the overflow, a hash map, which takes longer.
  *
- * With report options there is no table: other programs than those of opening and close look at connections then, and
- * could find an entry that was freed meanwhile.
+ * A connection is freed by its close. But programs that follow changes of state may look at it at the same time, on
+ * another CPU, and would write to an entry that is another connection's by then. They hold the socket's lock. So where
+ * they are loaded, the close leaves the connection, and it is freed when the kernel destroys the socket under that
+ * lock (report_destroyed() in close.h).
+ *
+ * The walk through all open files holds no lock. With the option existing, all connections are kept in the overflow: to
+ * insert there is atomic, so either the walk or an opening keeps a connection, complete.
  */
 #ifndef __CONNECTION_H__
 #define __CONNECTION_H__
 
 #include "maps.h"
 
-#ifdef MINIMAL
+/* Whether programs follow changes of the state of connections. */
+static __always_inline bool is_state_followed(void)
+{
+	return report_options.statistics || report_options.outcome || report_options.existing;
+}
 
-/* Returns the only entry that may hold the connection with this cookie. An entry without a cookie is free. */
+/* Returns the only entry of the table that may hold the connection with this cookie. Without a cookie it is free. */
 static __always_inline struct connection *table_entry(__u64 cookie)
 {
 	__u32 index = cookie % CONNECTION_TABLE_SIZE;
@@ -26,53 +34,61 @@ static __always_inline struct connection *table_entry(__u64 cookie)
 	return bpf_map_lookup_elem(&connection_table, &index);
 }
 
-#endif
-
 /* Returns the socket's connection, NULL when it has none. */
 static __always_inline struct connection *find_connection(struct sock *sk)
 {
-#ifdef MINIMAL
 	__u64 cookie = sk->__sk_common.skc_cookie.counter;
 	struct connection *entry;
 
 	if (!cookie) /* the kernel assigns it on first use: no connection of this socket was kept */
 		return NULL;
-	entry = table_entry(cookie);
-	if (entry && *(volatile __u64 *)&entry->event.head.cookie == cookie)
-		return entry;
-#endif
-	return sk->sk_bpf_storage ? bpf_sk_storage_get(&connections, sk, NULL, 0) : NULL;
+	if (!report_options.existing) {
+		entry = table_entry(cookie);
+		if (entry && *(volatile __u64 *)&entry->event.head.cookie == cookie)
+			return entry;
+	}
+	return overflowed ? bpf_map_lookup_elem(&connection_overflow, &cookie) : NULL;
 }
 
 /*
- * Makes room for a connection that is not kept yet. Returns NULL when memory is short. A table entry still holds the
+ * Keeps a connection in the overflow, unless it is there. Returns the one that is there then, NULL when there is no room
+ * for it.
+ */
+static __always_inline struct connection *keep_in_overflow(__u64 cookie, const struct connection *connection)
+{
+	if (!bpf_map_update_elem(&connection_overflow, &cookie, connection, BPF_NOEXIST))
+		__sync_fetch_and_add(&overflowed, 1);
+	return bpf_map_lookup_elem(&connection_overflow, &cookie);
+}
+
+/*
+ * Makes room for a connection that is not kept yet. Returns NULL when there is none. A table entry still holds the
  * fields of the connection that it held before.
  */
-static __always_inline struct connection *keep_connection(struct sock *sk, __u64 cookie)
+static __always_inline struct connection *keep_connection(__u64 cookie)
 {
-#ifdef MINIMAL
-	struct connection *entry = table_entry(cookie);
+	struct connection *entry;
 
-	if (entry && !__sync_val_compare_and_swap(&entry->event.head.cookie, 0, cookie))
-		return entry;
-#endif
-	return bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!report_options.existing) {
+		entry = table_entry(cookie);
+		if (entry && !__sync_val_compare_and_swap(&entry->event.head.cookie, 0, cookie))
+			return entry;
+	}
+	return keep_in_overflow(cookie, &overflowed_connection);
 }
 
-/* Frees the table entry. Socket storage is freed with the socket, whatever is written here. */
-static __always_inline void free_entry(struct connection *connection)
+/* Frees a connection. The caller is the only program that may look at it: see the top of this file. */
+static __always_inline void free_connection(struct connection *connection)
 {
-#ifdef MINIMAL
-	/* A full barrier: nothing of the entry is read or written after it. */
-	__sync_lock_test_and_set(&connection->event.head.cookie, 0);
-#endif
-}
+	__u64 cookie = connection->event.head.cookie;
 
-/* Call when a socket that has a connection opens another one that is not reported. */
-static __always_inline void delete_connection(struct connection *connection, struct sock *sk)
-{
-	free_entry(connection);
-	bpf_sk_storage_delete(&connections, sk);
+	if (connection->is_overflowed) {
+		if (!bpf_map_delete_elem(&connection_overflow, &cookie))
+			__sync_fetch_and_sub(&overflowed, 1);
+	} else {
+		/* A full barrier: nothing of the entry is read or written after it. */
+		__sync_lock_test_and_set(&connection->event.head.cookie, 0);
+	}
 }
 
 #endif

@@ -70,6 +70,7 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	if (report_options.opener)
 		found->opener_start_ns = start_of(task);
 	found->direction = direction;
+	found->is_overflowed = true;
 	return true;
 }
 
@@ -85,18 +86,17 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 	__u8 state = sk->__sk_common.skc_state;
 	struct connection found = {}, *connection;
 
-	if ((!is_open(state) && state != TCP_SYN_SENT) || bpf_sk_storage_get(&connections, sk, NULL, 0) ||
-	    !describe_found(&found, task, sk))
+	if ((!is_open(state) && state != TCP_SYN_SENT) || find_connection(sk) || !describe_found(&found, task, sk))
 		return;
 	/* connect() may have been entered before the programs were attached: no program reports its success then. */
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
-	connection = bpf_sk_storage_get(&connections, sk, &found, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	connection = keep_in_overflow(found.event.head.cookie, &found);
 	if (!connection) {
 		count_loss(&losses.no_storage, 2);
 		return;
 	}
 	/*
-	 * The storage may be that of connect(), which was faster and has reported the connection: its phase says so. If
+	 * It may have been kept by connect(), which was faster and has reported the connection: its phase says so. If
 	 * the connection was established since its state was read, follow_state() did not find it: report it here.
 	 */
 	if (connection->phase & PHASE_FOUND || (connection->phase & PHASE_PENDING && is_open(sk->__sk_common.skc_state)))

@@ -40,11 +40,11 @@ union event {
 	struct ipv6_event ipv6;
 };
 
-/* Which of a hook's programs is running: see backup.h. */
+/* Which of the programs that report the same opening is running: see backup.h. */
 enum program {
+	PROGRAM_ONLY = 0, /* there is no other */
 	PROGRAM_MAIN = 1,
 	PROGRAM_BACKUP = 2,
-	PROGRAM_ONLY = 3, /* the hook is seldom reached and has no backup */
 };
 
 /* Bits: what is still to be reported of a connection. 0: its opening has been. */
@@ -53,6 +53,7 @@ enum phase {
 	PHASE_CLOSING = 2, /* the socket is being closed */
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
+	PHASE_ROUTELESS = 16, /* the opening waits until the socket has a route */
 	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 
@@ -63,31 +64,34 @@ struct connection {
 	union event event;
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u64 opener_start_ns; /* the opener's start_of() */
-	__u8 reported_by; /* enum program: waits for the hook's other program, which sets it to 0 */
+	__u8 reported_by; /* enum program: waits for the other program, which sets it to 0 */
 	__u8 direction; /* enum direction */
 	__u8 ended_by; /* enum ending: what ended it before its socket was closed */
 	__u8 passed_on; /* another process than the opener closes it */
 	__u32 phase; /* enum phase */
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
+	__u32 is_overflowed; /* it is in the overflow, not in the table */
 	__u64 closer_id;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct connection);
-} connections SEC(".maps");
-
-#ifdef MINIMAL
-/* Where the minimal object keeps connections first: see connection.h. */
+/* See connection.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, CONNECTION_TABLE_SIZE);
 	__type(key, __u32);
 	__type(value, struct connection);
 } connection_table SEC(".maps");
-#endif
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CONNECTION_OVERFLOW_SIZE);
+	__type(key, __u64); /* the socket's cookie */
+	__type(value, struct connection);
+} connection_overflow SEC(".maps");
+
+__u64 overflowed = 0; /* how many connections are in the overflow */
+static const struct connection overflowed_connection = { .is_overflowed = 1 }; /* what a new one there begins as */
 
 /* Why MPTCP subflows failed, by the address of their socket: see mptcp.h. New entries evict old ones. */
 struct {
@@ -288,8 +292,7 @@ struct scratch {
 	struct task_struct *other; /* the task to describe; NULL: the current one */
 };
 
-/* By enum slot: events that only the backup program reported, since the kernel had skipped the main program. */
-__u64 backup_only[BACKED_UP_SLOTS] SEC(".data.backup_only");
+struct coverage coverage SEC(".data.coverage");
 
 /* By enum slot, on each CPU. User space creates it without the slots of programs that it does not load. */
 struct {

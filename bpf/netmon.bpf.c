@@ -21,9 +21,9 @@
  *
  * 2. Where a connection is kept (connection.h)
  *
- * In socket storage, which the kernel frees with the socket. Its creation is the most expensive part of an opening, so
- * the minimal object keeps connections in an array first, the connection table, at the index that the socket's cookie
- * gives. The close frees the entry.
+ * In an array, the connection table, at the index that the socket's cookie gives; where that entry is taken, in a hash
+ * map, the overflow. The close frees the connection; where programs follow changes of state, too, the end of its socket
+ * does.
  *
  * 3. The process (process.h, process_record.h, executable.h)
  *
@@ -53,11 +53,12 @@
  * process may be in, then the verdict, a function of the bits and the settings. Both are remembered with the process
  * and the generation, so an event of a known process costs no lookup, and a reload has each process evaluated again.
  *
- * 6. Two programs per hook (backup.h)
+ * 6. Backup programs (backup.h)
  *
  * Where the kernel can preempt a task inside a program, it skips the program for other tasks that come by on that CPU.
- * So connect, accept, close and changes of state have a backup program besides the main one, which does the same work.
- * A mark in struct connection lets one of the two report an event. The hooks of MPTCP are seldom reached and have none.
+ * So connect and close have backup programs at other functions of the kernel, where no task stays in them for long. The
+ * backup of connect does the same work as the main program, and a mark in struct connection lets one of the two report.
+ * The backup of close reports what the main program did not. Accept is reported where the kernel preempts nothing.
  *
  * 7. Scratch slots (maps.h)
  *
@@ -96,49 +97,58 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("fexit/tcp_v4_connect")
 int BPF_PROG(tcp_v4_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v4_connect(sk, address, length, ret, PROGRAM_MAIN);
-}
-
-SEC("fexit/tcp_v4_connect")
-int BPF_PROG(tcp_v4_connect_backup, struct sock *sk, struct sockaddr *address, int length, int ret)
-{
-	return report_v4_connect(sk, address, length, ret, PROGRAM_BACKUP);
+	return report_v4_connect(sk, address, length, ret);
 }
 
 SEC("fexit/tcp_v6_connect")
 int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	return report_v6_connect(sk, address, length, ret, PROGRAM_MAIN);
+	return report_v6_connect(sk, address, length, ret);
 }
 
-SEC("fexit/tcp_v6_connect")
-int BPF_PROG(tcp_v6_connect_backup, struct sock *sk, struct sockaddr *address, int length, int ret)
+/* The next three are the backup of connect(): loaded where the kernel can preempt programs. */
+SEC("fentry/inet_ehash_nolisten")
+int BPF_PROG(inet_ehash_nolisten_entry, struct sock *sk)
 {
-	return report_v6_connect(sk, address, length, ret, PROGRAM_BACKUP);
+	return report_connecting(sk, SLOT_EHASH);
 }
 
+SEC("fexit/__inet_check_established")
+int inet_check_established_exit(__u64 *ctx)
+{
+	return report_checked((struct sock *)ctx[1], returned(ctx), SLOT_V4_CHECK);
+}
+
+SEC("fexit/__inet6_check_established")
+int inet6_check_established_exit(__u64 *ctx)
+{
+	return report_checked((struct sock *)ctx[1], returned(ctx), SLOT_V6_CHECK);
+}
+
+SEC("fentry/security_sock_graft")
+int BPF_PROG(security_sock_graft_entry, struct sock *sk)
+{
+	return report_grafted(sk);
+}
+
+/* This and mptcp_stream_accept_exit are loaded where the kernel has no security_sock_graft(). */
 SEC("fexit/inet_csk_accept")
 int inet_csk_accept_exit(__u64 *ctx)
 {
-	return report_tcp_accept(accepted_socket(ctx), PROGRAM_MAIN);
-}
-
-SEC("fexit/inet_csk_accept")
-int inet_csk_accept_backup(__u64 *ctx)
-{
-	return report_tcp_accept(accepted_socket(ctx), PROGRAM_BACKUP);
+	return report_tcp_accept(accepted_socket(ctx));
 }
 
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_TCP_CLOSE, PROGRAM_MAIN);
+	return report_close(sk, SLOT_TCP_CLOSE);
 }
 
-SEC("fentry/tcp_close")
-int BPF_PROG(tcp_close_backup, struct sock *sk)
+/* Loaded where the kernel can preempt programs, and where programs follow changes of state. */
+SEC("fentry/inet_csk_destroy_sock")
+int BPF_PROG(inet_csk_destroy_sock_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_TCP_CLOSE, PROGRAM_BACKUP);
+	return report_destroyed(sk);
 }
 
 /* Loaded where the kernel has MPTCP. */
@@ -157,7 +167,7 @@ int BPF_PROG(mptcp_stream_accept_exit, struct socket *listening, struct socket *
 SEC("fentry/mptcp_close")
 int BPF_PROG(mptcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_MPTCP_CLOSE, PROGRAM_ONLY);
+	return report_close(sk, SLOT_MPTCP_CLOSE);
 }
 
 /* Loaded where the kernel has the function. */
@@ -170,8 +180,8 @@ int BPF_PROG(bpf_fentry_test1_entry, int number)
 #ifndef MINIMAL
 
 /*
- * Loaded for the options statistics, outcome and existing, always with the backup: an interrupt can change a socket's
- * state, and interrupt the main program on any kernel.
+ * These two are loaded for the options statistics, outcome and existing: an interrupt can change a socket's state, and
+ * interrupt the first program on any kernel. Both do the same work; twice does no harm.
  */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_enter, struct sock *sk, int old_state, int state)
@@ -183,19 +193,6 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int state)
 {
 	return follow_state(sk, old_state, state);
-}
-
-/* Loaded for the option existing instead of the programs of inet_csk_accept() and mptcp_stream_accept(). */
-SEC("fentry/security_sock_graft")
-int BPF_PROG(security_sock_graft_entry, struct sock *sk)
-{
-	return report_grafted(sk, PROGRAM_MAIN);
-}
-
-SEC("fentry/security_sock_graft")
-int BPF_PROG(security_sock_graft_backup, struct sock *sk)
-{
-	return report_grafted(sk, PROGRAM_BACKUP);
 }
 
 /* Run by user space's read() of the iterator. */

@@ -15,6 +15,31 @@
 #include <bpf/bpf_endian.h>
 
 /*
+ * Reports an opening that cannot be kept, and so has no close and no outcome: those are counted as lost. Of connect()'s
+ * programs the last one does, since the first could not leave it a mark. Not inlined: its callers have no stack left.
+ */
+static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum record_type type, enum family family,
+				    enum program program)
+{
+	union event event = {};
+
+	count_loss(&losses.no_storage, 1);
+	if (program == PROGRAM_BACKUP)
+		return 0;
+	if (process_id == LOST || report_options.outcome || report_options.aggregate) {
+		count_loss(&losses.no_storage, 1);
+		return 0;
+	}
+	event.head.type = type;
+	event.head.tid = bpf_get_current_task_btf()->pid;
+	event.head.cookie = bpf_get_socket_cookie(sk);
+	read_endpoints(&event, sk, family);
+	stamp(&event, process_id);
+	send_opening(&event, sk, family);
+	return 0;
+}
+
+/*
  * Reports an establish or an accept, if the filters accept it, and keeps the connection for its close. With the option
  * outcome an establish is only kept here: report_outcome() reports it.
  */
@@ -26,31 +51,26 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	struct task_struct *task;
 	union event *event;
 
-	if (connection && take_mark(connection, slot, program))
+	if (connection && take_mark(connection, program)) {
+		report_routed(connection, sk);
 		return 0;
+	}
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
-		process_id = identify_current(scratch_slot(slot, program), generation, IDENTIFY_FILTERED, 0, 0);
+		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0);
 	if (connection)
 		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
 		if (connection)
-			delete_connection(connection, sk);
+			free_connection(connection);
 		return 0;
 	}
 	cookie = bpf_get_socket_cookie(sk);
 	if (!connection)
-		connection = keep_connection(sk, cookie);
-	if (!connection) {
-		/*
-		 * Two events are lost: the opening, which must not be reported without a mark, or the backup would
-		 * report it again, and the close. Where there is a backup, it tries again and counts.
-		 */
-		if (program != PROGRAM_MAIN || !load_config.backups)
-			count_loss(&losses.no_storage, 2);
-		return 0;
-	}
-	count_backup_only(slot, program);
+		connection = keep_connection(cookie);
+	if (!connection)
+		return report_unkept(sk, process_id, type, family, program);
+	count_uncovered(program);
 	task = bpf_get_current_task_btf();
 	event = &connection->event;
 	event->head.type = type;
@@ -64,6 +84,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	connection->reported_by = program;
 	connection->direction = direction;
+	connection->phase = 0; /* the walk may have found it while it was connecting */
 	if (report_options.statistics)
 		connection->ended_by = ending_so_far(sk);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
@@ -73,11 +94,11 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 			report_opened(connection, sk);
 		return 0;
 	}
-	if (report_options.existing)
-		connection->phase = 0; /* the walk may have found it while it was connecting */
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
-	if (process_id == LOST)
+	if (report_options.context && program == PROGRAM_BACKUP)
+		connection->phase = PHASE_ROUTELESS;
+	else if (process_id == LOST)
 		count_loss(&losses.ring_full, 1);
 	else if (report_options.aggregate)
 		add_opening(connection, process_id);
@@ -87,45 +108,33 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 }
 
 /*
- * With the option outcome: reports a connect attempt that failed at once. The connection is kept for the mark alone.
- * endpoints: what connect() was called with, since the socket may have none.
+ * With the option outcome: reports a connect attempt that failed at once. event: what connect() was called with, since
+ * the socket may have no endpoints.
  */
-static __always_inline int report_failure_at_once(struct sock *sk, const union event *endpoints, int error,
-						  enum slot slot, enum program program)
+static __always_inline int report_failure_at_once(struct sock *sk, union event *event, int error, enum slot slot)
 {
-	__u64 process_id =
-		identify_current(scratch_slot(slot, program), control.generation, IDENTIFY_FILTERED, 0, 0);
-	struct connection *connection;
+	__u64 process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0, 0);
+	struct connection *connection = find_connection(sk);
 
 	if (process_id == REJECTED)
 		return 0;
-	connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!connection) {
-		if (program != PROGRAM_MAIN || !load_config.backups)
-			count_loss(&losses.no_storage, 1);
-		return 0;
+	if (connection) {
+		/*
+		 * The backup program began this attempt, which failed after the socket had got its port: the change of
+		 * state has reported that.
+		 */
+		if (take_mark(connection, PROGRAM_MAIN))
+			return 0;
+		end_previous(connection, process_id);
+		free_connection(connection);
 	}
-	if (take_mark(connection, slot, program))
-		return 0;
-	count_backup_only(slot, program);
-	end_previous(connection, process_id);
-	connection->event = *endpoints;
-	connection->event.head.sport = local_port(sk);
-	connection->event.head.tid = bpf_get_current_task_btf()->pid;
-	connection->event.head.cookie = bpf_get_socket_cookie(sk);
-	connection->event.head.process_id = process_id;
-	connection->reported_by = program;
-	report_failure(connection, sk, error, false);
+	event->head.type = RECORD_FAIL;
+	event->head.sport = local_port(sk);
+	event->head.tid = bpf_get_current_task_btf()->pid;
+	event->head.cookie = bpf_get_socket_cookie(sk);
+	event->head.process_id = process_id;
+	send_failure(event, sk, error, false);
 	return 0;
-}
-
-/*
- * Whether connect attempts that fail at once are of interest. To aggregate them, no connection is kept that could have
- * a mark: so the backup, which would add them again, does not.
- */
-static __always_inline bool wants_failures(enum program program)
-{
-	return report_options.outcome || (report_options.aggregate && program != PROGRAM_BACKUP);
 }
 
 /*
@@ -161,69 +170,94 @@ static __noinline bool read_requested_endpoints(union event *endpoints, struct s
 
 /* Reports, or adds to a flow, a connect attempt that failed at once, if the filters accept it. error: its errno. */
 static __always_inline int report_failed_connect(struct sock *sk, struct sockaddr *address, int length, int error,
-						 enum family family, enum slot slot, enum program program)
+						 enum family family, enum slot slot)
 {
 	__u64 generation = control.generation;
 	union event endpoints = {};
 
-	if (!wants_failures(program) || !read_requested_endpoints(&endpoints, sk, address, length, family) ||
+	if (!(report_options.outcome || report_options.aggregate) ||
+	    !read_requested_endpoints(&endpoints, sk, address, length, family) ||
 	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, endpoints.head.dport) ||
 	    !passes_ip_filter_of(set_of(generation), DIRECTION_EGRESS, &endpoints))
 		return 0;
 	if (report_options.outcome)
-		return report_failure_at_once(sk, &endpoints, error, slot, program);
+		return report_failure_at_once(sk, &endpoints, error, slot);
 	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0));
 	return 0;
 }
 
 /* On return from tcp_v4_connect(), which tcp_v6_connect() calls, too, for an IPv4-mapped address. */
-static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *address, int length, int ret,
-					     enum program program)
+static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *address, int length, int ret)
 {
 	if (is_subflow(sk))
 		return 0;
 	if (ret)
-		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, program);
+		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT);
+	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, PROGRAM_MAIN);
 }
 
 /* On return from tcp_v6_connect(). An IPv4-mapped connection was reported by report_v4_connect(). */
-static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *address, int length, int ret,
-					     enum program program)
+static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *address, int length, int ret)
 {
 	if (is_subflow(sk))
 		return 0;
 	if (ret)
-		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
+		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT);
 	if (is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, program);
+	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, PROGRAM_MAIN);
+}
+
+/*
+ * The backup of both: when a connecting socket is added to the kernel's table of connections (ehash). From there on
+ * connect() hardly ever fails; where it does, its attempt is reported as one that was refused is. Other sockets that
+ * are added are in other states.
+ */
+static __always_inline int report_connecting(struct sock *sk, enum slot slot)
+{
+	enum family family = FAMILY_IPV4;
+
+	/* DCCP has the same table, and numbers its states alike. */
+	if (sk->__sk_common.skc_state != TCP_SYN_SENT || sk->sk_protocol != IPPROTO_TCP || is_subflow(sk))
+		return 0;
+	if (is_ipv6(sk))
+		family = FAMILY_IPV6;
+	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family, slot, PROGRAM_BACKUP);
+}
+
+/*
+ * On return from __inet_check_established() and __inet6_check_established(), which check whether a port can be used
+ * that others use, and then add the socket. Since 6.15 they may be asked to check only.
+ */
+static __always_inline int report_checked(struct sock *sk, int ret, enum slot slot)
+{
+	return !ret && sk->__sk_common.skc_node.pprev ? report_connecting(sk, slot) : 0;
 }
 
 /* sk: the accepted socket, not the listening one, which has no peer. */
-static __always_inline int report_accept(struct sock *sk, enum slot slot, enum program program)
+static __always_inline int report_accept(struct sock *sk, enum slot slot)
 {
 	enum family family = FAMILY_IPV4;
 
 	if (is_ipv6(sk))
 		family = FAMILY_IPV6;
-	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, slot, program);
-}
-
-/* On return from inet_csk_accept(). sk: what it returned; NULL when it failed. */
-static __always_inline int report_tcp_accept(struct sock *sk, enum program program)
-{
-	return sk && !is_subflow(sk) ? report_accept(sk, SLOT_TCP_ACCEPT, program) : 0;
+	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, slot, PROGRAM_ONLY);
 }
 
 /*
- * On entry to security_sock_graft(), which hands an accepted socket to its struct socket. Used instead of
- * inet_csk_accept() with the option existing: a thread that has waited in there since before the programs were attached
- * does not run the program on its return, and the walk has not seen its connection, which was not open yet.
+ * On entry to security_sock_graft(), which hands an accepted socket to its struct socket. Unlike inet_csk_accept(), in
+ * which threads wait, it is seen by a thread that has waited since before the programs were attached, leaves nothing
+ * on the stack of waiting threads, and is called with softirqs disabled: no task is preempted in the program.
  */
-static __always_inline int report_grafted(struct sock *sk, enum program program)
+static __always_inline int report_grafted(struct sock *sk)
 {
-	return is_tcp_or_mptcp(sk) ? report_accept(sk, SLOT_TCP_ACCEPT, program) : 0;
+	return is_tcp_or_mptcp(sk) && !is_subflow(sk) ? report_accept(sk, SLOT_ACCEPT) : 0;
+}
+
+/* On return from inet_csk_accept(), in kernels without security_sock_graft(). sk: NULL when it failed. */
+static __always_inline int report_tcp_accept(struct sock *sk)
+{
+	return sk && !is_subflow(sk) ? report_accept(sk, SLOT_ACCEPT) : 0;
 }
 
 /* On return from mptcp_connect(). */
@@ -234,7 +268,7 @@ static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr
 	if (ret) {
 		/* The bit in which AF_INET6 differs from AF_INET: a branch would have the verifier go on twice. */
 		family = sk->__sk_common.skc_family >> 3 & 1;
-		return report_failed_connect(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+		return report_failed_connect(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT);
 	}
 	if (is_ipv6(sk))
 		family = FAMILY_IPV6;
@@ -242,14 +276,14 @@ static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr
 }
 
 /*
- * On return from mptcp_stream_accept(). Where the peer does not speak MPTCP, the accepted socket is one of TCP, which
- * report_tcp_accept() has reported.
+ * On return from mptcp_stream_accept(), in kernels without security_sock_graft(). Where the peer does not speak MPTCP,
+ * the accepted socket is one of TCP, which report_tcp_accept() has reported.
  */
 static __always_inline int report_mptcp_accept(struct socket *accepted)
 {
 	struct sock *sk = accepted->sk;
 
-	return sk && is_mptcp(sk) ? report_accept(sk, SLOT_MPTCP_ACCEPT, PROGRAM_ONLY) : 0;
+	return sk && is_mptcp(sk) ? report_accept(sk, SLOT_MPTCP_ACCEPT) : 0;
 }
 
 #endif

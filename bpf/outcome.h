@@ -39,14 +39,14 @@ static __always_inline void begin_attempt(struct connection *connection, struct 
 }
 
 /* Reserves an event stamped now; the caller fills it in and submits it. NULL when it is lost, which is counted. */
-static __always_inline struct detailed_event *reserve_outcome(struct connection *connection, struct sock *sk)
+static __always_inline struct detailed_event *reserve_outcome(union event *event, struct sock *sk)
 {
-	connection->event.head.timestamp_ns = bpf_ktime_get_boot_ns();
-	if (connection->event.head.process_id == LOST) {
+	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	if (event->head.process_id == LOST) {
 		count_loss(&losses.ring_full, 1);
 		return NULL;
 	}
-	return reserve_detailed(&connection->event, sk, true);
+	return reserve_detailed(event, sk, true);
 }
 
 /* Sends an establish, with the duration of the handshake. */
@@ -56,7 +56,7 @@ static __always_inline void send_success(struct connection *connection, struct s
 	__u64 attempt_ns = event->head.timestamp_ns;
 	struct detailed_event *detailed;
 
-	detailed = reserve_outcome(connection, sk);
+	detailed = reserve_outcome(event, sk);
 	if (detailed) {
 		detailed->outcome.handshake_ns = event->head.timestamp_ns - attempt_ns;
 		bpf_ringbuf_submit(detailed, 0);
@@ -66,7 +66,7 @@ static __always_inline void send_success(struct connection *connection, struct s
 /* Sends that a connection was found open. */
 static __always_inline void send_existing(struct connection *connection, struct sock *sk)
 {
-	struct detailed_event *detailed = reserve_outcome(connection, sk);
+	struct detailed_event *detailed = reserve_outcome(&connection->event, sk);
 
 	if (detailed) {
 		detailed->outcome.direction = connection->direction;
@@ -98,18 +98,23 @@ static __always_inline void report_opened(struct connection *connection, struct 
 		send_close(connection, sk, connection->closer_id, connection->closer_tid);
 }
 
-/* Reports that a connect attempt failed. error: errno, or 0; killed: the process gave up because it is being killed. */
-static __always_inline void report_failure(struct connection *connection, struct sock *sk, __u32 error, bool killed)
+/* Sends that a connect attempt failed. error: errno, or 0; killed: the process gave up because it is being killed. */
+static __always_inline void send_failure(union event *event, struct sock *sk, __u32 error, bool killed)
 {
-	struct detailed_event *detailed;
+	struct detailed_event *detailed = reserve_outcome(event, sk);
 
-	connection->event.head.type = RECORD_FAIL;
-	detailed = reserve_outcome(connection, sk);
 	if (detailed) {
 		detailed->outcome.error = error;
 		detailed->outcome.killed = killed;
 		bpf_ringbuf_submit(detailed, 0);
 	}
+}
+
+/* Reports that a connect attempt failed that was pending. As send_failure(). */
+static __always_inline void report_failure(struct connection *connection, struct sock *sk, __u32 error, bool killed)
+{
+	connection->event.head.type = RECORD_FAIL;
+	send_failure(&connection->event, sk, error, killed);
 	__sync_fetch_and_and(&connection->phase, ~PHASE_PENDING);
 }
 
@@ -159,6 +164,8 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 		save_ending(connection, sk, old_state);
 	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, old_state, state);
+	if (is_mptcp(sk) && state == TCP_CLOSE && connection->event.head.type == RECORD_CLOSE)
+		free_connection(connection); /* report_destroyed() sees sockets of TCP alone */
 	return 0;
 }
 

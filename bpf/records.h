@@ -29,6 +29,7 @@ enum limit {
 enum table_size {
 	FILTER_SETS = 2, /* settings and filter maps: one set filters while user space fills the other */
 	CONNECTION_TABLE_SIZE = 1 << 14,
+	CONNECTION_OVERFLOW_SIZE = 1 << 18,
 	RECENT_PROCESSES = 16, /* on each CPU */
 	SUBFLOW_ERRORS = 1024,
 };
@@ -40,18 +41,18 @@ enum table_size {
 enum slot {
 	SLOT_TCP_V4_CONNECT,
 	SLOT_TCP_V6_CONNECT,
-	SLOT_TCP_ACCEPT, /* of inet_csk_accept() or of security_sock_graft(), which is used instead */
+	SLOT_ACCEPT, /* of security_sock_graft(), or of inet_csk_accept(), which is used instead */
 	SLOT_TCP_CLOSE,
 	SLOT_MPTCP_CONNECT,
 	SLOT_MPTCP_ACCEPT,
 	SLOT_MPTCP_CLOSE,
-	SLOT_BACKUPS, /* from here on those of the backup programs, in the same order as the main ones */
-	SLOT_WALK = SLOT_BACKUPS + SLOT_MPTCP_CONNECT,
+	/* Of the backup programs of tcp_v4_connect() and tcp_v6_connect(). */
+	SLOT_EHASH,
+	SLOT_V4_CHECK,
+	SLOT_V6_CHECK,
+	SLOT_WALK,
 	SLOT_COUNT,
 };
-
-/* How many hooks have a backup program: the first slots are theirs. */
-enum { BACKED_UP_SLOTS = SLOT_MPTCP_CONNECT };
 
 /* The first byte of each record. */
 enum record_type {
@@ -256,7 +257,7 @@ struct process_filter {
 
 /* Facts about this kernel and this run. Set before load and then frozen: the verifier removes branches not taken. */
 struct load_config {
-	__u8 backups; /* each hook's backup program is loaded */
+	__u8 backups; /* the backup programs of connect() are loaded */
 	__u8 accept_arguments; /* how many inet_csk_accept() has: see compat.h */
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
@@ -301,6 +302,15 @@ struct control {
 	__u64 flows_notice;
 	/* The task whose read() walks through all open files, as the kernel numbers it; 0 outside the walk. */
 	__u64 walker;
+};
+
+/*
+ * What one of two programs that see the same events reported alone, the other having been skipped: see backup.h. User
+ * space works out from it how many events may have been missed.
+ */
+struct coverage {
+	__u64 connects_by_main; /* since the start, as long as the backup programs are loaded */
+	__u64 closes_by_backup;
 };
 
 /* What was lost, by reason. */

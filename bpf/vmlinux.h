@@ -27,6 +27,7 @@ enum { false = 0, true = 1 };
 #define NULL ((void *)0)
 #define AF_INET 2
 #define AF_INET6 10
+#define IPPROTO_TCP 6
 #define IPPROTO_MPTCP 262
 #define S_ISUID 04000
 #define S_ISGID 02000
@@ -66,7 +67,6 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
-	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
@@ -136,6 +136,10 @@ typedef struct {
 	__s64 counter;
 } atomic64_t;
 
+struct hlist_node {
+	struct hlist_node **pprev;
+};
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -147,6 +151,7 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
+	struct hlist_node skc_node;
 	atomic64_t skc_cookie;
 };
 
@@ -156,7 +161,6 @@ struct sock {
 	int sk_err;
 	__u32 sk_mark;
 	struct dst_entry *sk_dst_cache;
-	struct bpf_local_storage *sk_bpf_storage;
 };
 
 struct ipv6_pinfo {

@@ -27,6 +27,7 @@ STRUCTS = (
     "report_options",
     "settings",
     "control",
+    "coverage",
     "losses",
     "flow_key",
     "flow",

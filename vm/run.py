@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from vm.archive import KERNELS
 from vm.qemu import SHELL, Machine
 
 DEFAULT_KERNEL = "6.12"
+DEFAULT_SECONDS = 60
 
 
 def shell(kernel: str) -> int:
@@ -23,10 +25,16 @@ def shell(kernel: str) -> int:
     return code
 
 
-def run(kernel: str, arguments: Sequence[str]) -> int:
-    """Run netmon in a guest; write its events to standard output and its messages to standard error."""
+def run(kernel: str, seconds: int, arguments: Sequence[str]) -> int:
+    """Run netmon in a guest, with so many seconds of sample traffic.
+
+    Its events are written to standard output and its messages to standard error. If standard output is a terminal,
+    netmon has one in the guest, too, which is as wide.
+    """
     arguments, files = with_config(arguments)
-    machine = Machine(kernel, "vm.guest.run_netmon", {"arguments.json": json.dumps(arguments).encode(), **files})
+    task = {"arguments": arguments, "seconds": seconds, "columns": terminal_columns(), "term": os.environ.get("TERM")}
+    print(f"guest: starting Linux {kernel}; the first time it is downloaded", file=sys.stderr, flush=True)
+    machine = Machine(kernel, "vm.guest.run_netmon", {"task.json": json.dumps(task).encode(), **files})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: machine.send("stop"))
     code = 1
@@ -46,6 +54,11 @@ def run(kernel: str, arguments: Sequence[str]) -> int:
     return code
 
 
+def terminal_columns() -> int:
+    """Return how wide standard output is; 0 if it is no terminal."""
+    return os.get_terminal_size(1).columns or 80 if os.isatty(1) else 0
+
+
 def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
     """Return netmon's arguments, in which --config names a copy in the guest, and that copy."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
@@ -62,8 +75,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("mode", choices=("run", "shell"))
     parser.add_argument("--kernel", choices=tuple(KERNELS), default=DEFAULT_KERNEL)
+    parser.add_argument("--seconds", type=int, default=DEFAULT_SECONDS, help="end after so much sample traffic")
     options, rest = parser.parse_known_args()
-    return shell(options.kernel) if options.mode == "shell" else run(options.kernel, rest)
+    return shell(options.kernel) if options.mode == "shell" else run(options.kernel, options.seconds, rest)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Limit(IntEnum):
 class TableSize(IntEnum):
     FILTER_SETS = 2
     CONNECTION_TABLE_SIZE = 16384
+    CONNECTION_OVERFLOW_SIZE = 262144
     RECENT_PROCESSES = 16
     SUBFLOW_ERRORS = 1024
 
@@ -33,14 +34,16 @@ class TableSize(IntEnum):
 class Slot(IntEnum):
     TCP_V4_CONNECT = 0
     TCP_V6_CONNECT = 1
-    TCP_ACCEPT = 2
+    ACCEPT = 2
     TCP_CLOSE = 3
     MPTCP_CONNECT = 4
     MPTCP_ACCEPT = 5
     MPTCP_CLOSE = 6
-    BACKUPS = 7
-    WALK = 11
-    COUNT = 12
+    EHASH = 7
+    V4_CHECK = 8
+    V6_CHECK = 9
+    WALK = 10
+    COUNT = 11
 
 
 class RecordType(IntEnum):
@@ -283,6 +286,14 @@ class Control(NamedTuple):
     generation: int
     flows_notice: int
     walker: int
+
+
+COVERAGE = Struct("=QQ")
+
+
+class Coverage(NamedTuple):
+    connects_by_main: int
+    closes_by_backup: int
 
 
 LOSSES = Struct("=QQQQQ")

@@ -49,11 +49,21 @@ class Losses(NamedTuple):
     def since(self, earlier: "Losses") -> "Losses":
         """Return what was lost since an earlier reading. It has only those outputs that lost something since."""
         outputs = ((name, count - earlier.outputs.get(name, 0)) for name, count in self.outputs.items())
-        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one skipped.
+        # `missed` may sink: it is an upper bound, which falls when a backup program reports what the main one did not.
         counts = (max(0, count - before) for count, before in zip(self[:-1], earlier[:-1], strict=True))
         return Losses._make([*counts, {name: count for name, count in outputs if count > 0}])
 
-    def reasons(self) -> list[tuple[str, int]]:
-        """Return each reason, in words, with its count; `blind_ms` and `outputs` are no counts of reasons."""
-        names = (name for name in self._fields if name not in ("blind_ms", "outputs"))
-        return [(name.replace("_", " "), getattr(self, name)) for name in names]
+    def describe(self) -> str:
+        """Return the losses in words, as describe_losses() does."""
+        reasons = {name: getattr(self, name) for name in self._fields if name not in ("blind_ms", "outputs")}
+        return describe_losses(self.total, reasons, self.blind_ms, self.outputs)
+
+
+def describe_losses(total: int, reasons: Mapping[str, int], blind_ms: int, outputs: Mapping[str, int]) -> str:
+    """Return losses in words: `12 lost (12 ring full), blind for 1.0 s, 3 not written to file`."""
+    counts = ", ".join(
+        f"{'at most ' * (name == 'missed')}{count} {name.replace('_', ' ')}" for name, count in reasons.items() if count
+    )
+    by_output = "".join(f", {count} not written to {name}" for name, count in outputs.items())
+    blind = f", blind for {blind_ms / 1000:.1f} s" if blind_ms else ""
+    return f"{total} lost" + (f" ({counts})" if counts else "") + blind + by_output

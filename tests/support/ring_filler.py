@@ -100,7 +100,7 @@ class Filler:
     def set_oldest_process_id(self, process_id: int) -> None:
         """Keep describing processes as the mix has it."""
 
-    def read_losses(self, *, missed: bool = True) -> Losses:
+    def read_losses(self) -> Losses:
         """Return how many records did not fit into the ring buffer."""
         return Losses(ring_full=self.lost)
 

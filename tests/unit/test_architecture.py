@@ -20,6 +20,7 @@ FORBIDDEN = {
     "netmon": ("vm", "pack", "bench", "tests"),
     "netmon.outputs": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.cli.session": ("netmon.outputs",),
+    "netmon.terminal": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
     "vm": ("pack", "bench", "tests"),
     "pack": ("bench", "tests"),
     "bench": ("pack", "tests.unit", "tests.kernel"),
@@ -28,10 +29,12 @@ FORBIDDEN = {
     "tests.unit": ("tests.kernel",),
 }
 # These are pure: they do not even import modules that talk to the kernel, or libraries that do.
-PURE = ("netmon.config", "netmon.decode", "netmon.filters")
+PURE = ("netmon.config", "netmon.decode", "netmon.filters", "netmon.terminal")
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
 SLOW = ("pydantic", "dataclasses", "yaml")
+# JSON lines in a pipe or a file do without these.
+FOR_PEOPLE = ("netmon.cli.views", "netmon.terminal", "unicodedata", "datetime")
 
 
 def name_of(path: Path) -> str:
@@ -138,6 +141,22 @@ def test_a_plain_run_imports_nothing_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_json_in_a_pipe_imports_nothing_that_lines_for_people_need() -> None:
+    program = (
+        "import sys\nfrom netmon.cli import main, run\n"
+        "def run_with(outputs, options, signals, *, make_view):\n"
+        "    import netmon.monitor, netmon.cli.session, netmon.outputs.fanout\n"
+        "    assert make_view(None) is None\n"
+        f"    print(*sorted({{*sys.modules}} & {{*{FOR_PEOPLE}}}))\n"
+        "    sys.exit()\n"
+        "run.run_with = run_with\n"
+        "main.main(['run', *sys.argv[1:]])"
+    )
+    for flags in ([], ["--outcome"], ["--each", "--no-color"]):
+        done = subprocess.run([sys.executable, "-c", program, *flags], capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == ("\n", "")
 
 
 def test_every_package_has_modules() -> None:

@@ -84,6 +84,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         action="store_false",
         help="keep all rights after the start, for debugging (docs/operations.md)",
     )
+    _add_output_flags(run)
     report = run.add_argument_group("report options", "what to report beyond the plain events")
     for name, option in OPTIONS.items():
         report.add_argument(
@@ -131,6 +132,28 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         "--container-id", action="append", default=[], metavar="ID", help="all 64 digits, or at least the first 12"
     )
     process.add_argument("--deny-process", action="store_true", help="report processes that do not match")
+
+
+def _add_output_flags(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say how events are written."""
+    output = run.add_argument_group(
+        "output",
+        "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags "
+        "ask for (docs/output.md)",
+    )
+    output.add_argument("--format", metavar="FORMAT", help="line, json, table or template")
+    output.add_argument(
+        "--fields",
+        metavar="PATHS",
+        help="the columns of a table or the keys of JSON, by their paths in the JSON: process.pid,network_event.daddr",
+    )
+    output.add_argument(
+        "--template", metavar="TEXT", help="a line for each event, like '{process.pid} {network_event.daddr}'"
+    )
+    output.add_argument("--each", action="store_true", help="lines: one for each event, not for each connection")
+    output.add_argument(
+        "--no-color", dest="color", action="store_false", help="no colours (or set NO_COLOR=1) on a terminal"
+    )
 
 
 class FlagError(ConfigError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,19 @@ from netmon.cli.flags import add_run_flags, config_of, flag_error
 from netmon.errors import ArgumentError, OutputError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netmon.cli.confine import User
     from netmon.cli.session import Signals
+    from netmon.config import Config
     from netmon.losses import Losses
-    from netmon.monitor import Counters
     from netmon.outputs.base import Output
     from netmon.reader.source import OpenSource
+    from netmon.terminal.view import View
 
+    MakeView = Callable[[Config | None], View | None]
+
+STDOUT_FILENO = 1
 # The flags that are the Monitor's arguments, too.
 MONITOR_FLAGS = ("any_kernel", "ring_size", "batch_delay", "line_limit", "aggregate", "lost_events")
 
@@ -28,9 +35,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
         "run",
-        help="watch connections; one JSON event a line on standard output",
-        description="Watch TCP connections until SIGINT or SIGTERM (without --config SIGHUP, too): one JSON event a "
-        "line on standard output. Without --config the flags below say what to report; without those, everything.",
+        help="watch connections; a line each on a terminal, else one JSON event a line",
+        description="Watch TCP connections until SIGINT or SIGTERM (without --config SIGHUP, too). On a terminal each "
+        "is a line for people; in a pipe or file each event is a line of JSON. Without --config the flags below say "
+        "what to report; without those, everything.",
     )
     parser.set_defaults(command=run)
     add_run_flags(parser)
@@ -46,12 +54,30 @@ def run(options: argparse.Namespace) -> int:
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
     from netmon.outputs.standard_output import StandardOutput
 
-    losses = run_with([StandardOutput()], options, signals)
+    losses = run_with([StandardOutput()], options, signals, make_view=_view_maker(options))
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
 
 
+def _view_maker(options: argparse.Namespace) -> MakeView:
+    """Return what makes the view that the flags and standard output ask for. Raises ConfigError."""
+    on_terminal = os.isatty(STDOUT_FILENO)
+    if not on_terminal and options.format is options.fields is options.template is None:
+        return _no_view
+    from netmon.cli.views import prepare_view  # JSON lines do not need it
+
+    return prepare_view(options, on_terminal=on_terminal)
+
+
+def _no_view(_config: Config | None) -> None:
+    return None
+
+
 def run_with(
-    outputs: Sequence[Output], options: argparse.Namespace, signals: Signals, open_source: OpenSource | None = None
+    outputs: Sequence[Output],
+    options: argparse.Namespace,
+    signals: Signals,
+    open_source: OpenSource | None = None,
+    make_view: MakeView = _no_view,
 ) -> Losses:
     """Report events to outputs until a signal, or until the last output breaks, and print the summary.
 
@@ -60,6 +86,7 @@ def run_with(
         options: The parsed flags of `netmon run`.
         signals: The process's signal handlers.
         open_source: Opens the source of the records in place of the kernel's probes, for tests.
+        make_view: Makes the view of the events, once the configuration is read. None writes the lines of JSON.
 
     Returns:
         What was lost.
@@ -76,6 +103,7 @@ def run_with(
     user = _user_of(options)
     fanout = Fanout(outputs, report=say, ending=lambda: signals.stopped)
     config = config_of(options)
+    view = make_view(config)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
         given["open_source"] = open_source
@@ -86,7 +114,7 @@ def run_with(
     session = Session(monitor, signals, options.config, lambda: config_of(options))
     broken: list[OutputError] = []
 
-    def deliver(lines: list[str]) -> None:
+    def write(lines: list[str]) -> None:
         try:
             fanout.write(lines)
         except OutputError as error:
@@ -94,6 +122,8 @@ def run_with(
                 raise
             broken.append(error)
             monitor.stop()  # what has been reported by then is still decoded, and counted as lost
+
+    deliver = write if view is None else lambda lines: write(view.lines(lines))
 
     def begin() -> None:
         if options.confine:
@@ -106,11 +136,16 @@ def run_with(
     try:
         with ExitStack() as writing:
             session.run(deliver, begin)
+            if view is not None:
+                write(view.finish())
     except OutputError as error:
         broken.append(error)
     losses = monitor.losses
     if not (broken and _ends_quietly(broken[0], outputs)):
-        say(_summary(monitor.counters, losses))
+        if view is not None:
+            say("\n".join(view.summary()))
+        counters = monitor.counters
+        say(f"{counters.connection_events + counters.summaries} events, {losses.describe()}")
     if broken:
         raise broken[0]
     return losses
@@ -133,11 +168,3 @@ def _user_of(options: argparse.Namespace) -> User | None:
 def _ends_quietly(error: OutputError, outputs: Sequence[Output]) -> bool:
     """Return whether the only output's reader has gone away: it has read what it wanted."""
     return error.reader_gone and len(outputs) == 1
-
-
-def _summary(counters: Counters, losses: Losses) -> str:
-    count = counters.connection_events + counters.summaries
-    reasons = ", ".join(f"{'at most ' * (name == 'missed')}{value} {name}" for name, value in losses.reasons() if value)
-    by_output = "".join(f", {lost} not written to {name}" for name, lost in losses.outputs.items())
-    blind = f", blind for {losses.blind_ms / 1000:.1f} s" if losses.blind_ms else ""
-    return f"{count} events, {losses.total} lost" + (f" ({reasons})" if reasons else "") + blind + by_output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from netmon.errors import KernelError
@@ -19,24 +20,18 @@ FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
 class Features(NamedTuple):
     """What this kernel has."""
 
-    ipv6: bool
-    mptcp: bool
-    sock_graft: bool  # the hook security_sock_graft, which takes CONFIG_SECURITY
+    functions: frozenset[str]  # those that it has of the functions that were asked for
     accept_arguments: int  # of inet_csk_accept: 4, and 2 since 6.10 (92ef0fd55ac8)
     preemptible: bool  # a task may be preempted inside a BPF program
-    test_function: bool  # bpf_fentry_test1, which the kernel calls on request (BPF_PROG_TEST_RUN)
 
 
-def read_features() -> Features:
-    """Return this kernel's features. Raises KernelError when it has no BTF."""
+def read_features(functions: Iterable[str]) -> Features:
+    """Return this kernel's features. functions: which to look for. Raises KernelError when it has no BTF."""
     names = _read_btf_names()
     return Features(
-        ipv6=b"\0tcp_v6_connect\0" in names,
-        mptcp=b"\0mptcp_connect\0" in names,
-        sock_graft=b"\0security_sock_graft\0" in names,
+        functions=frozenset(name for name in functions if b"\0%s\0" % name.encode() in names),
         accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,
         preemptible=_is_preemptible(),
-        test_function=b"\0bpf_fentry_test1\0" in names,
     )
 
 

@@ -12,14 +12,16 @@ from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.kernel.features import Features, read_features, why_programs_do_not_run
 from netmon.kernel.filter_maps import FilterMaps
+from netmon.kernel.missed import most_missed
 from netmon.kernel.programs import (
+    CONNECT_BACKUPS,
+    MPTCP_CONNECT,
+    PROGRAMS,
     PULSE,
     WALK,
-    Program,
     count_scratch_slots,
     hook_programs,
-    most_missed,
-    names_in_object,
+    programs_in_object,
     read_object,
 )
 from netmon.kernel.pulse import Pulse
@@ -60,8 +62,7 @@ class Probes:
         options = _report_options(filters.watched, aggregate)
         self._object = BpfObject(read_object(minimal=options is None), "netmon")
         try:
-            features = read_features()
-            self._preemptible = features.preemptible
+            features = read_features(program.hook for program in PROGRAMS if program.is_optional)
             self.programs = hook_programs(filters.watched, features)
             self._filter_maps = FilterMaps(self._object)
             self._flow_kind = self._object.inner_map_kind("flows")
@@ -70,7 +71,7 @@ class Probes:
             self._settings = self._object.data(".data.settings")
             self._control = self._object.data(".data.control").cast("Q")
             self._flows_made = self._object.data(".data.flows").cast("Q")
-            self._backup_only = self._object.data(".data.backup_only").cast("Q")
+            self._coverage = self._object.data(".data.coverage")
             self._pulses = self._object.data(".data.pulses").cast("Q")
             self._pulse = Pulse(self._runs)
             self.ring = RingBuffer(self._object.map_fd("events"), ring_size)
@@ -87,13 +88,12 @@ class Probes:
         """Configure the object and load it. options: None for the minimal object."""
         bpf = self._object
         programs = [*self.programs, WALK] if filters.watched.report.existing else self.programs
-        wanted = {name for program in programs for name in program.names(features.preemptible)}
-        for name in names_in_object(minimal=options is None):
-            bpf.set_autoload(name, name in wanted)
+        for program in programs_in_object(minimal=options is None):
+            bpf.set_autoload(program.name, program in programs)
         load_config = layout.LoadConfig(
-            backups=features.preemptible,
+            backups=any(program in programs for program in CONNECT_BACKUPS),
             accept_arguments=features.accept_arguments,
-            mptcp=features.mptcp,
+            mptcp=MPTCP_CONNECT.hook in features.functions,
             filters=filters.configured,
         )
         bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
@@ -101,13 +101,8 @@ class Probes:
             bpf.set_initial_value(".rodata.report_options", layout.REPORT_OPTIONS.pack(*options))
         bpf.set_initial_value(".data.settings", self._filter_maps.initial_settings(filters))
         bpf.set_max_entries("events", ring_size)
-        bpf.set_max_entries("scratches", count_scratch_slots(programs, features.preemptible))
+        bpf.set_max_entries("scratches", count_scratch_slots(programs))
         bpf.load()
-
-    @property
-    def _names(self) -> list[str]:
-        """The names of the programs to attach, backups included."""
-        return [name for program in self.programs for name in program.names(self._preemptible)]
 
     def attach(self) -> None:
         """Attach the programs, those of closes first: so each connection that is reported has its close reported.
@@ -116,8 +111,8 @@ class Probes:
             BpfError: The kernel refuses.
             KernelError: The programs are attached, but the kernel does not run them.
         """
-        for name in reversed(self._names):
-            self._links.append(self._object.attach(name))
+        for program in reversed(self.programs):
+            self._links.append(self._object.attach(program.name))
         if not self._runs():
             raise KernelError(why_programs_do_not_run())
         self._pulse.begin()
@@ -176,7 +171,7 @@ class Probes:
             self._settings,
             self._control,
             self._flows_made,
-            self._backup_only,
+            self._coverage,
             self._pulses,
         ):
             memory.release()
@@ -226,31 +221,25 @@ class Probes:
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel reports about each program that is attached."""
-        return [self._object.program_info(name) for name in self._names]
+        return [self._object.program_info(program.name) for program in self.programs]
 
-    def read_losses(self, *, missed: bool = True) -> Losses:
-        """Return the losses so far, and look once a second whether the kernel runs the programs.
-
-        missed: count the skipped programs, too, which takes system calls.
-        """
+    def read_losses(self) -> Losses:
+        """Return the losses so far, and look once a second whether the kernel runs the programs."""
         if self._links:
             self._pulse.look()
         kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
         return Losses(
             **kernel._asdict(),
-            missed=sum(self._count_missed(program) for program in self.programs) if missed else 0,
+            missed=self._count_missed(),
             blind_ms=self._pulse.blind_ms,
         )
 
-    def _count_missed(self, program: Program) -> int:
-        """Return an upper bound of the events that a hook's programs missed."""
-        if not program.lost_by_skip:
-            return 0
+    def _count_missed(self) -> int:
+        """Return an upper bound of the events that the programs missed."""
         # Read before the skips, so that each event counted here has its skip counted, too.
-        backup_only = self._backup_only[program.slot] if program.has_backup and program.slot is not None else 0
-        names = program.names(self._preemptible)
-        skips = [self._object.program_info(name).recursion_misses for name in names]
-        return most_missed(program, skips, backup_only)
+        coverage = layout.Coverage._make(layout.COVERAGE.unpack(self._coverage))
+        skips = {program: self._object.program_info(program.name).recursion_misses for program in self.programs}
+        return most_missed(skips, coverage, outcome=self._watched.report.outcome)
 
     def set_oldest_process_id(self, process_id: int) -> None:
         """Make the kernel describe the processes whose id is below this one again, when they next have an event."""

@@ -16,71 +16,61 @@ if TYPE_CHECKING:
 
 
 class Program(NamedTuple):
-    """A program of bpf/netmon.bpf.c, with its backup program if it has one."""
+    """A program of bpf/netmon.bpf.c."""
 
     name: str
     hook: str  # the kernel's function or tracepoint that it is attached to
     slot: Slot | None = None  # its scratch slot; None: it needs no scratch memory
-    has_backup: bool = True
-    backup_always: bool = False  # loaded even where the kernel does not preempt programs
     in_minimal: bool = True  # whether the minimal object has it, too
-    lost_by_skip: int = 0  # events lost, at most, each time that the kernel skips the program and its backup
-
-    @property
-    def backup(self) -> str:
-        """The name of its backup program."""
-        return f"{self.hook}_backup"
-
-    def names(self, preemptible: bool) -> list[str]:
-        """Return the names of the programs to load. preemptible: whether the kernel may preempt them."""
-        return [self.name, self.backup] if self.has_backup and (preemptible or self.backup_always) else [self.name]
+    is_optional: bool = False  # some kernels do not have the function
+    is_opening: bool = False  # it reports openings
+    is_closing: bool = False
 
 
-# A connection whose opening was skipped is not kept, so its close is lost, too.
-OPENING, CLOSING = 2, 1
-
-V4_CONNECT = Program("tcp_v4_connect_exit", "tcp_v4_connect", Slot.TCP_V4_CONNECT, lost_by_skip=OPENING)
-V6_CONNECT = Program("tcp_v6_connect_exit", "tcp_v6_connect", Slot.TCP_V6_CONNECT, lost_by_skip=OPENING)
-ACCEPT = Program("inet_csk_accept_exit", "inet_csk_accept", Slot.TCP_ACCEPT, lost_by_skip=OPENING)
-# Loaded in place of ACCEPT, with the option existing. A thread that waited in accept() when the programs were attached
-# runs through this hook, but not through the other: the kernel had entered that function before.
-GRAFT = Program(
-    "security_sock_graft_entry",
-    "security_sock_graft",
-    Slot.TCP_ACCEPT,
-    in_minimal=False,
-    lost_by_skip=OPENING,
+V4_CONNECT = Program("tcp_v4_connect_exit", "tcp_v4_connect", Slot.TCP_V4_CONNECT, is_opening=True)
+V6_CONNECT = Program("tcp_v6_connect_exit", "tcp_v6_connect", Slot.TCP_V6_CONNECT, is_optional=True, is_opening=True)
+MPTCP_CONNECT = Program("mptcp_connect_exit", "mptcp_connect", Slot.MPTCP_CONNECT, is_optional=True, is_opening=True)
+# The backups of connect(): see bpf/backup.h.
+EHASH = Program("inet_ehash_nolisten_entry", "inet_ehash_nolisten", Slot.EHASH, is_optional=True, is_opening=True)
+V4_CHECK = Program(
+    "inet_check_established_exit", "__inet_check_established", Slot.V4_CHECK, is_optional=True, is_opening=True
 )
-CLOSE = Program("tcp_close_entry", "tcp_close", Slot.TCP_CLOSE, lost_by_skip=CLOSING)
-# The hooks of MPTCP are seldom reached: a skip is unlikely, so they have no backups.
-MPTCP_CONNECT = Program(
-    "mptcp_connect_exit", "mptcp_connect", Slot.MPTCP_CONNECT, has_backup=False, lost_by_skip=OPENING
+V6_CHECK = Program(
+    "inet6_check_established_exit", "__inet6_check_established", Slot.V6_CHECK, is_optional=True, is_opening=True
 )
+CONNECT_BACKUPS = (EHASH, V4_CHECK, V6_CHECK)
+GRAFT = Program("security_sock_graft_entry", "security_sock_graft", Slot.ACCEPT, is_optional=True, is_opening=True)
+# Loaded where the kernel has no security_sock_graft(), which takes CONFIG_SECURITY_NETWORK.
+ACCEPT = Program("inet_csk_accept_exit", "inet_csk_accept", Slot.ACCEPT, is_opening=True)
 MPTCP_ACCEPT = Program(
-    "mptcp_stream_accept_exit", "mptcp_stream_accept", Slot.MPTCP_ACCEPT, has_backup=False, lost_by_skip=OPENING
+    "mptcp_stream_accept_exit", "mptcp_stream_accept", Slot.MPTCP_ACCEPT, is_optional=True, is_opening=True
 )
-MPTCP_CLOSE = Program("mptcp_close_entry", "mptcp_close", Slot.MPTCP_CLOSE, has_backup=False, lost_by_skip=CLOSING)
-# An interrupt may change a connection's state while a task's program runs, on any kernel.
-SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", backup_always=True, in_minimal=False)
-# With the option outcome it reports openings; otherwise it only notes what ended a connection.
-SET_STATE_WITH_OUTCOME = SET_STATE._replace(lost_by_skip=OPENING)
+CLOSE = Program("tcp_close_entry", "tcp_close", Slot.TCP_CLOSE, is_closing=True)
+MPTCP_CLOSE = Program("mptcp_close_entry", "mptcp_close", Slot.MPTCP_CLOSE, is_optional=True, is_closing=True)
+DESTROY = Program("inet_csk_destroy_sock_entry", "inet_csk_destroy_sock", is_closing=True)
+# An interrupt may change a connection's state while a task's program runs, on any kernel: so there are two.
+SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minimal=False)
+SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", in_minimal=False)
 # An iterator: it runs on request.
-WALK = Program("task_file_walk", "task_file", Slot.WALK, has_backup=False, in_minimal=False)
+WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
 # Counts its runs: see bpf/pulse.h.
-PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", has_backup=False)
+PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
 PROGRAMS = (
     V4_CONNECT,
     V6_CONNECT,
-    ACCEPT,
+    *CONNECT_BACKUPS,
     GRAFT,
+    ACCEPT,
     CLOSE,
+    DESTROY,
     MPTCP_CONNECT,
     MPTCP_ACCEPT,
     MPTCP_CLOSE,
-    SET_STATE,
-    WALK,
     PULSE,
+    SET_STATE,
+    SET_STATE_BACKUP,
+    WALK,
 )
 
 
@@ -98,52 +88,30 @@ def read_object(*, minimal: bool) -> bytes:
         raise NetmonError(f"{name} is missing from the package: run build.py compile") from None
 
 
-def names_in_object(*, minimal: bool) -> list[str]:
-    """Return the names of all programs in an object, backups included."""
-    programs = [program for program in PROGRAMS if program.in_minimal or not minimal]
-    return [name for program in programs for name in program.names(preemptible=True)]
+def programs_in_object(*, minimal: bool) -> list[Program]:
+    """Return all programs of an object."""
+    return [program for program in PROGRAMS if program.in_minimal or not minimal]
 
 
 def hook_programs(watched: Watched, features: Features) -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
     report = watched.report
-    programs = [PULSE] * features.test_function
+    follows_states = report.statistics or report.outcome or report.existing
+    # Where IPv6 is a module, the backups alone see its connections: what they are attached to is not in the module.
+    is_ipv6_a_module = V6_CONNECT.hook not in features.functions and V6_CHECK.hook in features.functions
+    programs = [PULSE]
     if watched.egress:
-        programs += [V4_CONNECT, *[V6_CONNECT] * features.ipv6, *[MPTCP_CONNECT] * features.mptcp]
-    if watched.ingress and report.existing and features.sock_graft:
-        programs.append(GRAFT)
-    elif watched.ingress:
-        programs += [ACCEPT, *[MPTCP_ACCEPT] * features.mptcp]
-    programs += [CLOSE, *[MPTCP_CLOSE] * features.mptcp]
-    if report.outcome:
-        programs.append(SET_STATE_WITH_OUTCOME)
-    elif report.statistics or report.existing:
-        programs.append(SET_STATE)
-    return programs
+        programs += [V4_CONNECT, V6_CONNECT, MPTCP_CONNECT]
+        programs += CONNECT_BACKUPS * (features.preemptible or is_ipv6_a_module)
+    if watched.ingress:
+        programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
+    programs += [CLOSE, MPTCP_CLOSE]
+    if follows_states or features.preemptible:
+        programs.append(DESTROY)
+    programs += (SET_STATE, SET_STATE_BACKUP) * follows_states
+    return [program for program in programs if not program.is_optional or program.hook in features.functions]
 
 
-def count_scratch_slots(programs: Sequence[Program], preemptible: bool) -> int:
+def count_scratch_slots(programs: Sequence[Program]) -> int:
     """Return how many scratch slots the programs need, on each CPU: slots are numbered, so all up to the last one."""
-    last = 0
-    for program in programs:
-        if program.slot is not None:
-            has_backup = program.has_backup and preemptible
-            last = max(last, program.slot + Slot.BACKUPS * has_backup)
-    return last + 1
-
-
-def most_missed(program: Program, skips: Sequence[int], backup_only: int) -> int:
-    """Return an upper bound of the events that a hook's programs missed.
-
-    An event is missed when the kernel skipped all programs of its hook: at most as often as the one skipped least.
-
-    Args:
-        program: The hook's program.
-        skips: How often the kernel skipped each of its loaded programs, the main program first.
-        backup_only: How many of the main program's skips lost nothing, since the backup reported the event.
-    """
-    main, *backup = skips
-    # Where a kernel runs the backup first, it is the one that reports: these events were no skips then.
-    if backup_only <= main:
-        main -= backup_only
-    return min([main, *backup]) * program.lost_by_skip
+    return max((program.slot for program in programs if program.slot is not None), default=0) + 1

@@ -77,21 +77,18 @@ class LossReporter:
             return []
         self._next = now + LOSS_INTERVAL
         outputs = {**self._reported.outputs, **self._count_outputs()}
-        # A rise of `missed` alone triggers no report: mostly nothing was missed, and asking the kernel is slow.
-        lost = self._read(outputs, missed=False).since(self._reported)
-        if not (lost.total or lost.outputs or lost.blind_ms):
+        losses = self._source.read_losses()._replace(unknown_process=self._count_unknown(), outputs=outputs)
+        lost = losses.since(self._reported)
+        if not (lost.total or lost.missed or lost.outputs or lost.blind_ms):
             return []
         from netmon.decode.loss_report import LossReport  # imported late: most runs lose nothing
 
-        losses = self._read(outputs, missed=True)
+        # `missed` is an upper bound, which may sink; the reports shall add up to no more than its highest value.
+        losses = losses._replace(missed=max(losses.missed, self._reported.missed))
         timestamp = format_timestamp(self._clock.event_time(self._clock.boot_time_ns()))
-        reports = [LossReport(losses.since(self._reported), timestamp)]
+        reports = [LossReport(lost, timestamp)]
         self._reported = losses  # last: after an exception, such as a signal handler's, they are reported the next time
         return reports
-
-    def _read(self, outputs: Mapping[str, int], *, missed: bool) -> Losses:
-        losses = self._source.read_losses(missed=missed)
-        return losses._replace(unknown_process=self._count_unknown(), outputs=outputs)
 
 
 class FlowReporter:

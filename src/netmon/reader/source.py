@@ -54,8 +54,8 @@ class Source(Protocol):
     def set_oldest_process_id(self, process_id: int) -> None:
         """Describe the processes whose id is below this one again, when they next have an event."""
 
-    def read_losses(self, *, missed: bool = True) -> Losses:
-        """Return the losses so far. missed: count the skipped programs, too, which takes system calls."""
+    def read_losses(self) -> Losses:
+        """Return the losses so far."""
 
     @property
     def blind(self) -> str:

@@ -66,9 +66,9 @@ def open_filler(filters, ring_size, *, aggregate):
     filler = Filler(MIX, ring_size)
     filler.send(1 + EVENTS)
     return filler
-def run_on_two(outputs, options, signals):
+def run_on_two(outputs, options, signals, **view):
     file = Output("file", os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT))
-    return run_with([*outputs, file], options, signals, open_filler)
+    return run_with([*outputs, file], options, signals, open_filler, **view)
 run.run_with = run_on_two
 sys.exit(main.main(["run", "--any-kernel", *sys.argv[2:]]))
 """

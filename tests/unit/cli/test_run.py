@@ -43,7 +43,7 @@ def open_filler(filters, ring_size, *, aggregate):
     filler = Filler(MIX, ring_size)
     filler.send(1 + EVENTS)
     return filler
-run.run_with = lambda outputs, options, signals: run_with(outputs, options, signals, open_filler)
+run.run_with = lambda outputs, options, signals, **view: run_with(outputs, options, signals, open_filler, **view)
 sys.exit(main.main(["run", "--any-kernel"]))
 """
 

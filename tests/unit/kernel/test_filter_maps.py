@@ -16,7 +16,7 @@ from netmon.filters.compiled import CompiledFilters
 from netmon.kernel import filter_maps, libbpf
 from netmon.kernel.bpf import BpfObject
 from netmon.kernel.filter_maps import GENERATION, KEY_MAPS, PORTS, SETS, FilterMaps
-from netmon.kernel.programs import names_in_object, read_object
+from netmon.kernel.programs import programs_in_object, read_object
 
 ENABLED = {"ingress": {"enabled": True}, "egress": {"enabled": True}}
 ALL = compile_filters(
@@ -46,8 +46,8 @@ class Loaded:
 
     def __init__(self, filters: CompiledFilters, resources: ExitStack) -> None:
         self.bpf = resources.enter_context(BpfObject(read_object(minimal=False), "netmon"))
-        for program in names_in_object(minimal=False):
-            self.bpf.set_autoload(program, False)
+        for program in programs_in_object(minimal=False):
+            self.bpf.set_autoload(program.name, False)
         self.maps = FilterMaps(self.bpf)
         self.bpf.set_initial_value(".data.settings", self.maps.initial_settings(filters))
         self.bpf.load()

@@ -13,27 +13,30 @@ from netmon.kernel.features import Features
 from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
+    CONNECT_BACKUPS,
     GRAFT,
     MPTCP_CLOSE,
     PROGRAMS,
     SET_STATE,
-    SET_STATE_WITH_OUTCOME,
     V4_CONNECT,
+    V6_CHECK,
+    V6_CONNECT,
     WALK,
     Program,
     count_scratch_slots,
     hook_programs,
-    most_missed,
-    names_in_object,
+    programs_in_object,
     read_object,
 )
 from netmon.layout import Slot
 from netmon.report import Report
 
-EVERYTHING = Features(ipv6=True, mptcp=True, sock_graft=True, accept_arguments=2, preemptible=True, test_function=True)
-NOTHING = Features(
-    ipv6=False, mptcp=False, sock_graft=False, accept_arguments=4, preemptible=False, test_function=False
+EVERYTHING = Features(
+    functions=frozenset(program.hook for program in PROGRAMS if program.is_optional),
+    accept_arguments=2,
+    preemptible=True,
 )
+NOTHING = Features(functions=frozenset(), accept_arguments=4, preemptible=False)
 KINDS = ("fentry/", "fexit/", "tp_btf/", "iter/")
 
 
@@ -50,21 +53,8 @@ def hooks_in_object(*, minimal: bool) -> dict[str, str]:
 
 @pytest.mark.parametrize("minimal", [False, True])
 def test_the_table_has_the_programs_of_the_objects(minimal: bool) -> None:
-    table = {
-        name: program.hook
-        for program in PROGRAMS
-        if program.in_minimal or not minimal
-        for name in program.names(preemptible=True)
-    }
+    table = {program.name: program.hook for program in programs_in_object(minimal=minimal)}
     assert hooks_in_object(minimal=minimal) == table
-    assert list(table) == names_in_object(minimal=minimal)
-
-
-def test_a_backup_is_loaded_where_the_kernel_preempts_programs() -> None:
-    assert CLOSE.names(preemptible=True) == ["tcp_close_entry", "tcp_close_backup"]
-    assert CLOSE.names(preemptible=False) == ["tcp_close_entry"]
-    assert MPTCP_CLOSE.names(preemptible=True) == ["mptcp_close_entry"]
-    assert len(SET_STATE.names(preemptible=False)) == 2
 
 
 def names(watched: Watched, features: Features) -> list[str]:
@@ -77,10 +67,13 @@ def test_a_kernel_with_everything() -> None:
         "tcp_v4_connect_exit",
         "tcp_v6_connect_exit",
         "mptcp_connect_exit",
-        "inet_csk_accept_exit",
-        "mptcp_stream_accept_exit",
+        "inet_ehash_nolisten_entry",
+        "inet_check_established_exit",
+        "inet6_check_established_exit",
+        "security_sock_graft_entry",
         "tcp_close_entry",
         "mptcp_close_entry",
+        "inet_csk_destroy_sock_entry",
     ]
 
 
@@ -88,67 +81,48 @@ def test_a_kernel_with_nothing_special() -> None:
     assert names(Watched(), NOTHING) == ["tcp_v4_connect_exit", "inet_csk_accept_exit", "tcp_close_entry"]
 
 
+FOLLOWED = ["tcp_close_entry", "inet_csk_destroy_sock_entry", "inet_sock_set_state_enter", "inet_sock_set_state_backup"]
+
+
 @pytest.mark.parametrize(
     ("watched", "expected"),
     [
         (Watched(ingress=False), ["tcp_v4_connect_exit", "tcp_close_entry"]),
         (Watched(egress=False), ["inet_csk_accept_exit", "tcp_close_entry"]),
-        (
-            Watched(egress=False, report=Report(existing=True)),
-            ["inet_csk_accept_exit", "tcp_close_entry", "inet_sock_set_state_enter"],
-        ),
-        (
-            Watched(ingress=False, report=Report(statistics=True)),
-            ["tcp_v4_connect_exit", "tcp_close_entry", "inet_sock_set_state_enter"],
-        ),
+        (Watched(egress=False, report=Report(existing=True)), ["inet_csk_accept_exit", *FOLLOWED]),
+        (Watched(ingress=False, report=Report(statistics=True)), ["tcp_v4_connect_exit", *FOLLOWED]),
+        (Watched(ingress=False, report=Report(context=True)), ["tcp_v4_connect_exit", "tcp_close_entry"]),
     ],
 )
 def test_only_what_is_needed_is_attached(watched: Watched, expected: list[str]) -> None:
     assert names(watched, NOTHING) == expected
 
 
-def test_open_connections_are_reported_with_another_hook_of_accept() -> None:
-    with_graft = NOTHING._replace(sock_graft=True)
-    assert names(Watched(egress=False, report=Report(existing=True)), with_graft) == [
-        "security_sock_graft_entry",
-        "tcp_close_entry",
-        "inet_sock_set_state_enter",
-    ]
+def test_backups_are_loaded_where_the_kernel_preempts_programs() -> None:
+    unpreempted = hook_programs(Watched(), EVERYTHING._replace(preemptible=False))
+    assert not {*CONNECT_BACKUPS} & {*unpreempted}
+    assert {*CONNECT_BACKUPS} < {*hook_programs(Watched(), EVERYTHING)}
+
+
+def test_backups_see_the_connections_of_ipv6_where_it_is_a_module() -> None:
+    module = EVERYTHING._replace(preemptible=False, functions=EVERYTHING.functions - {V6_CONNECT.hook})
+    programs = hook_programs(Watched(), module)
+    assert V6_CHECK in programs
+    assert V6_CONNECT not in programs
+    without_ipv6 = module._replace(functions=module.functions - {V6_CHECK.hook})
+    assert not {*CONNECT_BACKUPS} & {*hook_programs(Watched(), without_ipv6)}
 
 
 @pytest.mark.parametrize(
-    ("programs", "preemptible", "count"),
+    ("programs", "count"),
     [
-        ([V4_CONNECT, ACCEPT, CLOSE], False, Slot.TCP_CLOSE + 1),
-        ([V4_CONNECT, CLOSE, MPTCP_CLOSE], False, Slot.BACKUPS),
-        ([V4_CONNECT, CLOSE, MPTCP_CLOSE], True, Slot.WALK),
-        ([GRAFT, CLOSE, SET_STATE], True, Slot.WALK),
-        ([CLOSE, SET_STATE, WALK], False, Slot.COUNT),
-        ([*PROGRAMS], True, Slot.COUNT),
+        ([V4_CONNECT, ACCEPT, CLOSE], Slot.TCP_CLOSE + 1),
+        ([V4_CONNECT, CLOSE, MPTCP_CLOSE], Slot.MPTCP_CLOSE + 1),
+        ([V4_CONNECT, CLOSE, *CONNECT_BACKUPS], Slot.WALK),
+        ([GRAFT, CLOSE, SET_STATE], Slot.TCP_CLOSE + 1),
+        ([CLOSE, SET_STATE, WALK], Slot.COUNT),
+        ([*PROGRAMS], Slot.COUNT),
     ],
 )
-def test_scratch_slots_reach_to_the_last_one_needed(programs: list[Program], preemptible: bool, count: int) -> None:
-    assert count_scratch_slots(programs, preemptible) == count
-
-
-@pytest.mark.parametrize(
-    ("program", "skips", "backup_only", "missed"),
-    [
-        (CLOSE, (0, 0), 0, 0),
-        (CLOSE, (7, 3), 0, 3),
-        (CLOSE, (7, 3), 5, 2),
-        (CLOSE, (7, 3), 7, 0),
-        (V4_CONNECT, (7, 3), 5, 4),  # and their closes
-        (ACCEPT, (7, 3), 6, 2),
-        (GRAFT, (7, 3), 6, 2),
-        (CLOSE, (3, 4), 1000, 3),  # the backup runs first: no main program was skipped
-        (CLOSE, (3,), 0, 3),  # without a backup
-        (MPTCP_CLOSE, (3,), 0, 3),
-        (SET_STATE, (3, 2), 0, 0),
-        (SET_STATE_WITH_OUTCOME, (3, 2), 0, 4),
-    ],
-)
-def test_an_upper_bound_of_the_missed_events(
-    program: Program, skips: tuple[int, ...], backup_only: int, missed: int
-) -> None:
-    assert most_missed(program, skips, backup_only) == missed
+def test_scratch_slots_reach_to_the_last_one_needed(programs: list[Program], count: int) -> None:
+    assert count_scratch_slots(programs) == count

@@ -32,9 +32,7 @@ class Lost:
         self.kernel = Losses()
         self.unknown_process = 0
         self.outputs: dict[str, int] = {}
-        source = SimpleNamespace(
-            read_losses=lambda *, missed: self.kernel if missed else self.kernel._replace(missed=0)
-        )
+        source = SimpleNamespace(read_losses=lambda: self.kernel)
         self.reporter = LossReporter(
             cast(Source, source), lambda: self.unknown_process, Clock(), lambda: dict(self.outputs)
         )
@@ -72,9 +70,13 @@ def test_time_without_running_programs_is_reported(lost: Lost) -> None:
     assert lost.report() == [{**NONE, "count": 1, "ring_full": 1, "blind_ms": 1000}]
 
 
-def test_an_upper_bound_alone_is_not_reported(lost: Lost) -> None:
+def test_an_upper_bound_that_rises_is_reported_and_not_twice_when_it_sinks_between(lost: Lost) -> None:
     lost.kernel = Losses(missed=9)
-    assert lost.report() == []
+    assert lost.report() == [{**NONE, "missed": 9}]
+    lost.kernel = Losses(missed=4, ring_full=1)
+    assert lost.report() == [{**NONE, "count": 1, "ring_full": 1}]
+    lost.kernel = Losses(missed=10, ring_full=1)
+    assert lost.report() == [{**NONE, "missed": 1}]
 
 
 def test_the_losses_of_an_output_are_reported_by_its_name(lost: Lost) -> None:

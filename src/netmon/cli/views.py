@@ -1,0 +1,158 @@
+"""Which form a run's events are written in: the flags, standard output and the environment decide."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from netmon.cli.console import say
+from netmon.cli.flags import flag_error
+from netmon.errors import shown
+from netmon.report import Report
+
+if TYPE_CHECKING:
+    from netmon.config import Config
+    from netmon.terminal.view import View
+
+FORMATS = ("line", "json", "table", "template")
+
+
+def prepare_view(options: argparse.Namespace, *, on_terminal: bool) -> Callable[[Config | None], View | None]:
+    """Check the flags that say how events are written, and turn on what a format needs.
+
+    Args:
+        options: The parsed flags of `netmon run`. Report options may be added.
+        on_terminal: Whether standard output is a terminal.
+
+    Returns:
+        A function that takes the configuration, and returns the view; None for JSON as it is.
+
+    Raises:
+        ConfigError: The flags have problems.
+    """
+    name = choose_format(options, on_terminal=on_terminal)
+    if name in ("line", "table"):
+        add_reports(options)
+    if name == "json" and options.fields is None:
+        return lambda _config: None
+    return lambda config: make_view(name, options, config, on_terminal=on_terminal)
+
+
+def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
+    """Return the format that the flags ask for: one of FORMATS.
+
+    Args:
+        options: The parsed flags of `netmon run`.
+        on_terminal: Whether standard output is a terminal.
+
+    Raises:
+        ConfigError: The flags have problems.
+    """
+    name: str | None = options.format
+    if name is not None and name not in FORMATS:
+        raise flag_error("format", f"{shown(name)} is no format; {_remedy(name)}")
+    if name is None:
+        if options.template is not None:
+            name = "template"
+        elif on_terminal:
+            name = "table" if options.fields is not None else "line"
+        else:
+            name = "json"
+    if name == "template" and options.template is None:
+        raise flag_error("format", "template needs --template; write it like '{process.pid} {network_event.daddr}'")
+    if name != "template" and options.template is not None:
+        raise flag_error("template", f"cannot be combined with --format {name}; leave one or the other out")
+    if name in ("line", "template") and options.fields is not None:
+        reason = "has fields of its own" if name == "line" else "names its fields itself"
+        raise flag_error("fields", f"--format {name} {reason}; use --format table, or leave --fields out")
+    return name
+
+
+def _remedy(name: str) -> str:
+    import difflib  # seldom needed
+
+    nearest = difflib.get_close_matches(name[:20], FORMATS, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"the formats are {', '.join(FORMATS)}"
+
+
+def add_reports(options: argparse.Namespace) -> None:
+    """Turn on the report options that lines for a person are made of, unless something else says what to report."""
+    if options.config is None and options.aggregate is None:
+        options.statistics = True
+        options.outcome = options.outcome or options.egress or not options.ingress
+
+
+def make_view(name: str, options: argparse.Namespace, config: Config | None, *, on_terminal: bool) -> View:
+    """Return the view of a format.
+
+    Args:
+        name: The format, as of choose_format().
+        options: The parsed flags of `netmon run`.
+        config: What is reported.
+        on_terminal: Whether standard output is a terminal.
+
+    Raises:
+        ConfigError: A field does not exist.
+    """
+    coloured = _is_coloured(options, os.environ, on_terminal=on_terminal)
+    ascii_only = not expects_utf8(os.environ)
+    if name == "line":
+        from netmon.terminal.line_view import LineView
+        from netmon.terminal.users import Users
+
+        return LineView(
+            Users(ascii_only=ascii_only).name,
+            width=_terminal_width if on_terminal else lambda: None,
+            coloured=coloured,
+            ascii_only=ascii_only,
+            each=options.each or not _has_outcomes(config),
+            totals=on_terminal,
+        )
+    return _field_view(name, options, coloured=coloured, ascii_only=ascii_only)
+
+
+def _field_view(name: str, options: argparse.Namespace, *, coloured: bool, ascii_only: bool) -> View:
+    from netmon.terminal.field_views import CONNECTION_COLUMNS, FLOW_COLUMNS, JsonView, TableView, TemplateView
+    from netmon.terminal.fields import FieldError, parse_fields
+
+    try:
+        if name == "template":
+            return TemplateView(options.template, say, ascii_only=ascii_only)
+        if name == "json":
+            return JsonView(parse_fields(options.fields), say)
+        usual = CONNECTION_COLUMNS if options.aggregate is None else FLOW_COLUMNS
+        paths = parse_fields(usual if options.fields is None else options.fields)
+        return TableView(paths, coloured=coloured, ascii_only=ascii_only)
+    except FieldError as error:
+        raise flag_error("template" if name == "template" else "fields", str(error)) from None
+
+
+def _has_outcomes(config: Config | None) -> bool:
+    """Return whether events say of each connection whether it was established, and how it ended."""
+    report = config.report if config is not None else Report()
+    return report.statistics and (report.outcome or (config is not None and not config.egress.enabled))
+
+
+def _is_coloured(options: argparse.Namespace, environ: Mapping[str, str], *, on_terminal: bool) -> bool:
+    """Return whether to use colours (https://no-color.org, https://bixense.com/clicolors)."""
+    if not options.color or environ.get("NO_COLOR"):
+        return False
+    if environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return on_terminal and environ.get("TERM", "dumb") != "dumb"
+
+
+def expects_utf8(environ: Mapping[str, str]) -> bool:
+    """Return whether the user's locale has UTF-8. Python itself has it in any locale, so the environment is asked."""
+    locale = next(filter(None, map(environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    return "utf8" in locale.lower().replace("-", "")
+
+
+def _terminal_width() -> int | None:
+    """Return the terminal's width now: asked for each batch, it follows each resize. None if it has none."""
+    try:
+        return os.get_terminal_size(1).columns or None
+    except OSError:  # it has hung up
+        return None
