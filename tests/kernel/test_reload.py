@@ -126,16 +126,18 @@ def test_every_event_is_reported_while_filters_are_swapped(filtered: Filtered) -
     count = 5000
     monitor = filtered(lists[0])
     missed_before = monitor.losses.missed
-    load = subprocess.Popen([PROGRAMS / "connect_load", "-n", str(count)], stdout=subprocess.DEVNULL)
-    swaps = 0
-    while load.poll() is None:
-        swaps += 1
-        monitor.reload(lists[swaps % 2])
-    cookies = [event.network_event.cookie for event in events_so_far(monitor)]
+    swaps, made = 0, 0
+    cookies: list[int] = []
+    while swaps < 4:  # a reload takes long where the host is busy
+        load = subprocess.Popen([PROGRAMS / "connect_load", "-n", str(count)], stdout=subprocess.DEVNULL)
+        while load.poll() is None:
+            swaps += 1
+            monitor.reload(lists[swaps % 2])
+        made += count
+        cookies += [event.network_event.cookie for event in events_so_far(monitor)]
     losses = monitor.losses
-    assert swaps > 3
     assert losses.total == 0
-    assert len(cookies) <= 2 * count <= len(cookies) + losses.missed - missed_before
+    assert len(cookies) <= 2 * made <= len(cookies) + losses.missed - missed_before
     assert all(cookies.count(cookie) == 2 for cookie in cookies[:50])
 
 

@@ -38,6 +38,8 @@ class Reporter:
         self._config = config
 
     def pytest_collection_finish(self) -> None:
+        gc.freeze()
+        gc.enable()
         self._channel.send(phase="collection", processor=self._processor_seconds_since())
 
     def _processor_seconds_since(self) -> float:
@@ -80,7 +82,7 @@ class Reporter:
 
 def run_tests(channel: Channel) -> int:
     """Run the items that the host has chosen."""
-    gc.disable()  # looking for garbage takes a quarter of the collection, and the guest has room for all of it
+    gc.disable()  # until the collection is done: looking for garbage takes a quarter of its time
     chosen = json.loads(Path("chosen.json").read_text())
     arguments = [
         *("-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"),
