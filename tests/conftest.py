@@ -15,7 +15,7 @@ MARKERS = {
     "once": "one kernel runs this test: it needs netmon's programs, but what it tests depends on no kernel",
     "only_on(*kernels)": "only these kernels run this test",
     "guest(contents)": "this test needs a guest that holds more than the usual one: systemd",
-    "netmon_flags(*flags)": "the `netmon` fixture of this module runs netmon with these flags",
+    "netmon_flags(*flags)": "the netmon that this test shares (the fixture `netmon`) runs with these flags",
 }
 
 

@@ -14,11 +14,12 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from vm.archive import KERNELS
+from vm.guest.channel import PROCESSOR
 from vm.image import FOR_TESTS, WITH_SYSTEMD, Contents
 from vm.qemu import BOOTS, Machine
 
@@ -27,6 +28,9 @@ SILENCE = 300
 CONTENTS = {contents.name: contents for contents in (FOR_TESTS, WITH_SYSTEMD)}
 # Guests at the same time: one more than this host has CPUs, since a guest sometimes waits.
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "0")) or (os.cpu_count() or 1) + 1
+
+# About what an average test takes, where that is not a second: in guests of some contents, and on some kernels.
+SECONDS_A_TEST = {"systemd": 15.0, "6.12-arm64": 2.0, "newest": 1.5, "6.18": 1.5}
 
 
 class Guest(NamedTuple):
@@ -37,6 +41,10 @@ class Guest(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.kernel}-{self.contents.name}"
+
+    def expected(self, tests: int) -> float:
+        """Return about how many seconds so many tests take."""
+        return tests * SECONDS_A_TEST.get(self.contents.name, SECONDS_A_TEST.get(self.kernel, 1.0))
 
 
 class GuestRun:
@@ -49,8 +57,10 @@ class GuestRun:
         self._tb = "long" if style == "auto" else style
         self._slots = slots
         self._changed = threading.Condition()
-        self._reports: dict[str, list[dict[str, object]]] = defaultdict(list)
+        self._reports: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._running = ""  # the item that the guest runs
+        # Seconds of the guest's processors: for its boot, for the collection, and for each item.
+        self.costs: dict[str, float] = {}
         self._finished = False
         self._has_begun = False
         self._closed = False
@@ -87,15 +97,24 @@ class GuestRun:
         for message in machine.messages():
             with self._changed:
                 self._last_message = time.monotonic()
-                self._has_begun = True
+                if "phase" in message:
+                    self.costs[message["phase"]] = message["processor"]
+                else:
+                    self._has_begun = True
                 self._running = message.get("start", self._running)
                 if "report" in message:
-                    self._reports[message["report"]["nodeid"]].append(message["report"])
+                    self._keep(message["report"])
                 ended = ended or "end" in message
                 self._changed.notify_all()
         machine.close()
         if not ended:
             self._problem = self._problem or "the guest ended before its tests did"
+
+    def _keep(self, report: dict[str, Any]) -> None:
+        self._reports[report["nodeid"]].append(report)
+        for name, seconds in report["user_properties"]:
+            if name == PROCESSOR:
+                self.costs[report["nodeid"]] = seconds
 
     def reports(self, nodeid: str) -> Iterator[dict[str, object]]:
         """Yield an item's reports as they arrive: setup, call, teardown. Raises RuntimeError if they do not."""
@@ -153,7 +172,7 @@ class GuestRunner:
             return
         slots = threading.Semaphore(AT_ONCE)
         # The longest first, so that the last ones to run end at about the same time.
-        for guest, items in sorted(self._items.items(), key=lambda run: len(run[1]), reverse=True):
+        for guest, items in sorted(self._items.items(), key=lambda run: run[0].expected(len(run[1])), reverse=True):
             self._runs[guest] = GuestRun(guest, items, slots)
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -178,6 +197,16 @@ class GuestRunner:
                 yield report
         except RuntimeError as error:
             yield pytest.TestReport(item.nodeid, item.location, dict(item.keywords), "failed", str(error), "call")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        """With --durations, list the items that took most of the guests' processor time."""
+        if config.option.durations is None:
+            return
+        for guest, run in self._runs.items():
+            terminalreporter.section(f"processor seconds in {guest}: {sum(run.costs.values()):.1f}")
+            dearest = sorted(run.costs.items(), key=lambda cost: cost[1], reverse=True)
+            for name, seconds in dearest[: config.option.durations or None]:
+                terminalreporter.write_line(f"{seconds:8.1f} {name}")
 
     def pytest_sessionfinish(self) -> None:
         for run in self._runs.values():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.connecting_process import CONNECT_ONCE
+from tests.support.filtered_monitors import Filtered, filtered_monitors
 from tests.support.netmon_command import Netmon
 from tests.support.sockets import listen
 from vm.archive import KERNELS
@@ -28,15 +29,66 @@ def kernel(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def netmon(request: pytest.FixtureRequest) -> Iterator[Netmon]:
-    """One netmon that reports everything, for all tests of a module; mark the module netmon_flags for more flags."""
-    marker = request.node.get_closest_marker("netmon_flags")
-    with Netmon(*(marker.args if marker else ())) as running:
-        yield running
-        ended = running.stop()
+class SharedNetmon:
+    """The netmon that tests share: one at a time, with the flags that the next test wants."""
+
+    def __init__(self) -> None:
+        self._flags: tuple[str, ...] | None = None
+        self._running: Netmon | None = None
+
+    def with_flags(self, flags: tuple[str, ...]) -> Netmon:
+        """Return a netmon that runs with these flags: the one of the test before, if it has them."""
+        if self._flags != flags or (self._running and self._running.process.poll() is not None):
+            self.end()
+        if self._running is None:
+            self._flags, self._running = flags, Netmon(*flags)
+        return self._running
+
+    def end(self) -> None:
+        """End it, and check that it has lost nothing."""
+        if self._running is None:
+            return
+        with self._running as running:
+            self._running = None
+            ended = running.stop()
         assert ended.returncode == 0
+        assert ended.stderr.startswith("netmon: ready\n")
         assert ", 0 lost" in ended.stderr
+
+
+SHARED = pytest.StashKey[SharedNetmon]()
+
+
+@pytest.fixture
+def netmon(request: pytest.FixtureRequest) -> Netmon:
+    """A netmon that reports everything, which has run for other tests before; `netmon.watch()` gives a test its events.
+
+    Tests of the same flags (mark them netmon_flags) run one after another, in whichever modules they are, and share it.
+    """
+    flags = flags_of(request.node)
+    assert flags is not None
+    return request.config.stash.setdefault(SHARED, SharedNetmon()).with_flags(flags)
+
+
+def flags_of(item: pytest.Item | None) -> tuple[str, ...] | None:
+    """Return the flags of the netmon that a test shares; None if it shares none."""
+    if item is None or "netmon" not in getattr(item, "fixturenames", ()):
+        return None
+    marker = item.get_closest_marker("netmon_flags")
+    return marker.args if marker else ()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the shared netmon after the last test that uses it: it would work for the loads of the others, too."""
+    if flags_of(nextitem) != flags_of(item) and (shared := item.config.stash.get(SHARED, None)):
+        shared.end()
+
+
+@pytest.fixture(scope="module")
+def filtered() -> Iterator[Filtered]:
+    """Returns a monitor with a configuration's filters; all tests of a module share it."""
+    with filtered_monitors() as function:
+        yield function
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +119,7 @@ def modules() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests that a kernel does not run. One that --kernel names runs all that can run there."""
+    """Deselect the tests that a kernel does not run, and sort the others. --kernel has all run that can run there."""
     named = config.option.kernel
     chosen: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
@@ -75,7 +127,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kernel = kernel_of(item)
         (chosen if not kernel or runs_on(item, kernel, kernel in named) else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = chosen
+    items[:] = sharers_first(chosen)
+
+
+def sharers_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items in another order: first those that share a netmon, by its flags, then those with their own."""
+    return sorted(items, key=lambda item: (0, *flags) if (flags := flags_of(item)) is not None else (1,))
 
 
 def runs_on(item: pytest.Item, kernel: str, is_named: bool) -> bool:

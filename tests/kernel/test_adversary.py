@@ -23,9 +23,10 @@ from netmon.text import is_harmless
 from tests.support.attacks import HOSTILE_ARGUMENT, HUGE_ARGUMENT, attacking
 from tests.support.held_process import HeldProcess, held_process, load_fuse
 from tests.support.json_events import Event
-from tests.support.netmon_command import DEADLINE, counts_of, wait_until
+from tests.support.netmon_command import counts_of
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
+from tests.support.waiting import DEADLINE, wait_until
 
 SECONDS = 8.0  # of the attack. docs/security.md has the figures of 60
 PACE = 0.04  # seconds between two connections of the victim

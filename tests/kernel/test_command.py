@@ -9,12 +9,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.netmon_command import DEADLINE, Netmon, wait_until
+from netmon import Monitor
+from tests.support.netmon_command import Netmon
 from tests.support.sockets import listen, refused_connection
+from tests.support.waiting import DEADLINE, wait_until
 
 NETMON = [sys.executable, "-m", "netmon"]
 
@@ -36,12 +39,20 @@ def kernel_objects() -> set[tuple[str, int]]:
     return found
 
 
+def wait_until_freed(before: set[tuple[str, int]]) -> None:
+    """Wait until the kernel has no more objects than before: it frees them a little after their last reference."""
+    wait_until(lambda: kernel_objects() <= before, "all gone")
+
+
 @pytest.mark.core
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_prints_the_summary(number: int) -> None:
+def test_a_signal_drains_prints_the_summary_and_leaves_nothing_in_the_kernel(number: int) -> None:
+    before = kernel_objects()
     with Netmon() as netmon:
+        assert len(kernel_objects() - before) > 10
         refused_connection()
         ended = netmon.stop(number)
+    wait_until_freed(before)
     assert ended.returncode == 0
     assert len(ended.events) == 2
     assert ended.stderr == "netmon: ready\nnetmon: 2 events, 0 lost\n"
@@ -185,39 +196,36 @@ def test_filter_flags() -> None:
 
 
 @pytest.mark.core
-def test_nothing_stays_in_the_kernel() -> None:
+def test_nothing_of_a_killed_netmon_stays_in_the_kernel() -> None:
     before = kernel_objects()
-    for end in (signal.SIGTERM, signal.SIGKILL):
-        with Netmon() as netmon:
-            assert len(kernel_objects() - before) > 10
-            netmon.process.send_signal(end)
-            netmon.process.wait(DEADLINE)
-        # The kernel frees objects a little after their last reference is gone.
-        wait_until(lambda: kernel_objects() <= before, f"all gone after {end!r}")
+    with Netmon() as netmon:
+        assert len(kernel_objects() - before) > 10
+        netmon.process.kill()
+        netmon.process.wait(DEADLINE)
+    wait_until_freed(before)
 
 
 @pytest.mark.once
-def test_several_can_run_at_the_same_time() -> None:
-    with Netmon() as first, Netmon() as second:
-        refused_connection()
-        assert len(second.stop().events) == 2
-        with Netmon() as third:
+def test_several_can_run_at_the_same_time(netmon: Netmon) -> None:
+    """The shared one runs before the other one, beside it, and after it."""
+    with netmon.watch() as seen:
+        with Netmon() as other:
             refused_connection()
-            assert len(third.stop().events) == 2
-        assert len(first.stop().events) == 4
+            assert len(other.stop().events) == 2
+        refused_connection()
+    assert len(seen) == 4
+
+
+def seconds_to_start() -> float:
+    start = time.monotonic()
+    with Monitor(any_kernel=True):
+        return time.monotonic() - start
 
 
 @pytest.mark.oldest_and_newest
 def test_ready_soon() -> None:
     """Prints the figures. The bound detects a verifier that takes seconds for a program, not a busy machine."""
-    script = (
-        "import time; from netmon import Monitor\n"
-        "start = time.monotonic()\n"
-        "with Monitor(any_kernel=True): print(time.monotonic() - start)\n"
-    )
-    seconds = min(
-        float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout) for _ in range(2)
-    )
+    seconds = min(seconds_to_start() for _ in range(2))
     with Netmon(anew=True) as netmon:
         print(f"attached in {seconds:.2f} s; the command ready in {netmon.seconds_to_ready:.2f} s")
     assert seconds < 5

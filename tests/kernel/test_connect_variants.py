@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.connecting_process import CONNECT_ONCE
 from tests.support.json_events import endpoints_of, of_cookie, types_of
-from tests.support.netmon_command import DEADLINE, PROGRAMS, Netmon
+from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.sockets import cookie_of, listen
+from tests.support.waiting import DEADLINE
 
 pytestmark = pytest.mark.core
 

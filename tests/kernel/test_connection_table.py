@@ -23,8 +23,8 @@ from netmon.kernel.bpf import BpfObject, update_map
 from netmon.kernel.probes import Probes
 from netmon.layout import IPV4_EVENT, Ipv4Event, TableSize
 from netmon.report import OPTIONS
-from tests.support.netmon_command import wait_until
 from tests.support.sockets import Pair, connect_pair, cookie_of, disconnect, listen
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.core
 

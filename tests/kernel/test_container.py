@@ -14,9 +14,9 @@ import yaml
 
 from netmon.capabilities import capability_mask
 from tests.support.json_events import types_of
-from tests.support.netmon_command import DEADLINE
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
+from tests.support.waiting import DEADLINE
 
 # These contents, because the executable is in the Debian package.
 pytestmark = [pytest.mark.guest("systemd"), pytest.mark.only_on("6.12")]

@@ -11,8 +11,9 @@ import pytest
 
 from tests.support.attacks import HUGE_ARGUMENT, UID, attacking
 from tests.support.json_events import Event
-from tests.support.netmon_command import Netmon, counts_of, wait_until
+from tests.support.netmon_command import Netmon, counts_of
 from tests.support.sockets import refused_connection
+from tests.support.waiting import wait_until
 
 CONNECTIONS = 200  # of the victim, in the time of the attack
 SECONDS = 5.0

@@ -7,9 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netmon import Config, Monitor, NetworkEvent
+from netmon import Config, Monitor
 from netmon.layout import Direction
 from tests.support.filter_model import Program, passes
+from tests.support.filtered_monitors import Filtered, events_so_far
 from tests.support.netmon_command import PROGRAMS
 from tests.support.sockets import cookie_of, listen
 from tests.support.strategies import ip_filters, lists, sections, with_deny_list
@@ -102,35 +101,6 @@ def make_connections(listener: socket.socket) -> Iterator[Connection]:
         yield connect(listener, source, IPV4[i - 1], mapped=True)
 
 
-Filtered = Callable[[Config], Monitor]
-
-
-@pytest.fixture(scope="module")
-def filtered() -> Iterator[Filtered]:
-    """Return a function that returns a Monitor with a configuration's filters, which has no events yet.
-
-    There is one Monitor for each pair of directions, and a reload for each configuration: a start takes a second.
-    """
-    with ExitStack() as running:
-
-        @cache
-        def start(ingress: bool, egress: bool) -> Monitor:
-            config = Config.from_dict({"ingress": {"enabled": ingress}, "egress": {"enabled": egress}})
-            return running.enter_context(Monitor(config, any_kernel=True))
-
-        def reload(config: Config) -> Monitor:
-            monitor = start(config.ingress.enabled, config.egress.enabled)
-            monitor.reload(config)
-            events_so_far(monitor)
-            return monitor
-
-        yield reload
-
-
-def events_so_far(monitor: Monitor) -> list[NetworkEvent]:
-    return list(monitor.connection_events(timeout=0))
-
-
 def observe(monitor: Monitor) -> tuple[set[Any], list[Connection]]:
     """Make the connections; return a Monitor's events, and the connections."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
@@ -189,12 +159,11 @@ def test_each_kind_of_address_filter_agrees_with_the_model(
 
 @pytest.mark.core
 @pytest.mark.parametrize("text", REFERENCE_CONFIGS, ids=["addresses", "binary"])
-def test_the_references_configurations_agree_with_the_model(text: str, tmp_path: Path) -> None:
+def test_the_references_configurations_agree_with_the_model(filtered: Filtered, text: str, tmp_path: Path) -> None:
     path = tmp_path / "netmon.yaml"
     path.write_text(text)
     config = Config.from_yaml(path)
-    with Monitor(config, any_kernel=True) as monitor:
-        assert_reported_as_modelled(monitor, config)
+    assert_reported_as_modelled(filtered(config), config)
 
 
 @pytest.mark.oldest_and_newest
@@ -221,13 +190,13 @@ class Subject(NamedTuple):
     def program(self) -> Program:
         return Program(self.uid, self.euid, 0xFFFFFFFF, bytes(self.path))
 
-    def run(self, port: int) -> int:
-        """Connect once; return the process's id."""
-        child = subprocess.Popen(
-            [self.path, str(port)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, user=self.uid
-        )
-        assert child.wait() == 0
-        return child.pid
+
+def run_each(subjects: list[Subject], port: int) -> list[int]:
+    """Have each subject connect once, one after the other; return their process ids."""
+    lines = "".join(f"{subject.uid} {subject.path}\n" for subject in subjects)
+    command = [str(PROGRAMS / "run_each"), str(port)]
+    done = subprocess.run(command, input=lines, stdout=subprocess.PIPE, text=True, check=True)
+    return list(map(int, done.stdout.split()))
 
 
 DIRECTORIES = ["/usr/local/bin", "/opt/tools", "/opt/tools-2", "/opt/" + "d" * 240]
@@ -276,16 +245,18 @@ def test_process_filters_agree_with_the_model(
     config = Config.from_dict({"egress": {"enabled": True}, "process_filter": process_filter})
     monitor = filtered(config)
     with listen() as listener:
-        ran = [(subject, subject.run(listener.getsockname()[1])) for subject in subjects]
+        pids = run_each(subjects, listener.getsockname()[1])
     reported = [event.process.pid for event in events_so_far(monitor)]
     expected = [
-        pid for subject, pid in ran if passes(config, Direction.EGRESS, "127.0.0.1", "127.0.0.1", subject.program())
+        pid
+        for subject, pid in zip(subjects, pids, strict=True)
+        if passes(config, Direction.EGRESS, "127.0.0.1", "127.0.0.1", subject.program())
     ]
     assert reported == [pid for pid in expected for _ in ("establish", "close")]
 
 
 @pytest.mark.core
-def test_a_close_is_reported_if_its_opening_was(subjects: list[Subject]) -> None:
+def test_a_close_is_reported_if_its_opening_was(filtered: Filtered) -> None:
     """The process changes its user, by which it is filtered, between the opening and the close."""
     config = Config.from_dict({"egress": {"enabled": True}, "process_filter": {"uid": [0]}})
     script = (
@@ -298,8 +269,8 @@ def test_a_close_is_reported_if_its_opening_was(subjects: list[Subject]) -> None
         "os.setresuid(0, 0, 0)\n"
         "rejected.close()\n"
     )
-    with listen() as listener, Monitor(config, any_kernel=True) as monitor:
+    monitor = filtered(config)
+    with listen() as listener:
         subprocess.run(["python3", "-c", script, str(listener.getsockname()[1])], check=True)
-        monitor.stop()
-        reported = [(event.network_event.type, event.process.uid) for event in monitor]
+    reported = [(event.network_event.type, event.process.uid) for event in events_so_far(monitor)]
     assert reported == [("TcpConnectionEstablish", 0), ("TcpConnectionClose", 1000)]

@@ -1,7 +1,6 @@
 """Filters of ports, network namespaces, cgroups and containers, in the kernel: against tests/support/filter_model.py.
 
-One monitor gets one configuration after another. Each is in force when Monitor.reload() returns, and the cookies of its
-events say which configuration they were reported under.
+One monitor gets one configuration after another. Each is in force when Monitor.reload() returns.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from netmon import Config, Monitor
 from netmon.decode.format import container_id_of
 from netmon.layout import Direction
 from tests.support.filter_model import Program, Socket, passes
-from tests.support.sockets import cookie_of, listen, reset
+from tests.support.filtered_monitors import Filtered, events_so_far
+from tests.support.sockets import connect_pair, cookie_of, listen, reset
 from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST, OTHER_ID
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -64,21 +64,19 @@ def config_with(ingress: Any = None, egress: Any = None, **parts: Any) -> Config
 
 
 def assert_reported_as_modelled(
-    configs: list[Config], make: Callable[[], list[End]], as_modelled: Callable[[Config], Config] = lambda c: c
+    filtered: Filtered,
+    configs: list[Config],
+    make: Callable[[], list[End]],
+    as_modelled: Callable[[Config], Config] = lambda c: c,
 ) -> None:
     """Make the same connections under each configuration, and compare their events with the model's."""
-    expected: set[Reported] = set()
-    with Monitor(configs[0], any_kernel=True) as monitor:
-        for config in configs:
-            monitor.reload(config)
-            for end in make():
-                expected |= end.expected(as_modelled(config))
-        monitor.stop()
-        events = list(monitor)
+    for config in configs:
+        monitor = filtered(config)
+        expected: set[Reported] = set().union(*(end.expected(as_modelled(config)) for end in make()))
+        reported = [(event.network_event.cookie, event.network_event.type) for event in events_so_far(monitor)]
         assert monitor.losses.total == 0
-    reported = [(event.network_event.cookie, event.network_event.type) for event in events]
-    assert len(reported) == len(set(reported))
-    assert set(reported) == expected
+        assert len(reported) == len(set(reported))
+        assert set(reported) == expected
 
 
 def both_ends(client: socket.socket, server: socket.socket, program: Program, netns: int = 1) -> list[End]:
@@ -112,7 +110,7 @@ PORT_FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # for ingress, fo
 ]
 
 
-def test_port_filters_agree_with_the_model() -> None:
+def test_port_filters_agree_with_the_model(filtered: Filtered) -> None:
     """In both families and for IPv4 addresses through IPv6 sockets; lists that allow or deny; with address filters."""
     configs = [
         config_with(*({"port_filter": {**filter_, "deny_list": deny_list}} for filter_ in filters))
@@ -136,7 +134,7 @@ def test_port_filters_agree_with_the_model() -> None:
         ]
 
     try:
-        assert_reported_as_modelled(configs, make)
+        assert_reported_as_modelled(filtered, configs, make)
     finally:
         for listener in listeners:
             listener.close()
@@ -170,7 +168,7 @@ def inode_of(namespace: Path) -> int:
     return namespace.stat().st_ino
 
 
-def test_the_sockets_network_namespace_is_filtered(blue: Path) -> None:
+def test_the_sockets_network_namespace_is_filtered(filtered: Filtered, blue: Path) -> None:
     """The namespace in which the socket was created counts, not the one of the process."""
     by_number = {str(path): inode_of(path) for path in (HERE, BLUE)}
     lists: list[list[int | str]] = [[str(BLUE)], [inode_of(BLUE)], [str(HERE)], [str(HERE), inode_of(BLUE)], [7]]
@@ -195,17 +193,17 @@ def test_the_sockets_network_namespace_is_filtered(blue: Path) -> None:
                 ends += both_ends(client, listener.accept()[0], this_program(), inode_of(BLUE))
         return ends
 
-    assert_reported_as_modelled(configs, make, numbered)
+    assert_reported_as_modelled(filtered, configs, make, numbered)
 
 
-def test_a_program_in_a_network_namespace_is_reported(blue: Path) -> None:
+def test_a_program_in_a_network_namespace_is_reported(filtered: Filtered, blue: Path) -> None:
     """Curl runs in the namespace of the filter, and outside of it."""
-    with Monitor(config_with(netns_filter={"netns": [str(blue)]}), any_kernel=True) as monitor:
-        for command in ([], ["ip", "netns", "exec", "blue"]):
-            child = subprocess.Popen([*command, "curl", "-s", "http://127.0.0.1:1/", "http://[::1]:1/"])
-            child.wait()
-        monitor.stop()
-        reported = {(event.process.pid, event.process.filename, event.network_event.daddr) for event in monitor}
+    monitor = filtered(config_with(netns_filter={"netns": [str(blue)]}))
+    for command in ([], ["ip", "netns", "exec", "blue"]):
+        child = subprocess.Popen([*command, "curl", "-s", "http://127.0.0.1:1/", "http://[::1]:1/"])
+        child.wait()
+    events = events_so_far(monitor)
+    reported = {(event.process.pid, event.process.filename, event.network_event.daddr) for event in events}
     assert reported == {(child.pid, "curl", "127.0.0.1"), (child.pid, "curl", "::1")}
 
 
@@ -243,7 +241,7 @@ DEEP = "/deep" + "/x" * 150  # deeper than a path in a list can be
 LONG = "/" + "l" * 254  # the longest path that a list takes
 
 
-def test_cgroup_filters_agree_with_the_model() -> None:
+def test_cgroup_filters_agree_with_the_model(filtered: Filtered) -> None:
     """A path matches itself and all below it. It is compared as text: the cgroup need not exist yet."""
     configs = process_filters(
         [
@@ -258,39 +256,67 @@ def test_cgroup_filters_agree_with_the_model() -> None:
         ]
     )
     paths = ["/", "/system.slice", "/system.slice/ssh.service", "/system.slicefoo", "/x/system.slice", DEEP, LONG]
-    assert_reported_as_modelled(configs, lambda: connect_in_cgroups([*paths, LONG + "l", "/deep"]))
+    assert_reported_as_modelled(filtered, configs, lambda: connect_in_cgroups([*paths, LONG + "l", "/deep"]))
 
 
-def test_container_filters_agree_with_the_model() -> None:
+def test_container_filters_agree_with_the_model(filtered: Filtered) -> None:
     """The kernel finds the same ids in names of cgroups as tests/unit/decode/test_format.py expects of user space."""
     lists = [[ID], [ID[:12], "f" * 12], [OTHER_ID], [ID[:-1] + "0"]]
     configs = process_filters([{"container_id": container_ids} for container_ids in lists])
-    assert_reported_as_modelled(configs, lambda: connect_in_cgroups([*IN_CONTAINER, *ON_THE_HOST]))
+    assert_reported_as_modelled(filtered, configs, lambda: connect_in_cgroups([*IN_CONTAINER, *ON_THE_HOST]))
 
 
-def test_deeply_nested_cgroups_do_not_hide_their_container() -> None:
+def test_deeply_nested_cgroups_do_not_hide_their_container(filtered: Filtered) -> None:
     """Their path is longer than the event's record and /proc hold."""
     path = f"/docker-{ID}.scope" + f"/{'n' * 200}" * 4 + "/x" * 60
-    with in_cgroup(path), Monitor(process_filters([{"container_id": [ID]}])[0], any_kernel=True) as monitor:
-        with listen() as listener:
-            both_ends(*connect(listener, "127.0.0.1"), this_program())
-        monitor.stop()
-        assert len(list(monitor)) == 4
+    monitor = filtered(process_filters([{"container_id": [ID]}])[0])
+    with in_cgroup(path), listen() as listener:
+        both_ends(*connect(listener, "127.0.0.1"), this_program())
+    assert len(events_so_far(monitor)) == 4
 
 
-def test_a_program_in_a_container_is_reported() -> None:
+def test_a_program_in_a_container_is_reported(filtered: Filtered) -> None:
     """Curl runs in a container's cgroup and beside it; the container is created after the start."""
     directory = CGROUPS / f"kubepods/cri-containerd-{OTHER_ID}.scope"
     process_filter = {"cgroup": ["/kubepods"], "container_id": [OTHER_ID[:12]], "binary": {"name": ["curl"]}}
-    with Monitor(config_with(process_filter=process_filter), any_kernel=True) as monitor:
-        directory.mkdir(parents=True)
-        for place in (directory.parent, directory):
-            script = f"echo $$ > {place}/cgroup.procs; exec curl -s http://127.0.0.1:1/"
-            child = subprocess.Popen(["sh", "-c", script])
-            child.wait()
-        monitor.stop()
-        reported = [(event.process.pid, event.process.container_id) for event in monitor]
+    monitor = filtered(config_with(process_filter=process_filter))
+    directory.mkdir(parents=True)
+    for place in (directory.parent, directory):
+        script = f"echo $$ > {place}/cgroup.procs; exec curl -s http://127.0.0.1:1/"
+        child = subprocess.Popen(["sh", "-c", script])
+        child.wait()
+    reported = [(event.process.pid, event.process.container_id) for event in events_so_far(monitor)]
     assert reported == [(child.pid, OTHER_ID)] * 2
+
+
+def hold(namespace: Path, cgroup: Path, port: int, test: socket.socket) -> None:
+    """Hold a connection to a port, in a network namespace and a cgroup, until the test closes its socket."""
+    (cgroup / "cgroup.procs").write_text("0")
+    with within(namespace), listen(port=port) as listener:
+        pair = connect_pair(listener, listener.getsockname())
+        test.send(b"connected")
+        test.recv(1)
+        pair.close()
+
+
+@contextmanager
+def holder(namespace: Path, cgroup: Path, port: int) -> Iterator[int]:
+    """Run hold() in a child; yield its process id."""
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            ours.close()
+            hold(namespace, cgroup, port, theirs)
+            code = 0
+        finally:
+            os._exit(code)
+    theirs.close()
+    with ours:
+        assert ours.recv(100) == b"connected"
+        yield child
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.core
@@ -298,30 +324,6 @@ def test_filters_apply_to_connections_open_at_the_start(blue: Path) -> None:
     """Other processes hold them, and netmon finds them by iterating over sockets."""
     place = CGROUPS / f"machine.slice/libpod-{ID}.scope"
     place.mkdir(parents=True, exist_ok=True)
-    script = (
-        "import socket, sys\n"
-        "listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
-        "client = socket.create_connection(listener.getsockname())\n"
-        "server, _ = listener.accept()\n"
-        "print('connected', flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-
-    def enter(place: Path = place) -> None:
-        (place / "cgroup.procs").write_text("0")
-
-    children = []
-    for prefix, port, preexec in (
-        (["ip", "netns", "exec", "blue"], "8001", enter),
-        (["ip", "netns", "exec", "blue"], "8002", enter),
-        (["ip", "netns", "exec", "blue"], "8003", None),
-        ([], "8001", enter),
-    ):
-        command = [*prefix, "python3", "-c", script, port]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=preexec)
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"connected\n"
-        children.append(child)
     config = config_with(
         egress={"port_filter": {"dst_port": ["8001-8002"]}},
         ingress={"port_filter": {"src_port": [8001, 8003]}},
@@ -329,16 +331,19 @@ def test_filters_apply_to_connections_open_at_the_start(blue: Path) -> None:
         process_filter={"container_id": [ID], "cgroup": ["/machine.slice"]},
         report={"existing": True},
     )
-    with Monitor(config, any_kernel=True) as monitor:
+    with (
+        holder(blue, place, 8001) as first,
+        holder(blue, place, 8002) as second,
+        holder(blue, CGROUPS, 8003),
+        holder(HERE, place, 8001),
+        Monitor(config, any_kernel=True) as monitor,
+    ):
         monitor.stop()
         reported = {(e.process.pid, e.network_event.sport, e.network_event.dport) for e in monitor}
-    for child in children:
-        child.communicate()
-    first, second = children[:2]
     assert {(pid, sport if sport < 9000 else 0, dport if dport < 9000 else 0) for pid, sport, dport in reported} == {
-        (first.pid, 0, 8001),
-        (first.pid, 8001, 0),
-        (second.pid, 0, 8002),
+        (first, 0, 8001),
+        (first, 8001, 0),
+        (second, 0, 8002),
     }
 
 

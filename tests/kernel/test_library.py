@@ -5,20 +5,35 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from netmon import Config, Monitor, NetmonError, NetworkEvent
 from netmon.kernel.programs import DESTROY, PULSE
 from netmon.report import OPTIONS
+from tests.support.filtered_monitors import events_so_far
 from tests.support.sockets import listen, refused_connection
 
 
-@pytest.mark.core
-def test_events_are_models() -> None:
+@pytest.fixture(scope="module")
+def running() -> Iterator[Monitor]:
+    """A monitor that runs for all tests of this module that neither stop it nor need another one."""
     with Monitor(any_kernel=True) as monitor:
-        cookie = refused_connection()
-        events = list(monitor.connection_events(timeout=1))
+        yield monitor
+
+
+@pytest.fixture
+def monitor(running: Monitor) -> Monitor:
+    """The running monitor, which has no events yet."""
+    events_so_far(running)
+    return running
+
+
+@pytest.mark.core
+def test_events_are_models(monitor: Monitor) -> None:
+    cookie = refused_connection()
+    events = list(monitor.connection_events(timeout=0.5))
     assert all(isinstance(event, NetworkEvent) for event in events)
     assert [(event.network_event.type, event.network_event.cookie) for event in events] == [
         ("TcpConnectionEstablish", cookie),
@@ -28,11 +43,10 @@ def test_events_are_models() -> None:
 
 
 @pytest.mark.once
-def test_a_timeout_ends_an_iteration_without_events() -> None:
-    with Monitor(any_kernel=True) as monitor:
-        start = time.monotonic()
-        assert list(monitor.connection_events(timeout=0.3)) == []
-        assert time.monotonic() - start >= 0.3
+def test_a_timeout_ends_an_iteration_without_events(monitor: Monitor) -> None:
+    start = time.monotonic()
+    assert list(monitor.connection_events(timeout=0.3)) == []
+    assert time.monotonic() - start >= 0.3
 
 
 @pytest.mark.once
@@ -45,26 +59,23 @@ def test_stop_from_another_thread_ends_an_iteration_after_all_events() -> None:
         assert list(monitor) == []
 
 
-def test_a_single_event_arrives_soon() -> None:
-    with Monitor(any_kernel=True) as monitor:
-        events = iter(monitor)
-        delays = []
-        for _ in range(5):
-            made = time.monotonic()
-            refused_connection()
-            assert next(events).network_event.type == "TcpConnectionEstablish"
-            delays.append(time.monotonic() - made)
-            assert next(events).network_event.type == "TcpConnectionClose"
+def test_a_single_event_arrives_soon(monitor: Monitor) -> None:
+    events = iter(monitor)
+    delays = []
+    for _ in range(5):
+        made = time.monotonic()
+        refused_connection()
+        assert next(events).network_event.type == "TcpConnectionEstablish"
+        delays.append(time.monotonic() - made)
+        assert next(events).network_event.type == "TcpConnectionClose"
     assert min(delays) < 0.2  # the delay of a batch is 0.08 s; emulation adds to it
 
 
 @pytest.mark.once
-def test_an_iteration_that_breaks_off_loses_nothing() -> None:
-    with Monitor(any_kernel=True) as monitor:
-        cookies = [refused_connection() for _ in range(50)]
-        seen = [next(iter(monitor)).network_event.cookie for _ in range(30)]
-        monitor.stop()
-        seen += [event.network_event.cookie for event in monitor]
+def test_an_iteration_that_breaks_off_loses_nothing(monitor: Monitor) -> None:
+    cookies = [refused_connection() for _ in range(50)]
+    seen = [next(iter(monitor)).network_event.cookie for _ in range(30)]
+    seen += [event.network_event.cookie for event in events_so_far(monitor)]
     assert seen == [cookie for cookie in cookies for _ in ("establish", "close")]
 
 
@@ -88,6 +99,7 @@ def test_closing_while_iterating_ends_it() -> None:
             monitor.close()
         assert seen == [cookie, cookie]  # what was read already
         assert monitor.finished
+        monitor.close()
         assert monitor.counters.bytes_waiting == 0
 
 
@@ -101,20 +113,20 @@ def test_more_descriptors_than_select_takes_are_fine() -> None:
         file.close()
 
 
-def test_two_monitors_run_in_one_process() -> None:
+def test_two_monitors_run_in_one_process(monitor: Monitor) -> None:
     egress = Config.from_dict({"egress": {"enabled": True}})
-    with listen() as listener, Monitor(any_kernel=True) as both, Monitor(egress, any_kernel=True) as one:
+    with listen() as listener, Monitor(egress, any_kernel=True) as other:
         client = socket.create_connection(listener.getsockname())
         listener.accept()[0].close()
         client.close()
-        for monitor in (both, one):
-            monitor.stop()
-        assert len(list(both)) == 4
-        assert len(list(one)) == 2
+        other.stop()
+        assert len(list(other)) == 2
+    assert len(events_so_far(monitor)) == 4
 
 
 @pytest.mark.core
 def test_a_process_is_described_before_its_events_whichever_thread_is_first() -> None:
+    """The monitor has not seen this process before."""
     barrier = threading.Barrier(16)
 
     def connect() -> None:
@@ -135,14 +147,13 @@ def test_a_process_is_described_before_its_events_whichever_thread_is_first() ->
 
 
 @pytest.mark.once
-def test_a_monitor_is_used_only_while_it_runs() -> None:
+def test_a_monitor_is_used_only_while_it_runs(running: Monitor) -> None:
     monitor = Monitor(any_kernel=True)
     with pytest.raises(NetmonError, match="with statement"):
         next(iter(monitor))
-    with monitor, pytest.raises(NetmonError, match="already"):
-        monitor.start()
     monitor.close()
-    monitor.close()
+    with pytest.raises(NetmonError, match="already"):
+        running.start()
 
 
 @pytest.mark.core
@@ -167,12 +178,12 @@ ALL = {
 
 
 @pytest.mark.core
-def test_programs_are_small(kernel: str) -> None:
+def test_programs_are_small(running: Monitor, kernel: str) -> None:
     """The verifier goes through few instructions, on the oldest and the newest kernel; fewer without filters."""
-    with Monitor(Config.everything(), any_kernel=True) as monitor, Monitor(any_kernel=True) as unfiltered:
-        infos, smaller = (each.program_infos() for each in (monitor, unfiltered))
+    with Monitor(Config.everything(), any_kernel=True) as monitor:
+        infos, smaller = (each.program_infos() for each in (monitor, running))
         with pytest.raises(NetmonError, match="without a configuration"):
-            unfiltered.reload(Config.everything())
+            running.reload(Config.everything())
     for info, less in zip(infos, smaller, strict=True):
         if info.name in (PULSE.name, DESTROY.name):  # they have nothing to filter
             continue

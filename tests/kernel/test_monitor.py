@@ -16,8 +16,8 @@ from urllib.request import urlopen
 import pytest
 
 from netmon import Monitor, NetmonError, NetworkEvent, NetworkSummary
-from tests.support.netmon_command import DEADLINE, wait_until
 from tests.support.sockets import refused_connection
+from tests.support.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.once
 

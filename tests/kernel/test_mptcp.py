@@ -14,10 +14,11 @@ import pytest
 
 from netmon.kernel.requirements import parse_release
 from tests.support.json_events import Event, endpoints_of, of_cookie, types_of
-from tests.support.netmon_command import Netmon, wait_until
+from tests.support.netmon_command import Netmon
 from tests.support.sockets import Pair, cookie_of, disconnect, receive_all
+from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.netmon_flags("--statistics", "--outcome")
+pytestmark = pytest.mark.netmon_flags("--statistics", "--outcome", "--opener")
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 TCP, MPTCP = socket.IPPROTO_TCP, 262
@@ -170,22 +171,26 @@ def test_a_killed_process_is_reported_with_the_close(netmon: Netmon) -> None:
     assert mine[0]["process"] == mine[1]["process"]
 
 
-@pytest.mark.parametrize("waiting", [False, True], ids=["open at the start", "accepted since"])
-def test_existing_connections_are_reported_once(waiting: bool) -> None:
+def test_existing_connections_are_reported_once() -> None:
+    """One that is open at the start, and one that is accepted since on a listener that was there."""
     with listen(V4_NET) as listener:
-        pair = None if waiting else connect(listener)
+        existing = connect(listener)
         with Netmon("--existing") as netmon:
-            pair = pair or connect(listener)
-            cookies = set(pair[2:])
-            wait_until(lambda: cookies <= {e["network_event"]["cookie"] for e in netmon.events}, "both ends")
-            client_end, server_end = pair.client.getsockname(), pair.server.getsockname()
-            pair.close()
+            accepted = connect(listener)
+            cookies = {*existing[2:], *accepted[2:]}
+            netmon.wait_until(lambda: cookies <= {e["network_event"]["cookie"] for e in netmon.events}, "all four ends")
+            ends = [(pair.client.getsockname(), pair.server.getsockname()) for pair in (existing, accepted)]
+            existing.close()
+            accepted.close()
             events = netmon.stop().events
-    client, server = (of_cookie(events, cookie) for cookie in pair[2:])
-    assert types_of(client) == ["Establish" if waiting else "Existing", "Close"]
-    assert types_of(server) == ["Accept" if waiting else "Existing", "Close"]
-    if not waiting:
-        assert [end[0]["network_event"]["direction"] for end in (client, server)] == ["egress", "ingress"]
-    assert {endpoints_of(event) for event in client} == {(*client_end, *server_end)}
-    assert {endpoints_of(event) for event in server} == {(*server_end, *client_end)}
-    assert len(events) == 4
+    for pair, openings, (client_end, server_end) in (
+        (existing, ["Existing", "Existing"], ends[0]),
+        (accepted, ["Establish", "Accept"], ends[1]),
+    ):
+        client, server = (of_cookie(events, cookie) for cookie in pair[2:])
+        assert [types_of(end) for end in (client, server)] == [[opening, "Close"] for opening in openings]
+        assert {endpoints_of(event) for event in client} == {(*client_end, *server_end)}
+        assert {endpoints_of(event) for event in server} == {(*server_end, *client_end)}
+    directions = [of_cookie(events, cookie)[0]["network_event"]["direction"] for cookie in existing[2:]]
+    assert directions == ["egress", "ingress"]
+    assert len(events) == 8

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from netmon import Config, Monitor, NetworkSummary
-from tests.support.connecting_process import CONNECT_ONCE, connected, process_of, read_expected
+from netmon import Config
+from tests.support.connecting_process import CONNECT_ONCE, connected, in_child, process_of, read_expected
+from tests.support.filtered_monitors import Filtered, events_so_far
 from tests.support.json_events import Event, types_of
-from tests.support.netmon_command import Netmon, wait_until
+from tests.support.netmon_command import Netmon
 from tests.support.procfs import auid_of, status_of
 from tests.support.sockets import connect_pair, cookie_of, leave_to_child, listen, refused_connection
 
@@ -39,21 +40,6 @@ def close_of(events: list[Event], cookie: int) -> Event:
         event for event in events if event["network_event"]["cookie"] == cookie and types_of([event]) == ["Close"]
     )
     return close
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Run work in a forked child, which ends with it; return the child's id."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert status == 0
-    return child
 
 
 def passes_by_fork(sock: socket.socket) -> int:
@@ -203,12 +189,12 @@ def expected_parent() -> dict[str, Any]:
 
 
 def test_a_parent_without_connections_is_described() -> None:
-    """With another netmon than the module's: this one must not know the parent as a process with connections."""
+    """With another netmon than the shared one: this one must not know the parent as a process with connections."""
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     with Netmon("--parent") as netmon:
         child = in_child(refused_connection)
-        wait_until(lambda: len(netmon.events) == 2, "the child's events")
+        netmon.wait_until(lambda: len(netmon.events) == 2, "the child's events")
         refused_connection()  # now this process has events, and a parent
         ended = netmon.stop()
     assert ", 0 lost" in ended.stderr
@@ -247,7 +233,7 @@ def test_a_child_gets_another_parent_when_its_own_ends(netmon: Netmon, port: str
         )
         assert program.stdout is not None
         child = int(program.stdout.readline())
-        wait_until(lambda: [e for e in netmon.events if e["process"]["pid"] == child], "the establish")
+        netmon.wait_for_process(child)
         out, _ = program.communicate("\n")
     opening, close = (event for event in seen if event["process"]["pid"] == child)
     assert opening["parent"]["pid"] == opening["process"]["ppid"] == program.pid
@@ -256,19 +242,18 @@ def test_a_child_gets_another_parent_when_its_own_ends(netmon: Netmon, port: str
     assert close["parent"]["binary_path"] == str(Path(f"/proc/{int(out)}/exe").readlink())
 
 
-def test_arguments_of_a_parent_that_has_ended_are_counted_as_incomplete(port: str) -> None:
+def test_arguments_of_a_parent_that_has_ended_are_counted_as_incomplete(filtered: Filtered, port: str) -> None:
     """The kernel reports all of it but the arguments, which netmon reads from /proc."""
-    config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
-    with Monitor(config, any_kernel=True) as monitor:
-        script = f"{CONNECT_ONCE} {port} < /dev/null; exit 0"
-        subprocess.run(["/bin/bash", "-c", script], stdout=subprocess.DEVNULL, check=True)
-        monitor.stop()
-        opening, close = monitor
+    monitor = filtered(Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}}))
+    before = monitor.losses.args_incomplete
+    script = f"{CONNECT_ONCE} {port} < /dev/null; exit 0"
+    subprocess.run(["/bin/bash", "-c", script], stdout=subprocess.DEVNULL, check=True)
+    opening, close = events_so_far(monitor)
     assert opening.parent is not None
     assert opening.parent == close.parent
     assert (opening.parent.pid, opening.parent.args) == (opening.process.ppid, "")
     assert opening.parent.binary_path == os.path.realpath("/bin/bash")
-    assert monitor.losses.args_incomplete == 1
+    assert monitor.losses.args_incomplete == before + 1
 
 
 def test_every_thread_of_a_new_process_has_the_parent(netmon: Netmon) -> None:
@@ -288,27 +273,17 @@ def test_every_thread_of_a_new_process_has_the_parent(netmon: Netmon) -> None:
     assert len(mine) >= 30  # 32, of which two may be missed by preemption
 
 
-def test_no_parent_is_described_for_a_process_that_is_filtered_out() -> None:
+def test_no_parent_is_described_for_a_process_that_is_filtered_out(filtered: Filtered) -> None:
     config = {
         "egress": {"enabled": True},
         "report": {"parent": True},
         "process_filter": {"binary": {"name": ["other"]}},
     }
-    with Monitor(Config.from_dict(config), any_kernel=True) as monitor:
-        in_child(refused_connection)
-        monitor.stop()
-        assert list(monitor) == []
-        assert monitor.counters.processes_described == 0
-
-
-def test_summaries_have_the_parent() -> None:
-    config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
-    with Monitor(config, any_kernel=True, aggregate=1) as monitor:
-        child = in_child(refused_connection)
-        monitor.stop()
-        (summary,) = (event for event in monitor.events() if isinstance(event, NetworkSummary))
-    assert summary.parent is not None
-    assert (summary.process.pid, summary.parent.pid) == (child, os.getpid())
+    monitor = filtered(Config.from_dict(config))
+    before = monitor.counters.processes_described
+    in_child(refused_connection)
+    assert events_so_far(monitor) == []
+    assert monitor.counters.processes_described == before
 
 
 def network_of(event: Event) -> dict[str, Any]:
@@ -391,7 +366,7 @@ def test_all_options_go_together() -> None:
         pair = connect_pair(listener, listener.getsockname())
         flags = ("--existing", "--outcome", "--statistics", "--opener", "--parent", "--context")
         with Netmon(*flags) as netmon:
-            wait_until(lambda: len(netmon.events) == 2, "the existing connections")
+            netmon.wait_until(lambda: len(netmon.events) == 2, "the existing connections")
             closer = passes_by_fork(pair.client)
             pair.server.close()
             cookie = refused_connection()

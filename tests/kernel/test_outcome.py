@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.json_events import Event, types_by_cookie, types_of
-from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.sockets import connect_pair, cookie_of, disconnect, drop, listen, receive_all, reset
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.netmon_flags("--outcome")
 
@@ -401,8 +402,9 @@ def test_filters_apply_to_failures() -> None:
     assert [event["network_event"]["daddr"] for event in events] == ["198.51.100.1", "127.0.0.2"]
 
 
-def test_durations_begin_when_a_connection_is_established() -> None:
-    with Netmon("--outcome", "--statistics") as netmon, listen() as listener:
+@pytest.mark.netmon_flags("--statistics", "--outcome", "--opener")
+def test_durations_begin_when_a_connection_is_established(netmon: Netmon) -> None:
+    with netmon.watch() as events, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         pair.client.sendall(b"four")
         pair.client.close()
@@ -410,7 +412,6 @@ def test_durations_begin_when_a_connection_is_established() -> None:
         pair.server.close()
         with socket.socket() as sock:
             assert connect(sock, ("127.0.0.1", 1)) == errno.ECONNREFUSED
-        events = netmon.stop().events
     client = [event for event in events if event["network_event"]["cookie"] == pair.client_cookie]
     assert types_of(client) == ["Establish", "Close"]
     close = details_of(client[1])

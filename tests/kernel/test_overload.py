@@ -10,7 +10,7 @@ import pytest
 from netmon import LostEvents, Monitor, NetworkEvent
 from netmon.limits import DEFAULT_LINE_LIMIT
 from tests.support.json_events import Event
-from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
 
@@ -35,9 +35,9 @@ def test_events_after_a_flood_are_reported_and_its_losses_counted() -> None:
         flood()
         netmon.process.send_signal(signal.SIGCONT)
         # Once an event of the flood is written, the ring buffer was read and has room again.
-        wait_until(lambda: len(netmon.events) > len(lost_in(netmon.events)) > 0, "LostEvents, and an event")
+        netmon.wait_until(lambda: len(netmon.events) > len(lost_in(netmon.events)) > 0, "LostEvents, and an event")
         cookie = refused_connection()
-        wait_until(
+        netmon.wait_until(
             lambda: sum(event.get("network_event", {}).get("cookie") == cookie for event in netmon.events) == 2,
             "both events of the connection after the flood",
         )
@@ -59,7 +59,7 @@ def test_a_process_with_endless_arguments_takes_little_memory() -> None:
     script = "for ((i = 0; i < 200; i++)); do true 3<> /dev/tcp/127.0.0.1/9; done"
     with Netmon(anew=True) as netmon:
         subprocess.run(["/bin/bash", "-c", script, argument], stderr=subprocess.DEVNULL)
-        wait_until(lambda: len(netmon.events) >= 400, "an establish and a close of each connection")
+        netmon.wait_until(lambda: len(netmon.events) >= 400, "an establish and a close of each connection")
         memory = int(status_of(netmon.process.pid)["VmHWM"][0])  # kB
         ended = netmon.stop()
     events = [event for event in ended.events if event["process"]["filename"] == "bash"]

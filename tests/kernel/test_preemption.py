@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.json_events import types_by_cookie
-from tests.support.netmon_command import PROGRAMS, Netmon, counts_of, wait_until
+from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.sockets import connect_pair, listen, refused_connection
+from tests.support.waiting import wait_until
 
 CONNECTIONS = 300
 CPU = 1

@@ -6,13 +6,13 @@ port, writes a line, waits for one on standard input, and ends.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from datetime import datetime, timedelta
@@ -20,15 +20,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.connecting_process import CONNECT_ONCE, check_process, connected, process_of, read_expected
+from netmon import Config, Monitor, NetworkEvent
+from tests.support.connecting_process import (
+    CONNECT_ONCE,
+    check_process,
+    connected,
+    in_child,
+    process_of,
+    read_expected,
+)
 from tests.support.json_events import Event, types_of
-from tests.support.netmon_command import PROGRAMS, Netmon, wait_until
+from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.procfs import status_of
 from tests.support.sockets import leave_to_child
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.core
 
 NO_AUID = 0xFFFFFFFF
+CLONE_NEWTIME = 0x80
 
 
 def test_a_process_is_described_as_in_proc(netmon: Netmon, port: str) -> None:
@@ -257,27 +267,34 @@ def test_a_process_that_starts_just_after_the_clock_was_set_has_a_right_start(
     assert abs(start.timestamp() - now) < 60
 
 
+def report_as_monitor(report: int, command: list[str]) -> None:
+    """Write the JSON of a connecting program's first event to a descriptor, as a Monitor of this process has it."""
+    config = Config.from_dict({"egress": {"enabled": True}, "report": {"parent": True}})
+    with Monitor(config, any_kernel=True) as monitor, connected(command) as subject:
+        events = [event for event in monitor.poll(30) if isinstance(event, NetworkEvent)]
+        (first, *_) = (event for event in events if event.process.pid == subject.pid)
+        os.write(report, first.model_dump_json().encode())
+
+
 def test_times_in_a_time_namespace_are_right(port: str) -> None:
     """There netmon's own clock, by which /proc shows when a process started, is not the kernel half's."""
-    script = (
-        "import subprocess, sys\n"
-        "from netmon import Config, Monitor\n"
-        "config = Config.from_dict({'egress': {'enabled': True}, 'report': {'parent': True}})\n"
-        "with Monitor(config, any_kernel=True) as monitor:\n"
-        "    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
-        "    child.stdout.readline()\n"
-        "    events = monitor.poll(30)\n"
-        "    child.communicate(b'\\n')\n"
-        "print(next(event for event in events if event.process.pid == child.pid).model_dump_json())\n"
-    )
-    command = [sys.executable, "-c", script, str(CONNECT_ONCE), port]
-    done = subprocess.run(
-        ["unshare", "--time", "--boottime=100000", "--fork", *command], stdout=subprocess.PIPE, check=True
-    )
-    event = json.loads(done.stdout)
+    read_end, write_end = os.pipe()
+
+    def enter() -> None:
+        """Make a time namespace, in which this process's children are."""
+        assert ctypes.CDLL(None).unshare(CLONE_NEWTIME) == 0
+        Path("/proc/self/timens_offsets").write_text("boottime 100000 0")
+        in_child(lambda: report_as_monitor(write_end, [str(CONNECT_ONCE), port]))
+
+    in_child(enter)
+    os.close(write_end)
+    with os.fdopen(read_end) as report:
+        event = json.load(report)
     for reported in (event["timestamp"], event["process"]["start_time"], event["parent"]["start_time"]):
         assert abs(datetime.fromisoformat(reported).timestamp() - time.time()) < 1000
-    assert event["parent"]["args"].endswith(f"{CONNECT_ONCE} {port}")
+    # The forked child has this process's arguments.
+    arguments = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1:-1]
+    assert event["parent"]["args"] == b" ".join(arguments).decode()
 
 
 def test_credentials_are_those_at_the_event(netmon: Netmon, port: str) -> None:

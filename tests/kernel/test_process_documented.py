@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.connecting_process import CONNECT_ONCE, check_process, connected, process_of
 from tests.support.json_events import of_cookie, types_of
-from tests.support.netmon_command import Netmon, wait_until
+from tests.support.netmon_command import Netmon
 from tests.support.sockets import cookie_of
 
 
@@ -122,7 +122,7 @@ def test_a_close_by_the_kernels_garbage_collector_is_reported(netmon: Netmon, li
             for end in socket.socketpair():
                 end.close()
         # Newer kernels collect in a thread of their own, a little later.
-        wait_until(lambda: types_of(of_cookie(netmon.events, cookie)) == ["Establish", "Close"], "the close")
+        netmon.wait_until(lambda: types_of(of_cookie(netmon.events, cookie)) == ["Establish", "Close"], "the close")
     reported = [event for event in seen if event["network_event"]["cookie"] == cookie]
     assert types_of(reported) == ["Establish", "Close"]
     assert [event["process"]["pid"] for event in reported] == [os.getpid()] * 2

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.json_events import Event, endpoints_of, types_of
-from tests.support.netmon_command import Netmon, wait_until
+from tests.support.netmon_command import Netmon
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.core
 
@@ -63,6 +64,12 @@ def of_program(seen: list[Event], filename: str) -> list[Event]:
     return [event for event in seen if event["process"]["filename"] == filename]
 
 
+def served_by(server: int, client: int, events: list[Event]) -> list[Event]:
+    """Return a server's events of the connections that a client made to it. Both are process ids."""
+    ports = {event["network_event"]["sport"] for event in events if event["process"]["pid"] == client}
+    return [event for event in events if event["process"]["pid"] == server and event["network_event"]["dport"] in ports]
+
+
 @pytest.fixture(scope="module")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Run nginx; yield its worker's process id."""
@@ -93,7 +100,7 @@ def test_a_request_to_a_web_server_is_reported_like_the_references(
     with netmon.watch() as seen:
         client = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE)
         assert client.communicate()[0] == b"hello"
-        wait_until(lambda: sum(event["process"]["pid"] == nginx for event in netmon.events) % 2 == 0, "nginx's close")
+        netmon.wait_until(lambda: len(served_by(nginx, client.pid, netmon.events)) == 2, "nginx's accept and close")
     mine = of_program(seen, program)
     for event in seen:
         assert_has_the_references_form(event)
@@ -107,7 +114,7 @@ def test_a_request_to_a_web_server_is_reported_like_the_references(
     assert process["args"] == " ".join(arguments)
     saddr, sport, daddr, dport = endpoints_of(mine[0])
     assert (saddr, daddr, dport) == (address, address, 80)
-    served = [event for event in seen if event["process"]["pid"] == nginx]
+    served = served_by(nginx, client.pid, seen)
     assert types_of(served) == ["Accept", "Close"]
     assert {endpoints_of(event) for event in served} == {(address, 80, address, sport)}
 
@@ -119,7 +126,7 @@ def test_netcat_and_telnet_are_reported_like_the_references(netmon: Netmon) -> N
         client = subprocess.Popen(
             ["telnet", "localhost", "7878"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(
+        netmon.wait_until(
             lambda: {"nc.openbsd", "inetutils-telnet"} <= {event["process"]["filename"] for event in netmon.events},
             "both ends' openings",
         )

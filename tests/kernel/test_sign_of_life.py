@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.json_events import Event, types_by_cookie
-from tests.support.netmon_command import Netmon, wait_until
+from tests.support.netmon_command import Netmon
 from tests.support.sockets import refused_connection
 
 # Newer kernels refuse the change: the sysctl cannot stop programs there.
@@ -41,12 +41,12 @@ def test_it_is_reported_while_it_lasts_and_by_exit_code() -> None:
     with Netmon() as netmon:
         SWITCH.write_text("0")
         refused_connection()
-        wait_until(lambda: len(blind_times(netmon.events)) >= 2, "two LostEvents")
+        netmon.wait_until(lambda: len(blind_times(netmon.events)) >= 2, "two LostEvents")
         assert f"netmon: {BLIND}, although they are attached: kernel.ftrace_enabled is 0" in netmon.stderr
         SWITCH.write_text("1")
-        wait_until(lambda: "runs netmon's programs again" in netmon.stderr, "the end")
+        netmon.wait_until(lambda: "runs netmon's programs again" in netmon.stderr, "the end")
         cookie = refused_connection()
-        wait_until(lambda: len(types_of_socket(netmon.events, cookie)) == 2, "a connection after the end")
+        netmon.wait_until(lambda: len(types_of_socket(netmon.events, cookie)) == 2, "a connection after the end")
         ended = netmon.stop()
     assert ended.returncode == 1
     assert types_of_socket(ended.events, cookie) == ["Establish", "Close"]

@@ -20,8 +20,9 @@ import pytest
 
 from netmon import Config, Monitor
 from tests.support.json_events import Event, types_of
-from tests.support.netmon_command import Netmon, wait_until
+from tests.support.netmon_command import Netmon
 from tests.support.sockets import Pair, connect_pair, cookie_of, drop, listen, receive_all, refused_connection, reset
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.netmon_flags("--statistics")
 

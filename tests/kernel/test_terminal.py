@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.connecting_process import CONNECT_ONCE
-from tests.support.netmon_command import DEADLINE
 from tests.support.sockets import refused_connection
+from tests.support.waiting import DEADLINE
 
 pytestmark = pytest.mark.once
 

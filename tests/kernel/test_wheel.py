@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from tests.support.netmon_command import DEADLINE
 from tests.support.sockets import refused_connection
+from tests.support.waiting import DEADLINE
 
 HIDING = (
     *("unshare", "--mount", "sh", "-c"),
     'mount --bind /dev/null /usr/lib/*/libbpf.so.1 && exec "$0" "$@"',
 )
 NETMON = [*HIDING, sys.executable, "-m", "netmon"]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": "/opt/netmon/wheel", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": "/opt/netmon/wheel"}
 
 
 def check(**environment: str) -> subprocess.CompletedProcess[str]:

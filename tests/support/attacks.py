@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tests.support.netmon_command import PROGRAMS, wait_until
+from tests.support.netmon_command import PROGRAMS
+from tests.support.waiting import wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
 UID = 1000

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.support.json_events import Event
-from tests.support.netmon_command import PROGRAMS, Netmon, wait_until
+from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.procfs import auid_of, status_of
 
 CONNECT_ONCE = PROGRAMS / "connect_once"
@@ -46,6 +46,21 @@ def connected(command: Sequence[str | bytes | Path], **options: Any) -> Iterator
     yield ConnectedProcess(child)
     child.communicate(b"\n")
     assert child.returncode == 0
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run work in a forked child, which ends with it; return the child's id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    return child
 
 
 def process_of(seen: list[Event], pid: int) -> dict[str, Any]:
@@ -104,7 +119,7 @@ def check_process(netmon: Netmon, command: Sequence[str | bytes | Path], **optio
     with netmon.watch() as seen, connected(command, **options) as subject:
         expected = read_expected(subject)
         # The program must not end before: netmon may have to read /proc, too.
-        wait_until(lambda: subject.pid in (event["process"]["pid"] for event in netmon.events), "the event")
+        netmon.wait_for_process(subject.pid)
     process = process_of(seen, subject.pid)
     assert {key: process[key] for key in expected} == expected
     return process

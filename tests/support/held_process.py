@@ -20,12 +20,11 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DEADLINE = 60.0  # seconds
+from tests.support.waiting import wait_until
 
 # include/uapi/linux/fuse.h: headers of requests and answers, operations, structs of the answers.
 REQUEST, ANSWER = struct.Struct("=IIQQIIIHH"), struct.Struct("=IiQ")
@@ -72,18 +71,11 @@ def held_process(directory: Path, port: str) -> Iterator[HeldProcess]:
     assert program.stdout is not None
     held = HeldProcess(program, int(program.stdout.readline()))
     try:
-        _wait_until(lambda: Path(f"/proc/{held.pid}/stat").read_text().rpartition(")")[2].split()[0] == "D")
+        wait_until(lambda: Path(f"/proc/{held.pid}/stat").read_text().rpartition(")")[2].split()[0] == "D")
         yield held
     finally:
         held.end()
         subprocess.run(["umount", "--lazy", directory], check=True)
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def _mount(directory: str) -> int:
@@ -153,7 +145,7 @@ def _hold(path: str, writing: int, on_ready: Callable[[], object]) -> None:
     second = threading.Thread(target=libc.memset, args=(page, 2, 1), daemon=True)
     second.start()
     waits = Path(f"/proc/self/task/{second.native_id}/stat")
-    _wait_until(lambda: waits.read_text().rpartition(")")[2].split()[0] == "D")
+    wait_until(lambda: waits.read_text().rpartition(")")[2].split()[0] == "D")
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
     on_ready()
     libc.mmap(page, mmap.PAGESIZE, mmap.PROT_READ, flags, -1, 0)

@@ -17,21 +17,13 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from tests.support import fork_server
-from tests.support.json_events import Event
+from tests.support.file_changes import FileChanges
+from tests.support.json_events import Event, of_cookie
 from tests.support.sockets import refused_connection
+from tests.support.waiting import DEADLINE, wait_until
 
-DEADLINE = 60.0  # seconds: generous, since it only ends failures
 PROGRAMS = Path("/opt/netmon/bin")
-
-
-def wait_until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
-    """Return the condition's first true value; fail after deadline seconds."""
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline:g} s: {what}")
+LOOK = 0.25  # seconds between two looks at what is no output of netmon
 
 
 class Ended(NamedTuple):
@@ -61,13 +53,14 @@ class Netmon:
             anew: Start Python for it, as users do, and not by a fork: slower, for tests of starts and of memory.
         """
         if config is not None and tmp_path is not None:
-            path = tmp_path / "netmon.yaml"
-            path.write_text(config)
-            arguments = ("--config", str(path), *arguments)
+            self._config = tmp_path / "netmon.yaml"
+            self._config.write_text(config)
+            arguments = ("--config", str(self._config), *arguments)
         # Files, not pipes: a reader in this process would compete with netmon for the CPUs.
         self._stdout = tempfile.TemporaryFile()
         self._stderr = tempfile.TemporaryFile()
         self._events_of_mark = 1 if "--outcome" in arguments else 2
+        self._changes = FileChanges(self._stdout.fileno(), self._stderr.fileno())
         self._events: list[Event] = []
         self._offset = 0
         started = time.monotonic()
@@ -78,7 +71,7 @@ class Netmon:
             self.process = subprocess.Popen(command, stdout=self._stdout, stderr=self._stderr)
         else:
             self.process = fork_server.start(arguments, self._stdout, self._stderr)
-        wait_until(lambda: self._is_ready() or self.process.poll() is not None, "netmon: ready")
+        self.wait_until(lambda: self._is_ready() or self.process.poll() is not None, "netmon: ready")
         self.seconds_to_ready = time.monotonic() - started
         assert self._is_ready(), self.stderr
 
@@ -91,38 +84,53 @@ class Netmon:
 
     @property
     def events(self) -> list[Event]:
-        """The events so far."""
-        data = b"".join(iter(self._read_on, b""))
-        whole = data[: data.rfind(b"\n") + 1]
-        self._offset -= len(data) - len(whole)
-        self._events += map(json.loads, whole.splitlines())
-        return list(self._events)
+        """The events so far; within watch(), those since it was entered."""
+        if data := b"".join(iter(self._read_on, b"")):
+            whole = data[: data.rfind(b"\n") + 1]
+            self._offset -= len(data) - len(whole)
+            self._events += map(json.loads, whole.splitlines())
+        return self._events
+
+    def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
+        """Return the condition's first true value: it is asked whenever netmon has written something."""
+        return wait_until(condition, what, pause=lambda _: self._changes.wait(LOOK))
+
+    def wait_for_process(self, pid: int) -> None:
+        """Wait for an event of a process."""
+        self.wait_until(lambda: pid in (event["process"]["pid"] for event in self.events), f"an event of {pid}")
 
     def _read_on(self) -> bytes:
         data = os.pread(self._stdout.fileno(), 1 << 20, self._offset)
         self._offset += len(data)
         return data
 
+    def reload(self, config: str, says: str = "reloaded") -> None:
+        """Write another configuration, send SIGHUP, and wait for a new message that contains a text."""
+        self._config.write_text(config)
+        before = len(self.stderr)
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_until(lambda: says in self.stderr[before:], f"a message with {says!r}")
+
     @contextmanager
     def watch(self) -> Iterator[list[Event]]:
-        """Yield a list, and fill it on leaving with every event since entering."""
+        """Yield a list, and fill it on leaving with every event since entering.
+
+        Events from before, which may be those of other tests, are dropped.
+        """
         seen: list[Event] = []
-        _, start = self._mark()
+        self._mark()
+        self._events.clear()
         yield seen
-        cookie, _ = self._mark()
-        seen += [event for event in self.events[start:] if event["network_event"]["cookie"] != cookie]
+        cookie = self._mark()
+        seen += [event for event in self.events if event["network_event"]["cookie"] != cookie]
 
-    def _mark(self) -> tuple[int, int]:
-        """Make a connection that is refused and wait for its events; return its cookie, and the next event's index."""
-        start = len(self.events)
+    def _mark(self) -> int:
+        """Make a connection that is refused, and wait until its events have come; return its cookie."""
         cookie = refused_connection()
-
-        def end() -> int | None:
-            events = self.events[start:]
-            indices = [i for i, event in enumerate(events, start) if event["network_event"]["cookie"] == cookie]
-            return indices[-1] + 1 if len(indices) == self._events_of_mark else None
-
-        return cookie, wait_until(end, "the marking connection's events")
+        self.wait_until(
+            lambda: len(of_cookie(self.events, cookie)) == self._events_of_mark, "the marking connection's events"
+        )
+        return cookie
 
     def stop(self, number: int = signal.SIGTERM) -> Ended:
         """Send a signal and wait for the end."""
@@ -144,6 +152,7 @@ class Netmon:
         if self.process.poll() is None:
             self.process.kill()
         self.stop()
+        self._changes.close()
 
 
 def counts_of(stderr: str) -> tuple[int, int, int]:

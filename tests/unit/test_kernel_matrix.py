@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ class Case(NamedTuple):
     kernel: str
     test: str  # without parameters
     markers: dict[str, tuple[Any, ...]]  # their names and arguments
+    fixtures: tuple[str, ...]
 
 
 class Collector:
@@ -39,7 +41,8 @@ class Collector:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
             markers = {name: marker.args for name in NAMES if (marker := item.get_closest_marker(name))}
-            self.cases.append(Case(kernel_of(item), item.nodeid.partition("[")[0], markers))
+            fixtures = tuple(getattr(item, "fixturenames", ()))
+            self.cases.append(Case(kernel_of(item), item.nodeid.partition("[")[0], markers, fixtures))
 
 
 def collect() -> list[Case]:
@@ -99,6 +102,16 @@ def test_every_marker_is_used(cases: list[Case]) -> None:
 def test_no_test_is_both_for_every_kernel_and_for_some(cases: list[Case]) -> None:
     choices = {"core", "oldest_and_newest", "once"}
     assert not [case.test for case in cases if len(choices & set(case.markers)) > 1]
+
+
+def test_those_that_share_a_netmon_run_one_after_another(cases: list[Case]) -> None:
+    """And before all others: so it starts once for each set of flags, and has ended when heavy loads come."""
+    for kernel in KERNELS:
+        mine = [case for case in cases if case.kernel == kernel and "guest" not in case.markers]
+        flags = [case.markers.get("netmon_flags", ()) if "netmon" in case.fixtures else None for case in mine]
+        runs = [shared for shared, _ in groupby(flags)]
+        assert runs[-1] is None
+        assert len(runs) == len(set(runs)) > 2
 
 
 def test_guests_have_the_contents_that_tests_need(cases: list[Case]) -> None:

@@ -23,9 +23,9 @@ from netmon.outputs.base import Output
 from netmon.outputs.fanout import Fanout
 from tests.support.record_mixes import MIXES
 from tests.support.ring_filler import Filler
+from tests.support.waiting import DEADLINE, wait_until
 
 MIX = MIXES["1 process, IPv4"]
-DEADLINE = 30.0  # seconds
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,13 +58,6 @@ def received(manager: socket.socket) -> list[str]:
             messages.append(manager.recv(4096).decode().partition("\n")[0])
         except BlockingIOError:
             return messages
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 class Run:

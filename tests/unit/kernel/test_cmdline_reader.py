@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,16 +14,10 @@ import pytest
 
 from netmon.kernel import cmdline_reader
 from netmon.kernel.cmdline_reader import BUDGET, DEADLINE, MAX_HELD_UP, CmdlineReader
+from tests.support.waiting import wait_until
 
 LIMIT = 30.0  # seconds, within which a thread that may run does run
 ANSWER = b"curl\0-s\0"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 class Procfs:

@@ -8,7 +8,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from netmon.errors import OutputError
 from netmon.outputs import queue as module
 from netmon.outputs.base import Output
 from netmon.outputs.queue import OutputQueue, add_reports
+from tests.support.waiting import wait_until
 
 LIMIT = 256 << 10  # bytes
 DEADLINE = 30.0  # seconds
@@ -38,13 +39,6 @@ def report(count: int, **outputs: int) -> bytes:
 def batches(count: int, size: int = 100) -> Iterator[bytes]:
     for start in range(0, count, size):
         yield b"".join(event(number) for number in range(start, min(count, start + size)))
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 class Pipe:
@@ -225,7 +219,7 @@ def test_a_write_error_counts_what_was_not_written_whole() -> None:
             queue = OutputQueue(Output("file", os.dup(file.fileno())))
             queue.start()
             queue.put(event(0) + event(1))
-            wait_until(lambda: queue.error)
+            wait_until(lambda: queue.error and queue.lost)
             queue.put(event(2))
             os.write(write_end, f"{queue.lost}, {os.fstat(file.fileno()).st_size}, {queue.error}".encode())
         os._exit(0)
