@@ -99,6 +99,8 @@ __noinline int end_previous(struct connection *connection, __u64 process_id)
 	    connection->phase & PHASE_UNREPORTED)
 		return 0;
 	report_routed(connection, NULL);
+	if (!is_sent(RECORD_CLOSE))
+		return 0;
 	if (report_options.opener)
 		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
 	if (process_id == REJECTED) {
@@ -127,9 +129,14 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 	return deferred && event->head.process_id >= control.oldest_process_id && event->head.process_id != LOST;
 }
 
-/* Returns the current process's id for a close, or LOST: closes follow their opening's verdict, no filter applies. */
+/*
+ * Returns the current process's id for a close, or LOST: closes follow their opening's verdict, no filter applies. No
+ * process is described for a close that is not sent.
+ */
 static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot)
 {
+	if (!is_sent(RECORD_CLOSE))
+		return connection->event.head.process_id;
 	if (report_options.opener)
 		connection->passed_on = start_of(task) != connection->opener_start_ns;
 	return identify_current(slot, control.generation, 0, connection->event.head.process_id,
@@ -163,6 +170,8 @@ static __always_inline void report_closing(struct connection *connection, struct
 {
 	report_routed(connection, sk);
 	connection->event.head.type = RECORD_CLOSE;
+	if (!is_sent(RECORD_CLOSE))
+		return;
 	if (process_id == LOST)
 		count_loss(&losses.ring_full, 1);
 	else if (report_options.aggregate)

@@ -23,8 +23,9 @@ static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum reco
 {
 	union event event = {};
 
-	count_loss(&losses.no_storage, 1);
-	if (program == PROGRAM_BACKUP)
+	if (is_sent(RECORD_CLOSE))
+		count_loss(&losses.no_storage, 1);
+	if (program == PROGRAM_BACKUP || !(is_sent(type) || (report_options.outcome && is_sent(RECORD_FAIL))))
 		return 0;
 	if (process_id == LOST || report_options.outcome || report_options.aggregate) {
 		count_loss(&losses.no_storage, 1);
@@ -96,6 +97,8 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
+	if (!is_sent(type))
+		return 0;
 	if (report_options.context && program == PROGRAM_BACKUP)
 		connection->phase = PHASE_ROUTELESS;
 	else if (process_id == LOST)

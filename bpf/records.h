@@ -280,6 +280,7 @@ struct report_options {
 	/* What user space derives from those. */
 	__u8 existing_ingress; /* existing: accepted connections */
 	__u8 existing_egress; /* existing: connections that were connected */
+	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
 	__u8 other_tasks; /* existing or parent: tasks other than the current one are described */
 };

@@ -231,7 +231,7 @@ class LoadConfig(NamedTuple):
     filters: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -244,6 +244,7 @@ class ReportOptions(NamedTuple):
     context: int
     existing_ingress: int
     existing_egress: int
+    unsent: int
     with_context: int
     other_tasks: int
 

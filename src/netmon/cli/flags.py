@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ConfigError, Problem
 from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
-from netmon.report import OPTIONS, Report
+from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, Report
 
 if TYPE_CHECKING:
     from netmon.config import Config
 
 # The flags that describe a configuration, in place of a file.
 FLAGS = (
-    *("ingress", "egress", *OPTIONS),
+    *("ingress", "egress", *OPTIONS, "events"),
     *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
     *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "deny_process"),
 )
@@ -92,6 +92,13 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
             action="store_true",
             help=option.help + ("" if option.with_aggregate else " (not with --aggregate)"),
         )
+    report.add_argument(
+        "--events",
+        action="append",
+        default=[],
+        metavar="LIST",
+        help=f"{EVENTS_HELP}: some of {', '.join(EVENTS)} (not with --aggregate)",
+    )
     direction = run.add_argument_group("directions", "both are reported if neither flag is given")
     direction.add_argument("--ingress", action="store_true", help="connections that processes on this host accept")
     direction.add_argument("--egress", action="store_true", help="connections that processes on this host open")
@@ -222,11 +229,7 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
         process["binary"] = binary
     if process:
         config["process_filter"] = {**process, "deny_list": options["deny_process"]}
-    report = Report(**{name: options[name] for name in OPTIONS})
-    for name, needed in report.without_direction(enabled).items():
-        (other,) = {*enabled} - {needed}
-        raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
-    config["report"] = report._asdict()
+    config["report"] = _report_from_flags(options, enabled)
     for key, needed, present in (
         ("deny_ip", "--src-ip or --dst-ip", filters),
         ("deny_port", "--src-port or --dst-port", ports),
@@ -239,6 +242,20 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
         return Config.from_dict(config, source="command line", resolve=True)
     except ConfigError as error:
         raise FlagError(error.problems) from None
+
+
+def _report_from_flags(options: dict[str, Any], enabled: dict[str, bool]) -> dict[str, Any]:
+    """Return the section `report`. enabled: for each direction's name, whether it is watched."""
+    section = {name: options[name] for name in OPTIONS}
+    events = [event.strip() for text in options["events"] for event in text.split(",")]
+    known = tuple(event for event in events if event in EVENTS)  # others are refused with the whole configuration
+    report = Report(**section, events=known)
+    for name, needed in report.without_direction(enabled).items():
+        (other,) = {*enabled} - {needed}
+        raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
+    for event, needed in report.impossible_events(enabled).items():
+        raise flag_error("events", f"{event} needs {_flag(needed)}; add it, or leave {event} out")
+    return {**section, **({"events": events} if events else {})}
 
 
 def _ip_filter(options: dict[str, Any], family: str) -> dict[str, Any]:

@@ -130,9 +130,13 @@ def _field_view(name: str, options: argparse.Namespace, *, coloured: bool, ascii
 
 
 def _has_outcomes(config: Config | None) -> bool:
-    """Return whether events say of each connection whether it was established, and how it ended."""
+    """Return whether the events say of each connection whether it was established, and how it ended."""
     report = config.report if config is not None else Report()
-    return report.statistics and (report.outcome or (config is not None and not config.egress.enabled))
+    return (
+        report.statistics
+        and report.events is None
+        and (report.outcome or (config is not None and not config.egress.enabled))
+    )
 
 
 def _is_coloured(options: argparse.Namespace, environ: Mapping[str, str], *, on_terminal: bool) -> bool:

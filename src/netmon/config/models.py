@@ -31,6 +31,7 @@ from netmon.config.values import (
     RESOLVE,
     Cgroup,
     ContainerId,
+    EventName,
     FullPath,
     Id,
     Ipv4Cidrs,
@@ -45,7 +46,7 @@ from netmon.config.values import (
 )
 from netmon.config.yaml_reader import Document, load_yaml
 from netmon.errors import ConfigError, Location, Problem
-from netmon.report import OPTIONS, Report
+from netmon.report import EVENTS_HELP, OPTIONS, Report
 from netmon.schema import schema_of
 
 S = TypeVar("S", bound="_Section")
@@ -147,22 +148,36 @@ _REPORT_FIELDS: dict[str, Any] = {
         Annotated[Report.__annotations__[name], Strict()],
         Field(default, description=f"{option.help[0].upper()}{option.help[1:]}."),
     )
-    for (name, option), default in zip(OPTIONS.items(), Report(), strict=True)
+    for (name, option), default in zip(OPTIONS.items(), Report(), strict=False)
 }
+_REPORT_FIELDS["events"] = (
+    ListOf[EventName],  # type: ignore[misc]
+    Field(default=None, description=f"{EVENTS_HELP[0].upper()}{EVENTS_HELP[1:]}."),
+)
 _ReportSection = create_model("Report", __base__=_Section, __doc__=Report.__doc__, **_REPORT_FIELDS)
+
+
+def _plain_report(report: Report) -> dict[str, Any]:
+    """Return the keys and values that from_dict() reads back."""
+    values = report._asdict()
+    if report.events is None:
+        del values["events"]
+    else:
+        values["events"] = list(report.events)
+    return values
 
 
 def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
     """Return the schema that reads a Report from a mapping of its keys, or from a Report."""
 
     def to_mapping(value: Any) -> Any:
-        return value._asdict() if isinstance(value, Report) else value
+        return _plain_report(value) if isinstance(value, Report) else value
 
     section = core_schema.no_info_before_validator_function(to_mapping, handler.generate_schema(_ReportSection))
     return core_schema.no_info_after_validator_function(
         lambda checked: Report(**dict(checked)),
         section,
-        serialization=core_schema.plain_serializer_function_ser_schema(Report._asdict),
+        serialization=core_schema.plain_serializer_function_ser_schema(_plain_report),
     )
 
 
@@ -275,10 +290,19 @@ def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location,
     """Return the places and the reasons of problems between sections that are correct by themselves."""
     if not any(enabled.values()):
         return [((), NOTHING_ENABLED)]
-    return [
+    conflicts: list[tuple[Location, str]] = [
         (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
         for name, direction in report.without_direction(enabled).items()
     ]
+    return conflicts + [
+        (("report", "events"), f"{event} needs {_key_of(needed)}: true; set it, or leave {event} out")
+        for event, needed in report.impossible_events(enabled).items()
+    ]
+
+
+def _key_of(needed: str) -> str:
+    """Return the key that turns a direction or a report option on."""
+    return f"report.{needed}" if needed in OPTIONS else f"{needed}.enabled"
 
 
 def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
@@ -286,5 +310,5 @@ def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     sections = {key: part for key in ("ingress", "egress", "report") if isinstance(part := data.get(key), Mapping)}
     # A wrong value of `enabled` is reported itself: it may be meant to enable.
     enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
-    options = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
+    options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
     return _conflicts(enabled, Report(**options))

@@ -5,6 +5,7 @@ A check returns the value, or raises ValueError with what is wrong with it and h
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
@@ -26,6 +27,7 @@ from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.config.ports import PORT_SCHEMA, check_port
 from netmon.errors import shown
 from netmon.layout import Limit
+from netmon.report import EVENTS
 
 T = TypeVar("T")
 
@@ -125,6 +127,15 @@ def _check_container_id(text: str) -> str:
     return text
 
 
+def _check_event(text: str) -> str:
+    if text not in EVENTS:
+        nearest = difflib.get_close_matches(text[:20], EVENTS, n=1)
+        raise ValueError(
+            f"is no event; {f'did you mean {nearest[0]}?' if nearest else 'they are ' + ', '.join(EVENTS)}"
+        )
+    return text
+
+
 def _check_netns(value: Any, info: ValidationInfo) -> int | str:
     netns = check_netns(value)
     if info.context == RESOLVE:
@@ -150,6 +161,8 @@ ContainerId = Annotated[
         json_schema_extra={"pattern": f"^[0-9a-f]{{{Limit.SHORT_CONTAINER_ID_SIZE:d},{Limit.CONTAINER_ID_SIZE:d}}}$"}
     ),
 ]
+
+EventName = Annotated[StrictStr, AfterValidator(_check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]
 # Sequences for type checkers, so that callers can give lists. Checked values are tuples.

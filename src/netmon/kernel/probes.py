@@ -27,6 +27,7 @@ from netmon.kernel.programs import (
 from netmon.kernel.pulse import Pulse
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
+from netmon.report import EVENTS, OPTIONS
 
 MAX_FLOWS = 1 << 16  # in a period
 MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends early
@@ -250,10 +251,11 @@ def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions |
     """Return the options to load the full object with; None if all are off: then the minimal object will do."""
     report = watched.report
     options = layout.ReportOptions(
-        **report._asdict(),
+        **{name: getattr(report, name) for name in OPTIONS},
         aggregate=aggregate,
         existing_ingress=report.existing and watched.ingress,
         existing_egress=report.existing and watched.egress,
+        unsent=sum(1 << layout.RecordType[event.upper()] for event in EVENTS if not report.sends(event)),
         with_context=report.opener or report.context,
         other_tasks=report.existing or report.parent,
     )

@@ -100,10 +100,11 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
     # Where IPv6 is a module, the backups alone see its connections: what they are attached to is not in the module.
     is_ipv6_a_module = V6_CONNECT.hook not in features.functions and V6_CHECK.hook in features.functions
     programs = [PULSE]
-    if watched.egress:
+    # With existing, all openings are followed: one must not be taken for an existing connection.
+    if watched.egress and (report.existing or any(map(report.sends, ("establish", "fail", "close")))):
         programs += [V4_CONNECT, V6_CONNECT, MPTCP_CONNECT]
         programs += CONNECT_BACKUPS * (features.preemptible or is_ipv6_a_module)
-    if watched.ingress:
+    if watched.ingress and (report.existing or any(map(report.sends, ("accept", "close")))):
         programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
     programs += [CLOSE, MPTCP_CLOSE]
     if follows_states or features.preemptible:

@@ -13,9 +13,9 @@ def test_what_a_reload_cannot_change_is_named_by_its_keys() -> None:
         compile_filters(Config.from_dict(config)).watched
         for config in (
             {"egress": ON, "report": {"outcome": True, "parent": True}},
-            {"ingress": ON, "report": {**dict.fromkeys(OPTIONS, True), "outcome": False}},
+            {"ingress": ON, "report": {**dict.fromkeys(OPTIONS, True), "outcome": False, "events": ["close"]}},
         )
     )
     others = [f"report.{name}" for name in OPTIONS if name != "parent"]
-    assert before.differences(after) == ["ingress.enabled", "egress.enabled", *others]
+    assert before.differences(after) == ["ingress.enabled", "egress.enabled", *others, "report.events"]
     assert before.differences(before) == []

@@ -77,6 +77,17 @@ def test_a_kernel_with_everything() -> None:
     ]
 
 
+def test_events_that_are_not_sent_have_no_programs() -> None:
+    def openings(report: Report) -> set[str]:
+        return {program.hook for program in hook_programs(Watched(report=report), NOTHING) if program.is_opening}
+
+    accepts, connects = {"inet_csk_accept"}, {"tcp_v4_connect"}
+    assert openings(Report(events=("close",))) == accepts | connects
+    assert openings(Report(events=("accept",))) == accepts
+    assert openings(Report(events=("establish",))) == connects
+    assert openings(Report(events=("existing",), existing=True)) == accepts | connects
+
+
 def test_a_kernel_with_nothing_special() -> None:
     assert names(Watched(), NOTHING) == ["tcp_v4_connect_exit", "inet_csk_accept_exit", "tcp_close_entry"]
 
