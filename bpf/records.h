@@ -242,6 +242,13 @@ enum predicate {
 	PREDICATE_PATH = 1 << 5,
 	PREDICATE_CGROUP = 1 << 6,
 	PREDICATE_CONTAINER_ID = 1 << 7,
+	PREDICATE_FOLLOWED = 1 << 8, /* it has a mark: the lists pid and descendants */
+};
+
+/* Why a process is followed: bits. */
+enum mark {
+	MARK_ALONE = 1, /* it is in the list pid */
+	MARK_TREE = 2, /* it is in the list descendants, or descends from one that is */
 };
 
 /*
@@ -250,9 +257,10 @@ enum predicate {
  */
 struct process_filter {
 	__u8 mode; /* enum filter_mode */
-	__u8 all; /* enum predicate */
-	__u8 any; /* enum predicate */
-	__u8 reserved[5];
+	__u8 reserved;
+	__u16 all; /* enum predicate */
+	__u16 any; /* enum predicate */
+	__u8 reserved_too[2];
 };
 
 /* Facts about this kernel and this run. Set before load and then frozen: the verifier removes branches not taken. */
@@ -261,6 +269,7 @@ struct load_config {
 	__u8 accept_arguments; /* how many inet_csk_accept() has: see compat.h */
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
+	__u8 follows; /* the process filter follows processes */
 };
 
 /*

@@ -50,6 +50,7 @@ ENUMS = (
     "process_flag",
     "filter_mode",
     "predicate",
+    "mark",
     "id_kind",
 )
 

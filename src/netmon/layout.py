@@ -115,6 +115,12 @@ class Predicate(IntEnum):
     PATH = 32
     CGROUP = 64
     CONTAINER_ID = 128
+    FOLLOWED = 256
+
+
+class Mark(IntEnum):
+    ALONE = 1
+    TREE = 2
 
 
 class IdKind(IntEnum):
@@ -221,7 +227,7 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-LOAD_CONFIG = Struct("=BBBB")
+LOAD_CONFIG = Struct("=BBBBB")
 
 
 class LoadConfig(NamedTuple):
@@ -229,6 +235,7 @@ class LoadConfig(NamedTuple):
     accept_arguments: int
     mptcp: int
     filters: int
+    follows: int
 
 
 REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
@@ -249,7 +256,7 @@ class ReportOptions(NamedTuple):
     other_tasks: int
 
 
-SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBB5xB7x")
+SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xB1xHH2xB7x")
 
 
 class Settings(NamedTuple):

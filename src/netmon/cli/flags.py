@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 FLAGS = (
     *("ingress", "egress", *OPTIONS, "events"),
     *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
-    *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "deny_process"),
+    *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "pid", "tree"),
+    "deny_process",
 )
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -138,6 +139,16 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     process.add_argument(
         "--container-id", action="append", default=[], metavar="ID", help="all 64 digits, or at least the first 12"
     )
+    process.add_argument("--pid", action="append", type=int, default=[], metavar="PID", help="id of a running process")
+    process.add_argument(
+        "--tree",
+        action="append",
+        type=int,
+        default=[],
+        metavar="PID",
+        help="a running process with all that it has started and will start; a process matches if it is one of these, "
+        "or has one of the --pid",
+    )
     process.add_argument("--deny-process", action="store_true", help="report processes that do not match")
 
 
@@ -178,6 +189,7 @@ def _render(problem: Problem) -> str:
 
 def _flag(key: str) -> str:
     """Return the flag that sets a key of the configuration."""
+    key = {"descendants": "tree"}.get(key, key)
     return f"--{key.replace('_', '-')}"
 
 
@@ -223,7 +235,9 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
     if options["netns"]:
         netns = list(map(_number, options["netns"]))
         config["netns_filter"] = {"netns": netns, "deny_list": options["deny_netns"]}
-    process = {key: options[key] for key in ("uid", "euid", "auid", "cgroup", "container_id") if options[key]}
+    process = {key: options[key] for key in ("uid", "euid", "auid", "cgroup", "container_id", "pid") if options[key]}
+    if options["tree"]:
+        process["descendants"] = options["tree"]
     binary = {key: options[key] for key in ("name", "prefix", "path") if options[key]}
     if binary:
         process["binary"] = binary
@@ -234,7 +248,11 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
         ("deny_ip", "--src-ip or --dst-ip", filters),
         ("deny_port", "--src-port or --dst-port", ports),
         ("deny_netns", "--netns", options["netns"]),
-        ("deny_process", "--uid, --euid, --auid, --name, --prefix, --path, --cgroup or --container-id", process),
+        (
+            "deny_process",
+            "--uid, --euid, --auid, --name, --prefix, --path, --cgroup, --container-id, --pid or --tree",
+            process,
+        ),
     ):
         if options[key] and not present:
             raise flag_error(key, f"inverts {needed}; add one, or leave it out")

@@ -41,6 +41,7 @@ from netmon.config.values import (
     Netns,
     Optionally,
     PathPrefix,
+    Pid,
     Port,
     refuse_none,
 )
@@ -128,7 +129,7 @@ class BinaryFilter(_Section):
 class ProcessFilter(_Section):
     """A process matches when it matches every key that is given."""
 
-    needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id")
+    needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id", "pid", "descendants")
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
     uid: ListOf[Id] = Field(default=None, description="Real user ids.")
@@ -140,6 +141,11 @@ class ProcessFilter(_Section):
     )
     container_id: ListOf[ContainerId] = Field(
         default=None, description="Container ids: all 64 digits, or at least the first 12."
+    )
+    pid: ListOf[Pid] = Field(default=None, description="Ids of processes that run at the start.")
+    descendants: ListOf[Pid] = Field(
+        default=None,
+        description="Ids of processes that run at the start: these, and all that they have started and will start.",
     )
 
 

@@ -32,6 +32,7 @@ from netmon.report import EVENTS
 T = TypeVar("T")
 
 MAX_ID = 2**32 - 1
+MAX_PID = 2**22  # the kernel's PID_MAX_LIMIT
 CGROUP_MOUNT = "/sys/fs/cgroup"
 RESOLVE = "resolve"  # validation context: network namespaces that the configuration names must exist
 NO_NAMES = frozenset(("", ".", ".."))  # no file has such a name
@@ -52,6 +53,12 @@ def _refuse_empty(values: Sequence[T]) -> tuple[T, ...]:
 def _check_id(number: int) -> int:
     if not 0 <= number <= MAX_ID:
         raise ValueError(f"is out of range; ids go from 0 to {MAX_ID}")
+    return number
+
+
+def _check_pid(number: int) -> int:
+    if not 1 <= number <= MAX_PID:
+        raise ValueError(f"is out of range; process ids go from 1 to {MAX_PID}")
     return number
 
 
@@ -147,6 +154,11 @@ Id = Annotated[
     StrictInt,
     AfterValidator(_check_id),
     Field(json_schema_extra={"minimum": 0, "maximum": MAX_ID}),
+]
+Pid = Annotated[
+    StrictInt,
+    AfterValidator(_check_pid),
+    Field(json_schema_extra={"minimum": 1, "maximum": MAX_PID}),
 ]
 Name = Annotated[StrictStr, AfterValidator(_check_name)]
 PathPrefix = Annotated[StrictStr, AfterValidator(_check_prefix)]

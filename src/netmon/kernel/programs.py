@@ -53,6 +53,8 @@ SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minim
 SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", in_minimal=False)
 # An iterator: it runs on request.
 WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
+# Marks the descendants of processes: see bpf/follow.h.
+FORK = Program("sched_process_fork_enter", "sched_process_fork")
 # Counts its runs: see bpf/pulse.h.
 PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
@@ -68,6 +70,7 @@ PROGRAMS = (
     MPTCP_ACCEPT,
     MPTCP_CLOSE,
     PULSE,
+    FORK,
     SET_STATE,
     SET_STATE_BACKUP,
     WALK,

@@ -55,6 +55,20 @@ def test_a_flag_sets_its_report_option_alone(name: str) -> None:
     assert config.report._asdict() == {**Report()._asdict(), name: True}
 
 
+def test_flags_of_processes_that_run() -> None:
+    config = config_of(options_of("--pid", "1", "--tree", "2", "--tree", "3", "--deny-process"))
+    assert config is not None
+    assert config.process_filter is not None
+    assert (config.process_filter.pid, config.process_filter.descendants) == ((1,), (2, 3))
+    assert config.process_filter.deny_list
+
+
+def test_a_refused_pid_is_named_by_its_flag() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(options_of("--tree", "0"))
+    assert str(caught.value) == "--tree: 0 is out of range; process ids go from 1 to 4194304"
+
+
 def test_events_are_separated_by_commas_or_repeated() -> None:
     config = config_of(options_of("--outcome", "--events", "close, fail", "--events", "accept"))
     assert config is not None

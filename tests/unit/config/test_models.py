@@ -99,7 +99,8 @@ NULL = "is empty; give it a value or leave it out"
         (
             "process_filter",
             {},
-            "is empty; give at least one of uid, euid, auid, binary, cgroup, container_id, or leave it out",
+            "is empty; give at least one of uid, euid, auid, binary, cgroup, container_id, "
+            "pid, descendants, or leave it out",
         ),
         ("process_filter", None, NULL),
         ("process_filter.deny_list", "no", "'no' must be true or false, without quotes"),
@@ -136,6 +137,9 @@ NULL = "is empty; give it a value or leave it out"
         ("process_filter.uids", [0], "unknown key; did you mean uid?"),
         ("process_filter.gid", [0], "unknown key; did you mean uid?"),
         ("process_filter.binary.names", ["x"], "unknown key; did you mean name?"),
+        ("process_filter.pid", 1, "1 must be a list, even for a single value"),
+        ("process_filter.pids", [1], "unknown key; did you mean pid?"),
+        ("process_filter.descendant", [1], "unknown key; did you mean descendants?"),
         ("report", None, NULL),
         ("report", ["parent"], "['parent'] must be a mapping of keys"),
         ("report", True, "true must be a mapping of keys"),
