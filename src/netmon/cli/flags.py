@@ -13,11 +13,12 @@ from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, Report
 if TYPE_CHECKING:
     from netmon.config import Config
 
+PROCESS_LISTS = ("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "pid", "tree")
 # The flags that describe a configuration, in place of a file.
 FLAGS = (
     *("ingress", "egress", *OPTIONS, "events"),
     *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
-    *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "pid", "tree"),
+    *PROCESS_LISTS,
     "deny_process",
 )
 
@@ -45,15 +46,42 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     """Add `netmon run`'s flags to its parser."""
     run.add_argument("--config", metavar="FILE", help="read what to report from a YAML file (docs/config.md)")
     run.add_argument(
-        "--any-kernel",
-        action="store_true",
-        help=f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)",
-    )
-    run.add_argument(
         "--aggregate",
         type=duration,
         metavar="PERIOD",
         help="each PERIOD (10s, 5m), report aggregates by process, peer, port and direction, not single connections",
+    )
+    _add_monitor_flags(run)
+    _add_output_flags(run)
+    _add_report_flags(run)
+    _add_connection_flags(run)
+    _add_process_flags(run)
+
+
+def add_exec_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `netmon exec`'s flags to its parser: those of `netmon run` but what would choose other processes."""
+    parser.add_argument("--output", metavar="FILE", help="write events to this file, not to standard error")
+    parser.add_argument(
+        "--report",
+        metavar="FORM",
+        help="in place of events, report at the end who connected where, when, how often, what failed and how many "
+        "bytes were carried: table, json or markdown",
+    )
+    parser.add_argument("--wait-all", action="store_true", help="wait for the command's descendants, too")
+    parser.add_argument("--root", action="store_true", help="under sudo: run the command as root")
+    _add_monitor_flags(parser)
+    _add_output_flags(parser)
+    _add_report_flags(parser)
+    _add_connection_flags(parser)
+    parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
+
+
+def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say how events are read, and with which rights."""
+    run.add_argument(
+        "--any-kernel",
+        action="store_true",
+        help=f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)",
     )
     run.add_argument(
         "--no-lost-events", dest="lost_events", action="store_false", help="leave LostEvents out of the output"
@@ -85,7 +113,9 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         action="store_false",
         help="keep all rights after the start, for debugging (docs/operations.md)",
     )
-    _add_output_flags(run)
+
+
+def _add_report_flags(run: argparse.ArgumentParser) -> None:
     report = run.add_argument_group("report options", "what to report beyond the plain events")
     for name, option in OPTIONS.items():
         report.add_argument(
@@ -100,6 +130,9 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help=f"{EVENTS_HELP}: some of {', '.join(EVENTS)} (not with --aggregate)",
     )
+
+
+def _add_connection_flags(run: argparse.ArgumentParser) -> None:
     direction = run.add_argument_group("directions", "both are reported if neither flag is given")
     direction.add_argument("--ingress", action="store_true", help="connections that processes on this host accept")
     direction.add_argument("--egress", action="store_true", help="connections that processes on this host open")
@@ -125,6 +158,9 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="the network namespace of the socket: an inode number, or a path like /run/netns/NAME",
     )
     netns.add_argument("--deny-netns", action="store_true", help="report connections that do not match")
+
+
+def _add_process_flags(run: argparse.ArgumentParser) -> None:
     process = run.add_argument_group(
         "processes",
         "can be repeated; a process matches if it has one of the uids, one of the euids, one of the auids, one of the "
