@@ -100,6 +100,8 @@ __noinline int end_previous(struct connection *connection, __u64 process_id)
 	    connection->phase & PHASE_UNREPORTED)
 		return 0;
 	report_routed(connection, NULL);
+	if (!is_sent(RECORD_CLOSE))
+		return 0;
 	if (report_options.opener)
 		connection->passed_on = process_id != REJECTED && start_of(task) != connection->opener_start_ns;
 	if (process_id == REJECTED) {
@@ -130,10 +132,12 @@ static __always_inline bool is_deferred_close(struct task_struct *task, const un
 
 /*
  * Returns the current process's id for a close, or one that is_lost(): closes follow their opening's verdict, no filter
- * applies.
+ * applies. No process is described for a close that is not sent.
  */
 static __always_inline __u64 identify_closer(struct connection *connection, struct task_struct *task, enum slot slot)
 {
+	if (!is_sent(RECORD_CLOSE))
+		return connection->event.head.process_id;
 	if (report_options.opener)
 		connection->passed_on = start_of(task) != connection->opener_start_ns;
 	return identify_current(slot, control.generation, 0, connection->event.head.process_id,
@@ -167,6 +171,8 @@ static __always_inline void report_closing(struct connection *connection, struct
 {
 	report_routed(connection, sk);
 	connection->event.head.type = RECORD_CLOSE;
+	if (!is_sent(RECORD_CLOSE))
+		return;
 	if (is_lost(process_id))
 		count_lost(process_id);
 	else if (report_options.aggregate)

@@ -10,6 +10,12 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
+/* Whether the configuration asks for events of this type: see report.events. */
+static __always_inline bool is_sent(enum record_type type)
+{
+	return !(report_options.unsent >> type & 1);
+}
+
 /* Fills in both endpoints of a connected socket, and the family. */
 static __always_inline void read_endpoints(union event *event, struct sock *sk, enum family family)
 {

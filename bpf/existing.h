@@ -105,7 +105,7 @@ static __always_inline void report_existing(struct task_struct *task, struct soc
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
 	connection = keep_in_overflow(found.event.head.cookie, &found);
 	if (!connection) {
-		count_loss(&losses.no_storage, 2);
+		count_loss(&losses.no_storage, is_sent(RECORD_EXISTING) + is_sent(RECORD_CLOSE));
 		return;
 	}
 	report_kept(connection, task, sk);

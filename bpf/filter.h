@@ -161,7 +161,7 @@ static __always_inline bool passes_connection_filters(__u32 set, enum direction 
 }
 
 /* Whether a process matches, by the predicates of it that are true: the function that today's filters compile to. */
-static __always_inline bool matches_condition(const struct process_filter *filter, __u8 matched)
+static __always_inline bool matches_condition(const struct process_filter *filter, __u16 matched)
 {
 	return (matched & filter->all) == filter->all && (!filter->any || matched & filter->any);
 }
@@ -239,6 +239,8 @@ static __always_inline void evaluate_predicates(struct scratch *scratch, __u32 s
 	struct cgroup_walk *walk = &scratch->cgroup_walk;
 	__u32 needed = filter->all | filter->any;
 
+	if (needed & PREDICATE_FOLLOWED && set_predicate(known, filter, &needed, PREDICATE_FOLLOWED, scratch->is_followed))
+		return;
 	if (needed & PREDICATE_UID &&
 	    set_predicate(known, filter, &needed, PREDICATE_UID, is_id_listed(set, ID_UID, credentials->uid)))
 		return;

@@ -135,8 +135,8 @@ enum described {
 
 /* What is known of a process's predicates, in this generation of filters: see filter.h. */
 struct predicates {
-	__u8 evaluated; /* enum predicate: those that are known */
-	__u8 matched; /* enum predicate: those that are known and true */
+	__u16 evaluated; /* enum predicate: those that are known */
+	__u16 matched; /* enum predicate: those that are known and true */
 };
 
 /* What the process's last description says, to see whether it still holds. */
@@ -159,6 +159,14 @@ struct {
 	__type(key, int);
 	__type(value, struct process);
 } processes SEC(".maps");
+
+/* enum mark: the processes that the process filter follows, and their threads: see follow.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u32);
+} marks SEC(".maps");
 
 /* A copy of a thread's struct process. */
 struct recent {
@@ -307,6 +315,7 @@ struct scratch {
 	struct kernfs_node *kernfs_node; /* the cgroup whose name is read next, on the way up */
 	__u32 cgroup_length;
 	struct predicates predicates; /* of the process that is described */
+	bool is_followed; /* the process that is described, if the configuration follows any */
 	union {
 		__u64 auxv[2 * AUXV_SIZE]; /* pairs of type and value */
 		__u8 name[NAME_SIZE];

@@ -30,7 +30,8 @@
  * An event has only a process's id. The process is described, in a record of its own, once per exec and credentials:
  * before the first event that uses the id. What was described is remembered in task storage, which the kernel frees
  * with the process, and compared with the process at each event: a difference leads to a new description under a new
- * id. So there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing.
+ * id. So there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing. Only
+ * where the process filter follows a process and its descendants, fork has a program, which marks them (follow.h).
  *
  * User space evicts descriptions that it has not needed for long, by raising control.oldest_process_id: a process with
  * an older id is described again when it is next seen.
@@ -89,6 +90,7 @@
 #include "close.h"
 #include "compat.h"
 #include "existing.h"
+#include "follow.h"
 #include "maps.h"
 #include "open.h"
 #include "outcome.h"
@@ -178,6 +180,13 @@ SEC("fentry/bpf_fentry_test1")
 int BPF_PROG(bpf_fentry_test1_entry, int number)
 {
 	return count_pulse();
+}
+
+/* Loaded where the process filter has the list descendants. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork_enter, struct task_struct *parent, struct task_struct *child)
+{
+	return follow_fork(parent, child);
 }
 
 #ifndef MINIMAL

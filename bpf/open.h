@@ -28,11 +28,11 @@ static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum reco
 		__sync_fetch_and_add(&coverage.unkept_by_backup, 1);
 		return 0;
 	}
-	if (is_lost(process_id) || needs_keeping) {
-		count_loss(&losses.no_storage, 2);
+	count_loss(&losses.no_storage, is_sent(RECORD_CLOSE));
+	if (is_lost(process_id) || needs_keeping)
+		count_loss(&losses.no_storage, is_sent(type) || (report_options.outcome && is_sent(RECORD_FAIL)));
+	if (is_lost(process_id) || needs_keeping || !is_sent(type))
 		return 0;
-	}
-	count_loss(&losses.no_storage, 1);
 	event.head.type = type;
 	event.head.tid = bpf_get_current_task_btf()->pid;
 	event.head.cookie = bpf_get_socket_cookie(sk);
@@ -99,6 +99,8 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
+	if (!is_sent(type))
+		return 0;
 	if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
 		connection->phase = PHASE_ROUTELESS;
 	else if (is_lost(process_id))

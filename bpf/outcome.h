@@ -38,10 +38,16 @@ static __always_inline void begin_attempt(struct connection *connection, struct 
 	connection->phase = PHASE_PENDING;
 }
 
-/* Reserves an event stamped now; the caller fills it in and submits it. NULL when it is lost, which is counted. */
-static __always_inline struct detailed_event *reserve_outcome(union event *event, __u64 payer, struct sock *sk)
+/*
+ * Stamps an event with the time now, and reserves it; the caller fills it in and submits it. NULL when events of this
+ * type are not sent, and when it is lost, which is counted.
+ */
+static __always_inline struct detailed_event *reserve_outcome(union event *event, __u64 payer, struct sock *sk,
+							      enum record_type type)
 {
 	event->head.timestamp_ns = bpf_ktime_get_boot_ns();
+	if (!is_sent(type))
+		return NULL;
 	if (is_lost(event->head.process_id)) {
 		count_lost(event->head.process_id);
 		return NULL;
@@ -56,7 +62,7 @@ static __always_inline void send_success(struct connection *connection, struct s
 	__u64 attempt_ns = event->head.timestamp_ns;
 	struct detailed_event *detailed;
 
-	detailed = reserve_outcome(event, connection->payer, sk);
+	detailed = reserve_outcome(event, connection->payer, sk, RECORD_ESTABLISH);
 	if (detailed) {
 		detailed->outcome.handshake_ns = event->head.timestamp_ns - attempt_ns;
 		bpf_ringbuf_submit(detailed, 0);
@@ -66,7 +72,7 @@ static __always_inline void send_success(struct connection *connection, struct s
 /* Sends that a connection was found open. */
 static __always_inline void send_existing(struct connection *connection, struct sock *sk)
 {
-	struct detailed_event *detailed = reserve_outcome(&connection->event, connection->payer, sk);
+	struct detailed_event *detailed = reserve_outcome(&connection->event, connection->payer, sk, RECORD_EXISTING);
 
 	if (detailed) {
 		detailed->outcome.direction = connection->direction;
@@ -92,6 +98,8 @@ static __always_inline void report_opened(struct connection *connection, struct 
 	if (!(__sync_fetch_and_and(&connection->phase, ~PHASE_UNREPORTED) & PHASE_CLOSING))
 		return;
 	event->head.type = RECORD_CLOSE;
+	if (!is_sent(RECORD_CLOSE))
+		return;
 	if (is_lost(connection->closer_id))
 		count_lost(connection->closer_id);
 	else
@@ -101,7 +109,7 @@ static __always_inline void report_opened(struct connection *connection, struct 
 /* Sends that a connect attempt failed. error: errno, or 0; killed: the process gave up because it is being killed. */
 static __always_inline void send_failure(union event *event, __u64 payer, struct sock *sk, __u32 error, bool killed)
 {
-	struct detailed_event *detailed = reserve_outcome(event, payer, sk);
+	struct detailed_event *detailed = reserve_outcome(event, payer, sk, RECORD_FAIL);
 
 	if (detailed) {
 		detailed->outcome.error = error;

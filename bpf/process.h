@@ -29,6 +29,7 @@
 #define __PROCESS_H__
 
 #include "filter.h"
+#include "follow.h"
 #include "process_record.h"
 
 /* What the functions below return instead of an id. Ids begin at 1. */
@@ -191,6 +192,8 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		scratch->record.flags |= PROCESS_NO_IMAGE;
 		scratch->record.image_source = image_source;
 	}
+	if (load_config.follows)
+		scratch->is_followed = is_followed(task);
 	passes = passes_process_filter(slot, set_of(generation), has_image);
 	wanted = passes | ((flags & IDENTIFY_FILTERED) ^ IDENTIFY_FILTERED); /* no branch: the verifier would fork */
 	if (report_options.parent) {

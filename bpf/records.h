@@ -249,6 +249,13 @@ enum predicate {
 	PREDICATE_PATH = 1 << 5,
 	PREDICATE_CGROUP = 1 << 6,
 	PREDICATE_CONTAINER_ID = 1 << 7,
+	PREDICATE_FOLLOWED = 1 << 8, /* it has a mark: the lists pid and descendants */
+};
+
+/* Why a process is followed: bits. */
+enum mark {
+	MARK_ALONE = 1, /* it is in the list pid */
+	MARK_TREE = 2, /* it is in the list descendants, or descends from one that is */
 };
 
 /*
@@ -257,9 +264,10 @@ enum predicate {
  */
 struct process_filter {
 	__u8 mode; /* enum filter_mode */
-	__u8 all; /* enum predicate */
-	__u8 any; /* enum predicate */
-	__u8 reserved[5];
+	__u8 reserved;
+	__u16 all; /* enum predicate */
+	__u16 any; /* enum predicate */
+	__u8 reserved_too[2];
 };
 
 /* Facts about this kernel and this run. Set before load and then frozen: the verifier removes branches not taken. */
@@ -269,6 +277,7 @@ struct load_config {
 	__u8 accept_arguments; /* how many inet_csk_accept() has: see compat.h */
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
+	__u8 follows; /* the process filter follows processes */
 	__u32 ring_size; /* of the ring buffer, in bytes */
 };
 
@@ -289,6 +298,7 @@ struct report_options {
 	/* What user space derives from those. */
 	__u8 existing_ingress; /* existing: accepted connections */
 	__u8 existing_egress; /* existing: connections that were connected */
+	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
 	__u8 other_tasks; /* existing or parent: tasks other than the current one are described */
 };

@@ -51,6 +51,7 @@ ENUMS = (
     "process_flag",
     "filter_mode",
     "predicate",
+    "mark",
     "id_kind",
 )
 

@@ -122,6 +122,12 @@ class Predicate(IntEnum):
     PATH = 32
     CGROUP = 64
     CONTAINER_ID = 128
+    FOLLOWED = 256
+
+
+class Mark(IntEnum):
+    ALONE = 1
+    TREE = 2
 
 
 class IdKind(IntEnum):
@@ -228,7 +234,7 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-LOAD_CONFIG = Struct("=BBBBB3xI")
+LOAD_CONFIG = Struct("=BBBBBB2xI")
 
 
 class LoadConfig(NamedTuple):
@@ -237,10 +243,11 @@ class LoadConfig(NamedTuple):
     accept_arguments: int
     mptcp: int
     filters: int
+    follows: int
     ring_size: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -253,11 +260,12 @@ class ReportOptions(NamedTuple):
     context: int
     existing_ingress: int
     existing_egress: int
+    unsent: int
     with_context: int
     other_tasks: int
 
 
-SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xBBB5xB7x")
+SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xB1xHH2xB7x")
 
 
 class Settings(NamedTuple):

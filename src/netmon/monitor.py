@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
     from netmon.kernel.bpf import ProgramInfo
+    from netmon.kernel.marks import Running
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource
 
@@ -168,6 +169,7 @@ class Monitor:
             KernelError: The kernel is too old for netmon (see any_kernel), or has no BTF.
             LibbpfError: libbpf is missing or too old.
             BpfError: The kernel refuses, for lack of a capability, say; the message says what to do.
+            ConfigError: A process that config follows does not run.
             NetmonError: The monitor has been started already, or the system lacks a resource, such as descriptors.
         """
         if self._reader is not None:
@@ -343,6 +345,13 @@ class Monitor:
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel reports about each loaded BPF program. Raises NetmonError unless running."""
         return self._running().source.program_infos()
+
+    def followed(self) -> list[Running]:
+        """Return the processes that `process_filter.pid` and `.descendants` follow, and that have not ended.
+
+        Any thread may call it. Raises BpfError, and NetmonError unless running.
+        """
+        return self._running().source.followed()
 
     def _count_unknown(self) -> int:
         return self._decoder.unknown_process + (self._flows.unknown_process if self._flows else 0)

@@ -1,4 +1,4 @@
-"""What netmon can report beyond the plain events. Each option is defined here, once.
+"""What netmon can report beyond the plain events, and which events it sends. Each option is defined here, once.
 
 The fields of Report are the keys of the section `report:` in a configuration and the flags of `netmon run`. The BPF
 object has a load option of the same name for each (struct report_options in bpf/records.h). An option's text is its
@@ -7,6 +7,16 @@ help, and its description in the configuration's JSON Schema.
 
 # Without `from __future__ import annotations`: OPTIONS needs the annotations as objects.
 from typing import Annotated, NamedTuple
+
+# The events that can be chosen, by their record's name in bpf/records.h, and what each needs: a direction or an option.
+EVENTS = {
+    "establish": "egress",
+    "accept": "ingress",
+    "close": "",
+    "fail": "outcome",
+    "existing": "existing",
+}
+EVENTS_HELP = "send only these events"
 
 
 class Option(NamedTuple):
@@ -58,10 +68,16 @@ class Report(NamedTuple):
             with_aggregate=False,
         ),
     ] = False
+    events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 
     def not_with_aggregate(self) -> list[str]:
         """Return the names of the chosen options that cannot be combined with aggregation."""
-        return [name for name, option in OPTIONS.items() if getattr(self, name) and not option.with_aggregate]
+        names = [name for name, option in OPTIONS.items() if getattr(self, name) and not option.with_aggregate]
+        return names if self.events is None else [*names, "events"]
+
+    def sends(self, event: str) -> bool:
+        """Return whether an event, one of EVENTS, is sent at all."""
+        return self.events is None or event in self.events
 
     def without_direction(self, enabled: dict[str, bool]) -> dict[str, str]:
         """Return the chosen options that need a direction which is not enabled, and that direction's name.
@@ -72,5 +88,19 @@ class Report(NamedTuple):
         needs = {name: option.needs for name, option in OPTIONS.items() if option.needs and getattr(self, name)}
         return {name: direction for name, direction in needs.items() if not enabled[direction]}
 
+    def impossible_events(self, enabled: dict[str, bool]) -> dict[str, str]:
+        """Return the chosen events that cannot happen, and for each the direction or the option that it needs.
 
-OPTIONS: dict[str, Option] = {name: Report.__annotations__[name].__metadata__[0] for name in Report._fields}
+        Args:
+            enabled: For each direction's name, whether it is watched.
+        """
+        present = {**enabled, **{name: getattr(self, name) for name in OPTIONS}, "": True}
+        return {event: needed for event in self.events or () if not present[needed := EVENTS[event]]}
+
+
+# The switches among the keys: each is on or off.
+OPTIONS: dict[str, Option] = {
+    name: annotation.__metadata__[0]
+    for name, annotation in Report.__annotations__.items()
+    if hasattr(annotation, "__metadata__")
+}

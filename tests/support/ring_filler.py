@@ -14,6 +14,7 @@ from typing import Any
 
 from netmon.filters.compiled import CompiledFilters
 from netmon.kernel.bpf import BpfObject, ProgramInfo
+from netmon.kernel.marks import Running
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
 from netmon.monitor import Monitor
@@ -108,6 +109,10 @@ class Filler:
     def blind(self) -> str:
         """Return that records are written."""
         return ""
+
+    def followed(self) -> list[Running]:
+        """Return that no processes are followed."""
+        return []
 
     @property
     def flows_are_many(self) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from netmon.layout import ReportOptions
+from netmon.layout import RecordType, ReportOptions
 from netmon.monitor import Monitor
-from netmon.report import OPTIONS, Report
+from netmon.report import EVENTS, OPTIONS, Report
 
 
 def test_each_option_is_a_field_of_the_load_options() -> None:
     assert {*OPTIONS} <= {*ReportOptions._fields}
+
+
+def test_the_events_are_the_records_of_connections() -> None:
+    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind != RecordType.PROCESS]
 
 
 def test_each_option_has_a_help_text_and_is_off_by_default() -> None:
@@ -30,6 +34,14 @@ def test_aggregation_excludes_options_of_single_connections(name: str) -> None:
     else:
         with pytest.raises(ValueError, match=f"aggregate: cannot be combined with {name}; leave one or the other out"):
             Monitor(config, aggregate=10)
+
+
+def test_aggregation_excludes_a_choice_of_events() -> None:
+    from netmon.config import Config
+
+    config = Config.from_dict({"egress": {"enabled": True}, "report": {"events": ["close"]}})
+    with pytest.raises(ValueError, match="aggregate: cannot be combined with events; leave one or the other out"):
+        Monitor(config, aggregate=10)
 
 
 def test_an_option_that_needs_a_direction_is_named_with_it() -> None:

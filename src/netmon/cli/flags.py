@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ConfigError, Problem
 from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
-from netmon.report import OPTIONS, Report
+from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, Report
 
 if TYPE_CHECKING:
     from netmon.config import Config
 
+PROCESS_LISTS = ("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "pid", "tree")
 # The flags that describe a configuration, in place of a file.
 FLAGS = (
-    *("ingress", "egress", *OPTIONS),
+    *("ingress", "egress", *OPTIONS, "events"),
     *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
-    *("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "deny_process"),
+    *PROCESS_LISTS,
+    "deny_process",
 )
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -44,15 +46,42 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     """Add `netmon run`'s flags to its parser."""
     run.add_argument("--config", metavar="FILE", help="read what to report from a YAML file (docs/config.md)")
     run.add_argument(
-        "--any-kernel",
-        action="store_true",
-        help=f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)",
-    )
-    run.add_argument(
         "--aggregate",
         type=duration,
         metavar="PERIOD",
         help="each PERIOD (10s, 5m), report aggregates by process, peer, port and direction, not single connections",
+    )
+    _add_monitor_flags(run)
+    _add_output_flags(run)
+    _add_report_flags(run)
+    _add_connection_flags(run)
+    _add_process_flags(run)
+
+
+def add_exec_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `netmon exec`'s flags to its parser: those of `netmon run` but what would choose other processes."""
+    parser.add_argument("--output", metavar="FILE", help="write events to this file, not to standard error")
+    parser.add_argument(
+        "--report",
+        metavar="FORM",
+        help="in place of events, report at the end who connected where, when, how often, what failed and how many "
+        "bytes were carried: table, json or markdown",
+    )
+    parser.add_argument("--wait-all", action="store_true", help="wait for the command's descendants, too")
+    parser.add_argument("--root", action="store_true", help="under sudo: run the command as root")
+    _add_monitor_flags(parser)
+    _add_output_flags(parser)
+    _add_report_flags(parser)
+    _add_connection_flags(parser)
+    parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
+
+
+def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say how events are read, and with which rights."""
+    run.add_argument(
+        "--any-kernel",
+        action="store_true",
+        help=f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)",
     )
     run.add_argument(
         "--no-lost-events", dest="lost_events", action="store_false", help="leave LostEvents out of the output"
@@ -84,7 +113,9 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         action="store_false",
         help="keep all rights after the start, for debugging (docs/operations.md)",
     )
-    _add_output_flags(run)
+
+
+def _add_report_flags(run: argparse.ArgumentParser) -> None:
     report = run.add_argument_group("report options", "what to report beyond the plain events")
     for name, option in OPTIONS.items():
         report.add_argument(
@@ -92,6 +123,16 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
             action="store_true",
             help=option.help + ("" if option.with_aggregate else " (not with --aggregate)"),
         )
+    report.add_argument(
+        "--events",
+        action="append",
+        default=[],
+        metavar="LIST",
+        help=f"{EVENTS_HELP}: some of {', '.join(EVENTS)} (not with --aggregate)",
+    )
+
+
+def _add_connection_flags(run: argparse.ArgumentParser) -> None:
     direction = run.add_argument_group("directions", "both are reported if neither flag is given")
     direction.add_argument("--ingress", action="store_true", help="connections that processes on this host accept")
     direction.add_argument("--egress", action="store_true", help="connections that processes on this host open")
@@ -117,6 +158,9 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="the network namespace of the socket: an inode number, or a path like /run/netns/NAME",
     )
     netns.add_argument("--deny-netns", action="store_true", help="report connections that do not match")
+
+
+def _add_process_flags(run: argparse.ArgumentParser) -> None:
     process = run.add_argument_group(
         "processes",
         "can be repeated; a process matches if it has one of the uids, one of the euids, one of the auids, one of the "
@@ -130,6 +174,16 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     process.add_argument("--cgroup", action="append", default=[], metavar="PATH", help="its cgroup, or one above it")
     process.add_argument(
         "--container-id", action="append", default=[], metavar="ID", help="all 64 digits, or at least the first 12"
+    )
+    process.add_argument("--pid", action="append", type=int, default=[], metavar="PID", help="id of a running process")
+    process.add_argument(
+        "--tree",
+        action="append",
+        type=int,
+        default=[],
+        metavar="PID",
+        help="a running process with all that it has started and will start; a process matches if it is one of these, "
+        "or has one of the --pid",
     )
     process.add_argument("--deny-process", action="store_true", help="report processes that do not match")
 
@@ -171,6 +225,7 @@ def _render(problem: Problem) -> str:
 
 def _flag(key: str) -> str:
     """Return the flag that sets a key of the configuration."""
+    key = {"descendants": "tree"}.get(key, key)
     return f"--{key.replace('_', '-')}"
 
 
@@ -216,22 +271,24 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
     if options["netns"]:
         netns = list(map(_number, options["netns"]))
         config["netns_filter"] = {"netns": netns, "deny_list": options["deny_netns"]}
-    process = {key: options[key] for key in ("uid", "euid", "auid", "cgroup", "container_id") if options[key]}
+    process = {key: options[key] for key in ("uid", "euid", "auid", "cgroup", "container_id", "pid") if options[key]}
+    if options["tree"]:
+        process["descendants"] = options["tree"]
     binary = {key: options[key] for key in ("name", "prefix", "path") if options[key]}
     if binary:
         process["binary"] = binary
     if process:
         config["process_filter"] = {**process, "deny_list": options["deny_process"]}
-    report = Report(**{name: options[name] for name in OPTIONS})
-    for name, needed in report.without_direction(enabled).items():
-        (other,) = {*enabled} - {needed}
-        raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
-    config["report"] = report._asdict()
+    config["report"] = _report_from_flags(options, enabled)
     for key, needed, present in (
         ("deny_ip", "--src-ip or --dst-ip", filters),
         ("deny_port", "--src-port or --dst-port", ports),
         ("deny_netns", "--netns", options["netns"]),
-        ("deny_process", "--uid, --euid, --auid, --name, --prefix, --path, --cgroup or --container-id", process),
+        (
+            "deny_process",
+            "--uid, --euid, --auid, --name, --prefix, --path, --cgroup, --container-id, --pid or --tree",
+            process,
+        ),
     ):
         if options[key] and not present:
             raise flag_error(key, f"inverts {needed}; add one, or leave it out")
@@ -239,6 +296,20 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
         return Config.from_dict(config, source="command line", resolve=True)
     except ConfigError as error:
         raise FlagError(error.problems) from None
+
+
+def _report_from_flags(options: dict[str, Any], enabled: dict[str, bool]) -> dict[str, Any]:
+    """Return the section `report`. enabled: for each direction's name, whether it is watched."""
+    section = {name: options[name] for name in OPTIONS}
+    events = [event.strip() for text in options["events"] for event in text.split(",")]
+    known = tuple(event for event in events if event in EVENTS)  # others are refused with the whole configuration
+    report = Report(**section, events=known)
+    for name, needed in report.without_direction(enabled).items():
+        (other,) = {*enabled} - {needed}
+        raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
+    for event, needed in report.impossible_events(enabled).items():
+        raise flag_error("events", f"{event} needs {_flag(needed)}; add it, or leave {event} out")
+    return {**section, **({"events": events} if events else {})}
 
 
 def _ip_filter(options: dict[str, Any], family: str) -> dict[str, Any]:

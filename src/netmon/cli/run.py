@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netmon.cli.confine import User
-    from netmon.cli.session import Signals
+    from netmon.cli.session import Ending
     from netmon.config import Config
     from netmon.losses import Losses
     from netmon.outputs.base import Output
@@ -75,18 +75,20 @@ def _no_view(_config: Config | None) -> None:
 def run_with(
     outputs: Sequence[Output],
     options: argparse.Namespace,
-    signals: Signals,
+    signals: Ending,
     open_source: OpenSource | None = None,
     make_view: MakeView = _no_view,
+    ready: Callable[[], None] = lambda: say("ready"),
 ) -> Losses:
     """Report events to outputs until a signal, or until the last output breaks, and print the summary.
 
     Args:
         outputs: At least one, with different names.
         options: The parsed flags of `netmon run`.
-        signals: The process's signal handlers.
+        signals: The process's signal handlers, or what else ends the run.
         open_source: Opens the source of the records in place of the kernel's probes, for tests.
         make_view: Makes the view of the events, once the configuration is read. None writes the lines of JSON.
+        ready: Is called when the monitor is attached and has given up its rights.
 
     Returns:
         What was lost.
@@ -135,7 +137,7 @@ def run_with(
 
     try:
         with ExitStack() as writing:
-            session.run(deliver, begin)
+            session.run(deliver, begin, ready)
             if view is not None:
                 write(view.finish())
     except OutputError as error:

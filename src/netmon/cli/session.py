@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from netmon.cli.console import describe, say
 from netmon.errors import NetmonError
@@ -74,17 +74,33 @@ class Signals:
             monitor.stop()
 
 
+class Ending(Protocol):
+    """What ends a run: signals, or the end of a command.
+
+    Attributes:
+        stopped: Whether the monitor was told to stop.
+    """
+
+    stopped: bool
+
+    def bind(self, monitor: Monitor) -> None:
+        """Set the monitor to stop; if the end has come, stop it."""
+
+    def take_reload(self) -> bool:
+        """Return whether a reload was requested since the last call."""
+
+
 class Session:
     """Runs a monitor until a signal stops it. Between two batches it reloads, and sends the watchdog a sign of life."""
 
     def __init__(
-        self, monitor: Monitor, signals: Signals, config_file: str | None, read_config: Callable[[], Config | None]
+        self, monitor: Monitor, signals: Ending, config_file: str | None, read_config: Callable[[], Config | None]
     ) -> None:
         """Bind the signals to the monitor.
 
         Args:
             monitor: Not started yet.
-            signals: The process's signal handlers.
+            signals: The process's signal handlers, or what else ends the run.
             config_file: The configuration's file, for messages; None: there is none, and signals are not reloadable.
             read_config: Reads the configuration again. Raises NetmonError or OSError.
 
@@ -101,20 +117,26 @@ class Session:
         self._notify = _notifier()
         signals.bind(monitor)
 
-    def run(self, deliver: Callable[[list[str]], None], begin: Callable[[], None] = lambda: None) -> None:
+    def run(
+        self,
+        deliver: Callable[[list[str]], None],
+        begin: Callable[[], None] = lambda: None,
+        ready: Callable[[], None] = lambda: say("ready"),
+    ) -> None:
         """Start the monitor, and deliver batches of lines until it is stopped and all reported events are delivered.
 
         Args:
             deliver: Takes a batch, an empty one while nothing happens. While it does not return, the watchdog gets no
                 sign of life. Its exceptions end the run.
-            begin: Is called once the monitor is attached, before it is said to be ready.
+            begin: Is called once the monitor is attached, to give up rights.
+            ready: Is called then, and says so.
 
         Raises:
             NetmonError: The monitor cannot start, or fails.
         """
         with self._monitor as monitor:
             begin()
-            say("ready")
+            ready()
             self._notify("READY=1")
             _import_for_events()
             stopped = False

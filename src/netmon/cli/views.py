@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.terminal.view import View
 
+STDOUT_FILENO = 1
 FORMATS = ("line", "json", "table", "template")
 
 
-def prepare_view(options: argparse.Namespace, *, on_terminal: bool) -> Callable[[Config | None], View | None]:
+def prepare_view(
+    options: argparse.Namespace, *, on_terminal: bool, fd: int = STDOUT_FILENO
+) -> Callable[[Config | None], View | None]:
     """Check the flags that say how events are written, and turn on what a format needs.
 
     Args:
         options: The parsed flags of `netmon run`. Report options may be added.
-        on_terminal: Whether standard output is a terminal.
+        on_terminal: Whether events are written to a terminal.
+        fd: The descriptor that they are written to.
 
     Returns:
         A function that takes the configuration, and returns the view; None for JSON as it is.
@@ -37,7 +41,7 @@ def prepare_view(options: argparse.Namespace, *, on_terminal: bool) -> Callable[
         add_reports(options)
     if name == "json" and options.fields is None:
         return lambda _config: None
-    return lambda config: make_view(name, options, config, on_terminal=on_terminal)
+    return lambda config: make_view(name, options, config, on_terminal=on_terminal, fd=fd)
 
 
 def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
@@ -84,14 +88,17 @@ def add_reports(options: argparse.Namespace) -> None:
         options.outcome = options.outcome or options.egress or not options.ingress
 
 
-def make_view(name: str, options: argparse.Namespace, config: Config | None, *, on_terminal: bool) -> View:
+def make_view(
+    name: str, options: argparse.Namespace, config: Config | None, *, on_terminal: bool, fd: int = STDOUT_FILENO
+) -> View:
     """Return the view of a format.
 
     Args:
         name: The format, as of choose_format().
         options: The parsed flags of `netmon run`.
         config: What is reported.
-        on_terminal: Whether standard output is a terminal.
+        on_terminal: Whether events are written to a terminal.
+        fd: The descriptor that they are written to.
 
     Raises:
         ConfigError: A field does not exist.
@@ -104,7 +111,7 @@ def make_view(name: str, options: argparse.Namespace, config: Config | None, *, 
 
         return LineView(
             Users(ascii_only=ascii_only).name,
-            width=_terminal_width if on_terminal else lambda: None,
+            width=(lambda: _terminal_width(fd)) if on_terminal else lambda: None,
             coloured=coloured,
             ascii_only=ascii_only,
             each=options.each or not _has_outcomes(config),
@@ -130,9 +137,13 @@ def _field_view(name: str, options: argparse.Namespace, *, coloured: bool, ascii
 
 
 def _has_outcomes(config: Config | None) -> bool:
-    """Return whether events say of each connection whether it was established, and how it ended."""
+    """Return whether the events say of each connection whether it was established, and how it ended."""
     report = config.report if config is not None else Report()
-    return report.statistics and (report.outcome or (config is not None and not config.egress.enabled))
+    return (
+        report.statistics
+        and report.events is None
+        and (report.outcome or (config is not None and not config.egress.enabled))
+    )
 
 
 def _is_coloured(options: argparse.Namespace, environ: Mapping[str, str], *, on_terminal: bool) -> bool:
@@ -150,9 +161,9 @@ def expects_utf8(environ: Mapping[str, str]) -> bool:
     return "utf8" in locale.lower().replace("-", "")
 
 
-def _terminal_width() -> int | None:
+def _terminal_width(fd: int) -> int | None:
     """Return the terminal's width now: asked for each batch, it follows each resize. None if it has none."""
     try:
-        return os.get_terminal_size(1).columns or None
+        return os.get_terminal_size(fd).columns or None
     except OSError:  # it has hung up
         return None

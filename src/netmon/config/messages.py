@@ -119,7 +119,7 @@ def _keys_at(model: type[BaseModel], section: Sequence[int | str]) -> list[str]:
     for key in section:
         annotation = model.model_fields[str(key)].annotation
         if annotation is Report:
-            return list(OPTIONS)
+            return list(Report._fields)
         model = next(
             choice
             for choice in (annotation, *get_args(annotation))

@@ -31,6 +31,7 @@ from netmon.config.values import (
     RESOLVE,
     Cgroup,
     ContainerId,
+    EventName,
     FullPath,
     Id,
     Ipv4Cidrs,
@@ -40,12 +41,13 @@ from netmon.config.values import (
     Netns,
     Optionally,
     PathPrefix,
+    Pid,
     Port,
     refuse_none,
 )
 from netmon.config.yaml_reader import Document, load_yaml
 from netmon.errors import ConfigError, Location, Problem
-from netmon.report import OPTIONS, Report
+from netmon.report import EVENTS_HELP, OPTIONS, Report
 from netmon.schema import schema_of
 
 S = TypeVar("S", bound="_Section")
@@ -127,7 +129,7 @@ class BinaryFilter(_Section):
 class ProcessFilter(_Section):
     """A process matches when it matches every key that is given."""
 
-    needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id")
+    needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id", "pid", "descendants")
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
     uid: ListOf[Id] = Field(default=None, description="Real user ids.")
@@ -140,6 +142,11 @@ class ProcessFilter(_Section):
     container_id: ListOf[ContainerId] = Field(
         default=None, description="Container ids: all 64 digits, or at least the first 12."
     )
+    pid: ListOf[Pid] = Field(default=None, description="Ids of processes that run at the start.")
+    descendants: ListOf[Pid] = Field(
+        default=None,
+        description="Ids of processes that run at the start: these, and all that they have started and will start.",
+    )
 
 
 _REPORT_FIELDS: dict[str, Any] = {
@@ -147,22 +154,36 @@ _REPORT_FIELDS: dict[str, Any] = {
         Annotated[Report.__annotations__[name], Strict()],
         Field(default, description=f"{option.help[0].upper()}{option.help[1:]}."),
     )
-    for (name, option), default in zip(OPTIONS.items(), Report(), strict=True)
+    for (name, option), default in zip(OPTIONS.items(), Report(), strict=False)
 }
+_REPORT_FIELDS["events"] = (
+    ListOf[EventName],  # type: ignore[misc]
+    Field(default=None, description=f"{EVENTS_HELP[0].upper()}{EVENTS_HELP[1:]}."),
+)
 _ReportSection = create_model("Report", __base__=_Section, __doc__=Report.__doc__, **_REPORT_FIELDS)
+
+
+def _plain_report(report: Report) -> dict[str, Any]:
+    """Return the keys and values that from_dict() reads back."""
+    values = report._asdict()
+    if report.events is None:
+        del values["events"]
+    else:
+        values["events"] = list(report.events)
+    return values
 
 
 def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
     """Return the schema that reads a Report from a mapping of its keys, or from a Report."""
 
     def to_mapping(value: Any) -> Any:
-        return value._asdict() if isinstance(value, Report) else value
+        return _plain_report(value) if isinstance(value, Report) else value
 
     section = core_schema.no_info_before_validator_function(to_mapping, handler.generate_schema(_ReportSection))
     return core_schema.no_info_after_validator_function(
         lambda checked: Report(**dict(checked)),
         section,
-        serialization=core_schema.plain_serializer_function_ser_schema(Report._asdict),
+        serialization=core_schema.plain_serializer_function_ser_schema(_plain_report),
     )
 
 
@@ -275,10 +296,19 @@ def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location,
     """Return the places and the reasons of problems between sections that are correct by themselves."""
     if not any(enabled.values()):
         return [((), NOTHING_ENABLED)]
-    return [
+    conflicts: list[tuple[Location, str]] = [
         (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
         for name, direction in report.without_direction(enabled).items()
     ]
+    return conflicts + [
+        (("report", "events"), f"{event} needs {_key_of(needed)}: true; set it, or leave {event} out")
+        for event, needed in report.impossible_events(enabled).items()
+    ]
+
+
+def _key_of(needed: str) -> str:
+    """Return the key that turns a direction or a report option on."""
+    return f"report.{needed}" if needed in OPTIONS else f"{needed}.enabled"
 
 
 def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
@@ -286,5 +316,5 @@ def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     sections = {key: part for key in ("ingress", "egress", "report") if isinstance(part := data.get(key), Mapping)}
     # A wrong value of `enabled` is reported itself: it may be meant to enable.
     enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
-    options = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
+    options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
     return _conflicts(enabled, Report(**options))

@@ -5,6 +5,7 @@ A check returns the value, or raises ValueError with what is wrong with it and h
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
@@ -26,10 +27,12 @@ from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.config.ports import PORT_SCHEMA, check_port
 from netmon.errors import shown
 from netmon.layout import Limit
+from netmon.report import EVENTS
 
 T = TypeVar("T")
 
 MAX_ID = 2**32 - 1
+MAX_PID = 2**22  # the kernel's PID_MAX_LIMIT
 CGROUP_MOUNT = "/sys/fs/cgroup"
 RESOLVE = "resolve"  # validation context: network namespaces that the configuration names must exist
 NO_NAMES = frozenset(("", ".", ".."))  # no file has such a name
@@ -50,6 +53,12 @@ def _refuse_empty(values: Sequence[T]) -> tuple[T, ...]:
 def _check_id(number: int) -> int:
     if not 0 <= number <= MAX_ID:
         raise ValueError(f"is out of range; ids go from 0 to {MAX_ID}")
+    return number
+
+
+def _check_pid(number: int) -> int:
+    if not 1 <= number <= MAX_PID:
+        raise ValueError(f"is out of range; process ids go from 1 to {MAX_PID}")
     return number
 
 
@@ -125,6 +134,15 @@ def _check_container_id(text: str) -> str:
     return text
 
 
+def _check_event(text: str) -> str:
+    if text not in EVENTS:
+        nearest = difflib.get_close_matches(text[:20], EVENTS, n=1)
+        raise ValueError(
+            f"is no event; {f'did you mean {nearest[0]}?' if nearest else 'they are ' + ', '.join(EVENTS)}"
+        )
+    return text
+
+
 def _check_netns(value: Any, info: ValidationInfo) -> int | str:
     netns = check_netns(value)
     if info.context == RESOLVE:
@@ -136,6 +154,11 @@ Id = Annotated[
     StrictInt,
     AfterValidator(_check_id),
     Field(json_schema_extra={"minimum": 0, "maximum": MAX_ID}),
+]
+Pid = Annotated[
+    StrictInt,
+    AfterValidator(_check_pid),
+    Field(json_schema_extra={"minimum": 1, "maximum": MAX_PID}),
 ]
 Name = Annotated[StrictStr, AfterValidator(_check_name)]
 PathPrefix = Annotated[StrictStr, AfterValidator(_check_prefix)]
@@ -150,6 +173,8 @@ ContainerId = Annotated[
         json_schema_extra={"pattern": f"^[0-9a-f]{{{Limit.SHORT_CONTAINER_ID_SIZE:d},{Limit.CONTAINER_ID_SIZE:d}}}$"}
     ),
 ]
+
+EventName = Annotated[StrictStr, AfterValidator(_check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]
 # Sequences for type checkers, so that callers can give lists. Checked values are tuples.

@@ -34,7 +34,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     enabled = {direction: part for direction, part in parts.items() if part.enabled}
     lists = _process_lists(config.process_filter)
     return CompiledFilters(
-        watched=Watched(ingress=config.ingress.enabled, egress=config.egress.enabled, report=config.report),
+        watched=_watched(config),
         settings=pack_settings(enabled, config.netns_filter, config.process_filter, lists),
         configured=True,
         ipv4_cidrs=cidr_keys(Family.IPV4, {key: part.ipv4_filter for key, part in enabled.items() if part.ipv4_filter}),
@@ -49,12 +49,24 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     )
 
 
+def _watched(config: Config) -> Watched:
+    process = config.process_filter
+    return Watched(
+        ingress=config.ingress.enabled,
+        egress=config.egress.enabled,
+        report=config.report,
+        pids=tuple((process and process.pid) or ()),
+        trees=tuple((process and process.descendants) or ()),
+    )
+
+
 def _process_lists(process: ProcessFilter | None) -> dict[str, Sequence[Any]]:
     """Return the lists of a process filter, those of its executables among them, by their names."""
     if process is None:
         return {}
     binary = process.binary
     lists = {
+        "followed": (*(process.pid or ()), *(process.descendants or ())),
         "uid": process.uid,
         "euid": process.euid,
         "auid": process.auid,

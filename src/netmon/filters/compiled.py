@@ -13,14 +13,26 @@ class Watched(NamedTuple):
     ingress: bool = True
     egress: bool = True
     report: Report = Report()
+    pids: tuple[int, ...] = ()  # processes that are followed alone
+    trees: tuple[int, ...] = ()  # and with all their descendants
+
+    @property
+    def follows(self) -> bool:
+        """Whether processes are followed: they are marked in the kernel."""
+        return bool(self.pids or self.trees)
 
     def differences(self, other: Watched) -> list[str]:
         """Return the configuration's keys in which the two differ."""
         directions = [
             f"{name}.enabled" for name in ("ingress", "egress") if getattr(self, name) != getattr(other, name)
         ]
+        lists = [
+            f"process_filter.{key}"
+            for key, mine, others in (("pid", self.pids, other.pids), ("descendants", self.trees, other.trees))
+            if mine != others
+        ]
         options = zip(Report._fields, self.report, other.report, strict=True)
-        return [*directions, *(f"report.{name}" for name, mine, others in options if mine != others)]
+        return [*directions, *(f"report.{name}" for name, mine, others in options if mine != others), *lists]
 
 
 class CompiledFilters(NamedTuple):

@@ -160,6 +160,7 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
         c_int,
         (c_int, c_void_p, c_void_p, c_void_p, c_void_p, POINTER(c_uint32), c_void_p),
     ),
+    ("bpf_map_lookup_elem", c_int, (c_int, c_void_p, c_void_p)),
     ("bpf_map_update_elem", c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     ("bpf_map_update_batch", c_int, (c_int, c_void_p, c_void_p, POINTER(c_uint32), c_void_p)),
     ("bpf_obj_get_info_by_fd", c_int, (c_int, c_void_p, POINTER(c_uint32))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from netmon import layout
 from netmon.errors import BpfError, KernelError, NetmonError
@@ -16,6 +17,7 @@ from netmon.kernel.missed import most_missed
 from netmon.kernel.offenders import Offenders
 from netmon.kernel.programs import (
     CONNECT_BACKUPS,
+    FORK,
     MPTCP_CONNECT,
     PROGRAMS,
     PULSE,
@@ -28,6 +30,10 @@ from netmon.kernel.programs import (
 from netmon.kernel.pulse import Pulse
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import NO_COUNTS, Losses
+from netmon.report import EVENTS, OPTIONS
+
+if TYPE_CHECKING:
+    from netmon.kernel.marks import Marks, Running
 
 MAX_FLOWS = 1 << 16  # in a period
 MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends early
@@ -60,6 +66,7 @@ class Probes:
         self._links: list[Link] = []
         self._flows: Map | None = None
         self._walk_fd: int | None = None
+        self._marks: Marks | None = None
         options = _report_options(filters.watched, aggregate)
         self._object = BpfObject(read_object(minimal=options is None), "netmon")
         try:
@@ -89,7 +96,8 @@ class Probes:
     ) -> None:
         """Configure the object and load it. options: None for the minimal object."""
         bpf = self._object
-        programs = [*self.programs, WALK] if filters.watched.report.existing else self.programs
+        watched = filters.watched
+        programs = [*self.programs, *[WALK] * watched.report.existing, *[FORK] * bool(watched.trees)]
         for program in programs_in_object(minimal=options is None):
             bpf.set_autoload(program.name, program in programs)
         load_config = layout.LoadConfig(
@@ -99,6 +107,7 @@ class Probes:
             mptcp=MPTCP_CONNECT.hook in features.functions,
             filters=filters.configured,
             ring_size=ring_size,
+            follows=watched.follows,
         )
         bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
         if options is not None:
@@ -113,8 +122,11 @@ class Probes:
 
         Raises:
             BpfError: The kernel refuses.
+            ConfigError: A process that is to be followed does not run.
             KernelError: The programs are attached, but the kernel does not run them.
         """
+        if self._watched.follows:
+            self._follow()
         for program in reversed(self.programs):
             self._links.append(self._object.attach(program.name))
         if not self._runs():
@@ -123,6 +135,19 @@ class Probes:
         if self._watched.report.existing:
             with self._object.attach(WALK.name) as walk:
                 self._walk_fd = walk.iterate()
+
+    def _follow(self) -> None:
+        """Mark the processes that are followed: before anything is reported, so that no verdict is without the mark."""
+        if self._watched.trees:
+            self._links.append(self._object.attach(FORK.name))
+        from netmon.kernel.marks import Marks  # seldom needed
+
+        self._marks = Marks(self._object.map_fd("marks"))
+        self._marks.follow(self._watched.pids, self._watched.trees)
+
+    def followed(self) -> list[Running]:
+        """Return the processes that are followed and have not ended. Any thread may call it. Raises BpfError."""
+        return list(self._marks.running()) if self._marks is not None else []
 
     def report_existing(self) -> bool:
         """Report connections that are open already, while there is room; return whether more may follow."""
@@ -226,7 +251,8 @@ class Probes:
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel reports about each program that is attached."""
-        return [self._object.program_info(program.name) for program in self.programs]
+        programs = [*self.programs, *[FORK] * bool(self._watched.trees)]
+        return [self._object.program_info(program.name) for program in programs]
 
     def read_losses(self) -> Losses:
         """Return the losses so far, and look once a second whether the kernel runs the programs."""
@@ -257,10 +283,11 @@ def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions |
     """Return the options to load the full object with; None if all are off: then the minimal object will do."""
     report = watched.report
     options = layout.ReportOptions(
-        **report._asdict(),
+        **{name: getattr(report, name) for name in OPTIONS},
         aggregate=aggregate,
         existing_ingress=report.existing and watched.ingress,
         existing_egress=report.existing and watched.egress,
+        unsent=sum(1 << layout.RecordType[event.upper()] for event in EVENTS if not report.sends(event)),
         with_context=report.opener or report.context,
         other_tasks=report.existing or report.parent,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from typing import NamedTuple
 
 from netmon.errors import NetmonError
 from netmon.layout import Limit
@@ -45,6 +47,44 @@ def read_boot_offset() -> int:
     return seconds * NSEC_PER_SEC + nanoseconds
 
 
+class Status(NamedTuple):
+    """What tells a process from others, and its parent.
+
+    Attributes:
+        name: Its name (comm).
+        ppid: Its parent's id.
+        start: When it started, in clock ticks: the same pid never has the same start again.
+    """
+
+    name: str
+    ppid: int
+    start: int
+
+
+def read_status(pid: int) -> Status:
+    """Return a process's status. Raises OSError when there is no such process."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        name, fields = _split_stat(file.read())
+    words = fields.split()
+    return Status(name.decode(errors="backslashreplace"), int(words[1]), int(words[19]))  # fields 4 and 22
+
+
+def list_processes() -> dict[int, Status]:
+    """Return the status of each process, by its id. Those that end meanwhile are left out."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            with suppress(OSError):
+                found[int(name)] = read_status(int(name))
+    return found
+
+
+def _split_stat(stat: bytes) -> tuple[bytes, bytes]:
+    """Split proc_pid_stat(5) into the name, which may contain spaces and parentheses, and what follows it."""
+    name, _, fields = stat.partition(b"(")[2].rpartition(b")")
+    return name, fields
+
+
 def read_cmdline(pid: int, start_time_ns: int, exe: str, comm: bytes, boot_offset_ns: int) -> bytes | None:
     """Return the argv of a process, if it still runs the same program. The process can hold this up for ever.
 
@@ -63,8 +103,7 @@ def read_cmdline(pid: int, start_time_ns: int, exe: str, comm: bytes, boot_offse
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             cmdline = file.read(MAX_CMDLINE)
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # proc_pid_stat(5): the name is in parentheses, and may contain spaces and parentheses.
-            name, _, fields = file.read().partition(b"(")[2].rpartition(b")")
+            name, fields = _split_stat(file.read())
         if not _runs(pid, exe, name == comm):
             return None
     except OSError:

@@ -53,6 +53,8 @@ SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minim
 SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", in_minimal=False)
 # An iterator: it runs on request.
 WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
+# Marks the descendants of processes: see bpf/follow.h.
+FORK = Program("sched_process_fork_enter", "sched_process_fork")
 # Counts its runs: see bpf/pulse.h.
 PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
@@ -68,6 +70,7 @@ PROGRAMS = (
     MPTCP_ACCEPT,
     MPTCP_CLOSE,
     PULSE,
+    FORK,
     SET_STATE,
     SET_STATE_BACKUP,
     WALK,
@@ -98,11 +101,12 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
     report = watched.report
     follows_states = report.statistics or report.outcome or report.existing
     programs = [PULSE]
-    if watched.egress:
+    # With existing, all openings are followed: one must not be taken for an existing connection.
+    if watched.egress and (report.existing or any(map(report.sends, ("establish", "fail", "close")))):
         programs += [V4_CONNECT, V6_CONNECT, MPTCP_CONNECT]
         # Where IPv6 is a module, they alone see its connections: what they are attached to is not in the module.
         programs += CONNECT_BACKUPS * (features.preemptible or features.ipv6_is_module)
-    if watched.ingress:
+    if watched.ingress and (report.existing or any(map(report.sends, ("accept", "close")))):
         programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
     programs += [CLOSE, MPTCP_CLOSE]
     if follows_states or features.preemptible:

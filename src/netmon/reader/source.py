@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from netmon.batch import Batch
     from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
+    from netmon.kernel.marks import Running
     from netmon.losses import Losses
 
 
@@ -44,6 +45,9 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Detach and free everything. Idempotent."""
+
+    def followed(self) -> list[Running]:
+        """Return the processes that are followed and have not ended. Any thread may call it."""
 
     def report_existing(self) -> bool:
         """Write records of connections that are open already, while there is room; return whether more may follow."""

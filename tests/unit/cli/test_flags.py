@@ -44,7 +44,7 @@ def options_of(*arguments: str) -> argparse.Namespace:
 def test_each_report_option_has_a_flag() -> None:
     config = config_of(options_of(*(f"--{name}" for name in OPTIONS)))
     assert config is not None
-    assert config.report == Report(*[True] * len(OPTIONS))
+    assert config.report._asdict() == {**dict.fromkeys(OPTIONS, True), "events": None}
     assert config.ingress.enabled and config.egress.enabled
 
 
@@ -52,7 +52,42 @@ def test_each_report_option_has_a_flag() -> None:
 def test_a_flag_sets_its_report_option_alone(name: str) -> None:
     config = config_of(options_of("--egress", f"--{name}"))
     assert config is not None
-    assert config.report == Report(**{name: True})
+    assert config.report._asdict() == {**Report()._asdict(), name: True}
+
+
+def test_flags_of_processes_that_run() -> None:
+    config = config_of(options_of("--pid", "1", "--tree", "2", "--tree", "3", "--deny-process"))
+    assert config is not None
+    assert config.process_filter is not None
+    assert (config.process_filter.pid, config.process_filter.descendants) == ((1,), (2, 3))
+    assert config.process_filter.deny_list
+
+
+def test_a_refused_pid_is_named_by_its_flag() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(options_of("--tree", "0"))
+    assert str(caught.value) == "--tree: 0 is out of range; process ids go from 1 to 4194304"
+
+
+def test_events_are_separated_by_commas_or_repeated() -> None:
+    config = config_of(options_of("--outcome", "--events", "close, fail", "--events", "accept"))
+    assert config is not None
+    assert config.report == Report(outcome=True, events=("close", "fail", "accept"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--events", "close,fial", "--outcome"], "'fial' is no event; did you mean fail?"),
+        (["--events", "close,"], "'' is no event; they are establish, accept, close, fail, existing"),
+        (["--events", "fail"], "fail needs --outcome; add it, or leave fail out"),
+        (["--events", "accept", "--egress"], "accept needs --ingress; add it, or leave accept out"),
+    ],
+)
+def test_refused_events(flags: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(options_of(*flags))
+    assert str(caught.value) == f"--events: {problem}"
 
 
 def test_outcome_without_egress_is_refused() -> None:

@@ -99,7 +99,8 @@ NULL = "is empty; give it a value or leave it out"
         (
             "process_filter",
             {},
-            "is empty; give at least one of uid, euid, auid, binary, cgroup, container_id, or leave it out",
+            "is empty; give at least one of uid, euid, auid, binary, cgroup, container_id, "
+            "pid, descendants, or leave it out",
         ),
         ("process_filter", None, NULL),
         ("process_filter.deny_list", "no", "'no' must be true or false, without quotes"),
@@ -136,12 +137,17 @@ NULL = "is empty; give it a value or leave it out"
         ("process_filter.uids", [0], "unknown key; did you mean uid?"),
         ("process_filter.gid", [0], "unknown key; did you mean uid?"),
         ("process_filter.binary.names", ["x"], "unknown key; did you mean name?"),
+        ("process_filter.pid", 1, "1 must be a list, even for a single value"),
+        ("process_filter.pids", [1], "unknown key; did you mean pid?"),
+        ("process_filter.descendant", [1], "unknown key; did you mean descendants?"),
         ("report", None, NULL),
         ("report", ["parent"], "['parent'] must be a mapping of keys"),
         ("report", True, "true must be a mapping of keys"),
         ("report.parent", "yes", "'yes' must be true or false, without quotes"),
         ("report.parents", True, "unknown key; did you mean parent?"),
-        ("report.enabled", True, f"unknown key; the keys here are {', '.join(OPTIONS)}"),
+        ("report.enabled", True, f"unknown key; the keys here are {', '.join(Report._fields)}"),
+        ("report.events", "close", "'close' must be a list, even for a single value"),
+        ("report.events", [], EMPTY_LIST),
         *((name, True, f"moved: write report.{name}") for name in OPTIONS),
         *((f"{direction}.outcome", True, "moved: write report.outcome") for direction in ("ingress", "egress")),
     ],
@@ -166,6 +172,42 @@ def test_outcome_without_egress_is_refused(egress: dict[str, Any]) -> None:
     assert problems_in(config) == [f"test: report.outcome: {NEEDS_EGRESS}"]
     with pytest.raises(ValidationError, match=NEEDS_EGRESS):
         Config(ingress=Direction(enabled=True), report=Report(outcome=True))
+
+
+@pytest.mark.parametrize(
+    ("event", "needed"),
+    [
+        ("accept", "ingress.enabled"),
+        ("fail", "report.outcome"),
+        ("existing", "report.existing"),
+    ],
+)
+def test_an_event_that_cannot_happen_is_refused(event: str, needed: str) -> None:
+    config = {"egress": ON, "report": {"events": ["close", event]}}
+    problem = f"{event} needs {needed}: true; set it, or leave {event} out"
+    assert problems_in(config) == [f"test: report.events: {problem}"]
+    with pytest.raises(ValidationError, match=problem):
+        Config(egress=Direction(enabled=True), report=Report(events=(event,)))
+
+
+@pytest.mark.parametrize(
+    ("event", "problem"),
+    [
+        ("closes", "'closes' is no event; did you mean close?"),
+        ("x", "'x' is no event; they are establish, accept, close, fail, existing"),
+        (4, "4 must be text; put it in quotes"),
+    ],
+)
+def test_unknown_events(event: Any, problem: str) -> None:
+    assert problems_in({"egress": ON, "report": {"events": [event]}}) == [f"test: report.events[0]: {problem}"]
+
+
+def test_events_are_read_back_from_plain_data() -> None:
+    config = Config.from_dict({"egress": ON, "report": {"events": ["close", "establish"]}})
+    assert config.report == Report(events=("close", "establish"))
+    assert config.to_dict()["report"]["events"] == ["close", "establish"]
+    assert Config.from_dict(config.to_dict()) == config
+    assert "events" not in Config.everything().to_dict()["report"]
 
 
 def test_keys_that_are_not_text_or_not_identifiers() -> None:

@@ -12,10 +12,15 @@ def test_what_a_reload_cannot_change_is_named_by_its_keys() -> None:
     before, after = (
         compile_filters(Config.from_dict(config)).watched
         for config in (
-            {"egress": ON, "report": {"outcome": True, "parent": True}},
-            {"ingress": ON, "report": {**dict.fromkeys(OPTIONS, True), "outcome": False}},
+            {"egress": ON, "process_filter": {"descendants": [1]}, "report": {"outcome": True, "parent": True}},
+            {
+                "ingress": ON,
+                "process_filter": {"pid": [1]},
+                "report": {**dict.fromkeys(OPTIONS, True), "outcome": False, "events": ["close"]},
+            },
         )
     )
+    lists = ["process_filter.pid", "process_filter.descendants"]
     others = [f"report.{name}" for name in OPTIONS if name != "parent"]
-    assert before.differences(after) == ["ingress.enabled", "egress.enabled", *others]
+    assert before.differences(after) == ["ingress.enabled", "egress.enabled", *others, "report.events", *lists]
     assert before.differences(before) == []

@@ -38,6 +38,9 @@ OUT_OF_THE_CLUSTER = Config.from_dict(
         ({"binary": {"path": ["/x"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.PATH}),
         ({"cgroup": ["/"]}, {"mode": FilterMode.ALLOW, "all": Predicate.CGROUP}),
         ({"container_id": ["0" * 12]}, {"mode": FilterMode.ALLOW, "all": Predicate.CONTAINER_ID}),
+        ({"pid": [1]}, {"mode": FilterMode.ALLOW, "all": Predicate.FOLLOWED}),
+        ({"descendants": [1], "deny_list": True}, {"mode": FilterMode.DENY, "all": Predicate.FOLLOWED}),
+        ({"pid": [1], "descendants": [2]}, {"mode": FilterMode.ALLOW, "all": Predicate.FOLLOWED}),
         (
             {"uid": [0], "cgroup": ["/"], "binary": {"name": ["x"], "path": ["/x"]}},
             {

@@ -14,6 +14,7 @@ from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
     CONNECT_BACKUPS,
+    FORK,
     GRAFT,
     MPTCP_CLOSE,
     PROGRAMS,
@@ -75,6 +76,23 @@ def test_a_kernel_with_everything() -> None:
         "mptcp_close_entry",
         "inet_csk_destroy_sock_entry",
     ]
+
+
+def test_fork_has_no_program_among_those_of_connections() -> None:
+    """It is loaded and attached apart from them, and only where descendants are followed."""
+    assert FORK not in hook_programs(Watched(trees=(1,)), EVERYTHING)
+    assert FORK in programs_in_object(minimal=True)
+
+
+def test_events_that_are_not_sent_have_no_programs() -> None:
+    def openings(report: Report) -> set[str]:
+        return {program.hook for program in hook_programs(Watched(report=report), NOTHING) if program.is_opening}
+
+    accepts, connects = {"inet_csk_accept"}, {"tcp_v4_connect"}
+    assert openings(Report(events=("close",))) == accepts | connects
+    assert openings(Report(events=("accept",))) == accepts
+    assert openings(Report(events=("establish",))) == connects
+    assert openings(Report(events=("existing",), existing=True)) == accepts | connects
 
 
 def test_a_kernel_with_nothing_special() -> None:

@@ -1,0 +1,131 @@
+"""`netmon exec`: runs a command, and reports the connections of it and of all processes that descend from it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from netmon.cli.console import describe, say
+from netmon.cli.flags import FlagError, add_exec_flags, flag_error
+from netmon.errors import NetmonError, Problem, shown
+
+if TYPE_CHECKING:
+    from netmon.cli.command import Command
+    from netmon.cli.run import MakeView
+    from netmon.outputs.base import Output
+
+STDERR_FILENO = 2
+REPORTS = ("table", "json", "markdown")
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "exec",
+        help="run a command, and watch its connections and those of all processes that it starts",
+        usage="netmon exec [options] -- COMMAND [ARGUMENT ...]",
+        description="Run a command, and report each connection of it and of all processes that descend from it, from "
+        "the first instruction on. The command has its own input, output, terminal and signals; events go to standard "
+        "error. The exit code is the command's (128 and the number of the signal that killed it; 127: not found, 126: "
+        "not executable; 125: netmon itself has failed, and the command was not started). Under sudo the command runs "
+        "as the user who called sudo.",
+    )
+    parser.set_defaults(command=execute)
+    add_exec_flags(parser)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command; return its exit code. In the process that watches, raise NetmonError if that fails."""
+    from netmon.cli.account import find_asker
+    from netmon.cli.command import EXIT_NOT_STARTED, Command
+    from netmon.cli.supervisor import BLOCKED, Supervisor
+
+    try:
+        arguments = _arguments_of(options)
+        _check_report(options)
+        account = None if options.root else find_asker(os.environ, os.geteuid())
+        output = _open_output(options)
+    except (NetmonError, OSError) as error:
+        say(describe(error) if isinstance(error, OSError) else error)
+        return EXIT_NOT_STARTED
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    command = Command(arguments, account, before)  # before there are threads
+    from_supervisor, to_watcher = os.pipe()
+    watcher = os.fork()
+    if watcher == 0:
+        os.close(to_watcher)
+        return _watch(options, command, output, from_supervisor)
+    command.forget()
+    os.close(from_supervisor)
+    return Supervisor(command, watcher, to_watcher).wait()
+
+
+def _arguments_of(options: argparse.Namespace) -> list[str]:
+    """Return the command and its arguments. Raises ConfigError."""
+    given: list[str] = options.arguments
+    arguments = given[1:] if given[:1] == ["--"] else given
+    if not arguments:
+        message = "give a command to run: netmon exec -- curl https://example.com/"
+        raise FlagError([Problem("command line", None, (), None, message)])
+    return arguments
+
+
+def _check_report(options: argparse.Namespace) -> None:
+    """Refuse what does not go with a report. Raises ConfigError."""
+    if options.report is None:
+        return
+    if options.report not in REPORTS:
+        raise flag_error("report", f"{shown(options.report)} is no form of a report; give {', '.join(REPORTS)}")
+    for name in ("format", "fields", "template", "each", "events"):
+        if getattr(options, name):
+            raise flag_error(
+                name, "cannot be combined with --report, which shows all events; leave one or the other out"
+            )
+
+
+def _open_output(options: argparse.Namespace) -> int:
+    """Return the descriptor that events are written to. Raises OSError."""
+    if options.output is None:
+        return STDERR_FILENO
+    return os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+
+
+def _watch(options: argparse.Namespace, command: Command, fd: int, supervisor: int) -> int:
+    """Watch the command until it has ended; return an exit code for the supervisor. Raises NetmonError."""
+    from netmon.cli.command_end import CommandEnd
+    from netmon.cli.run import run_with
+
+    options.tree = [command.pid]
+    end = CommandEnd(supervisor, wait_all=options.wait_all)
+
+    def start() -> None:
+        end.begin()
+        command.start()
+
+    run_with([_output_to(fd, options.output)], options, end, make_view=_view_maker(options, fd), ready=start)
+    return 0
+
+
+def _output_to(fd: int, name: str | None) -> Output:
+    if name is None:
+        from netmon.outputs.standard_output import StandardError
+
+        return StandardError()
+    from netmon.outputs.base import Output
+
+    return Output(name, fd)
+
+
+def _view_maker(options: argparse.Namespace, fd: int) -> MakeView:
+    """Return what makes the view: a report, or what `netmon run` would show there. Raises ConfigError."""
+    from netmon.cli.views import add_reports, expects_utf8, prepare_view
+
+    if options.report is None:
+        return prepare_view(options, on_terminal=os.isatty(fd), fd=fd)
+    from netmon.terminal.report_view import ReportView
+
+    add_reports(options)
+    return lambda _config: ReportView(options.report, ascii_only=not expects_utf8(os.environ))

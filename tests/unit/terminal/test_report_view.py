@@ -1,0 +1,52 @@
+"""The report of `netmon exec --report`."""
+
+from __future__ import annotations
+
+import json
+
+from netmon.terminal.report_view import ReportView
+
+
+def event(kind: str, cookie: int, path: str = "/usr/bin/curl", **network: object) -> str:
+    ends = {"saddr": "10.0.0.1", "daddr": "10.0.0.2", "sport": 4000, "dport": 80, "cookie": cookie}
+    return json.dumps(
+        {
+            "type": "NetworkEvent",
+            "process": {"binary_path": path},
+            "network_event": {"type": f"TcpConnection{kind}", **ends, **network},
+            "timestamp": f"2026-11-29T12:00:0{cookie}.000Z",
+        }
+    )
+
+
+EVENTS = [
+    event("Establish", 1),
+    event("Close", 1, "/usr/bin/other", bytes_sent=5, bytes_received=1200),
+    event("Fail", 2, reason="refused"),
+]
+
+
+def test_a_close_is_counted_with_its_opening() -> None:
+    view = ReportView("json")
+    assert view.lines(EVENTS) == []
+    (line,) = view.finish()
+    (entry,) = json.loads(line)
+    assert (entry["binary_path"], entry["direction"], entry["peer"]) == ("/usr/bin/curl", "egress", "10.0.0.2")
+    assert (entry["connections"], entry["failed"], entry["reasons"]) == (1, 1, {"refused": 1})
+    assert (entry["bytes_sent"], entry["bytes_received"]) == (5, 1200)
+
+
+def test_a_table_has_a_line_for_each_program_and_peer() -> None:
+    view = ReportView("table")
+    view.lines(EVENTS)
+    header, row = view.finish()
+    assert header.split() == ["program", "peer", "first", "last", "connections", "failed", "sent", "received"]
+    assert row.split()[:3] == ["curl", "->", "10.0.0.2:80"]
+    assert row.split()[-5:] == ["1", "1", "(refused)", "5B", "1.2k"]
+
+
+def test_markdown_shows_hostile_names_as_they_are() -> None:
+    view = ReportView("markdown")
+    view.lines([event("Establish", 1, "/a|b`<script>\x1b[31m")])
+    *_, row = view.finish()
+    assert row.startswith(r"| a\|b\`\<script\>\\u001b\[31m | -\> 10.0.0.2:80 |")
