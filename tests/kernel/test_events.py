@@ -95,4 +95,4 @@ def test_what_is_not_sent_is_not_lost() -> None:
         events = list(seen(monitor))
         losses = monitor.losses
     assert 0 < len(events) < 300
-    assert len(events) + losses.ring_full == 300
+    assert len(events) + losses.total == 300

@@ -201,7 +201,7 @@ print("started", flush=True)
 while len(hits) < 2:
     signal.pause()
 socket.socket().connect_ex(("127.0.0.10", 1))
-sys.exit(hits == [signal.SIGINT, signal.SIGTERM] and 7)
+sys.exit(sorted(hits) == [signal.SIGINT, signal.SIGTERM] and 7)
 """
 
 
