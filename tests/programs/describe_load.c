@@ -78,7 +78,8 @@ static void connect_for_ever(const char *cpu)
 
 	CPU_ZERO(&cpus);
 	CPU_SET(atoi(cpu), &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus) || sched_setscheduler(0, SCHED_IDLE, &none))
+	if (sched_setaffinity(0, sizeof(cpus), &cpus) ||
+	    syscall(SYS_sched_setscheduler, 0, SCHED_IDLE, &none)) /* musl has no function for it */
 		err(1, "sched");
 	for (unsigned int i = 0;; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM, 0);
