@@ -111,7 +111,7 @@ int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int
 	return report_v6_connect(sk, address, length, ret);
 }
 
-/* The next three are the backup of connect(): loaded where the kernel can preempt programs. */
+/* The next three are the backup of connect(): loaded where the kernel can preempt programs, or has IPv6 as a module. */
 SEC("fentry/inet_ehash_nolisten")
 int BPF_PROG(inet_ehash_nolisten_entry, struct sock *sk)
 {
