@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from netmon.cli.run import MakeView
     from netmon.outputs.base import Output
 
-STDERR_FILENO = 2
 REPORTS = ("table", "json", "markdown")
 
 
@@ -89,6 +88,8 @@ def _check_report(options: argparse.Namespace) -> None:
 def _open_output(options: argparse.Namespace) -> int:
     """Return the descriptor that events are written to. Raises OSError."""
     if options.output is None:
+        from netmon.outputs.standard_output import STDERR_FILENO
+
         return STDERR_FILENO
     return os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
 
