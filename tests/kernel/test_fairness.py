@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.attacks import HUGE_ARGUMENT, UID, attacking
-from tests.support.json_events import Event
 from tests.support.netmon_command import Netmon, counts_of
 from tests.support.sockets import refused_connection
-from tests.support.waiting import wait_until
 
 CONNECTIONS = 200  # of the victim, in the time of the attack
 SECONDS = 5.0
@@ -24,12 +22,8 @@ class Attacked(NamedTuple):
     """What netmon reported while a victim, this process, made connections during an attack."""
 
     of_victim: int  # events
-    events: list[Event]
+    losses: list[dict[str, Any]]
     stderr: str
-
-    @property
-    def losses(self) -> list[dict[str, Any]]:
-        return [event["lost_events"] for event in self.events if event["type"] == "LostEvents"]
 
     @property
     def offenders(self) -> Counter[str]:
@@ -43,7 +37,7 @@ def attack(*flags: str, cgroup: str | None) -> Attacked:
     """Make connections, at an even pace, while an attacker floods netmon."""
     with Netmon("--ring-size", RING, *flags) as netmon:
         with attacking("change", HUGE_ARGUMENT, cgroup=cgroup):
-            wait_until(lambda: any(event["type"] == "LostEvents" for event in netmon.events), "the first loss")
+            netmon.wait_until(lambda: netmon.losses, "the first loss")
             began = time.monotonic()
             cookies: set[int] = set()
             while len(cookies) < CONNECTIONS:
@@ -51,8 +45,8 @@ def attack(*flags: str, cgroup: str | None) -> Attacked:
                     cookies.add(refused_connection())
         ended = netmon.stop()
     assert ended.returncode == 0
-    of_victim = [event for event in ended.events if event.get("network_event", {}).get("cookie") in cookies]
-    return Attacked(len(of_victim), ended.events, ended.stderr)
+    of_victim = [event for event in ended.events if event["network_event"]["cookie"] in cookies]
+    return Attacked(len(of_victim), ended.losses, ended.stderr)
 
 
 @pytest.mark.core

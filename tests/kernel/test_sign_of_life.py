@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.json_events import Event, types_by_cookie
+from tests.support.json_events import types_by_cookie
 from tests.support.netmon_command import Netmon
 from tests.support.sockets import refused_connection
 
@@ -28,29 +28,21 @@ def _switched_on() -> Iterator[None]:
     SWITCH.write_text("1")
 
 
-def blind_times(events: list[Event]) -> list[int]:
-    """Return the milliseconds that each LostEvents has."""
-    return [event["lost_events"]["blind_ms"] for event in events if event["type"] == "LostEvents"]
-
-
-def types_of_socket(events: list[Event], cookie: int) -> list[str]:
-    return types_by_cookie(event for event in events if event["type"] == "NetworkEvent")[cookie]
-
-
 def test_it_is_reported_while_it_lasts_and_by_exit_code() -> None:
     with Netmon() as netmon:
         SWITCH.write_text("0")
         refused_connection()
-        netmon.wait_until(lambda: len(blind_times(netmon.events)) >= 2, "two LostEvents")
+        netmon.wait_until(lambda: len(netmon.losses) >= 2, "two LostEvents")
         assert f"netmon: {BLIND}, although they are attached: kernel.ftrace_enabled is 0" in netmon.stderr
         SWITCH.write_text("1")
         netmon.wait_until(lambda: "runs netmon's programs again" in netmon.stderr, "the end")
         cookie = refused_connection()
-        netmon.wait_until(lambda: len(types_of_socket(netmon.events, cookie)) == 2, "a connection after the end")
+        netmon.wait_until(lambda: len(types_by_cookie(netmon.events)[cookie]) == 2, "a connection after the end")
         ended = netmon.stop()
     assert ended.returncode == 1
-    assert types_of_socket(ended.events, cookie) == ["Establish", "Close"]
-    assert f"blind for {sum(blind_times(ended.events)) / 1000:.1f} s" in ended.stderr.splitlines()[-1]
+    assert types_by_cookie(ended.events)[cookie] == ["Establish", "Close"]
+    blind_ms = sum(loss["blind_ms"] for loss in ended.losses)
+    assert f"blind for {blind_ms / 1000:.1f} s" in ended.stderr.splitlines()[-1]
 
 
 def test_a_start_is_refused_with_the_remedy() -> None:

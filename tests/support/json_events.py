@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 Event = dict[str, Any]
+
+
+def parse(lines: bytes) -> tuple[list[Event], list[dict[str, Any]]]:
+    """Return the events about connections, and what each LostEvents says; any netmon may report some of these."""
+    parsed = [json.loads(line) for line in lines.splitlines()]
+    losses = [event["lost_events"] for event in parsed if event["type"] == "LostEvents"]
+    return [event for event in parsed if event["type"] != "LostEvents"], losses
 
 
 def of_cookie(events: list[Event], cookie: int) -> list[Event]:
@@ -23,8 +31,7 @@ def types_by_cookie(events: Iterable[Event]) -> dict[int, list[str]]:
     """Return the types of each connection's events, by its socket's cookie."""
     types: dict[int, list[str]] = defaultdict(list)
     for event in events:
-        if "network_event" in event:  # LostEvents have none
-            types[event["network_event"]["cookie"]] += types_of([event])
+        types[event["network_event"]["cookie"]] += types_of([event])
     return types
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 
 from tests.support import fork_server
 from tests.support.file_changes import FileChanges
-from tests.support.json_events import Event, of_cookie
+from tests.support.json_events import Event, of_cookie, parse
 from tests.support.sockets import refused_connection
 from tests.support.waiting import DEADLINE, wait_until
 
@@ -35,7 +34,12 @@ class Ended(NamedTuple):
 
     @property
     def events(self) -> list[Event]:
-        return [json.loads(line) for line in self.stdout.splitlines()]
+        return parse(self.stdout)[0]
+
+    @property
+    def losses(self) -> list[dict[str, Any]]:
+        """What each LostEvents says."""
+        return parse(self.stdout)[1]
 
 
 class Netmon:
@@ -62,6 +66,7 @@ class Netmon:
         self._events_of_mark = 1 if "--outcome" in arguments else 2
         self._changes = FileChanges(self._stdout.fileno(), self._stderr.fileno())
         self._events: list[Event] = []
+        self._losses: list[dict[str, Any]] = []
         self._offset = 0
         started = time.monotonic()
         arguments = ("run", "--any-kernel", *arguments)
@@ -84,12 +89,23 @@ class Netmon:
 
     @property
     def events(self) -> list[Event]:
-        """The events so far; within watch(), those since it was entered."""
+        """The events about connections so far; within watch(), those since it was entered."""
+        self._read_lines()
+        return self._events
+
+    @property
+    def losses(self) -> list[dict[str, Any]]:
+        """What each LostEvents so far says."""
+        self._read_lines()
+        return self._losses
+
+    def _read_lines(self) -> None:
         if data := b"".join(iter(self._read_on, b"")):
             whole = data[: data.rfind(b"\n") + 1]
             self._offset -= len(data) - len(whole)
-            self._events += map(json.loads, whole.splitlines())
-        return self._events
+            events, losses = parse(whole)
+            self._events += events
+            self._losses += losses
 
     def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
         """Return the condition's first true value: it is asked whenever netmon has written something."""
