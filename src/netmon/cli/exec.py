@@ -78,7 +78,7 @@ def _check_report(options: argparse.Namespace) -> None:
         return
     if options.report not in REPORTS:
         raise flag_error("report", f"{shown(options.report)} is no form of a report; give {', '.join(REPORTS)}")
-    for name in ("format", "fields", "template", "each", "events"):
+    for name in ("format", "fields", "template", "each", "events", "failures"):
         if getattr(options, name):
             raise flag_error(
                 name, "cannot be combined with --report, which shows all events; leave one or the other out"

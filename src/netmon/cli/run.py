@@ -52,9 +52,13 @@ def run(options: argparse.Namespace) -> int:
     from netmon.cli.session import Signals
 
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
+    if options.config is not None:
+        from netmon.cli.file_settings import apply_file
+
+        apply_file(options)
     from netmon.outputs.standard_output import StandardOutput
 
-    losses = run_with([StandardOutput()], options, signals, make_view=_view_maker(options))
+    losses = run_with([StandardOutput()], options, signals, make_view=_view_maker(options), ready=_ready(options))
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
 
 
@@ -66,6 +70,16 @@ def _view_maker(options: argparse.Namespace) -> MakeView:
     from netmon.cli.views import prepare_view  # JSON lines do not need it
 
     return prepare_view(options, on_terminal=on_terminal)
+
+
+def _ready(options: argparse.Namespace) -> Callable[[], None]:
+    """Return what says that netmon is ready, and which names may match nothing: looked up now, with all rights."""
+    if not options.name:
+        return lambda: say("ready")
+    from netmon.cli.names import notices, running
+
+    text = "\n".join(["ready", *notices(options.name, [*running()])])
+    return lambda: say(text)
 
 
 def _no_view(_config: Config | None) -> None:

@@ -88,6 +88,8 @@ def _describe(detail: ErrorDetails) -> tuple[str | None, str]:
         message = str(detail["ctx"]["error"])
         if value is None or isinstance(value, Mapping | list | tuple):
             return None, message
+    elif detail["type"] == "literal_error":
+        message = f"must be {detail['ctx']['expected'].replace(chr(39), '')}"
     else:
         message = MUST_BE.get(detail["type"], detail["msg"])
     text = shorten(value)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from netmon.cli.flags import FLAGS
+from netmon.cli.flag_names import FLAGS
 from netmon.config import Config, config_schema
 from netmon.config.yaml_reader import MAX_EVENTS, MAX_PARTS, MAX_SIZE
 from netmon.layout import Limit
