@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon import amounts
+from netmon.cli.flag_names import FLAGS, PROCESS_LISTS, flag_of
 from netmon.cli.flag_names import FlagError as FlagError
 from netmon.cli.flag_names import flag_error as flag_error
-from netmon.cli.flag_names import FLAGS, PROCESS_LISTS, flag_of
 from netmon.errors import shorten
 from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
 from netmon.report import EVENTS, EVENTS_HELP, OPTIONS

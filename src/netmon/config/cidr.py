@@ -7,7 +7,7 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from netmon.errors import shorten
+from netmon.errors import MAX_SHOWN, shorten
 from netmon.layout import Family
 
 SOCKET_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
@@ -87,7 +87,7 @@ def _has_host_bits(packed: bytes, length: int) -> bool:
 
 
 # Labels of letters, digits and dashes, of which one letter is no hexadecimal digit, or one a dash.
-_NAME = re.compile(r"(?=.*[g-zG-Z-])[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,9}\.?")
+_NAME = re.compile(r"(?=.*[g-zG-Z-])[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)*\.?")
 
 
 def _explain_name(text: str) -> str:
@@ -120,7 +120,7 @@ def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
     try:
         address = ip_address(before_slash)
     except ValueError:
-        return _explain_name(text) if _NAME.fullmatch(text) else _not_a_cidr(family)
+        return _explain_name(text) if len(text) <= MAX_SHOWN and _NAME.fullmatch(text) else _not_a_cidr(family)
     version, most = (4, 32) if family == socket.AF_INET else (6, 128)
     if address.version != version:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

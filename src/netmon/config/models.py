@@ -183,6 +183,7 @@ def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.C
 
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
 
+DIRECTIONS = (("ingress",), ("egress",))
 NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 
@@ -278,8 +279,14 @@ def _validate(document: Document, resolve: bool) -> Config:
             config = Config.model_validate(document.data, context=RESOLVE if resolve else None)
         except ValidationError as error:
             add_problems(error, Config, found)
-            for location, message in _conflicts_in(document.data):
+            conflicts = _conflicts_in(document.data)
+            # An unknown key, or a direction that is no mapping, may be meant to enable.
+            if unknown or any(finding.location in DIRECTIONS for finding in found.listed()):
+                conflicts = [conflict for conflict in conflicts if conflict[1] != NOTHING_ENABLED]
+            for location, message in conflicts:
                 found.add(location, message)
+    elif document.data is None:
+        found.add((), "is empty; enable ingress, egress or both")
     else:
         found.add((), "must be a mapping with keys like ingress and egress")
     if found or config is None:
