@@ -8,13 +8,13 @@ from typing import Any
 from netmon.cli import EXIT_OK
 from netmon.cli.console import show
 from netmon.cli.flag_names import FlagError
-from netmon.errors import Problem
+from netmon.errors import Problem, shown
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("help", help="explain a topic: filters, events, fields, config, exit-codes")
-    parser.add_argument("topic", nargs="?", metavar="TOPIC")
+    parser.add_argument("topic", nargs="*", metavar="TOPIC")
     parser.set_defaults(command=explain)
 
 
@@ -23,19 +23,18 @@ def explain(options: argparse.Namespace) -> int:
     from netmon.cli.main import COMMANDS, main
     from netmon.cli.topics import TOPICS
 
-    topic: str | None = options.topic
-    if topic is None:
+    topic = "-".join(options.topic)
+    if not topic:
         rows = [f"  netmon help {name:<12}{summary}" for name, (summary, _) in TOPICS.items()]
         show("\n".join([*rows, "  netmon help COMMAND     the flags of a command"]))
         return EXIT_OK
     if topic in COMMANDS:
         return main([topic, "--help"])
-    name = topic.replace(" ", "-")
-    if name not in TOPICS:
+    if topic not in TOPICS:
         from netmon.cli.mistakes import nearest
 
-        near = nearest(name, [*TOPICS, *COMMANDS])
+        near = nearest(topic, [*TOPICS, *COMMANDS])
         remedy = f"did you mean {near}?" if near else f"the topics are {', '.join(TOPICS)}"
-        raise FlagError([Problem("command line", None, (), None, f"{topic}: no such topic; {remedy}")])
-    show(TOPICS[name][1]())
+        raise FlagError([Problem("command line", None, (), None, f"{shown(topic)}: no such topic; {remedy}")])
+    show(TOPICS[topic][1]())
     return EXIT_OK
