@@ -329,6 +329,5 @@ def config_of(options: argparse.Namespace) -> Config | None:
 
 
 def _is_given(options: argparse.Namespace, name: str) -> bool:
-    """Return whether a flag of the configuration is given. A report option is False if a flag turns it off."""
-    value = getattr(options, name, None)
-    return bool(value) or (value is False and name in OPTIONS)
+    """Return whether a flag of the configuration is given, or a report option is turned off."""
+    return bool(getattr(options, name, None)) or name in getattr(options, "given", ())

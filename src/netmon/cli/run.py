@@ -36,9 +36,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "run",
         help="watch connections; a line each on a terminal, else one JSON event a line",
+        usage="netmon run [--config FILE] [flag ...]",
         description="Watch TCP connections until SIGINT or SIGTERM (without --config SIGHUP, too). On a terminal each "
-        "is a line for people; in a pipe or file each event is a line of JSON. Without --config the flags below say "
-        "what to report; without those, everything.",
+        "is a line for people; in a pipe or file each event is a line of JSON. Flags, a file, or both say what to "
+        "report; without either, everything.",
     )
     parser.set_defaults(command=run)
     add_run_flags(parser)

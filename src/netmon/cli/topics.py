@@ -113,7 +113,10 @@ def _fields() -> str:
     """List the keys of events by their paths, with their descriptions."""
     from netmon.terminal.fields import described_paths
 
-    return "\n".join(_rows(described_paths(), indent=""))
+    others = {"parent": "with --parent", "opener": "with --opener, in closes by another process"}
+    rows = [row for row in described_paths() if row[0].partition(".")[0] not in others]
+    rows += [(f"{name}.*", f"The keys of process; {when}.") for name, when in others.items()]
+    return "\n".join(_rows(rows, indent=""))
 
 
 def _config() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from netmon.errors import ArgumentError
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.layout import SETTINGS, Direction, Family, IdKind, Limit
 
@@ -22,10 +23,18 @@ def compile_filters(config: Config | None) -> CompiledFilters:
         The compiled filters. Filters of a direction that is not enabled are left out.
 
     Raises:
+        ArgumentError: It is no Config.
         ConfigError: A path in the configuration is not a network namespace.
     """
     if config is None:
         return CompiledFilters(Watched(), bytes(SETTINGS.size))
+    from netmon.config import Config
+
+    if not isinstance(config, Config):
+        kind = type(config).__name__
+        raise ArgumentError(
+            "config", f"must be a Config, not {kind}; Config.from_dict() and Config.from_yaml() make one"
+        )
     # These take time to import, which a start without a configuration does not need.
     from netmon.filters.keys import cgroup_keys, cidr_keys, id_keys, name_keys, padded_keys, port_sets, prefix_keys
     from netmon.filters.settings import pack_settings
