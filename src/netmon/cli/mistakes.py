@@ -15,6 +15,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def unknown_command(word: str, commands: Iterable[str]) -> str:
     """Return what to say about a command that does not exist."""
+    if word == "version":
+        return "version: no such command; write netmon --version"
     near = nearest(word, commands)
     remedy = f"did you mean {near}?" if near else f"the commands are {', '.join(commands)}"
     return f"{shown(word)}: no such command; {remedy}"

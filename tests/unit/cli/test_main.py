@@ -128,6 +128,7 @@ def test_the_help_of_a_command_has_examples_that_work(command: str, capsys: pyte
     ("command", "problem"),
     [
         ("rnu", "rnu: no such command; did you mean run?"),
+        ("version", "version: no such command; write netmon --version"),
         ("zzz", "zzz: no such command; the commands are run, exec, check, validate, schema, help"),
         ("a\x1b", "'a\\x1b': no such command; the commands are "),
     ],
