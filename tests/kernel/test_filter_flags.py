@@ -71,6 +71,7 @@ SCRIPT = "echo > /dev/tcp/127.0.0.1/1\n"
 @pytest.fixture
 def programs() -> Iterator[None]:
     """A program by its own name, a link to it, and two scripts, of which env starts one."""
+    BIN.mkdir(parents=True, exist_ok=True)
     real = Path(shutil.copy(PROGRAMS / "connect_once", BIN / "tool.real"))
     link, script, by_env = BIN / "tool", BIN / "script-tool", BIN / "env-tool"
     link.symlink_to(real)
