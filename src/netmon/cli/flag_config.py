@@ -6,6 +6,7 @@ namespaces and of processes. A flag of a report option replaces the option.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from netmon.cli.flag_names import (
@@ -113,7 +114,9 @@ def _as_typed(problem: Problem, spelled: dict[str, str]) -> Problem:
     """Return a problem with the flag as the user has typed it, in place of the key."""
     keys = [part for part in problem.location if isinstance(part, str)]
     flags = [spelled[name] for name in SET_BY.get(keys[-1], (keys[-1],)) if name in spelled] if keys else []
-    return problem._replace(location=(flags[0],)) if flags else problem
+    # What a key is for in a file, the kind of the address is for a flag.
+    message = re.sub(r"put (\S+) in ipv4_filter$", r"write \1", problem.message)
+    return problem._replace(location=(flags[0],), message=message) if flags else problem
 
 
 def _address_filters(values: Values) -> Values:

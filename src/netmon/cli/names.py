@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from netmon.errors import shown
@@ -28,13 +29,14 @@ def with_link_targets(names: Sequence[str]) -> list[str]:
     Only a target whose name has the link's in it counts: others, like busybox, run under many names. For those the
     process's own name is compared, which is the one that it was called by.
     """
-    found = list(names)
-    for name in names:
-        path = find_program(name) if "/" not in name else None
-        target = os.path.basename(os.path.realpath(path)) if path else name
-        if name in target:
-            found.append(target)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*names, *(target for name in names if name in (target := _target(name)))]))
+
+
+@cache  # at a reload netmon may no longer look for files
+def _target(name: str) -> str:
+    """Return the file name of the program that a name stands for; the name, if there is none."""
+    path = find_program(name) if "/" not in name else None
+    return os.path.basename(os.path.realpath(path)) if path else name
 
 
 class Running(NamedTuple):

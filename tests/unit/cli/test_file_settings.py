@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from netmon.cli.file_settings import apply_file, read_file
+from netmon.cli.flag_names import FLAGS
 from netmon.cli.main import main, make_parser
 from netmon.config.run import Run
 from netmon.errors import ConfigError
@@ -28,6 +29,12 @@ ALL = {
     "each": ("true", True),
     "color": ("false", False),
 }
+
+
+def test_each_flag_is_a_key_of_the_file() -> None:
+    """Either a setting of the run, or a part of what is reported: FLAGS, which test_flag_config.py is about."""
+    flags = vars(make_parser(["run"]).parse_args(["run"])).keys() - {"config", "command", "flags"}
+    assert flags == {*FLAGS, *Run.model_fields}
 
 
 def applied(tmp_path: Path, text: str, *flags: str) -> argparse.Namespace:

@@ -104,6 +104,10 @@ def test_flags_of_ports_namespaces_cgroups_and_containers() -> None:
         (["--uid=-1"], "--uid: -1 is out of range"),
         (["--path", "x", "--name", "y"], "--path: 'x' does not begin with '/'"),
         (["--deny-ip"], "--deny-ip: inverts --local or --peer; add one, or leave it out"),
+        (
+            ["--peer", "::ffff:10.0.0.0/104"],
+            "--peer: '::ffff:10.0.0.0/104' is IPv4-mapped, so the IPv4 filter applies; write 10.0.0.0/8",
+        ),
         (["-4", "--peer", "::1"], "--peer: '::1' is IPv6, which -4 leaves out"),
         (["-6", "--src-ip", "127.0.0.1"], "--src-ip: '127.0.0.1' is IPv4, which -6 leaves out"),
         (["--local", "::1", "--dst-ip", "127.0.0.1"], "--local: no connection matches --local and --dst-ip: one is"),

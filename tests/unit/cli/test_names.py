@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from netmon.cli import names
 from netmon.cli.names import Running, find_program, notices, running, with_link_targets
 from tests.support.waiting import wait_until
 
@@ -20,6 +21,7 @@ Install = Callable[..., Path]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Return a function that puts a program into the only directory of PATH."""
     monkeypatch.setenv("PATH", f"{tmp_path}/none:{tmp_path}")
+    names._target.cache_clear()
 
     def install(name: str, text: str = "\x7fELF", link_to: str | None = None) -> Path:
         path = tmp_path / name
