@@ -74,12 +74,12 @@ def _view_maker(options: argparse.Namespace) -> MakeView:
 
 
 def _ready(options: argparse.Namespace) -> Callable[[], None]:
-    """Return what says that netmon is ready, and which names may match nothing: looked up now, with all rights."""
-    if not options.name:
+    """Return what says that netmon is ready, and which flags may match nothing: looked up now, with all rights."""
+    if not (options.name or options.dst_port):
         return lambda: say("ready")
-    from netmon.cli.names import notices, running
+    from netmon.cli.hints import hints
 
-    text = "\n".join(["ready", *notices(options.name, [*running()])])
+    text = "\n".join(["ready", *hints(options)])
     return lambda: say(text)
 
 
