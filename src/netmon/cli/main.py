@@ -108,7 +108,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         from netmon.cli.mistakes import unknown_argument
 
-        parser.error(unknown_argument(arguments[0], unknown[0], options.flags))
+        used = options.parser if "parser" in options else parser
+        used.error(unknown_argument(arguments[0], unknown[0], used._option_string_actions))
     return options
 
 
@@ -126,6 +127,7 @@ class _Parser(argparse.ArgumentParser):
         formatter = partial(argparse.HelpFormatter, width=HELP_WIDTH)
         super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
         self.examples = ""
+        self.usage_code = EXIT_USAGE
 
     def format_help(self) -> str:
         """Return the help, with examples at its end."""
@@ -135,7 +137,7 @@ class _Parser(argparse.ArgumentParser):
         """Print one line that says what is wrong, and exit."""
         message = re.sub("^argument ([^:]+): expected one argument$", r"\1: needs a value", message)
         say(message.removeprefix("argument "))
-        self.exit(EXIT_USAGE)
+        self.exit(self.usage_code)
 
 
 def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -151,5 +153,5 @@ def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         import_module(f"netmon.cli.{name}").add_parser(commands)
         command = commands.choices[name]
         command.examples = EXAMPLES.get(name, "")
-        command.set_defaults(flags=command._option_string_actions)
+        command.set_defaults(parser=command)
     return parser

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from netmon import errors
-from netmon.cli import console, validate
+from netmon.cli import EXIT_NOT_STARTED, console, validate
 from netmon.cli.main import main, make_parser
 
 NETMON = (sys.executable, "-m", "netmon")
@@ -136,6 +136,15 @@ def test_the_help_of_a_command_has_examples_that_work(command: str, capsys: pyte
 def test_an_unknown_command(command: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command]) == 2
     assert capsys.readouterr().err.startswith(f"netmon: {problem}")
+
+
+@pytest.mark.parametrize("flags", [["--ring-size", "5M"], ["--nmae", "x"], ["--format", "jsn"], []])
+def test_exec_ends_with_its_own_code_if_it_starts_no_command(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command may use all others."""
+    assert main(["exec", *flags]) == EXIT_NOT_STARTED
+    assert capsys.readouterr().err.startswith("netmon: ")
 
 
 def test_validate_takes_several_files_and_standard_input(tmp_path: Path) -> None:
