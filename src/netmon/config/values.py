@@ -134,7 +134,8 @@ def _check_container_id(text: str) -> str:
     return text
 
 
-def _check_event(text: str) -> str:
+def check_event(text: str) -> str:
+    """Return the name of an event. Raises ValueError."""
     if text not in EVENTS:
         nearest = difflib.get_close_matches(text[:20], EVENTS, n=1)
         raise ValueError(
@@ -174,7 +175,7 @@ ContainerId = Annotated[
     ),
 ]
 
-EventName = Annotated[StrictStr, AfterValidator(_check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
+EventName = Annotated[StrictStr, AfterValidator(check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]
 # Sequences for type checkers, so that callers can give lists. Checked values are tuples.

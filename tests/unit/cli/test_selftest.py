@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from netmon.cli import selftest
-from netmon.errors import BpfError, KernelError
+from netmon.errors import BpfError, KernelError, LibbpfError
 from netmon.kernel.requirements import Requirement
 from netmon.monitor import Monitor
 from tests.support.record_mixes import MIXES
@@ -35,6 +35,7 @@ def test_events_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     ("error", "detail", "remedy"),
     [
         (KernelError("no BTF"), "no BTF", ""),
+        (LibbpfError("libbpf cannot be loaded"), "not tried without a usable libbpf", ""),
         (BpfError(errno.EPERM, "load netmon"), "load netmon: Operation not permitted (EPERM)", "what to do"),
     ],
 )
