@@ -15,11 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netmon.command.run import CommandRun
     from netmon.config import Config
+    from netmon.decode.processes import KnownProcess
     from netmon.decode.raw_event import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
     from netmon.kernel.bpf import ProgramInfo
+    from netmon.kernel.marks import FollowedProcess
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
 
@@ -27,13 +30,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BpfError",
+    "CommandRun",
     "Config",
     "ConfigError",
     "Counters",
     "DecodeError",
     "Event",
     "Flow",
+    "FollowedProcess",
     "KernelError",
+    "KnownProcess",
     "LibbpfError",
     "Losses",
     "LostCounts",
@@ -52,10 +58,13 @@ __all__ = [
 
 # Each is imported when it is first used: pydantic, behind some of them, takes longer to import than all the others.
 _MODULES = {
+    "CommandRun": "command.run",
     "Config": "config",
     "Counters": "monitor",
     "Event": "events",
     "Flow": "events",
+    "FollowedProcess": "kernel.marks",
+    "KnownProcess": "decode.processes",
     "Losses": "losses",
     "LostCounts": "events",
     "LostEvents": "events",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import mmap
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
@@ -40,10 +40,11 @@ from netmon.reader.stream import Stream
 from netmon.reader.wakeup import bounded, deadline_in
 
 if TYPE_CHECKING:
+    from netmon.command.run import CommandRun, Stdio
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
     from netmon.kernel.bpf import ProgramInfo
-    from netmon.kernel.marks import Running
+    from netmon.kernel.marks import FollowedProcess
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource
 
@@ -149,6 +150,53 @@ class Monitor:
         self._final_losses = Losses()
         self._final_counters = Counters()
         self._stopped = False
+
+    @classmethod
+    def exec(
+        cls,
+        arguments: Sequence[str],
+        config: Config | None = None,
+        *,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        wait_all: bool = False,
+        **options: Any,
+    ) -> CommandRun[Monitor]:
+        """Run a command, and report the connections of it and of all its descendants, from the first instruction on.
+
+        Args:
+            arguments: The command and its arguments. No shell reads them.
+            config: What to report; None: everything. It may filter, but `process_filter` follows the command alone.
+            stdin: An open file, a descriptor or subprocess.DEVNULL in place of this process's own.
+            stdout: Likewise.
+            stderr: Likewise, or subprocess.STDOUT.
+            cwd: The directory to run it in.
+            env: Its environment, in place of this process's own.
+            wait_all: Whether iterations go on until the command's descendants have ended, too.
+            **options: Further arguments of Monitor.
+
+        Returns:
+            A run, to be used in a with statement. Nothing is started before that.
+
+        Raises:
+            ValueError: An argument has a value that cannot be used.
+        """
+        from netmon.command.run import CommandRun  # seldom needed
+        from netmon.config.following import following
+
+        following(config, os.getpid())  # refuses what is wrong before anything is started
+        cls(config, **options)
+        return CommandRun(
+            arguments,
+            lambda pid: cls(following(config, pid), **options),
+            stdio={"stdin": stdin, "stdout": stdout, "stderr": stderr},
+            cwd=cwd,
+            env=env,
+            wait_all=wait_all,
+        )
 
     def __enter__(self) -> Monitor:
         self.start()
@@ -346,8 +394,26 @@ class Monitor:
         """Return what the kernel reports about each loaded BPF program. Raises NetmonError unless running."""
         return self._running().source.program_infos()
 
-    def followed(self) -> list[Running]:
-        """Return the processes that `process_filter.pid` and `.descendants` follow, and that have not ended.
+    def follow(self, pid: int) -> None:
+        """Follow a further process, with its descendants: report their connections from now on.
+
+        The monitor must have been started with a configuration that has `process_filter.descendants`. Any thread may
+        call it.
+
+        Args:
+            pid: The id of a process that runs.
+
+        Raises:
+            NetmonError: The configuration follows no descendants, or the monitor is not running.
+            ConfigError: The process does not run, or is a thread.
+            BpfError: The kernel refuses.
+        """
+        self._running().source.follow(pid)
+
+    def followed(self) -> list[FollowedProcess]:
+        """Return the processes that are followed, and that have not ended.
+
+        They are those of `process_filter.pid` and `.descendants`, those given to follow(), and their descendants.
 
         Any thread may call it. Raises BpfError, and NetmonError unless running.
         """

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from netmon import Monitor
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS
 from tests.support.sockets import refused_connection
@@ -233,6 +234,16 @@ def test_signals_reach_the_command_once(tmp_path: Path) -> None:
     assert peers_of(events_in(output.read_text())) == {"127.0.0.10": 1}
     os.close(master)
     os.close(slave)
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("neighbour")
+def test_a_program_runs_a_command_and_gets_its_connections() -> None:
+    script = f"{CONNECT_TO.format(10)}; bash -c '{CONNECT_TO.format(11)}'; exit 3"
+    with Monitor.exec(["bash", "-c", script], any_kernel=True, stderr=subprocess.DEVNULL) as run:
+        peers = Counter(event.network_event.daddr for event in run)
+    assert peers == {"127.0.0.10": 2, "127.0.0.11": 2}
+    assert (run.returncode, run.monitor.losses.total) == (3, 0)
 
 
 @pytest.mark.once

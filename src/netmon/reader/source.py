@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from netmon.batch import Batch
     from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
-    from netmon.kernel.marks import Running
+    from netmon.kernel.marks import FollowedProcess
     from netmon.losses import Losses
 
 
@@ -46,7 +46,10 @@ class Source(Protocol):
     def close(self) -> None:
         """Detach and free everything. Idempotent."""
 
-    def followed(self) -> list[Running]:
+    def follow(self, pid: int) -> None:
+        """Follow a further process, with its descendants. Any thread may call it. Raises NetmonError."""
+
+    def followed(self) -> list[FollowedProcess]:
         """Return the processes that are followed and have not ended. Any thread may call it."""
 
     def report_existing(self) -> bool:
