@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from netmon.version import __version__
+
 if TYPE_CHECKING:
     from netmon.command.run import CommandRun
     from netmon.config import Config
@@ -21,12 +23,11 @@ if TYPE_CHECKING:
     from netmon.decode.raw_event import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
+    from netmon.files import read_events, replay
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BpfError",
@@ -54,6 +55,8 @@ __all__ = [
     "TcpConnection",
     "VerifierError",
     "__version__",
+    "read_events",
+    "replay",
 ]
 
 # Each is imported when it is first used: pydantic, behind some of them, takes longer to import than all the others.
@@ -75,6 +78,8 @@ _MODULES = {
     "ProgramInfo": "kernel.bpf",
     "RawEvent": "decode.raw_event",
     "TcpConnection": "events",
+    "read_events": "files",
+    "replay": "files",
 }
 
 

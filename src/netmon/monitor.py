@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
@@ -25,30 +25,42 @@ from netmon.kernel.requirements import explain_refusal, require_kernel
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
     DEFAULT_LINE_LIMIT,
+    DEFAULT_RECORD_LIMIT,
     DEFAULT_RING_SIZE,
     MAX_BATCH_DELAY,
     MAX_LINE_LIMIT,
     MAX_PERIOD,
     MAX_RING_SIZE,
     MIN_PERIOD,
+    MIN_RECORD_LIMIT,
 )
 from netmon.log import debug_logger
 from netmon.losses import NO_COUNTS, Losses
 from netmon.reader.reader import Reader
 from netmon.reader.reporters import FlowReporter, LossReporter, Reporter
+from netmon.reader.source import Host
 from netmon.reader.stream import Stream
 from netmon.reader.wakeup import bounded, deadline_in
 
 if TYPE_CHECKING:
     from netmon.command.run import CommandRun, Stdio
     from netmon.config import Config
+    from netmon.decode.loss_report import LossReport
     from netmon.events import Event, NetworkEvent
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
     from netmon.reader.reporters import ReportedEvent
-    from netmon.reader.source import OpenSource
+    from netmon.reader.source import OpenSource, Source
+    from netmon.recording.replay import Recording
+    from netmon.recording.writer import Recorder
 
 T = TypeVar("T")
+
+RECORDING = "recording"  # its name among outputs
+
+
+def _record_nothing(_batch: Batch) -> None:
+    """Without a recording, record nothing."""
 
 
 class Counters(NamedTuple):
@@ -95,6 +107,8 @@ class Monitor:
         aggregate: float | None = None,
         lost_events: bool = True,
         output_losses: Callable[[], Mapping[str, int]] | None = None,
+        record: str | os.PathLike[str] | None = None,
+        record_limit: int = DEFAULT_RECORD_LIMIT,
         open_source: OpenSource = Probes,
     ) -> None:
         """Prepare a monitor; nothing is loaded before start() or the with statement.
@@ -113,6 +127,9 @@ class Monitor:
             output_losses: For a program that passes events on to outputs of its own: returns how many events each
                 output has lost so far, by the output's name. They are reported with the monitor's own losses. It is
                 called in the reading thread, and in any thread that reads `losses`.
+            record: A file to create, for the raw records: replay() makes the same events of them.
+            record_limit: Bytes that the file may have, at least 1 MiB. Beyond, and on a full disk, the monitor goes on
+                without it: see `record_problem`.
             open_source: Opens the source of the records: the kernel's probes, unless a test brings its own.
 
         Raises:
@@ -137,6 +154,10 @@ class Monitor:
             raise ArgumentError(
                 "aggregate", f"cannot be combined with {', '.join(excluded)}; leave one or the other out"
             )
+        if record_limit < MIN_RECORD_LIMIT:
+            raise ArgumentError("record_limit", f"{record_limit} is less than {MIN_RECORD_LIMIT} bytes")
+        if record is not None and aggregate is not None:
+            raise ArgumentError("record", "cannot be combined with aggregate; leave one or the other out")
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay
@@ -144,12 +165,38 @@ class Monitor:
         self._period = aggregate
         self._reports_losses = lost_events
         self._output_losses = output_losses or (lambda: NO_COUNTS)
+        self._record = record
+        self._record_limit = record_limit
         self._open_source = open_source
+        self._recording: Recording | None = None  # that is replayed
         # Another thread may set it to None at any time, by close(): each method reads it once.
         self._reader: Reader | None = None
         self._final_losses = Losses()
         self._final_counters = Counters()
+        self._recorder: Recorder | None = None
         self._stopped = False
+
+    @classmethod
+    def replay(cls, path: str | os.PathLike[str]) -> Monitor:
+        """Return a monitor that gives a recording's events, without a kernel.
+
+        It is started and read like any other, and finished once all is read. What needs a kernel raises NetmonError.
+
+        Args:
+            path: The file, which Monitor(record=path) or `netmon run --record` has made.
+
+        Raises:
+            DecodeError: It is no recording, or one that this version of netmon cannot use. While iterating: it is
+                damaged; the message names the place.
+            NetmonError: The file cannot be read.
+        """
+        from netmon.recording.replay import Recording  # seldom needed
+
+        recording = Recording(path)
+        monitor = cls(any_kernel=True, batch_delay=0, line_limit=recording.header.line_limit)
+        monitor._recording = recording
+        monitor._filters = recording.filters
+        return monitor
 
     @classmethod
     def exec(
@@ -237,34 +284,77 @@ class Monitor:
         self._log("started")
 
     def _start(self, resources: ExitStack) -> None:
+        self._recorder = None
+        if self._recording is not None:
+            self._start_replay(self._recording, resources)
+            return
         source = self._open_source(self._filters, self._ring_size, aggregate=self._period is not None)
         resources.callback(source.close)
         boot_offset_ns = procfs.read_boot_offset()
-        clock = Clock(boot_offset_ns)
+        host = Host(Clock(boot_offset_ns), procfs.read_last_cap(), CmdlineReader(boot_offset_ns).read)
+        bytes_waiting = self._bytes_waiting
+        if self._record is not None:
+            from netmon.recording.writer import begin_recording  # seldom needed
+
+            recorder, host = begin_recording(
+                self._record, self._record_limit, host, self._filters.watched, self._line_limit
+            )
+            self._recorder = recorder
+            resources.callback(recorder.close)
+            bytes_waiting = recorder.recorded_waiting(bytes_waiting)
+        self._processes = self._make_table(host, bytes_waiting)
+        self._decoder = Decoder(host.clock, self._processes)
+        self._flows: FlowReporter | None = None
+        reporters: list[Reporter] = []
+        if self._period is not None:
+            self._flows = FlowReporter(self._period, source, self._processes, host.clock)
+            reporters.append(self._flows)
+        if self._reports_losses:  # the last one, since the other may lose something
+            reporters.append(LossReporter(source, self._count_unknown, host.clock, self._outputs_lost))
+        self._begin(source, host.clock, reporters, self._batch_delay)
+
+    def _start_replay(self, recording: Recording, resources: ExitStack) -> None:
+        """Start to replay, stopped from the start: all records are there already, and it ends after the last one."""
+        from netmon.recording.replay import RecordedDecoder
+
+        source = recording.open(self._filters, self._ring_size, aggregate=False)
+        resources.callback(source.close)
+        host = Host(source.clock, source.last_cap, source.read_cmdline)
+        self._processes = self._make_table(host, source.bytes_waiting)
+        self._decoder = RecordedDecoder(source.clock, self._processes, source.ring)
+        self._flows = None
+        self._begin(source, source.clock, [source], batch_delay=0)
+        self.stop()
+
+    def _make_table(self, host: Host, bytes_waiting: Callable[[], int]) -> ProcessTable:
         report = self._filters.watched.report
-        self._processes = ProcessTable(
-            clock,
-            procfs.read_last_cap(),
-            read_cmdline=CmdlineReader(boot_offset_ns).read,
-            bytes_waiting=lambda: reader.waiting,
-            set_oldest=lambda process_id: reader.set_oldest(process_id),
+        return ProcessTable(
+            host.clock,
+            host.last_cap,
+            read_cmdline=host.read_cmdline,
+            bytes_waiting=bytes_waiting,
+            set_oldest=self._set_oldest,
             line_limit=self._line_limit,
             roles=1 + report.parent + report.opener,
             evict_on_add=self._period is None,
             with_cgroup=report.context,
         )
-        self._decoder = Decoder(clock, self._processes)
-        self._flows: FlowReporter | None = None
-        reporters: list[Reporter] = []
-        if self._period is not None:
-            self._flows = FlowReporter(self._period, source, self._processes, clock)
-            reporters.append(self._flows)
-        if self._reports_losses:  # the last one, since the other may lose something
-            reporters.append(LossReporter(source, self._count_unknown, clock, self._output_losses))
+
+    def _bytes_waiting(self) -> int:
+        reader = self._reader
+        return reader.waiting if reader is not None else 0
+
+    def _set_oldest(self, process_id: int) -> None:
+        if (reader := self._reader) is not None:
+            reader.set_oldest(process_id)
+
+    def _begin(self, source: Source, clock: Clock, reporters: list[Reporter], batch_delay: float) -> None:
+        """Attach the source, and begin to read."""
         self._reports: deque[ReportedEvent] = deque()
         self._polled: list[Event] = []
         source.attach()
-        reader = Reader(source, clock, self._processes, reporters, self._ring_size, self._batch_delay)
+        record = self._recorder.batch if self._recorder is not None else _record_nothing
+        reader = Reader(source, clock, self._processes, reporters, self._ring_size, batch_delay, record)
         reader.set_timer(reporters)
         self._reader = reader
         if self._stopped:  # stop() was called before there was a reader
@@ -281,7 +371,11 @@ class Monitor:
             return
         try:
             self._final_losses, self._final_counters = self.losses, self.counters
+            if self._recorder is not None:
+                self._recorder.finish(reader.read_losses() or Losses())
         finally:
+            if self._recorder is not None:
+                self._recorder.close()
             self._reader = None
             self._stopped = False
             reader.close()
@@ -363,7 +457,25 @@ class Monitor:
                 cgroup_incomplete=losses.cgroup_incomplete + self._processes.cgroup_incomplete,
                 unknown_opener=self._decoder.unknown_opener,
             )
-        return losses._replace(outputs=dict(self._output_losses()))
+        return losses._replace(outputs=dict(self._outputs_lost()))
+
+    def _outputs_lost(self) -> Mapping[str, int]:
+        recorder = self._recorder
+        lost = {RECORDING: recorder.lost} if recorder is not None and recorder.lost else {}
+        return {**self._output_losses(), **lost}
+
+    @property
+    def recording(self) -> Recording | None:
+        """The recording that this monitor replays: its `header`, and whether it is `whole`; None if it watches."""
+        return self._recording
+
+    @property
+    def record_problem(self) -> str:
+        """Why the recording (see `record`) has ended before the monitor; "" if it has not.
+
+        `losses.outputs` counts the events that are missing there, as those of `recording`.
+        """
+        return self._recorder.problem if self._recorder is not None else ""
 
     @property
     def blind(self) -> str:
@@ -397,8 +509,8 @@ class Monitor:
     def follow(self, pid: int) -> None:
         """Follow a further process, with its descendants: report their connections from now on.
 
-        The monitor must have been started with a configuration that has `process_filter.descendants`. Any thread may
-        call it.
+        The monitor must have been started with a configuration that has `process_filter.descendants`. Call it in the
+        reading thread.
 
         Args:
             pid: The id of a process that runs.
@@ -571,4 +683,8 @@ class Monitor:
     def _collect_reports(self) -> None:
         """Add the reports that are due once a batch is decoded to those that an earlier iteration left."""
         if (reader := self._reader) is not None:
+            before = len(self._reports)
             reader.collect(self._reports)
+            if self._recorder is not None:
+                for report in islice(self._reports, before, None):
+                    self._recorder.report(cast("LossReport", report))  # there are no others without aggregation

@@ -146,7 +146,7 @@ class Probes:
         self._marks.follow(self._watched.pids, self._watched.trees)
 
     def follow(self, pid: int) -> None:
-        """Follow a further process, with its descendants. Any thread may call it.
+        """Follow a further process, with its descendants.
 
         Raises:
             NetmonError: The configuration follows no descendants.
@@ -158,6 +158,7 @@ class Probes:
                 "this monitor follows no descendants: start it with a configuration that has process_filter.descendants"
             )
         self._marks.follow((), (pid,))
+        self._filter_maps.forget_verdicts(self._control)  # they may have been seen, and rejected, before
 
     def followed(self) -> list[FollowedProcess]:
         """Return the processes that are followed and have not ended. Any thread may call it. Raises BpfError."""
