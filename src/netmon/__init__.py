@@ -83,11 +83,17 @@ _MODULES = {
 }
 
 
+# Modules with public names of their own, likewise.
+_SUBMODULES = ("config", "errors", "events", "layout")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"netmon.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"netmon.{_MODULES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_SUBMODULES]

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.decode.decoder import Decoder
 from netmon.decode.processes import ProcessTable
 from netmon.decode.raw_event import RawEvent
-from netmon.errors import ArgumentError, BpfError, NetmonError
+from netmon.errors import ArgumentError, BpfError, NetmonError, shorten
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.cmdline_reader import CmdlineReader
@@ -134,8 +134,17 @@ class Monitor:
 
         Raises:
             ValueError: A size or a time is out of its range, or config has options that exclude aggregation.
+            TypeError: An argument is of another type: a dict or a path in place of a Config, say.
             ConfigError: A path in config is not a network namespace.
         """
+        if config is not None and not hasattr(config, "process_filter"):
+            raise TypeError(f"config: {shorten(config)} is no Config; use Config.from_dict() or Config.from_yaml()")
+        for name, value in (("ring_size", ring_size), ("line_limit", line_limit), ("record_limit", record_limit)):
+            if not isinstance(value, int):
+                raise TypeError(f"{name}: {shorten(value)} is no number of bytes")
+        for name, seconds in (("batch_delay", batch_delay), ("aggregate", aggregate)):
+            if not isinstance(seconds, int | float | None):
+                raise TypeError(f"{name}: {shorten(seconds)} is no number of seconds")
         if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
             raise ArgumentError(
                 "ring_size", f"{ring_size} is not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}"
@@ -244,6 +253,10 @@ class Monitor:
             env=env,
             wait_all=wait_all,
         )
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled."""
+        raise TypeError("a monitor cannot be pickled: make one in each process, or pass the events on")
 
     def __enter__(self) -> Monitor:
         self.start()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.guide import example
+
 TESTS = """
 import socket, subprocess, pytest
 
@@ -31,11 +33,11 @@ def test_not_allowed():
 
 @pytest.mark.once
 def test_a_test_that_connects_elsewhere_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "test_example.py"
-    file.write_text(TESTS)
+    (tmp_path / "test_example.py").write_text(TESTS)
+    (tmp_path / "test_guide.py").write_text(example("In pytest: what a test may connect to"))
     plugin = () if entry_points(group="pytest11", name="netmon") else ("-p", "netmon.pytest_plugin")
-    pytest.main(["-p", "no:cacheprovider", *plugin, "-c", os.devnull, "--rootdir", str(tmp_path), str(file)])
+    pytest.main(["-p", "no:cacheprovider", *plugin, "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)])
     said = capsys.readouterr().out
-    assert "1 failed, 2 passed" in said, said
+    assert "1 failed, 3 passed" in said, said
     assert "connected to what @pytest.mark.network does not allow, which is 127.0.0.1:1:\n  bash[" in said
     assert "] -c echo >/dev/tcp/127.0.0.4/2 -> 127.0.0.4:2\n" in said
