@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -11,12 +10,13 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
+from netmon.arguments import check_arguments
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.decode.decoder import Decoder
 from netmon.decode.processes import ProcessTable
 from netmon.decode.raw_event import RawEvent
-from netmon.errors import ArgumentError, BpfError, NetmonError, shorten
+from netmon.errors import ArgumentError, BpfError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.cmdline_reader import CmdlineReader
@@ -27,12 +27,6 @@ from netmon.limits import (
     DEFAULT_LINE_LIMIT,
     DEFAULT_RECORD_LIMIT,
     DEFAULT_RING_SIZE,
-    MAX_BATCH_DELAY,
-    MAX_LINE_LIMIT,
-    MAX_PERIOD,
-    MAX_RING_SIZE,
-    MIN_PERIOD,
-    MIN_RECORD_LIMIT,
 )
 from netmon.log import debug_logger
 from netmon.losses import NO_COUNTS, Losses
@@ -137,36 +131,13 @@ class Monitor:
             TypeError: An argument is of another type: a dict or a path in place of a Config, say.
             ConfigError: A path in config is not a network namespace.
         """
-        if config is not None and not hasattr(config, "process_filter"):
-            raise TypeError(f"config: {shorten(config)} is no Config; use Config.from_dict() or Config.from_yaml()")
-        for name, value in (("ring_size", ring_size), ("line_limit", line_limit), ("record_limit", record_limit)):
-            if not isinstance(value, int):
-                raise TypeError(f"{name}: {shorten(value)} is no number of bytes")
-        for name, seconds in (("batch_delay", batch_delay), ("aggregate", aggregate)):
-            if not isinstance(seconds, int | float | None):
-                raise TypeError(f"{name}: {shorten(seconds)} is no number of seconds")
-        if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
-            raise ArgumentError(
-                "ring_size", f"{ring_size} is not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}"
-            )
-        if not 0 <= batch_delay <= MAX_BATCH_DELAY:
-            raise ArgumentError("batch_delay", f"{batch_delay} is not from 0 to {MAX_BATCH_DELAY} seconds")
-        if not DEFAULT_LINE_LIMIT <= line_limit <= MAX_LINE_LIMIT:
-            raise ArgumentError(
-                "line_limit", f"{line_limit} is not from {DEFAULT_LINE_LIMIT} to {MAX_LINE_LIMIT} bytes"
-            )
-        if aggregate is not None and not MIN_PERIOD <= aggregate <= MAX_PERIOD:
-            raise ArgumentError("aggregate", f"{aggregate} is not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
+        check_arguments(config, ring_size, batch_delay, line_limit, aggregate, record, record_limit)
         self._filters = compile_filters(config)
         watched = self._filters.watched
         if aggregate is not None and (excluded := watched.report.not_with_aggregate()):
             raise ArgumentError(
                 "aggregate", f"cannot be combined with {', '.join(excluded)}; leave one or the other out"
             )
-        if record_limit < MIN_RECORD_LIMIT:
-            raise ArgumentError("record_limit", f"{record_limit} is less than {MIN_RECORD_LIMIT} bytes")
-        if record is not None and aggregate is not None:
-            raise ArgumentError("record", "cannot be combined with aggregate; leave one or the other out")
         self._any_kernel = any_kernel
         self._ring_size = ring_size
         self._batch_delay = batch_delay

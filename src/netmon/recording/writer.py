@@ -68,6 +68,7 @@ class Recorder:
         self._state = _State(0)
         self._whole = 0  # where the last whole frame ends
         self._lock = threading.RLock()  # close() may come from another thread
+        self._pid = os.getpid()
         try:
             self._fd: int | None = os.open(path, FLAGS, 0o600)
         except FileExistsError:
@@ -120,18 +121,27 @@ class Recorder:
         return count_and_record
 
     def finish(self, losses: Losses) -> None:
-        """End the recording. losses: what the kernel half has lost. Idempotent."""
+        """End the recording; a forked child only closes its descriptor. losses: of the kernel half. Idempotent."""
+        if os.getpid() != self._pid:
+            self._close_fd()  # without the lock, which another thread may have held at the fork
+            return
         with self._lock:
-            if not self.problem:
+            if not self.problem and self._fd is not None:
                 self._end(losses, whole=True)
             self.close()
 
     def close(self) -> None:
         """Close the file. Idempotent."""
+        if os.getpid() != self._pid:
+            self._close_fd()
+            return
         with self._lock:
-            fd, self._fd = self._fd, None
-            if fd is not None:
-                os.close(fd)
+            self._close_fd()
+
+    def _close_fd(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
     def _append(self, frame: bytes, recorded: int | None = None) -> bool:
         """Write a frame; return whether that was possible. recorded: as of _State, for a batch."""

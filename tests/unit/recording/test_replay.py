@@ -209,6 +209,21 @@ def test_a_run_that_was_killed_has_a_recording(tmp_path: Path) -> None:
         assert replayed(path) == []
 
 
+def test_a_forked_child_leaves_the_recording_alone(tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    with watching(MIXES["1 process, IPv4"], record=path) as (monitor, filler):
+        filler.send(11)
+        assert len(monitor.poll(0)) == 10
+        child = os.fork()
+        if not child:
+            monitor.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        filler.send(10)
+        assert len(monitor.poll(0)) == 10
+    assert len(replayed(path)) == 20
+
+
 class InterruptedWrites:
     """Stands in for os.pwrite(), writes half of what it is given, and raises once: before a write, or after one."""
 
