@@ -17,7 +17,7 @@ from tests.support.sockets import refused_connection
 REPORTS = ("--outcome", "--statistics", "--opener", "--parent", "--context")
 
 
-@pytest.mark.core
+@pytest.mark.once
 def test_a_replay_writes_the_json_that_the_run_wrote(tmp_path: Path) -> None:
     path = tmp_path / "recording"
     with Netmon(*REPORTS, "--record", str(path)) as run:
