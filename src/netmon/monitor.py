@@ -284,7 +284,7 @@ class Monitor:
                 self._record, self._record_limit, host, self._filters.watched, self._line_limit
             )
             self._recorder = recorder
-            resources.callback(recorder.close)
+            resources.callback(recorder.discard)
             bytes_waiting = recorder.recorded_waiting(bytes_waiting)
         self._processes = self._make_table(host, bytes_waiting)
         self._decoder = Decoder(host.clock, self._processes)

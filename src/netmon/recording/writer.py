@@ -130,6 +130,12 @@ class Recorder:
                 self._end(losses, whole=True)
             self.close()
 
+    def discard(self) -> None:
+        """Close and remove the file, after a start that has failed: the next one may use the name."""
+        self.close()
+        with suppress(OSError):
+            os.unlink(self._name)
+
     def close(self) -> None:
         """Close the file. Idempotent."""
         if os.getpid() != self._pid:

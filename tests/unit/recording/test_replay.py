@@ -144,6 +144,17 @@ def test_the_file_is_new_and_for_its_user_alone(tmp_path: Path) -> None:
         pass
 
 
+def test_a_start_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    with (
+        patch("netmon.monitor.Reader", side_effect=OSError(24, "Too many open files")),
+        pytest.raises(NetmonError, match="Too many open files"),
+        scripted(record=path),
+    ):
+        pass
+    assert not path.exists()
+
+
 def test_a_limit_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
     path = tmp_path / "recording"
     with watching(MIXES["1 process, IPv4"], record=path, record_limit=MIN_RECORD_LIMIT) as (monitor, filler):
