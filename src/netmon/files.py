@@ -11,27 +11,37 @@ from netmon.errors import DecodeError, shorten
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+    from netmon.config import Config
     from netmon.events import Event
 
 MAX_LINE = 1 << 20  # bytes: netmon's own lines are much shorter
 
 
-def replay(path: str | os.PathLike[str]) -> Iterator[Event]:
+def replay(path: str | os.PathLike[str], config: Config | None = None) -> Iterator[Event]:
     """Yield the events of a recording, without a kernel.
 
     Monitor.replay() gives them in further forms.
 
     Args:
         path: The file, which Monitor(record=path) or `netmon run --record` has made.
+        config: Which of the events to yield; None: all. Of its report options only `events` counts.
 
     Raises:
         DecodeError: It is no recording, one that this version of netmon cannot use, or damaged.
         NetmonError: The file cannot be read.
+        ValueError: The configuration asks for what the events do not say.
     """
     from netmon.monitor import Monitor
 
     with Monitor.replay(path) as monitor:
-        yield from monitor.events()
+        if config is None:
+            yield from monitor.events()
+            return
+        from netmon.filters.events import EventFilter
+
+        assert monitor.recording is not None
+        judge = EventFilter(config, with_context=monitor.recording.header.report.context)
+        yield from (event for event in monitor.events() if judge.passes(event.model_dump()))
 
 
 def read_events(source: str | os.PathLike[str] | Iterable[str | bytes]) -> Iterator[Event]:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_OK
 from netmon.cli.console import say
-from netmon.cli.flags import add_output_flags
+from netmon.cli.flags import add_output_flags, flag_error
+from netmon.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netmon.config import Config
     from netmon.recording.form import Header
     from netmon.terminal.view import View
@@ -27,6 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "lines. It needs neither rights nor a kernel of netmon's.",
     )
     parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
     add_output_flags(parser)
     parser.set_defaults(command=replay)
 
@@ -41,10 +45,11 @@ def replay(options: argparse.Namespace) -> int:
     recording = monitor.recording
     assert recording is not None
     view = _view_of(options, recording.header)
+    choose = _filter_of(options, recording.header)
     with Fanout([StandardOutput()], report=say) as output:
         try:
             with monitor:
-                for lines in monitor.json_lines():
+                for lines in map(choose, monitor.json_lines()):
                     output.write(lines if view is None else view.lines(lines))
         finally:  # what comes before a damage is shown, too
             if view is not None:
@@ -55,6 +60,22 @@ def replay(options: argparse.Namespace) -> int:
     if not recording.whole:
         say(f"{options.file} ends before the run did: it reached its limit, the disk was full, or netmon was killed")
     return EXIT_OK
+
+
+def _filter_of(options: argparse.Namespace, header: Header) -> Callable[[list[str]], list[str]]:
+    """Return what leaves out the lines that the configuration does not let pass. Raises ConfigError."""
+    if options.config is None:
+        return lambda lines: lines
+    from orjson import loads
+
+    from netmon.config import Config
+    from netmon.filters.events import EventFilter
+
+    try:
+        judge = EventFilter(Config.from_yaml(options.config), with_context=header.report.context)
+    except ArgumentError as error:
+        raise flag_error(error.name, error.reason) from None
+    return lambda lines: [line for line in lines if judge.passes(loads(line))]
 
 
 def _view_of(options: argparse.Namespace, header: Header) -> View | None:

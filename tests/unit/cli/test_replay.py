@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import netmon
+from netmon import Config, NetworkEvent
 from netmon.cli.main import main
 from netmon.outputs.base import Output
 from tests.support.scripted_source import scripted
@@ -51,6 +53,18 @@ def test_it_writes_lines_tables_templates_and_fields(recording: Path, capfd: pyt
     assert text.startswith("<4242>\n")
     _, fields, _ = replay(recording, "--fields", "process.pid", capfd=capfd)
     assert fields.startswith('{"process":{"pid":4242}}\n')
+
+
+def test_a_configuration_chooses_events(recording: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "netmon.yaml"
+    config.write_text("egress: {enabled: true}\nprocess_filter: {pid: [9]}\n")
+    _, lines, _ = replay(recording, "--config", config, "--template", "{process.pid}", capfd=capfd)
+    assert lines == "9\n4242\n"  # another process closes the connection
+    events = [*netmon.replay(recording, Config.from_yaml(config))]
+    assert [event.process.pid for event in events if isinstance(event, NetworkEvent)] == [9, 4242]
+    config.write_text("egress: {enabled: true}\nprocess_filter: {descendants: [9]}\n")
+    code, _, said = replay(recording, "--config", config, capfd=capfd)
+    assert (code, said.startswith("netmon: --config: has process_filter.descendants, but")) == (2, True)
 
 
 def test_what_is_wrong_is_said(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
