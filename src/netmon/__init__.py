@@ -14,26 +14,33 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from netmon.version import __version__
+
 if TYPE_CHECKING:
+    from netmon.command.run import CommandRun
     from netmon.config import Config
+    from netmon.decode.processes import KnownProcess
     from netmon.decode.raw_event import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
+    from netmon.files import read_events, replay
     from netmon.kernel.bpf import ProgramInfo
+    from netmon.kernel.marks import FollowedProcess
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
 
-__version__ = "0.1.0"
-
 __all__ = [
     "BpfError",
+    "CommandRun",
     "Config",
     "ConfigError",
     "Counters",
     "DecodeError",
     "Event",
     "Flow",
+    "FollowedProcess",
     "KernelError",
+    "KnownProcess",
     "LibbpfError",
     "Losses",
     "LostCounts",
@@ -48,14 +55,19 @@ __all__ = [
     "TcpConnection",
     "VerifierError",
     "__version__",
+    "read_events",
+    "replay",
 ]
 
 # Each is imported when it is first used: pydantic, behind some of them, takes longer to import than all the others.
 _MODULES = {
+    "CommandRun": "command.run",
     "Config": "config",
     "Counters": "monitor",
     "Event": "events",
     "Flow": "events",
+    "FollowedProcess": "kernel.marks",
+    "KnownProcess": "decode.processes",
     "Losses": "losses",
     "LostCounts": "events",
     "LostEvents": "events",
@@ -66,14 +78,22 @@ _MODULES = {
     "ProgramInfo": "kernel.bpf",
     "RawEvent": "decode.raw_event",
     "TcpConnection": "events",
+    "read_events": "files",
+    "replay": "files",
 }
 
 
+# Modules with public names of their own, likewise.
+_SUBMODULES = ("config", "errors", "events", "layout")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"netmon.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"netmon.{_MODULES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_SUBMODULES]

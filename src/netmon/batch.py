@@ -6,9 +6,32 @@ from collections.abc import Iterator, Sequence
 from operator import length_hint
 from struct import Struct
 
+from netmon.errors import DecodeError
+
 # The kernel puts a header before each record: its length, with two flags, and a word of the kernel's own.
 HEADER = Struct("=I4x")
 ALIGNMENT = 8  # of each header
+BUSY, DISCARDED = 1 << 31, 1 << 30  # flags in the length: the record is being written; it is to be skipped
+
+
+def offsets_in(data: bytes) -> list[int]:
+    """Return where in a batch's data the header of each record begins that was not discarded.
+
+    Raises:
+        DecodeError: The records do not fill the data.
+    """
+    offsets, at = [], 0
+    while at < len(data):
+        if len(data) - at < HEADER.size:
+            raise DecodeError(f"a record's header is cut off at byte {at} of the batch")
+        length = HEADER.unpack_from(data, at)[0]
+        size = length & ~DISCARDED
+        if size > len(data) - at - HEADER.size:
+            raise DecodeError(f"a record of {size} bytes is cut off at byte {at} of the batch")
+        if length == size:
+            offsets.append(at)
+        at += HEADER.size + (size + ALIGNMENT - 1 & -ALIGNMENT)
+    return offsets
 
 
 class Batch:

@@ -2,7 +2,7 @@
 
 NetmonError
 ├── ConfigError        a configuration cannot be used; lists all its problems
-├── DecodeError        a record is not one that netmon's BPF programs write
+├── DecodeError        a record, a recording or a line of JSON is not one that netmon has written
 ├── KernelError        netmon does not support this kernel
 ├── LibbpfError        libbpf is missing or too old
 ├── OutputError        the command cannot write to an output any more
@@ -115,7 +115,7 @@ class ArgumentError(ValueError):
 
 
 class DecodeError(NetmonError):
-    """A record in the ring buffer does not have the layout of any that netmon's BPF programs write."""
+    """A record in the ring buffer, a recording or a line of JSON is not one that netmon has written."""
 
 
 class KernelError(NetmonError):
@@ -169,7 +169,12 @@ class BpfError(NetmonError, OSError):
         super().__init__(errno, f"{message}: {detail}" if detail else message)
         self.operation = operation
         self.log = log
+        self._detail = detail
         self._hint = ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle it by the arguments that it was made of, which OSError does not keep."""
+        return type(self), (self.errno, self.operation, self._detail, self.log), {"_hint": self._hint}
 
     def add_hint(self, hint: str) -> None:
         """Add to the message, on a line of its own, what to do about the error."""

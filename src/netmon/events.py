@@ -30,11 +30,20 @@ FailureReason = Literal[
     "refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"
 ]
 
+ATTRIBUTES = "Attributes:"  # begins the fields in a docstring
+
 _CAPABILITY_TEXT = '"", "ALL_CAPS", or names joined by " | "'
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_options: Any) -> None:
+        """Add the fields to the docstring, for help()."""
+        texts = [f"    {name}: {field.description}" for name, field in cls.model_fields.items()]
+        if texts:
+            cls.__doc__ = "\n".join([cls.__doc__ or "", "", ATTRIBUTES, *texts])
 
     def model_dump_json(self, **options: Any) -> str:
         """Return the model as JSON, harmless to whatever shows it. The options are pydantic's."""
@@ -214,6 +223,8 @@ Event = NetworkEvent | LostEvents | NetworkSummary
 def event_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a line of netmon's output: an event of any type."""
     schema = schema_of(TypeAdapter(Annotated[Event, Field(discriminator="type")]))
+    for part in schema["$defs"].values():  # it has descriptions of the fields itself
+        part["description"] = part["description"].partition(ATTRIBUTES)[0].rstrip()
     for model in get_args(Event):
         # The models have a default for `type`. Every line has the key.
         part = schema["$defs"][model.__name__]

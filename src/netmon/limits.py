@@ -20,3 +20,7 @@ MAX_PERIOD = 86400.0
 # cuts lines at the maximum. With less than the default, a line's processes would have too little room for their paths.
 DEFAULT_LINE_LIMIT = 16 << 10
 MAX_LINE_LIMIT = 48 << 10
+
+# Bytes of a recording.
+DEFAULT_RECORD_LIMIT = 1 << 30
+MIN_RECORD_LIMIT = 1 << 20

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 
+from netmon.arguments import check_arguments
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.decode.decoder import Decoder
@@ -25,29 +25,36 @@ from netmon.kernel.requirements import explain_refusal, require_kernel
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
     DEFAULT_LINE_LIMIT,
+    DEFAULT_RECORD_LIMIT,
     DEFAULT_RING_SIZE,
-    MAX_BATCH_DELAY,
-    MAX_LINE_LIMIT,
-    MAX_PERIOD,
-    MAX_RING_SIZE,
-    MIN_PERIOD,
 )
 from netmon.log import debug_logger
 from netmon.losses import NO_COUNTS, Losses
 from netmon.reader.reader import Reader
 from netmon.reader.reporters import FlowReporter, LossReporter, Reporter
+from netmon.reader.source import Host
 from netmon.reader.stream import Stream
 from netmon.reader.wakeup import bounded, deadline_in
 
 if TYPE_CHECKING:
+    from netmon.command.run import CommandRun, Stdio
     from netmon.config import Config
+    from netmon.decode.loss_report import LossReport
     from netmon.events import Event, NetworkEvent
     from netmon.kernel.bpf import ProgramInfo
-    from netmon.kernel.marks import Running
+    from netmon.kernel.marks import FollowedProcess
     from netmon.reader.reporters import ReportedEvent
-    from netmon.reader.source import OpenSource
+    from netmon.reader.source import OpenSource, Source
+    from netmon.recording.replay import Recording
+    from netmon.recording.writer import Recorder
 
 T = TypeVar("T")
+
+RECORDING = "recording"  # its name among outputs
+
+
+def _record_nothing(_batch: Batch) -> None:
+    """Without a recording, record nothing."""
 
 
 class Counters(NamedTuple):
@@ -94,6 +101,8 @@ class Monitor:
         aggregate: float | None = None,
         lost_events: bool = True,
         output_losses: Callable[[], Mapping[str, int]] | None = None,
+        record: str | os.PathLike[str] | None = None,
+        record_limit: int = DEFAULT_RECORD_LIMIT,
         open_source: OpenSource = Probes,
     ) -> None:
         """Prepare a monitor; nothing is loaded before start() or the with statement.
@@ -112,24 +121,17 @@ class Monitor:
             output_losses: For a program that passes events on to outputs of its own: returns how many events each
                 output has lost so far, by the output's name. They are reported with the monitor's own losses. It is
                 called in the reading thread, and in any thread that reads `losses`.
+            record: A file to create, for the raw records: replay() makes the same events of them.
+            record_limit: Bytes that the file may have, at least 1 MiB. Beyond, and on a full disk, the monitor goes on
+                without it: see `record_problem`.
             open_source: Opens the source of the records: the kernel's probes, unless a test brings its own.
 
         Raises:
             ValueError: A size or a time is out of its range, or config has options that exclude aggregation.
+            TypeError: An argument is of another type: a dict or a path in place of a Config, say.
             ConfigError: A path in config is not a network namespace.
         """
-        if not (mmap.PAGESIZE <= ring_size <= MAX_RING_SIZE and ring_size.bit_count() == 1):
-            raise ArgumentError(
-                "ring_size", f"{ring_size} is not a power of two from {mmap.PAGESIZE} to {MAX_RING_SIZE}"
-            )
-        if not 0 <= batch_delay <= MAX_BATCH_DELAY:
-            raise ArgumentError("batch_delay", f"{batch_delay} is not from 0 to {MAX_BATCH_DELAY} seconds")
-        if not DEFAULT_LINE_LIMIT <= line_limit <= MAX_LINE_LIMIT:
-            raise ArgumentError(
-                "line_limit", f"{line_limit} is not from {DEFAULT_LINE_LIMIT} to {MAX_LINE_LIMIT} bytes"
-            )
-        if aggregate is not None and not MIN_PERIOD <= aggregate <= MAX_PERIOD:
-            raise ArgumentError("aggregate", f"{aggregate} is not from {MIN_PERIOD} to {MAX_PERIOD} seconds")
+        check_arguments(config, ring_size, batch_delay, line_limit, aggregate, record, record_limit)
         self._filters = compile_filters(config)
         watched = self._filters.watched
         if aggregate is not None and (excluded := watched.report.not_with_aggregate()):
@@ -143,12 +145,89 @@ class Monitor:
         self._period = aggregate
         self._reports_losses = lost_events
         self._output_losses = output_losses or (lambda: NO_COUNTS)
+        self._record = record
+        self._record_limit = record_limit
         self._open_source = open_source
+        self._recording: Recording | None = None  # that is replayed
         # Another thread may set it to None at any time, by close(): each method reads it once.
         self._reader: Reader | None = None
         self._final_losses = Losses()
         self._final_counters = Counters()
+        self._recorder: Recorder | None = None
         self._stopped = False
+
+    @classmethod
+    def replay(cls, path: str | os.PathLike[str]) -> Monitor:
+        """Return a monitor that gives a recording's events, without a kernel.
+
+        It is started and read like any other, and finished once all is read. What needs a kernel raises NetmonError.
+
+        Args:
+            path: The file, which Monitor(record=path) or `netmon run --record` has made.
+
+        Raises:
+            DecodeError: It is no recording, or one that this version of netmon cannot use. While iterating: it is
+                damaged; the message names the place.
+            NetmonError: The file cannot be read.
+        """
+        from netmon.recording.replay import Recording  # seldom needed
+
+        recording = Recording(path)
+        monitor = cls(any_kernel=True, batch_delay=0, line_limit=recording.header.line_limit)
+        monitor._recording = recording
+        monitor._filters = recording.filters
+        return monitor
+
+    @classmethod
+    def exec(
+        cls,
+        arguments: Sequence[str],
+        config: Config | None = None,
+        *,
+        stdin: Stdio = None,
+        stdout: Stdio = None,
+        stderr: Stdio = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        wait_all: bool = False,
+        **options: Any,
+    ) -> CommandRun[Monitor]:
+        """Run a command, and report the connections of it and of all its descendants, from the first instruction on.
+
+        Args:
+            arguments: The command and its arguments. No shell reads them.
+            config: What to report; None: everything. It may filter, but `process_filter` follows the command alone.
+            stdin: An open file, a descriptor or subprocess.DEVNULL in place of this process's own.
+            stdout: Likewise.
+            stderr: Likewise, or subprocess.STDOUT.
+            cwd: The directory to run it in.
+            env: Its environment, in place of this process's own.
+            wait_all: Whether iterations go on until the command's descendants have ended, too.
+            **options: Further arguments of Monitor.
+
+        Returns:
+            A run, to be used in a with statement. Nothing is started before that.
+
+        Raises:
+            ValueError: An argument has a value that cannot be used.
+        """
+        from netmon.command.run import CommandRun  # seldom needed
+        from netmon.config.following import following
+
+        following(config, os.getpid())  # refuses what is wrong before anything is started
+        cls(config, **options)
+        return CommandRun(
+            arguments,
+            lambda pid: cls(following(config, pid), **options),
+            stdio={"stdin": stdin, "stdout": stdout, "stderr": stderr},
+            cwd=cwd,
+            env=env,
+            wait_all=wait_all,
+        )
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled."""
+        raise TypeError("a monitor cannot be pickled: make one in each process, or pass the events on")
 
     def __enter__(self) -> Monitor:
         self.start()
@@ -189,34 +268,77 @@ class Monitor:
         self._log("started")
 
     def _start(self, resources: ExitStack) -> None:
+        self._recorder = None
+        if self._recording is not None:
+            self._start_replay(self._recording, resources)
+            return
         source = self._open_source(self._filters, self._ring_size, aggregate=self._period is not None)
         resources.callback(source.close)
         boot_offset_ns = procfs.read_boot_offset()
-        clock = Clock(boot_offset_ns)
+        host = Host(Clock(boot_offset_ns), procfs.read_last_cap(), CmdlineReader(boot_offset_ns).read)
+        bytes_waiting = self._bytes_waiting
+        if self._record is not None:
+            from netmon.recording.writer import begin_recording  # seldom needed
+
+            recorder, host = begin_recording(
+                self._record, self._record_limit, host, self._filters.watched, self._line_limit
+            )
+            self._recorder = recorder
+            resources.callback(recorder.discard)
+            bytes_waiting = recorder.recorded_waiting(bytes_waiting)
+        self._processes = self._make_table(host, bytes_waiting)
+        self._decoder = Decoder(host.clock, self._processes)
+        self._flows: FlowReporter | None = None
+        reporters: list[Reporter] = []
+        if self._period is not None:
+            self._flows = FlowReporter(self._period, source, self._processes, host.clock)
+            reporters.append(self._flows)
+        if self._reports_losses:  # the last one, since the other may lose something
+            reporters.append(LossReporter(source, self._count_unknown, host.clock, self._outputs_lost))
+        self._begin(source, host.clock, reporters, self._batch_delay)
+
+    def _start_replay(self, recording: Recording, resources: ExitStack) -> None:
+        """Start to replay, stopped from the start: all records are there already, and it ends after the last one."""
+        from netmon.recording.replay import RecordedDecoder
+
+        source = recording.open(self._filters, self._ring_size, aggregate=False)
+        resources.callback(source.close)
+        host = Host(source.clock, source.last_cap, source.read_cmdline)
+        self._processes = self._make_table(host, source.bytes_waiting)
+        self._decoder = RecordedDecoder(source.clock, self._processes, source.ring)
+        self._flows = None
+        self._begin(source, source.clock, [source], batch_delay=0)
+        self.stop()
+
+    def _make_table(self, host: Host, bytes_waiting: Callable[[], int]) -> ProcessTable:
         report = self._filters.watched.report
-        self._processes = ProcessTable(
-            clock,
-            procfs.read_last_cap(),
-            read_cmdline=CmdlineReader(boot_offset_ns).read,
-            bytes_waiting=lambda: reader.waiting,
-            set_oldest=lambda process_id: reader.set_oldest(process_id),
+        return ProcessTable(
+            host.clock,
+            host.last_cap,
+            read_cmdline=host.read_cmdline,
+            bytes_waiting=bytes_waiting,
+            set_oldest=self._set_oldest,
             line_limit=self._line_limit,
             roles=1 + report.parent + report.opener,
             evict_on_add=self._period is None,
             with_cgroup=report.context,
         )
-        self._decoder = Decoder(clock, self._processes)
-        self._flows: FlowReporter | None = None
-        reporters: list[Reporter] = []
-        if self._period is not None:
-            self._flows = FlowReporter(self._period, source, self._processes, clock)
-            reporters.append(self._flows)
-        if self._reports_losses:  # the last one, since the other may lose something
-            reporters.append(LossReporter(source, self._count_unknown, clock, self._output_losses))
+
+    def _bytes_waiting(self) -> int:
+        reader = self._reader
+        return reader.waiting if reader is not None else 0
+
+    def _set_oldest(self, process_id: int) -> None:
+        if (reader := self._reader) is not None:
+            reader.set_oldest(process_id)
+
+    def _begin(self, source: Source, clock: Clock, reporters: list[Reporter], batch_delay: float) -> None:
+        """Attach the source, and begin to read."""
         self._reports: deque[ReportedEvent] = deque()
         self._polled: list[Event] = []
         source.attach()
-        reader = Reader(source, clock, self._processes, reporters, self._ring_size, self._batch_delay)
+        record = self._recorder.batch if self._recorder is not None else _record_nothing
+        reader = Reader(source, clock, self._processes, reporters, self._ring_size, batch_delay, record)
         reader.set_timer(reporters)
         self._reader = reader
         if self._stopped:  # stop() was called before there was a reader
@@ -233,7 +355,11 @@ class Monitor:
             return
         try:
             self._final_losses, self._final_counters = self.losses, self.counters
+            if self._recorder is not None:
+                self._recorder.finish(reader.read_losses() or Losses())
         finally:
+            if self._recorder is not None:
+                self._recorder.close()
             self._reader = None
             self._stopped = False
             reader.close()
@@ -315,7 +441,25 @@ class Monitor:
                 cgroup_incomplete=losses.cgroup_incomplete + self._processes.cgroup_incomplete,
                 unknown_opener=self._decoder.unknown_opener,
             )
-        return losses._replace(outputs=dict(self._output_losses()))
+        return losses._replace(outputs=dict(self._outputs_lost()))
+
+    def _outputs_lost(self) -> Mapping[str, int]:
+        recorder = self._recorder
+        lost = {RECORDING: recorder.lost} if recorder is not None and recorder.lost else {}
+        return {**self._output_losses(), **lost}
+
+    @property
+    def recording(self) -> Recording | None:
+        """The recording that this monitor replays: its `header`, and whether it is `whole`; None if it watches."""
+        return self._recording
+
+    @property
+    def record_problem(self) -> str:
+        """Why the recording (see `record`) has ended before the monitor; "" if it has not.
+
+        `losses.outputs` counts the events that are missing there, as those of `recording`.
+        """
+        return self._recorder.problem if self._recorder is not None else ""
 
     @property
     def blind(self) -> str:
@@ -346,8 +490,26 @@ class Monitor:
         """Return what the kernel reports about each loaded BPF program. Raises NetmonError unless running."""
         return self._running().source.program_infos()
 
-    def followed(self) -> list[Running]:
-        """Return the processes that `process_filter.pid` and `.descendants` follow, and that have not ended.
+    def follow(self, pid: int) -> None:
+        """Follow a further process, with its descendants: report their connections from now on.
+
+        The monitor must have been started with a configuration that has `process_filter.descendants`. Call it in the
+        reading thread.
+
+        Args:
+            pid: The id of a process that runs.
+
+        Raises:
+            NetmonError: The configuration follows no descendants, or the monitor is not running.
+            ConfigError: The process does not run, or is a thread.
+            BpfError: The kernel refuses.
+        """
+        self._running().source.follow(pid)
+
+    def followed(self) -> list[FollowedProcess]:
+        """Return the processes that are followed, and that have not ended.
+
+        They are those of `process_filter.pid` and `.descendants`, those given to follow(), and their descendants.
 
         Any thread may call it. Raises BpfError, and NetmonError unless running.
         """
@@ -505,4 +667,8 @@ class Monitor:
     def _collect_reports(self) -> None:
         """Add the reports that are due once a batch is decoded to those that an earlier iteration left."""
         if (reader := self._reader) is not None:
+            before = len(self._reports)
             reader.collect(self._reports)
+            if self._recorder is not None:
+                for report in islice(self._reports, before, None):
+                    self._recorder.report(cast("LossReport", report))  # there are no others without aggregation

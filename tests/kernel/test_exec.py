@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.guide import example
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS
 from tests.support.sockets import refused_connection
@@ -233,6 +234,18 @@ def test_signals_reach_the_command_once(tmp_path: Path) -> None:
     assert peers_of(events_in(output.read_text())) == {"127.0.0.10": 1}
     os.close(master)
     os.close(slave)
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("neighbour")
+def test_a_program_runs_a_command_and_gets_its_connections(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of the library's guide, with another command."""
+    script = f"exec 2>/dev/null; {CONNECT_TO.format(10)}; bash -c '{CONNECT_TO.format(11)}'; exit 3"
+    names: dict[str, Any] = {}
+    exec(example("Run a command").replace('["make", "-j4"]', repr(["bash", "-c", script])), names)
+    *lines, code = capsys.readouterr().out.splitlines()
+    assert Counter(line.split()[-2] for line in lines) == {"127.0.0.10": 2, "127.0.0.11": 2}
+    assert (code, names["run"].monitor.losses.total) == ("3", 0)
 
 
 @pytest.mark.once

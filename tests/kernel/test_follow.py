@@ -205,10 +205,28 @@ def test_a_reload_keeps_what_is_followed(obedient: Obedient) -> None:
         monitor.reload(config_of(pid=[obedient.pid], uid=[0]))
         with pytest.raises(NetmonError, match=r"process_filter\.pid cannot change while netmon runs"):
             monitor.reload(config_of(pid=[1]))
+        with pytest.raises(NetmonError, match="follows no descendants: start it with"):
+            monitor.follow(obedient.pid)
         obedient.do("connect('127.0.0.2')")
         assert [process.pid for process in monitor.followed()] == [obedient.pid]
         monitor.stop()
         assert [event.network_event.daddr for event in monitor] == ["127.0.0.2"]
+
+
+@pytest.mark.once
+def test_a_further_process_is_followed_while_the_monitor_runs(obedient: Obedient) -> None:
+    other = Obedient()
+    with Monitor(config_of(descendants=[obedient.pid]), any_kernel=True) as monitor:
+        other.do("connect('127.0.0.2')")
+        monitor.follow(other.pid)
+        other.do("connect('127.0.0.3')")
+        other.do(CHILD.format(4))
+        assert {process.pid for process in monitor.followed()} == {obedient.pid, other.pid}
+        other.close()
+        with pytest.raises(ConfigError, match="is not running"):
+            monitor.follow(other.pid)
+        monitor.stop()
+        assert [event.network_event.daddr for event in monitor] == ["127.0.0.3", "127.0.0.4"]
 
 
 @pytest.mark.core

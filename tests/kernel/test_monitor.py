@@ -16,25 +16,17 @@ from urllib.request import urlopen
 import pytest
 
 from netmon import Monitor, NetmonError, NetworkEvent, NetworkSummary
+from tests.support.guide import example
 from tests.support.sockets import refused_connection
 from tests.support.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.once
-
-LIBRARY = Path("docs/library.md").resolve()
 
 
 @pytest.fixture(autouse=True)
 def any_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a Monitor start on the oldest kernel of the tests, which is older than netmon supports."""
     monkeypatch.setattr("netmon.monitor.require_kernel", lambda release: None)
-
-
-def example(heading: str) -> str:
-    """Return the first block of Python that follows a heading."""
-    block = re.search(rf"^#+ {heading}\n.*?^```python\n(.*?)^```", LIBRARY.read_text(), re.DOTALL | re.MULTILINE)
-    assert block, heading
-    return block[1]
 
 
 @contextmanager
@@ -77,13 +69,6 @@ def test_an_asyncio_service(capfd: pytest.CaptureFixture[str]) -> None:
         service.join(DEADLINE)
         assert service.exitcode == 0
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_fixture_that_asserts_what_a_program_connects_to(tmp_path: Path) -> None:
-    file = tmp_path / "test_example.py"
-    file.write_text(example("In pytest: what a program connects to"))
-    # With none of this project's settings; 0: something passed and nothing failed.
-    assert pytest.main(["-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(tmp_path), str(file)]) == 0
 
 
 def test_a_prometheus_exporter() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from netmon.filters.compiled import CompiledFilters
 from netmon.kernel.bpf import BpfObject, ProgramInfo
-from netmon.kernel.marks import Running
+from netmon.kernel.marks import FollowedProcess
 from netmon.kernel.ring_buffer import RingBuffer
 from netmon.losses import Losses
 from netmon.monitor import Monitor
@@ -110,7 +110,10 @@ class Filler:
         """Return that records are written."""
         return ""
 
-    def followed(self) -> list[Running]:
+    def follow(self, pid: int) -> None:
+        """Follow nobody."""
+
+    def followed(self) -> list[FollowedProcess]:
         """Return that no processes are followed."""
         return []
 

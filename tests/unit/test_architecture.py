@@ -20,6 +20,8 @@ FORBIDDEN = {
     "netmon": ("vm", "pack", "bench", "tests"),
     "netmon.outputs": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.cli.session": ("netmon.outputs",),
+    "netmon.command": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
+    "netmon.recording": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.terminal": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
     "vm": ("pack", "bench", "tests"),
     "pack": ("bench", "tests"),
@@ -29,7 +31,7 @@ FORBIDDEN = {
     "tests.unit": ("tests.kernel",),
 }
 # These are pure: they do not even import modules that talk to the kernel, or libraries that do.
-PURE = ("netmon.config", "netmon.decode", "netmon.filters", "netmon.terminal")
+PURE = ("netmon.command", "netmon.config", "netmon.decode", "netmon.filters", "netmon.recording", "netmon.terminal")
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
 SLOW = ("pydantic", "dataclasses", "yaml")

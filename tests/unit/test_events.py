@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema import ValidationError as SchemaError
 from pydantic import ValidationError
 
-from netmon.events import Event, NetworkEvent, event_schema
+from netmon.events import Event, NetworkEvent, TcpConnection, event_schema
 
 ID = "0123456789abcdef" * 4
 OTHER = "fedcba9876543210" * 4
@@ -138,6 +138,12 @@ def test_the_schema_refuses_what_netmon_never_writes(event: dict[str, Any]) -> N
 )
 def test_the_schema_accepts_events(event: dict[str, Any]) -> None:
     Draft202012Validator(event_schema()).validate(event)
+
+
+def test_help_describes_each_field_once() -> None:
+    assert "    daddr: The peer's address.\n" in (TcpConnection.__doc__ or "")
+    assert (NetworkEvent.__doc__ or "").startswith("What happened to a TCP connection, which process did it, and when.")
+    assert "Attributes" not in json.dumps(event_schema())
 
 
 def test_the_schema_is_valid_and_describes_each_key() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pickle
+import re
 import select
 import sys
 import threading
@@ -439,6 +441,20 @@ def test_two_threads_that_read_at_once(monitor: Monitor) -> None:
     monitor.stop()
     first.join(DEADLINE)
     assert not first.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("config", {"egress": {}}), ("config", "netmon.yaml"), ("ring_size", "4M"), ("batch_delay", "1s")],
+)
+def test_arguments_of_other_types_are_refused(argument: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"^{argument}: {re.escape(repr(value))} is no "):
+        Monitor(**{argument: value})
+
+
+def test_a_monitor_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match="make one in each process"):
+        pickle.dumps(Monitor())
 
 
 @pytest.mark.parametrize("limit", [0, -1, (16 << 10) - 1, (48 << 10) + 1])

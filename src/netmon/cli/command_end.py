@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from netmon.cli.console import say
+from netmon.command.descendants import running_descendants, wait_for_descendants
 from netmon.errors import NetmonError
 
 if TYPE_CHECKING:
-    from netmon.kernel.marks import Running
+    from netmon.kernel.marks import FollowedProcess
     from netmon.monitor import Monitor
 
-# How often (seconds) to look whether descendants go on.
-INTERVAL = 0.5
 SHOWN = 5  # processes that are named
 
 
@@ -69,25 +67,22 @@ class CommandEnd:
 
     def _wait_for_descendants(self) -> None:
         """Wait until the last one has ended, or the supervisor says not to."""
-        poll = select.poll()
-        poll.register(self._supervisor, select.POLLIN)
+        assert self._monitor is not None
         if descendants := self._descendants():
             say(f"waits for {_names(descendants)}; Ctrl-C ends that")
-        while self._descendants() and not poll.poll(INTERVAL * 1000):
-            pass
+        wait_for_descendants(self._monitor, until=self._supervisor)
 
-    def _descendants(self) -> Sequence[Running]:
-        """Return those that run. It looks twice, since one that starts during the first look may be overlooked."""
+    def _descendants(self) -> Sequence[FollowedProcess]:
         assert self._monitor is not None
-        return self._monitor.followed() or self._monitor.followed()
+        return running_descendants(self._monitor)
 
 
-def _names(processes: Sequence[Running]) -> str:
+def _names(processes: Sequence[FollowedProcess]) -> str:
     """Return how many processes there are, and the names of some."""
     count = len(processes)
     names = ", ".join(f"{name}[{pid}]" for pid, name in processes[:SHOWN])
     return f"{count} process{'es' * (count != 1)} of the command ({names}{', ...' * (count > SHOWN)})"
 
 
-def _is(processes: Sequence[Running]) -> str:
+def _is(processes: Sequence[FollowedProcess]) -> str:
     return "is" if len(processes) == 1 else "are"

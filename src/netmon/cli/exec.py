@@ -7,14 +7,14 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from netmon.cli import EXIT_NOT_STARTED
 from netmon.cli.console import describe, say
 from netmon.cli.flags import FlagError, add_exec_flags, flag_error
+from netmon.command import EXIT_NOT_STARTED
 from netmon.errors import NetmonError, Problem, shown
 
 if TYPE_CHECKING:
-    from netmon.cli.command import Command
     from netmon.cli.run import MakeView
+    from netmon.command.held import HeldCommand
     from netmon.outputs.base import Output
 
 REPORTS = ("table", "json", "markdown")
@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run the command; return its exit code. In the process that watches, raise NetmonError if that fails."""
     from netmon.cli.account import find_asker
-    from netmon.cli.command import Command
+    from netmon.cli.command import hold_command
     from netmon.cli.supervisor import BLOCKED, Supervisor
 
     try:
@@ -53,7 +53,7 @@ def execute(options: argparse.Namespace) -> int:
         say(describe(error) if isinstance(error, OSError) else error)
         return EXIT_NOT_STARTED
     before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-    command = Command(arguments, account, before)  # before there are threads
+    command = hold_command(arguments, account, before)  # before there are threads
     from_supervisor, to_watcher = os.pipe()
     watcher = os.fork()
     if watcher == 0:
@@ -96,7 +96,7 @@ def _open_output(options: argparse.Namespace) -> int:
     return os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
 
 
-def _watch(options: argparse.Namespace, command: Command, fd: int, supervisor: int) -> int:
+def _watch(options: argparse.Namespace, command: HeldCommand, fd: int, supervisor: int) -> int:
     """Watch the command until it has ended; return an exit code for the supervisor. Raises NetmonError."""
     from netmon.cli.command_end import CommandEnd
     from netmon.cli.run import run_with

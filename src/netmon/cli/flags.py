@@ -11,7 +11,14 @@ from netmon.cli.flag_names import FLAGS, PROCESS_LISTS, flag_of
 from netmon.cli.flag_names import FlagError as FlagError
 from netmon.cli.flag_names import flag_error as flag_error
 from netmon.errors import shorten
-from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
+from netmon.limits import (
+    DEFAULT_BATCH_DELAY,
+    DEFAULT_LINE_LIMIT,
+    DEFAULT_RECORD_LIMIT,
+    DEFAULT_RING_SIZE,
+    MAX_LINE_LIMIT,
+    MINIMUM_KERNEL,
+)
 from netmon.report import EVENTS, EVENTS_HELP, OPTIONS
 
 if TYPE_CHECKING:
@@ -141,7 +148,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="each PERIOD (10s, 5m), report aggregates by process, peer, port and direction, not single connections",
     )
     _add_monitor_flags(run)
-    _add_output_flags(run)
+    add_output_flags(run)
     _add_report_flags(run)
     _add_connection_flags(run)
     _add_process_flags(run)
@@ -159,7 +166,7 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait-all", action="store_true", help="wait for the command's descendants, too")
     parser.add_argument("--root", action="store_true", help="under sudo: run the command as root")
     _add_monitor_flags(parser)
-    _add_output_flags(parser)
+    add_output_flags(parser)
     _add_report_flags(parser)
     _add_connection_flags(parser)
     parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
@@ -188,6 +195,15 @@ def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="how long a line may be: the texts of processes are cut to it, and the event says so "
         f"(default: {DEFAULT_LINE_LIMIT >> 10}K; at most {MAX_LINE_LIMIT >> 10}K)",
+    )
+    run.add_argument(
+        "--record", metavar="FILE", help="also write the raw records to this new file; `netmon replay` reads it"
+    )
+    run.add_argument(
+        "--record-limit",
+        type=amounts.size,
+        metavar="SIZE",
+        help=f"how large that file may become (default: {DEFAULT_RECORD_LIMIT >> 30}G)",
     )
     run.add_argument("--user", metavar="USER", help="become this user, a name or a number, once attached")
     _add_switch(run, "confine", "keep all rights after the start, for debugging (docs/operations.md)", default=True)
@@ -283,7 +299,7 @@ def _add_process_flags(run: argparse.ArgumentParser) -> None:
     process.add_argument("--deny-process", action="store_true", help="report processes that do not match")
 
 
-def _add_output_flags(run: argparse.ArgumentParser) -> None:
+def add_output_flags(run: argparse.ArgumentParser) -> None:
     """Add the flags that say how events are written."""
     output = run.add_argument_group(
         "output",

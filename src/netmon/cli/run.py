@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 STDOUT_FILENO = 1
 # The flags that are the Monitor's arguments, too.
-MONITOR_FLAGS = ("any_kernel", "ring_size", "batch_delay", "line_limit", "aggregate", "lost_events")
+MONITOR_FLAGS = (
+    "any_kernel",
+    "ring_size",
+    "batch_delay",
+    "line_limit",
+    "aggregate",
+    "lost_events",
+    "record",
+    "record_limit",
+)
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -140,7 +149,14 @@ def run_with(
             broken.append(error)
             monitor.stop()  # what has been reported by then is still decoded, and counted as lost
 
-    deliver = write if view is None else lambda lines: write(view.lines(lines))
+    said = ""
+
+    def deliver(lines: list[str]) -> None:
+        nonlocal said
+        write(lines if view is None else view.lines(lines))
+        if (problem := monitor.record_problem) != said:
+            said = problem
+            say(f"{problem}; goes on without the recording")
 
     def begin() -> None:
         if options.confine:

@@ -15,7 +15,8 @@ import os
 import signal
 from contextlib import suppress
 
-from netmon.cli.command import Command, exit_code_of
+from netmon.cli.command import exit_code_of
+from netmon.command.held import HeldCommand
 
 ENDED, STOP = b"e", b"s"  # to the watcher: the command has ended; do not wait for its descendants
 
@@ -28,7 +29,7 @@ SI_KERNEL = 0x80  # asm-generic/siginfo.h: not sent by a process, but by the ter
 class Supervisor:
     """Waits for a command and its watcher, with the signals of BLOCKED blocked."""
 
-    def __init__(self, command: Command, watcher: int, to_watcher: int) -> None:
+    def __init__(self, command: HeldCommand, watcher: int, to_watcher: int) -> None:
         """Make it.
 
         Args:

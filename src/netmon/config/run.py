@@ -17,6 +17,7 @@ AMOUNTS: dict[str, Callable[[str], float]] = {
     "ring_size": amounts.ring_size,
     "batch_delay": amounts.batch_delay,
     "line_limit": amounts.line_limit,
+    "record_limit": amounts.size,
 }
 
 
@@ -59,6 +60,10 @@ class Run(Section):
     )
     line_limit: _amount("line_limit") = Field(  # type: ignore[valid-type]
         default=None, description="How long a line may be, like 16K."
+    )
+    record: Optionally[StrictStr] = Field(default=None, description="A new file that the raw records are written to.")
+    record_limit: _amount("record_limit") = Field(  # type: ignore[valid-type]
+        default=None, description="How large that file may become, like 1G."
     )
     any_kernel: Optionally[StrictBool] = Field(default=None, description="Also try older kernels; off by default.")
     user: Optionally[StrictStr] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections.abc import Callable
 
 # A change of the offset from which on the clock must have been set: two readings of the clocks differ by far less.
 STEP_NS = 1_000_000
@@ -35,7 +36,11 @@ class Clock:
             boot_offset_ns: How far this process's CLOCK_BOOTTIME is ahead of the kernel's, in a time namespace.
         """
         self._boot_offset_ns = boot_offset_ns
-        self._offset = self._measure_offset()
+        self.on_step: Callable[[int, int], None] | None = None  # is called with the arguments of step()
+        self._begin(self._measure_offset())
+
+    def _begin(self, offset: int) -> None:
+        self._offset = offset
         self._since = [0]  # when (CLOCK_BOOTTIME) each of the offsets began
         self._offsets = [self._offset]
 
@@ -53,11 +58,22 @@ class Clock:
             return
         offset = self._measure_offset()  # again, as this thread may have been interrupted between reading the clocks
         if abs(offset - self._offset) >= STEP_NS:
-            self._offset = offset
-            self._since.append(self.boot_time_ns())
-            self._offsets.append(offset)
-            # Bounded, in case that something sets the clock all the time. The first stays: processes may be as old.
-            del self._since[1:-MAX_STEPS], self._offsets[1:-MAX_STEPS]
+            self.step(self.boot_time_ns(), offset)
+
+    @property
+    def offset(self) -> int:
+        """The offset of UTC now."""
+        return self._offset
+
+    def step(self, since: int, offset: int) -> None:
+        """Use another offset. since: from when on (CLOCK_BOOTTIME)."""
+        self._since.append(since)
+        self._offsets.append(offset)
+        self._offset = offset
+        # Bounded, in case that something sets the clock all the time. The first stays: processes may be as old.
+        del self._since[1:-MAX_STEPS], self._offsets[1:-MAX_STEPS]
+        if self.on_step is not None:
+            self.on_step(since, offset)
 
     def event_time(self, boot_ns: int) -> int:
         """Return the nanoseconds since the epoch of something that has just happened."""
@@ -66,3 +82,16 @@ class Clock:
     def start_time(self, boot_ns: int) -> int:
         """Return the nanoseconds since the epoch of a process's start."""
         return boot_ns + self._offsets[bisect_right(self._since, boot_ns) - 1]
+
+
+class RecordedClock(Clock):
+    """A clock of another host or another time, which stands still until it is told a step."""
+
+    def __init__(self, offset: int) -> None:
+        """Make it. offset: of UTC from the kernel's CLOCK_BOOTTIME, at the beginning."""
+        self.on_step = None
+        self._boot_offset_ns = 0
+        self._begin(offset)
+
+    def refresh(self) -> None:
+        """Notice nothing."""

@@ -63,6 +63,14 @@ class FilterMaps:
         with closing(Map(kind, PORTS, 1)) as unused:
             put_map(self._bpf.map_fd(PORTS), SETS, unused)
 
+    def forget_verdicts(self, control: memoryview) -> None:
+        """Have each process evaluated again, by the filters in force: the next generation that uses their set.
+
+        Args:
+            control: The memory of the section .data.control, as words.
+        """
+        control[GENERATION] += SETS
+
     def swap(self, filters: CompiledFilters, settings: memoryview, control: memoryview) -> None:
         """Fill the idle set and put it in force. Connections that are open keep their verdicts.
 

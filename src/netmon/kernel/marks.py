@@ -41,7 +41,7 @@ def descendants_of(roots: Iterable[int], parents: Mapping[int, int]) -> set[int]
     return found
 
 
-class Running(NamedTuple):
+class FollowedProcess(NamedTuple):
     """A process that is followed and has not ended: its id, and its name."""
 
     pid: int
@@ -102,12 +102,12 @@ class Marks:
         key, value = ctypes.c_int(pidfd), ctypes.c_uint32(mark)
         libbpf.call("follow a process", "bpf_map_update_elem", self._fd, ctypes.byref(key), ctypes.byref(value), 0)
 
-    def running(self) -> Iterator[Running]:
+    def running(self) -> Iterator[FollowedProcess]:
         """Yield the processes that are followed and have not ended; without threads. Raises BpfError."""
         for pid, status in list_processes().items():
             with suppress(OSError), _PidFd(pid) as pidfd:
                 if not has_ended(pidfd) and self._is_marked(pidfd):
-                    yield Running(pid, status.name)
+                    yield FollowedProcess(pid, status.name)
 
     def _is_marked(self, pidfd: int) -> bool:
         key, value = ctypes.c_int(pidfd), ctypes.c_uint32()

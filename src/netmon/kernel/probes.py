@@ -33,7 +33,7 @@ from netmon.losses import NO_COUNTS, Losses
 from netmon.report import EVENTS, OPTIONS
 
 if TYPE_CHECKING:
-    from netmon.kernel.marks import Marks, Running
+    from netmon.kernel.marks import FollowedProcess, Marks
 
 MAX_FLOWS = 1 << 16  # in a period
 MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends early
@@ -145,7 +145,22 @@ class Probes:
         self._marks = Marks(self._object.map_fd("marks"))
         self._marks.follow(self._watched.pids, self._watched.trees)
 
-    def followed(self) -> list[Running]:
+    def follow(self, pid: int) -> None:
+        """Follow a further process, with its descendants.
+
+        Raises:
+            NetmonError: The configuration follows no descendants.
+            ConfigError: The process does not run, or is a thread.
+            BpfError: The kernel refuses.
+        """
+        if self._marks is None or not self._watched.trees:
+            raise NetmonError(
+                "this monitor follows no descendants: start it with a configuration that has process_filter.descendants"
+            )
+        self._marks.follow((), (pid,))
+        self._filter_maps.forget_verdicts(self._control)  # they may have been seen, and rejected, before
+
+    def followed(self) -> list[FollowedProcess]:
         """Return the processes that are followed and have not ended. Any thread may call it. Raises BpfError."""
         return list(self._marks.running()) if self._marks is not None else []
 

@@ -11,11 +11,9 @@ import mmap
 from threading import Lock
 from typing import Any
 
-from netmon.batch import ALIGNMENT, HEADER, Batch
+from netmon.batch import ALIGNMENT, BUSY, DISCARDED, HEADER, Batch
 from netmon.errors import NetmonError
 
-BUSY = 1 << 31
-DISCARDED = 1 << 30
 _WORD = 4
 LONG_RUN = 16  # after so many records of one length, expect more of it
 

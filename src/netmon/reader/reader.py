@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,7 @@ class Reader:
         reporters: Sequence[Reporter],
         ring_size: int,
         batch_delay: float,
+        record: Callable[[Batch], None] = lambda _batch: None,
     ) -> None:
         """Take over an attached source, which close() closes.
 
@@ -75,6 +76,8 @@ class Reader:
             reporters: Report beside the events, in this order.
             ring_size: Size of the source's buffer, in bytes.
             batch_delay: Seconds that a first record waits for others to be read with it, at most.
+            record: Is called with each batch before it is decoded; with the same one again, if an exception, such as a
+                signal handler's, came in between.
 
         Raises:
             OSError: The process has no more file descriptors.
@@ -90,6 +93,7 @@ class Reader:
         self._ring_size = ring_size
         self._batch_delay = batch_delay
         self._delay = batch_delay
+        self._record = record
         # Begun here, not at the first read: a connection that is closed before the walk finds it is not reported.
         self._walking = source.report_existing()
         self._more = self._walking  # whether there is certainly more to read
@@ -226,6 +230,7 @@ class Reader:
         with self._reading, self._open:
             if self.finished:
                 return False
+            self._record(self.batch)
             stopping = self.stopping  # stop() may be called at any moment: after this one, the next batch ends it
             if stopping and self._finish_by is None:
                 self._more = True  # until the last batch is read: an exception may come first
@@ -240,6 +245,7 @@ class Reader:
                 self._more = self._wait_for_unfinished(self._finish_by)
             size = self.batch.size
             self._clock.refresh()
+            self._record(self.batch)
             self._processes.note_consumed(size)
             self._adapt_delay(size)
         return True

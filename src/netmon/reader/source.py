@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netmon.batch import Batch
+    from netmon.decode.clock import Clock
     from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
-    from netmon.kernel.marks import Running
+    from netmon.kernel.marks import FollowedProcess
     from netmon.losses import Losses
+
+
+class Host(NamedTuple):
+    """What the decoder needs to know of the host that the records come from.
+
+    Attributes:
+        clock: Converts its times.
+        last_cap: The number of its kernel's last capability.
+        read_cmdline: Returns a live process's argv, or None: see netmon.kernel.cmdline_reader.
+    """
+
+    clock: Clock
+    last_cap: int
+    read_cmdline: Callable[[int, int, str, bytes], bytes | None]
 
 
 class RecordBuffer(Protocol):
@@ -46,7 +63,10 @@ class Source(Protocol):
     def close(self) -> None:
         """Detach and free everything. Idempotent."""
 
-    def followed(self) -> list[Running]:
+    def follow(self, pid: int) -> None:
+        """Follow a further process, with its descendants. Raises NetmonError."""
+
+    def followed(self) -> list[FollowedProcess]:
         """Return the processes that are followed and have not ended. Any thread may call it."""
 
     def report_existing(self) -> bool:

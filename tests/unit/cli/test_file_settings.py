@@ -20,6 +20,8 @@ ALL = {
     "ring_size": ("65536", 65536),
     "batch_delay": ("0s", 0.0),
     "line_limit": ("48K", 48 << 10),
+    "record": ("events.rec", "events.rec"),
+    "record_limit": ("1G", 1 << 30),
     "any_kernel": ("true", True),
     "user": ("nobody", "nobody"),
     "confine": ("false", False),

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from netmon import errors
-from netmon.cli import EXIT_NOT_STARTED, console, validate
+from netmon.cli import console, validate
 from netmon.cli.main import main, make_parser
+from netmon.command import EXIT_NOT_STARTED
 
 NETMON = (sys.executable, "-m", "netmon")
 # More descriptors than the interpreter itself has open, but not one more than these.
@@ -129,7 +130,7 @@ def test_the_help_of_a_command_has_examples_that_work(command: str, capsys: pyte
     [
         ("rnu", "rnu: no such command; did you mean run?"),
         ("version", "version: no such command; write netmon --version"),
-        ("zzz", "zzz: no such command; the commands are run, exec, check, validate, schema, help"),
+        ("zzz", "zzz: no such command; the commands are run, exec, replay, check, validate, schema, help"),
         ("a\x1b", "'a\\x1b': no such command; the commands are "),
     ],
 )

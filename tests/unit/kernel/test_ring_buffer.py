@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netmon.batch import HEADER
-from netmon.kernel.ring_buffer import BUSY, DISCARDED, RingBuffer
+from netmon.batch import BUSY, DISCARDED, HEADER
+from netmon.kernel.ring_buffer import RingBuffer
 from tests.support.records import records_of
 
 SIZE = 1 << 14  # bytes
