@@ -137,6 +137,19 @@ class IdKind(IntEnum):
     NETNS = 3
 
 
+class TcpState(IntEnum):
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
 IPV4_EVENT = Struct("=BBHH2xI4xQQQ4s4s")
 
 
@@ -169,7 +182,7 @@ class Ipv6Event(NamedTuple):
     daddr: bytes
 
 
-DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIB7x")
+DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIBBB1xI")
 
 
 class DetailedEvent(NamedTuple):
@@ -193,6 +206,9 @@ class DetailedEvent(NamedTuple):
     segments_retransmitted: int
     rtt_us: int
     closed_by: int
+    state: int
+    is_idle_known: int
+    idle_ms: int
 
 
 EVENT_CONTEXT = Struct("=QIIIIB7x")
@@ -234,7 +250,7 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-LOAD_CONFIG = Struct("=BBBBBB2xI")
+LOAD_CONFIG = Struct("=BBBBBB2xII")
 
 
 class LoadConfig(NamedTuple):
@@ -245,9 +261,10 @@ class LoadConfig(NamedTuple):
     filters: int
     follows: int
     ring_size: int
+    tick_ns: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -263,6 +280,7 @@ class ReportOptions(NamedTuple):
     unsent: int
     with_context: int
     other_tasks: int
+    snapshot: int
 
 
 SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xB1xHH2xB7x")
