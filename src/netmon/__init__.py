@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
     from netmon.kernel.bpf import ProgramInfo
+    from netmon.listing import connections
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
 
@@ -48,6 +49,7 @@ __all__ = [
     "TcpConnection",
     "VerifierError",
     "__version__",
+    "connections",
 ]
 
 # Each is imported when it is first used: pydantic, behind some of them, takes longer to import than all the others.
@@ -66,6 +68,7 @@ _MODULES = {
     "ProgramInfo": "kernel.bpf",
     "RawEvent": "decode.raw_event",
     "TcpConnection": "events",
+    "connections": "listing",
 }
 
 

@@ -150,6 +150,14 @@ class TcpConnection(_SparseModel):
         default=None, ge=0, description="Index of the interface that the socket sends by, in its network namespace."
     )
     mark: int | None = Field(default=None, ge=0, description="The socket's mark (SO_MARK).")
+    holders: int | None = Field(
+        default=None, ge=1, description="In a list of what is open: how many processes hold the connection."
+    )
+    other_pids: list[int] | None = Field(
+        default=None,
+        description="In a list of what is open: the ids of the other processes that hold the connection, up to 32; "
+        "left out if there are none.",
+    )
 
 
 _PARENT = Field(default=None, description="The process's parent; its `tid` is its process id.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ConfigError, Problem
@@ -76,13 +77,31 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
 
 
-def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
-    """Add the flags that say how events are read, and with which rights."""
+def add_ls_flags(parser: argparse.ArgumentParser, sort_keys: Iterable[str]) -> None:
+    """Add `netmon ls`'s flags to its parser: those of `netmon run` that choose connections, keys and a format."""
+    _add_any_kernel_flag(parser)
+    output = _add_output_flags(parser, each=False)
+    output.add_argument("--sort", metavar="KEY", help=f"in the order of {', '.join(sort_keys)} (default: pid)")
+    output.add_argument("--reverse", action="store_true", help="the other way round")
+    for name in ("parent", "context"):
+        output.add_argument(_flag(name), action="store_true", help=OPTIONS[name].help)
+    _add_connection_flags(parser)
+    _add_process_flags(parser)
+    absent = {name: False for name in OPTIONS if name not in ("parent", "context")}
+    parser.set_defaults(config=None, events=[], **absent)
+
+
+def _add_any_kernel_flag(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--any-kernel",
         action="store_true",
         help=f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)",
     )
+
+
+def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
+    """Add the flags that say how events are read, and with which rights."""
+    _add_any_kernel_flag(run)
     run.add_argument(
         "--no-lost-events", dest="lost_events", action="store_false", help="leave LostEvents out of the output"
     )
@@ -188,12 +207,14 @@ def _add_process_flags(run: argparse.ArgumentParser) -> None:
     process.add_argument("--deny-process", action="store_true", help="report processes that do not match")
 
 
-def _add_output_flags(run: argparse.ArgumentParser) -> None:
-    """Add the flags that say how events are written."""
+def _add_output_flags(run: argparse.ArgumentParser, *, each: bool = True) -> argparse._ArgumentGroup:
+    """Add the flags that say how events are written; return their group. each: whether a line may be an event."""
     output = run.add_argument_group(
         "output",
         "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags "
-        "ask for (docs/output.md)",
+        "ask for (docs/output.md)"
+        if each
+        else "on a terminal a line a connection; else JSON (docs/output.md)",
     )
     output.add_argument("--format", metavar="FORMAT", help="line, json, table or template")
     output.add_argument(
@@ -204,10 +225,12 @@ def _add_output_flags(run: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--template", metavar="TEXT", help="a line for each event, like '{process.pid} {network_event.daddr}'"
     )
-    output.add_argument("--each", action="store_true", help="lines: one for each event, not for each connection")
+    if each:
+        output.add_argument("--each", action="store_true", help="lines: one for each event, not for each connection")
     output.add_argument(
         "--no-color", dest="color", action="store_false", help="no colours (or set NO_COLOR=1) on a terminal"
     )
+    return output
 
 
 class FlagError(ConfigError):

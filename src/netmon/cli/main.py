@@ -19,7 +19,7 @@ from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say
 from netmon.errors import ConfigError, NetmonError, OutputError
 
-COMMANDS = ("run", "exec", "check", "validate", "schema")  # each a module of netmon.cli
+COMMANDS = ("run", "exec", "ls", "check", "validate", "schema")  # each a module of netmon.cli
 HELP_WIDTH = 80
 
 
@@ -71,13 +71,20 @@ def _fail(error: object, code: int) -> int:
     return code
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Leaves a text as it is that has lines of its own, such as examples; wraps all others."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser with netmon's settings; the parsers of its commands have the same class."""
 
     def __init__(self, **options: Any) -> None:
         # argparse makes a formatter for each flag, and by default each one imports shutil, which is slow, to learn
         # the terminal's width.
-        formatter = partial(argparse.HelpFormatter, width=HELP_WIDTH)
+        formatter = partial(_Formatter, width=HELP_WIDTH)
         super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
 
 

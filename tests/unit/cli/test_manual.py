@@ -42,7 +42,8 @@ def test_it_has_each_command(page: str, capsys: pytest.CaptureFixture[str]) -> N
 def flags_of_help(capsys: pytest.CaptureFixture[str]) -> set[str]:
     """Return the flags that the command's help texts have, each at the beginning of its entry."""
     texts = [
-        help_of(*command, capsys=capsys) for command in ([], ["run"], ["exec"], ["check"], ["validate"], ["schema"])
+        help_of(*command, capsys=capsys)
+        for command in ([], ["run"], ["exec"], ["ls"], ["check"], ["validate"], ["schema"])
     ]
     return {*re.findall(r"^  (?:-\w, )?(--[\w-]+)", "\n".join(texts), re.MULTILINE)}
 
