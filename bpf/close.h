@@ -40,7 +40,8 @@ static __always_inline void send_detailed_close(const struct connection *connect
 			read_statistics(&detailed->statistics, sk, connection);
 		else
 			detailed->statistics.closed_by = connection->ended_by ?: ENDING_LOCAL;
-		detailed->statistics.duration_ns = now - opening->timestamp_ns;
+		if (opening->timestamp_ns) /* else it was open before netmon, and the kernel does not know since when */
+			detailed->statistics.duration_ns = now - opening->timestamp_ns;
 	}
 	if (report_options.with_context && connection->passed_on) {
 		context->opener_id = opening->process_id;

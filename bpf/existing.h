@@ -3,6 +3,8 @@
  * The option existing: connections that were open before the programs were attached. A walk through the open files of
  * all tasks finds them. Each is reported once, for the first process found with it. A connection that opens during the
  * walk is reported either by the programs of its hook or by the walk: struct connection's phase decides.
+ *
+ * For a snapshot (netmon ls) the walk is the only program.
  */
 #ifndef __EXISTING_H__
 #define __EXISTING_H__
@@ -75,10 +77,15 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	return true;
 }
 
-/* Whether the walk may go on. It uses half of the ring buffer, and leaves the rest to what happens meanwhile. */
+/*
+ * Whether the walk may go on. It uses half of the ring buffer, and leaves the rest to what happens meanwhile. Of a
+ * snapshot it uses the quarter that nobody is charged for: see fairness.h.
+ */
 static __always_inline bool has_room_to_walk(void)
 {
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
+	__u64 part = report_options.snapshot ? 4 : 2;
+
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / part;
 }
 
 /* Reports a connection that is kept, unless it is still connecting. Not inlined: its caller has no stack left. */
@@ -93,14 +100,25 @@ static __noinline void report_kept(struct connection *connection, struct task_st
 		report_opened(connection, sk);
 }
 
-/* Reports a connection, unless that was done, or keeps one that is still connecting until it is open. */
+/*
+ * Reports a connection, unless that was done, or keeps one that is still connecting until it is open.
+ *
+ * For a snapshot nothing is kept: a connection that several processes hold is reported for each, and for each descriptor
+ * of it, and user space makes one of these.
+ */
 static __always_inline void report_existing(struct task_struct *task, struct sock *sk)
 {
 	__u8 state = sk->__sk_common.skc_state;
 	struct connection found = {}, *connection;
 
-	if ((!is_open(state) && state != TCP_SYN_SENT) || find_connection(sk) || !describe_found(&found, task, sk))
+	if ((!is_open(state) && state != TCP_SYN_SENT) || (!report_options.snapshot && find_connection(sk)) ||
+	    !describe_found(&found, task, sk))
 		return;
+	if (report_options.snapshot) {
+		found.payer = payer_of(task);
+		send_existing(&found, sk);
+		return;
+	}
 	/* connect() may have been entered before the programs were attached: no program reports its success then. */
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
 	connection = keep_in_overflow(found.event.head.cookie, &found);

@@ -122,14 +122,18 @@ enum ending {
 	ENDING_TIMEOUT = 4,
 };
 
+/* Of a close; of an existing connection, what it has carried so far. */
 struct statistics {
-	__u64 duration_ns; /* since the opening */
+	__u64 duration_ns; /* since the opening; 0: not known */
 	__u64 bytes_sent; /* data still in the send buffer included: the kernel sends it after the close */
 	__u64 bytes_received;
 	__u32 segments_retransmitted;
 	__u32 rtt_us; /* smoothed round-trip time */
-	__u8 closed_by; /* enum ending */
-	__u8 reserved_statistics[7];
+	__u8 closed_by; /* close: enum ending */
+	__u8 state; /* existing connection: enum tcp_state; 0: it has no statistics */
+	__u8 is_idle_known; /* existing connection */
+	__u8 reserved_statistics;
+	__u32 idle_ms; /* existing connection: since it sent or received data last */
 };
 
 /* The result of a connect attempt, or the direction of an existing connection. */
@@ -284,6 +288,7 @@ struct load_config {
 	__u8 filters; /* there are filters, or a reload may bring some */
 	__u8 follows; /* the process filter follows processes */
 	__u32 ring_size; /* of the ring buffer, in bytes */
+	__u32 tick_ns; /* how long a tick of the kernel's jiffies is */
 };
 
 /*
@@ -306,6 +311,7 @@ struct report_options {
 	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
 	__u8 other_tasks; /* existing or parent: tasks other than the current one are described */
+	__u8 snapshot; /* existing: the walk is the only program, and reports each process that holds a connection */
 };
 
 /* Which filters are set. Their values are in the filter maps of the same set. */

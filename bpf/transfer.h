@@ -23,6 +23,12 @@ struct transfer {
 	bool established; /* the handshake was completed */
 };
 
+/* Returns a difference of two counts; 0 if it is negative: without the socket's lock, one may be older than the other. */
+static __always_inline __u64 not_negative(__s64 difference)
+{
+	return difference > 0 ? difference : 0;
+}
+
 /* As read_transfer(), for an MPTCP connection. Where the connection itself does not count, its first subflow does. */
 static __always_inline void read_mptcp_transfer(struct transfer *transfer, struct sock *sk)
 {
@@ -44,7 +50,7 @@ static __always_inline void read_mptcp_transfer(struct transfer *transfer, struc
 		transfer->received = BPF_CORE_READ(tcp, bytes_received);
 	}
 	if (sk->__sk_common.skc_state != TCP_CLOSE)
-		transfer->sent += BPF_CORE_READ(mptcp, write_seq) - BPF_CORE_READ(mptcp, snd_nxt);
+		transfer->sent += not_negative(BPF_CORE_READ(mptcp, write_seq) - BPF_CORE_READ(mptcp, snd_nxt));
 }
 
 /* Fills in the payload that the socket has carried: the kernel's counts without retransmissions, SYN and FIN. */
@@ -66,7 +72,7 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 		return;
 	transfer->sent = tcp->bytes_sent - tcp->bytes_retrans;
 	if (state != TCP_CLOSE) {
-		__u32 waiting = tcp->write_seq - tcp->snd_nxt;
+		__u32 waiting = not_negative((__s32)(tcp->write_seq - tcp->snd_nxt));
 
 		/* After a shutdown, the last in the queue is our FIN. */
 		if (waiting && (state == TCP_FIN_WAIT1 || state == TCP_CLOSING || state == TCP_LAST_ACK))
@@ -109,14 +115,13 @@ static __always_inline enum ending ending_so_far(struct sock *sk)
 	return sk->__sk_common.skc_state == TCP_CLOSE ? ending_of(TCP_CLOSE, sk->sk_err) : ENDING_NONE;
 }
 
-/* Fills in all statistics of a close but the duration. */
-static __always_inline void read_statistics(struct statistics *statistics, struct sock *sk,
-					    const struct connection *connection)
+/* Fills in what a connection has carried so far. */
+static __always_inline void read_counts(struct statistics *statistics, struct sock *sk, enum direction direction)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	struct transfer transfer;
 
-	read_transfer(&transfer, sk, connection->direction);
+	read_transfer(&transfer, sk, direction);
 	statistics->bytes_sent = transfer.sent;
 	statistics->bytes_received = transfer.received;
 	if (tcp) {
@@ -127,6 +132,13 @@ static __always_inline void read_statistics(struct statistics *statistics, struc
 		statistics->segments_retransmitted = BPF_CORE_READ(tcp, total_retrans);
 		statistics->rtt_us = BPF_CORE_READ(tcp, srtt_us) >> 3;
 	}
+}
+
+/* Fills in all statistics of a close but the duration. */
+static __always_inline void read_statistics(struct statistics *statistics, struct sock *sk,
+					    const struct connection *connection)
+{
+	read_counts(statistics, sk, connection->direction);
 	statistics->closed_by = connection->ended_by ?: ending_so_far(sk) ?: ending_of(sk->__sk_common.skc_state, 0);
 }
 

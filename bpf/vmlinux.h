@@ -48,11 +48,12 @@ enum { /* errno.h */
 	ECONNREFUSED = 111,
 };
 
-enum { /* net/tcp_states.h */
+enum tcp_state { /* net/tcp_states.h */
 	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,
@@ -173,6 +174,12 @@ struct inet_sock {
 	int mc_index;
 };
 
+struct inet_connection_sock {
+	struct {
+		__u32 lrcvtime; /* when data was received last, in ticks */
+	} icsk_ack;
+};
+
 struct socket {
 	struct sock *sk;
 };
@@ -181,6 +188,7 @@ struct tcp_sock {
 	__u32 write_seq;
 	__u32 snd_nxt;
 	__u32 packets_out;
+	__u32 lsndtime; /* when data was sent last, in ticks */
 	__u64 tcp_mstamp; /* when it last sent or received: microseconds of CLOCK_MONOTONIC */
 	__u64 bytes_acked;
 	__u64 bytes_received;

@@ -53,6 +53,7 @@ ENUMS = (
     "predicate",
     "mark",
     "id_kind",
+    "tcp_state",
 )
 
 HEADER = '''\

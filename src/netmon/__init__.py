@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netmon.files import read_events, replay
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
+    from netmon.listing import connections
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
 
@@ -55,6 +56,7 @@ __all__ = [
     "TcpConnection",
     "VerifierError",
     "__version__",
+    "connections",
     "read_events",
     "replay",
 ]
@@ -78,6 +80,7 @@ _MODULES = {
     "ProgramInfo": "kernel.bpf",
     "RawEvent": "decode.raw_event",
     "TcpConnection": "events",
+    "connections": "listing",
     "read_events": "files",
     "replay": "files",
 }

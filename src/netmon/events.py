@@ -26,6 +26,18 @@ ConnectionEventType = Literal[
 ]
 Direction = Literal["ingress", "egress"]
 ClosedBy = Literal["local", "peer", "reset", "timeout"]
+State = Literal[
+    "established",
+    "syn_sent",
+    "syn_recv",
+    "fin_wait1",
+    "fin_wait2",
+    "close",
+    "close_wait",
+    "last_ack",
+    "listen",
+    "closing",
+]
 FailureReason = Literal[
     "refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"
 ]
@@ -121,7 +133,12 @@ class TcpConnection(_SparseModel):
         default=None, description="The name of the error that the program gets, like ECONNREFUSED, if it gets one."
     )
     reason: FailureReason | None = Field(default=None, description="Why the connection attempt failed.")
-    duration_us: int | None = Field(default=None, ge=0, description="Microseconds from the opening to the close.")
+    duration_us: int | None = Field(
+        default=None,
+        ge=0,
+        description="Microseconds from the opening to the close, or of an existing connection until now; left out if "
+        "it was open before netmon started, and the kernel does not know since when.",
+    )
     bytes_sent: int | None = Field(default=None, ge=0, description="Payload bytes sent.")
     bytes_received: int | None = Field(default=None, ge=0, description="Payload bytes received.")
     segments_retransmitted: int | None = Field(default=None, ge=0, description="Retransmitted segments.")
@@ -131,11 +148,25 @@ class TcpConnection(_SparseModel):
     closed_by: ClosedBy | None = Field(
         default=None, description="What ended the connection: this host, the peer, a reset, or no answer."
     )
+    state: State | None = Field(default=None, description="The TCP state of an existing connection.")
+    idle_ms: int | None = Field(
+        default=None,
+        ge=0,
+        description="Milliseconds since an existing connection sent or received data, or was established.",
+    )
     netns: int | None = Field(default=None, ge=0, description="Inode number of the socket's network namespace.")
     ifindex: int | None = Field(
         default=None, ge=0, description="Index of the interface that the socket sends by, in its network namespace."
     )
     mark: int | None = Field(default=None, ge=0, description="The socket's mark (SO_MARK).")
+    holders: int | None = Field(
+        default=None, ge=1, description="In a list of what is open: how many processes hold the connection."
+    )
+    other_pids: list[int] | None = Field(
+        default=None,
+        description="In a list of what is open: the ids of the other processes that hold the connection, up to 32; "
+        "left out if there are none.",
+    )
 
 
 _PARENT = Field(default=None, description="The process's parent; its `tid` is its process id.")

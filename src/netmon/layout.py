@@ -140,6 +140,19 @@ class IdKind(IntEnum):
     GID = 4
 
 
+class TcpState(IntEnum):
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
 IPV4_EVENT = Struct("=BBHH2xI4xQQQ4s4s")
 
 
@@ -172,7 +185,7 @@ class Ipv6Event(NamedTuple):
     daddr: bytes
 
 
-DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIB7x")
+DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIBBB1xI")
 
 
 class DetailedEvent(NamedTuple):
@@ -196,6 +209,9 @@ class DetailedEvent(NamedTuple):
     segments_retransmitted: int
     rtt_us: int
     closed_by: int
+    state: int
+    is_idle_known: int
+    idle_ms: int
 
 
 EVENT_CONTEXT = Struct("=QIIIIB7x")
@@ -237,7 +253,7 @@ class ProcessRecord(NamedTuple):
     parent_id: int
 
 
-LOAD_CONFIG = Struct("=BBBBBB2xI")
+LOAD_CONFIG = Struct("=BBBBBB2xII")
 
 
 class LoadConfig(NamedTuple):
@@ -248,9 +264,10 @@ class LoadConfig(NamedTuple):
     filters: int
     follows: int
     ring_size: int
+    tick_ns: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -266,6 +283,7 @@ class ReportOptions(NamedTuple):
     unsent: int
     with_context: int
     other_tasks: int
+    snapshot: int
 
 
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")

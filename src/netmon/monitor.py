@@ -16,12 +16,12 @@ from netmon.decode.clock import Clock
 from netmon.decode.decoder import Decoder
 from netmon.decode.processes import ProcessTable
 from netmon.decode.raw_event import RawEvent
-from netmon.errors import ArgumentError, BpfError, NetmonError
+from netmon.errors import ArgumentError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.cmdline_reader import CmdlineReader
 from netmon.kernel.probes import Probes
-from netmon.kernel.requirements import explain_refusal, require_kernel
+from netmon.kernel.requirements import explaining_refusals, require_kernel
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
     DEFAULT_LINE_LIMIT,
@@ -255,16 +255,9 @@ class Monitor:
             raise NetmonError("this monitor has been started already")
         if not self._any_kernel:
             require_kernel(os.uname().release)
-        try:
-            with ExitStack() as resources:
-                self._start(resources)
-                resources.pop_all()  # the reader closes them from now on
-        except BpfError as error:
-            # The error says what was refused; finding out what to do about it takes a look at the host.
-            error.add_hint(explain_refusal(error))
-            raise
-        except OSError as error:
-            raise NetmonError(f"cannot start: {error.strerror}") from error
+        with explaining_refusals(), ExitStack() as resources:
+            self._start(resources)
+            resources.pop_all()  # the reader closes them from now on
         self._log("started")
 
     def _start(self, resources: ExitStack) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from netmon.capabilities import CAPABILITIES
-from netmon.layout import Direction, Ending, Limit, RecordType, Secureexec
+from netmon.layout import Direction, Ending, Limit, RecordType, Secureexec, TcpState
 from netmon.text import is_harmless
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ NSEC_PER_USEC = 1000
 EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind != RecordType.PROCESS}
 DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
 ENDINGS = {int(ending): ending.name.lower() for ending in Ending if ending != Ending.NONE}
+STATES = {int(state): state.name.lower() for state in TcpState}
 
 # Why a connect attempt failed, by errno. All others are "other"; without an errno it is "closed" or "killed".
 REASONS: dict[int, FailureReason] = {

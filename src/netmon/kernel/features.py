@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ BTF_HEADER = struct.Struct("4x5I")
 
 PREEMPTION = "/sys/kernel/debug/sched/preempt"
 FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
+
+CLOCK_MONOTONIC_COARSE = 6  # linux/time.h; the time module does not have it
+NSEC_PER_SEC = 1_000_000_000
 
 
 class Features(NamedTuple):
@@ -75,3 +79,8 @@ def _read_btf_names() -> bytes:
             return file.read(size)
     except (OSError, struct.error) as error:
         raise KernelError(f"{KERNEL_BTF} cannot be read ({error}): this kernel has no BTF") from None
+
+
+def read_tick_ns() -> int:
+    """Return how long a tick of the kernel's jiffies is: the resolution of the clock that goes by them."""
+    return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * NSEC_PER_SEC)

@@ -11,7 +11,7 @@ from netmon import layout
 from netmon.errors import BpfError, KernelError, NetmonError
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
-from netmon.kernel.features import Features, read_features, why_programs_do_not_run
+from netmon.kernel.features import Features, read_features, read_tick_ns, why_programs_do_not_run
 from netmon.kernel.filter_maps import FilterMaps
 from netmon.kernel.missed import most_missed
 from netmon.kernel.offenders import Offenders
@@ -97,7 +97,7 @@ class Probes:
         """Configure the object and load it. options: None for the minimal object."""
         bpf = self._object
         watched = filters.watched
-        programs = [*self.programs, *[WALK] * watched.report.existing, *[FORK] * bool(watched.trees)]
+        programs = [*self.programs, *[WALK] * watched.report.existing, *[FORK] * watched.follows_forks]
         for program in programs_in_object(minimal=options is None):
             bpf.set_autoload(program.name, program in programs)
         load_config = layout.LoadConfig(
@@ -108,6 +108,7 @@ class Probes:
             filters=filters.configured,
             ring_size=ring_size,
             follows=watched.follows,
+            tick_ns=read_tick_ns(),
         )
         bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
         if options is not None:
@@ -138,7 +139,7 @@ class Probes:
 
     def _follow(self) -> None:
         """Mark the processes that are followed: before anything is reported, so that no verdict is without the mark."""
-        if self._watched.trees:
+        if self._watched.follows_forks:
             self._links.append(self._object.attach(FORK.name))
         from netmon.kernel.marks import Marks  # seldom needed
 
@@ -266,7 +267,7 @@ class Probes:
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel reports about each program that is attached."""
-        programs = [*self.programs, *[FORK] * bool(self._watched.trees)]
+        programs = [*self.programs, *[FORK] * self._watched.follows_forks]
         return [self._object.program_info(program.name) for program in programs]
 
     def read_losses(self) -> Losses:
@@ -305,5 +306,6 @@ def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions |
         unsent=sum(1 << layout.RecordType[event.upper()] for event in EVENTS if not report.sends(event)),
         with_context=report.opener or report.context,
         other_tasks=report.existing or report.parent,
+        snapshot=watched.snapshot,
     )
     return options if any(options) else None

@@ -98,6 +98,8 @@ def programs_in_object(*, minimal: bool) -> list[Program]:
 
 def hook_programs(watched: Watched, features: Features) -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
+    if watched.snapshot:
+        return []
     report = watched.report
     follows_states = report.statistics or report.outcome or report.existing
     programs = [PULSE]

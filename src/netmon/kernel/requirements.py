@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from netmon.capabilities import NEEDED, capability_mask
@@ -107,6 +108,19 @@ def _check_libbpf() -> Requirement:
         return Requirement("libbpf", True, libbpf.description())
     except NetmonError as error:
         return Requirement("libbpf", False, "not usable", str(error))
+
+
+@contextmanager
+def explaining_refusals() -> Iterator[None]:
+    """Add to an error of the kernel what to do about it, and make a NetmonError of one of the system's."""
+    try:
+        yield
+    except BpfError as error:
+        # The error says what was refused; finding out what to do about it takes a look at the host.
+        error.add_hint(explain_refusal(error))
+        raise
+    except OSError as error:
+        raise NetmonError(f"cannot start: {error.strerror}") from error
 
 
 def explain_refusal(error: BpfError) -> str:

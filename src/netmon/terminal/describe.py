@@ -102,7 +102,7 @@ def opened(network: Json) -> tuple[str, str]:
     if network["type"] == ACCEPT:
         return "accepted", ""
     if network["type"] == EXISTING:
-        return "open already", ""
+        return f"open already {traffic(network)}" if "bytes_sent" in network else "open already", ""
     if "handshake_us" in network:
         return f"open {duration(network['handshake_us'])}", ""
     return "connecting", ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from netmon.terminal import describe
 from netmon.terminal.cells import shorten
@@ -52,7 +52,7 @@ class LineView:
         self._connections = connections or Connections()
         self._totals = Totals() if totals else None
 
-    def lines(self, events: Sequence[str]) -> list[str]:
+    def lines(self, events: Iterable[str]) -> list[str]:
         """Return lines of text, each with its newline."""
         from orjson import loads  # slow to import
 

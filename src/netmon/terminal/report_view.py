@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from netmon.decode.format import format_json
@@ -50,7 +50,7 @@ class ReportView:
         self._entries: dict[Key, Entry] = {}
         self._open: dict[int, Key] = {}
 
-    def lines(self, events: Sequence[str]) -> list[str]:
+    def lines(self, events: Iterable[str]) -> list[str]:
         """Count the events; return no lines."""
         from orjson import loads  # slow to import
 

@@ -20,6 +20,7 @@ from netmon.layout import (
     ProcessRecord,
     RecordType,
     Secureexec,
+    TcpState,
 )
 from tests.support.records import detailed_event, event_context, ipv4_event, ipv6_event, process_record
 from tests.support.strategies import ID
@@ -98,6 +99,7 @@ def detailed_records(draw: st.DrawFn) -> bytes:
         "killed": st.integers(0, 1),
         "direction": st.sampled_from(Direction),
         "closed_by": st.sampled_from([ending for ending in Ending if ending != Ending.NONE]),
+        "state": st.sampled_from([0, *TcpState]),
     }
     context = {
         **numbers(EVENT_CONTEXT, EventContext._fields),

@@ -8,7 +8,7 @@ import pytest
 
 from netmon.errors import KernelError
 from netmon.kernel import features
-from netmon.kernel.features import BTF_HEADER, Features, read_features
+from netmon.kernel.features import BTF_HEADER, Features, read_features, read_tick_ns
 
 HEADER_SIZE = BTF_HEADER.size
 TYPES = b"types" * 10
@@ -63,3 +63,8 @@ def test_a_kernel_without_btf(btf: Path, content: bytes | None) -> None:
         btf.write_bytes(content)
     with pytest.raises(KernelError, match=r"vmlinux cannot be read .*: this kernel has no BTF"):
         read_features([])
+
+
+def test_a_tick_is_that_of_a_kernel() -> None:
+    """CONFIG_HZ has one of these values."""
+    assert round(1e9 / read_tick_ns()) in (100, 250, 300, 1000)

@@ -78,6 +78,13 @@ def test_a_kernel_with_everything() -> None:
     ]
 
 
+def test_a_snapshot_attaches_nothing() -> None:
+    watched = Watched(report=Report(existing=True, statistics=True), trees=(1,), snapshot=True)
+    assert names(watched, EVERYTHING) == []
+    assert watched.follows
+    assert not watched.follows_forks
+
+
 def test_fork_has_no_program_among_those_of_connections() -> None:
     """It is loaded and attached apart from them, and only where descendants are followed."""
     assert FORK not in hook_programs(Watched(trees=(1,)), EVERYTHING)

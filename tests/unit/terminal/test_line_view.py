@@ -93,6 +93,11 @@ def test_an_accepted_connection_has_this_host_s_port(view: LineView) -> None:
     assert shown(view, *events) == "15:42:39 curl[153]      root    <- 192.0.2.10 on :80  ok\n"
 
 
+def test_a_connection_that_was_open_before_has_what_it_has_carried(view: LineView) -> None:
+    event = connection_line("Existing", direction="egress", bytes_sent=137, bytes_received=853_000)
+    assert shown(view, event).endswith("-> 192.0.2.10:443     open already >137B <853k\n")
+
+
 @pytest.mark.parametrize("reason", get_args(FailureReason))
 def test_a_failed_attempt_has_its_reason(view: LineView, reason: str) -> None:
     says = "ENOBUFS" if reason == "other" else reason
