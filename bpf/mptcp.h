@@ -38,6 +38,18 @@ static __always_inline struct tcp_sock *first_subflow(struct sock *sk)
 }
 
 /*
+ * Returns the MPTCP socket of a subflow that opens its connection, NULL for others. Both have the same struct socket then.
+ * By its fields, since BPF's helpers take no other pointers: the subflow's own one to its connection has no type.
+ */
+static __always_inline struct sock *mptcp_socket_of(struct sock *subflow)
+{
+	struct socket *socket = subflow->sk_socket;
+	struct sock *sk = socket ? socket->sk : NULL;
+
+	return sk && is_mptcp(sk) ? sk : NULL;
+}
+
+/*
  * Saves why a subflow failed. When the first subflow fails, so does the connection; but the connection's own socket
  * does not know the error yet when it changes its state.
  */

@@ -175,6 +175,13 @@ int BPF_PROG(mptcp_close_entry, struct sock *sk)
 	return report_close(sk, SLOT_MPTCP_CLOSE);
 }
 
+/* Loaded with inet_csk_destroy_sock_entry. */
+SEC("fentry/mptcp_destroy")
+int BPF_PROG(mptcp_destroy_entry, struct sock *sk)
+{
+	return report_destroyed(sk);
+}
+
 /* Loaded where the kernel has the function. */
 SEC("fentry/bpf_fentry_test1")
 int BPF_PROG(bpf_fentry_test1_entry, int number)

@@ -113,6 +113,8 @@ MODULES = (
     "libceph",
     "rbd",
     "fuse",
+    "ib_core",
+    "smc",
 )
 
 

@@ -20,6 +20,8 @@ from tests.support.sockets import connect_pair, listen, refused_connection
 from tests.support.waiting import wait_until
 
 CONNECTIONS = 300
+MPTCP_EACH = 4
+MPTCP = 262
 CPU = 1
 PAUSE = 0.002  # seconds
 MODE = Path("/sys/kernel/debug/sched/preempt")
@@ -56,13 +58,14 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def connect_on_the_same_cpu() -> set[int]:
-    """Make connections and close them; return the cookies of both sockets of each."""
+    """Make connections, some of MPTCP, and close them; return the cookies of both sockets of each."""
     cookies: set[int] = set()
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {CPU})
     try:
-        with listen() as listener:
-            for _ in range(CONNECTIONS):
+        with listen() as tcp, listen(protocol=MPTCP) as mptcp:
+            for number in range(CONNECTIONS):
+                listener = tcp if number % MPTCP_EACH else mptcp
                 pair = connect_pair(listener, listener.getsockname())
                 cookies |= {pair.client_cookie, pair.server_cookie}
                 pair.close()

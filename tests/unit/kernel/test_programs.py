@@ -75,6 +75,7 @@ def test_a_kernel_with_everything() -> None:
         "tcp_close_entry",
         "mptcp_close_entry",
         "inet_csk_destroy_sock_entry",
+        "mptcp_destroy_entry",
     ]
 
 
