@@ -38,8 +38,8 @@ static __always_inline struct tcp_sock *first_subflow(struct sock *sk)
 }
 
 /*
- * Returns the MPTCP socket of a subflow that opens its connection, NULL for others. Both have the same struct socket then.
- * By its fields, since BPF's helpers take no other pointers: the subflow's own one to its connection has no type.
+ * Returns the MPTCP socket of a subflow that is opening its connection: both have the same struct socket. NULL if there
+ * is none. The subflow's own pointer to its connection would not do: it has no type, so no helper would take it.
  */
 static __always_inline struct sock *mptcp_socket_of(struct sock *subflow)
 {

@@ -43,7 +43,7 @@ static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum reco
 	return 0;
 }
 
-/* Fills in what is kept of a connection, apart from its process: see struct connection. ends: the socket with its ends. */
+/* Fills in what is kept of a connection, but for its process. ends: the socket that has the connection's ends. */
 static __always_inline void fill_connection(struct connection *connection, struct sock *sk, struct sock *ends,
 					    enum direction direction, enum record_type type, enum family family)
 {
@@ -241,8 +241,8 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 /*
  * The backup of both, and of mptcp_connect(): when a connecting socket is added to the kernel's table of connections
  * (ehash). From there on connect() hardly ever fails; where it does, its attempt is reported as one that was refused is.
- * Sockets in other states are added, too, and one that has sent its SYN, when its address has changed. A subflow of MPTCP
- * stands for its connection, if that connects: it does not yet know its ends itself.
+ * Sockets in other states are added, too, and one that has sent its SYN, when its address has changed. The subflow that
+ * opens a connection of MPTCP is added in its place: it knows the ends before the MPTCP socket does.
  */
 static __always_inline int report_connecting(struct sock *sk, enum slot slot)
 {

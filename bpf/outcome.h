@@ -182,8 +182,8 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 
 /*
  * On entry to inet_csk_destroy_sock() and mptcp_destroy(), the end of each socket of TCP and MPTCP: reports what the
- * programs were skipped for that should have done it, and frees the connection. Who closed the socket is not known any more, so the close is the opener's, as
- * if the kernel had closed it on its behalf.
+ * programs were skipped for that should have done it, and frees the connection. Who closed the socket is not known any
+ * more, so the close is the opener's, as if the kernel had closed it on its behalf.
  */
 static __always_inline int report_destroyed(struct sock *sk)
 {

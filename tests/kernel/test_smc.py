@@ -1,4 +1,4 @@
-"""SMC: the kernel accepts the TCP connection of its socket in a thread of its own; whoever takes it later is reported."""
+"""SMC: the kernel accepts the TCP connection behind its socket in a thread of its own; who takes it is reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def listen_on_smc() -> socket.socket:
 
 
 def accept_one(family: int) -> tuple[object, ...]:
-    """Connect to an SMC socket, which falls back to TCP; accept, and close both. Return the accepted end's endpoints."""
+    """Connect to an SMC socket, which falls back to TCP; accept, and close both. Return the accepted end's ends."""
     with listen_on_smc() as listener, open_socket(family) as client:
         client.connect(listener.getsockname())
         server, peer = listener.accept()

@@ -117,6 +117,23 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
     return [program for program in programs if not program.is_optional or program.hook in features.functions]
 
 
+def missing_hooks(features: Features) -> list[str]:
+    """Return the functions that this kernel lacks for its connections to be seen in every case.
+
+    It may have inlined or renamed them (link-time optimisation). What it lacks since it has no IPv6 or no MPTCP is not
+    among them.
+    """
+    has = features.functions
+    wanted = [GRAFT]
+    if features.preemptible:
+        wanted += [EHASH, V4_CHECK]
+        wanted += [V6_CHECK] * (V6_CONNECT.hook in has)
+        wanted += [MPTCP_DESTROY] * (MPTCP_CLOSE.hook in has)
+    if MPTCP_CONNECT.hook in has or MPTCP_CLOSE.hook in has:
+        wanted += [MPTCP_CONNECT, MPTCP_CLOSE]
+    return [program.hook for program in wanted if program.hook not in has]
+
+
 def count_scratch_slots(programs: Sequence[Program]) -> int:
     """Return how many scratch slots the programs need, on each CPU: slots are numbered, so all up to the last one."""
     return max((program.slot for program in programs if program.slot is not None), default=0) + 1
