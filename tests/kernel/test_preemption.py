@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -80,6 +81,12 @@ def reported(netmon: Netmon, cookies: set[int]) -> dict[int, list[str]]:
     return {cookie: types for cookie, types in types_by_cookie(netmon.events).items() if cookie in cookies}
 
 
+def times_described(stderr: str) -> int:
+    """Return how often processes with too many arguments were described, which the busy ones have, by the summary."""
+    match = re.search(r"(\d+) args incomplete", stderr)
+    return int(match[1]) if match else 0
+
+
 # What the test reads: the busy processes' arguments would take much of the guest's memory.
 KEYS = ("--fields", "type,network_event.type,network_event.cookie,lost_events.missed")
 
@@ -93,6 +100,7 @@ def test_every_connection_is_reported_beside_busy_processes() -> None:
         ended = netmon.stop()
     print(ended.stderr.splitlines()[-1])
     assert {*map(tuple, reported(netmon, cookies).values())} == {("Establish", "Close"), ("Accept", "Close")}
+    assert times_described(ended.stderr) > CONNECTIONS
     events, _, missed = counts_of(ended.stderr)
     assert missed < events / 10  # the busy processes hide some connections of each other
 
@@ -109,4 +117,5 @@ def test_what_may_have_been_missed_with_options_is_counted(flags: tuple[str, ...
         ended = netmon.stop()
     count = sum(map(len, reported(netmon, cookies).values()))
     print(f"{count} of {4 * CONNECTIONS} events; {ended.stderr.splitlines()[-1]}")
+    assert times_described(ended.stderr) > CONNECTIONS
     assert count <= 4 * CONNECTIONS <= count + counts_of(ended.stderr)[2]

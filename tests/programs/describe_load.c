@@ -48,8 +48,8 @@ static void exec_deep(char **argv)
 	int from = open("/proc/self/exe", O_RDONLY), to;
 	ssize_t n;
 
-	if (chdir("/tmp") || unshare(CLONE_NEWUSER))
-		err(1, "unshare");
+	if (chdir("/tmp"))
+		err(1, "/tmp");
 	snprintf(text, sizeof(text), "describe_load.%d", getpid());
 	for (int i = 0; i < DEPTH; i++) {
 		if (mkdir(i ? "d" : text, 0700) || chdir(i ? "d" : text))
@@ -76,6 +76,8 @@ static void connect_for_ever(const char *cpu)
 	struct sched_param none = {};
 	cpu_set_t cpus;
 
+	if (unshare(CLONE_NEWUSER)) /* not before exec, which takes the capabilities away */
+		err(1, "unshare");
 	CPU_ZERO(&cpus);
 	CPU_SET(atoi(cpu), &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus) ||
