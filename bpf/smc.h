@@ -48,8 +48,8 @@ static __always_inline struct sock *tcp_socket_at(struct sock *smc, __u32 offset
 
 /*
  * Returns the TCP socket behind a socket of SMC, to be read by BPF_CORE_READ only, and the connection that was kept for
- * it; NULL when none was. The field that points to it (clcsock) follows the socket that a socket of SMC begins with: a
- * struct sock, and since 6.11, where it may be one of AF_INET, a struct inet_sock.
+ * it; NULL when none was. The field that points to it (clcsock) follows what a socket of SMC begins with: a struct sock
+ * (6.1), or a struct inet_sock (6.12, whose SMC sockets may be of AF_INET).
  */
 static __always_inline struct sock *tcp_socket_behind(struct sock *smc, struct connection **connection)
 {
