@@ -214,8 +214,6 @@ static __always_inline int report_close(struct sock *sk, enum slot slot)
 	close_connection(connection, sk, slot);
 	if (!is_state_followed())
 		free_connection(connection);
-	else if (is_mptcp(sk))
-		__sync_fetch_and_or(&connection->phase, PHASE_DONE);
 	return 0;
 }
 

@@ -10,8 +10,7 @@
  * A connection is freed by its close. But programs that follow changes of state may look at it at the same time, on
  * another CPU, and would write to an entry that is another connection's by then. They hold the socket's lock. So where
  * they are loaded, the close leaves the connection, and it is freed under that lock: when the kernel destroys the socket
- * (report_destroyed() in outcome.h). That does not see MPTCP sockets, which get the state TCP_CLOSE once more after
- * their close: see follow_state() in outcome.h.
+ * (report_destroyed() in outcome.h).
  *
  * The walk through all open files holds no lock. With the option existing, all connections are kept in the overflow: to
  * insert there is atomic, so either the walk or an opening keeps a connection, complete.
@@ -35,10 +34,9 @@ static __always_inline struct connection *table_entry(__u64 cookie)
 	return bpf_map_lookup_elem(&connection_table, &index);
 }
 
-/* Returns the socket's connection, NULL when it has none. */
-static __always_inline struct connection *find_connection(struct sock *sk)
+/* Returns the connection of the socket with that cookie, NULL when it has none. */
+static __always_inline struct connection *find_connection_of(__u64 cookie)
 {
-	__u64 cookie = sk->__sk_common.skc_cookie.counter;
 	struct connection *entry;
 
 	if (!cookie) /* the kernel assigns it on first use: no connection of this socket was kept */
@@ -49,6 +47,12 @@ static __always_inline struct connection *find_connection(struct sock *sk)
 			return entry;
 	}
 	return overflowed ? bpf_map_lookup_elem(&connection_overflow, &cookie) : NULL;
+}
+
+/* Returns the socket's connection, NULL when it has none. */
+static __always_inline struct connection *find_connection(struct sock *sk)
+{
+	return find_connection_of(sk->__sk_common.skc_cookie.counter);
 }
 
 /*

@@ -54,7 +54,7 @@ static __always_inline __u64 identify_found(struct task_struct *task, __u64 gene
 static __always_inline bool describe_found(struct connection *found, struct task_struct *task, struct sock *sk)
 {
 	enum direction direction = was_accepted(sk) ? DIRECTION_INGRESS : DIRECTION_EGRESS;
-	enum family family = is_ipv6(sk) ? FAMILY_IPV6 : FAMILY_IPV4;
+	enum family family = family_of(sk);
 	__u64 generation = control.generation;
 	union event *event = &found->event;
 

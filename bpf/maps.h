@@ -78,7 +78,6 @@ enum phase {
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
 	PHASE_ROUTELESS = 16, /* the opening waits until the socket has a route */
-	PHASE_DONE = 32, /* report_close() does not look at it any more */
 	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 

@@ -12,6 +12,8 @@
  * is sent. When its socket is closed, the kept event is sent again as the close. A connection that the filters reject
  * is not kept, and so has no close: no filter is evaluated twice for one connection.
  *
+ * Behind a socket of SMC is one of TCP, which the kernel accepts: it is reported when a process takes it (smc.h).
+ *
  * A socket may connect again without having been closed. The close of its previous connection is reported then.
  *
  * With the option outcome, a connect attempt is kept as pending, and reported when the socket's TCP state shows that it
@@ -111,7 +113,7 @@ int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int
 	return report_v6_connect(sk, address, length, ret);
 }
 
-/* The next three are the backup of connect(): loaded where the kernel can preempt programs, or has IPv6 as a module. */
+/* The next three are the backup of connect(), of MPTCP, too: loaded where the kernel can preempt programs, or has IPv6 as a module. */
 SEC("fentry/inet_ehash_nolisten")
 int BPF_PROG(inet_ehash_nolisten_entry, struct sock *sk)
 {
@@ -173,6 +175,13 @@ SEC("fentry/mptcp_close")
 int BPF_PROG(mptcp_close_entry, struct sock *sk)
 {
 	return report_close(sk, SLOT_MPTCP_CLOSE);
+}
+
+/* Loaded with inet_csk_destroy_sock_entry. */
+SEC("fentry/mptcp_destroy")
+int BPF_PROG(mptcp_destroy_entry, struct sock *sk)
+{
+	return report_destroyed(sk);
 }
 
 /* Loaded where the kernel has the function. */

@@ -188,16 +188,13 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 		save_ending(connection, sk, old_state);
 	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, old_state, state);
-	/* report_destroyed() does not see MPTCP sockets. The close of one sets its state again, if it was TCP_CLOSE. */
-	if (is_mptcp(sk) && state == TCP_CLOSE && connection->phase & PHASE_DONE)
-		free_connection(connection);
 	return 0;
 }
 
 /*
- * On entry to inet_csk_destroy_sock(), the end of each TCP socket: reports what the programs were skipped for that should
- * have done it, and frees the connection. Who closed the socket is not known any more, so the close is the opener's, as
- * if the kernel had closed it on its behalf.
+ * On entry to inet_csk_destroy_sock() and mptcp_destroy(), the end of each socket of TCP and MPTCP: reports what the
+ * programs were skipped for that should have done it, and frees the connection. Who closed the socket is not known any
+ * more, so the close is the opener's, as if the kernel had closed it on its behalf.
  */
 static __always_inline int report_destroyed(struct sock *sk)
 {

@@ -27,11 +27,13 @@ enum { false = 0, true = 1 };
 #define NULL ((void *)0)
 #define AF_INET 2
 #define AF_INET6 10
+#define AF_SMC 43
 #define IPPROTO_TCP 6
 #define IPPROTO_MPTCP 262
 #define S_ISUID 04000
 #define S_ISGID 02000
 #define PF_EXITING 0x00000004
+#define PF_WQ_WORKER 0x00000020
 #define PF_KTHREAD 0x00200000
 #define SOCK_DONE 1 /* of enum sock_flags: the peer has sent its FIN */
 #define AT_NULL 0
@@ -156,12 +158,15 @@ struct sock_common {
 	atomic64_t skc_cookie;
 };
 
+struct socket;
+
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
 	__u32 sk_mark;
 	struct dst_entry *sk_dst_cache;
+	struct socket *sk_socket;
 };
 
 struct ipv6_pinfo {
@@ -323,6 +328,15 @@ struct task_struct {
 	struct fs_struct *fs;
 	struct signal_struct *signal;
 	struct css_set *cgroups;
+	void *worker_private; /* of a kernel thread: its struct kthread */
+};
+
+struct kthread {
+	void *data; /* of a thread that works for workqueues: its struct worker */
+};
+
+struct worker {
+	char desc[16]; /* longer in the kernel: the name of the workqueue that it works for */
 };
 
 #pragma clang attribute pop

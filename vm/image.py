@@ -114,6 +114,8 @@ MODULES = (
     "libceph",
     "rbd",
     "fuse",
+    "ib_core",
+    "smc",
 )
 
 

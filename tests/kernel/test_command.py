@@ -143,6 +143,7 @@ def test_check_lists_each_requirement() -> None:
     names = [line.split(maxsplit=1)[1].partition(":")[0] for line in table.splitlines()]
     assert names == ["kernel", "BTF", "capabilities", "lockdown", "libbpf", "tracing programs"]
     assert all(line.startswith("ok") for line in table.splitlines())
+    assert "this kernel has no" not in table
 
 
 @pytest.mark.core

@@ -290,6 +290,7 @@ def test_only_statistics_load_their_programs() -> None:
     plain, with_statistics = loaded
     assert [name for name in with_statistics if name not in plain] == [
         "inet_csk_destroy_sock_entry",
+        "mptcp_destroy_entry",
         "inet_sock_set_state_enter",
         "inet_sock_set_state_backup",
     ]

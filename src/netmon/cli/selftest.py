@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 
 from netmon.errors import BpfError, LibbpfError, NetmonError
+from netmon.kernel.features import read_features
+from netmon.kernel.programs import PROGRAMS, missing_hooks
 from netmon.kernel.requirements import Requirement
 from netmon.layout import RecordType
 from netmon.monitor import Monitor
@@ -35,6 +37,7 @@ def check_programs() -> Requirement:
                     skipped.append(f"no connection to {address} could be made to test them ({error.strerror})")
             missing = _unreported(monitor, wanted)
             why = monitor.blind
+            hooks = missing_hooks(read_features(program.hook for program in PROGRAMS if program.is_optional))
     except BpfError as error:
         what, _, remedy = str(error).partition("\n")
         return Requirement(NAME, False, what, remedy)
@@ -45,7 +48,10 @@ def check_programs() -> Requirement:
     if missing:
         remedy = why or "another tool may have replaced these functions (a live patch), or this kernel inlines them"
         return Requirement(NAME, False, f"attached, but not reported: {', '.join(missing)}", remedy)
-    return Requirement(NAME, True, "; ".join([f"load, attach, and report {len(wanted)} events of a test", *skipped]))
+    found = [f"load, attach, and report {len(wanted)} events of a test", *skipped]
+    if hooks:
+        found.append(f"this kernel has no {', '.join(hooks)}: some connections may be missed, which is counted")
+    return Requirement(NAME, True, "; ".join(found))
 
 
 def _connect(family: socket.AddressFamily, address: str) -> Iterator[tuple[Wanted, str]]:

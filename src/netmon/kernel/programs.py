@@ -48,6 +48,7 @@ MPTCP_ACCEPT = Program(
 CLOSE = Program("tcp_close_entry", "tcp_close", Slot.TCP_CLOSE, is_closing=True)
 MPTCP_CLOSE = Program("mptcp_close_entry", "mptcp_close", Slot.MPTCP_CLOSE, is_optional=True, is_closing=True)
 DESTROY = Program("inet_csk_destroy_sock_entry", "inet_csk_destroy_sock", is_closing=True)
+MPTCP_DESTROY = Program("mptcp_destroy_entry", "mptcp_destroy", is_optional=True, is_closing=True)
 # An interrupt may change a connection's state while a task's program runs, on any kernel: so there are two.
 SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minimal=False)
 SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", in_minimal=False)
@@ -69,6 +70,7 @@ PROGRAMS = (
     MPTCP_CONNECT,
     MPTCP_ACCEPT,
     MPTCP_CLOSE,
+    MPTCP_DESTROY,
     PULSE,
     FORK,
     SET_STATE,
@@ -112,9 +114,26 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
         programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
     programs += [CLOSE, MPTCP_CLOSE]
     if follows_states or features.preemptible:
-        programs.append(DESTROY)
+        programs += [DESTROY, MPTCP_DESTROY]
     programs += (SET_STATE, SET_STATE_BACKUP) * follows_states
     return [program for program in programs if not program.is_optional or program.hook in features.functions]
+
+
+def missing_hooks(features: Features) -> list[str]:
+    """Return the functions that this kernel lacks for its connections to be seen in every case.
+
+    It may have inlined or renamed them (link-time optimisation). What it lacks since it has no IPv6 or no MPTCP is not
+    among them.
+    """
+    has = features.functions
+    wanted = [GRAFT]
+    if features.preemptible:
+        wanted += [EHASH, V4_CHECK]
+        wanted += [V6_CHECK] * (V6_CONNECT.hook in has)
+        wanted += [MPTCP_DESTROY] * (MPTCP_CLOSE.hook in has)
+    if MPTCP_CONNECT.hook in has or MPTCP_CLOSE.hook in has:
+        wanted += [MPTCP_CONNECT, MPTCP_CLOSE]
+    return [program.hook for program in wanted if program.hook not in has]
 
 
 def count_scratch_slots(programs: Sequence[Program]) -> int:

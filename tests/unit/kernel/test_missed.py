@@ -12,6 +12,7 @@ from netmon.kernel.programs import (
     EHASH,
     MPTCP_CLOSE,
     MPTCP_CONNECT,
+    MPTCP_DESTROY,
     SET_STATE,
     SET_STATE_BACKUP,
     V4_CHECK,
@@ -38,11 +39,14 @@ def missed(skips: dict[Program, int], coverage: Coverage = NONE, *, outcome: boo
         ({V4_CONNECT: 3, V6_CONNECT: 1, CLOSE: 2}, 10),
         ({ACCEPT: 3}, 6),
         ({MPTCP_CONNECT: 1, MPTCP_CLOSE: 1}, 3),
+        ({**CONNECTS, V4_CONNECT: 0, MPTCP_CONNECT: 5, EHASH: 2}, 4),
+        ({MPTCP_CLOSE: 3, MPTCP_DESTROY: 1}, 1),
         (CONNECTS, 0),
         ({**CONNECTS, EHASH: 2, V4_CHECK: 1}, 6),
         ({**CONNECTS, V4_CONNECT: 1, EHASH: 2, V4_CHECK: 1}, 2),
         ({CLOSE: 300, DESTROY: 0}, 0),
         ({CLOSE: 300, DESTROY: 4}, 4),
+        ({CLOSE: 300, DESTROY: 4, MPTCP_CLOSE: 2}, 6),
     ],
 )
 def test_an_event_is_missed_when_all_that_see_it_are_skipped(skips: dict[Program, int], expected: int) -> None:

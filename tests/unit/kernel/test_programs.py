@@ -14,9 +14,11 @@ from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
     CONNECT_BACKUPS,
+    EHASH,
     FORK,
     GRAFT,
     MPTCP_CLOSE,
+    MPTCP_DESTROY,
     PROGRAMS,
     SET_STATE,
     V4_CONNECT,
@@ -26,6 +28,7 @@ from netmon.kernel.programs import (
     Program,
     count_scratch_slots,
     hook_programs,
+    missing_hooks,
     programs_in_object,
     read_object,
 )
@@ -75,6 +78,7 @@ def test_a_kernel_with_everything() -> None:
         "tcp_close_entry",
         "mptcp_close_entry",
         "inet_csk_destroy_sock_entry",
+        "mptcp_destroy_entry",
     ]
 
 
@@ -121,6 +125,24 @@ FOLLOWED = ["tcp_close_entry", "inet_csk_destroy_sock_entry", "inet_sock_set_sta
 )
 def test_only_what_is_needed_is_attached(watched: Watched, expected: list[str]) -> None:
     assert names(watched, NOTHING) == expected
+
+
+def test_hooks_that_a_kernel_lacks_are_named() -> None:
+    """Not those of what it does not have at all: IPv6, MPTCP."""
+
+    def missing(*programs: Program, preemptible: bool = True) -> list[str]:
+        functions = EVERYTHING.functions - {program.hook for program in programs}
+        return missing_hooks(EVERYTHING._replace(functions=functions, preemptible=preemptible))
+
+    assert missing() == missing(V6_CONNECT, V6_CHECK) == []
+    assert missing(*(program for program in PROGRAMS if program.name.startswith("mptcp_"))) == []
+    assert missing(GRAFT, EHASH, V6_CHECK, MPTCP_DESTROY) == [
+        "security_sock_graft",
+        "inet_ehash_nolisten",
+        "__inet6_check_established",
+        "mptcp_destroy",
+    ]
+    assert missing(EHASH, MPTCP_CLOSE, preemptible=False) == ["mptcp_close"]
 
 
 def test_backups_are_loaded_where_the_kernel_preempts_programs() -> None:
