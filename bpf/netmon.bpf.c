@@ -146,7 +146,7 @@ int inet_csk_accept_exit(__u64 *ctx)
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_TCP_CLOSE);
+	return report_unlocked_close(sk, SLOT_TCP_CLOSE, &coverage.tcp_close_is_locked);
 }
 
 /* Loaded where the kernel can preempt programs, and where programs follow changes of state. */
@@ -172,7 +172,7 @@ int BPF_PROG(mptcp_stream_accept_exit, struct socket *listening, struct socket *
 SEC("fentry/mptcp_close")
 int BPF_PROG(mptcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_MPTCP_CLOSE);
+	return report_unlocked_close(sk, SLOT_MPTCP_CLOSE, &coverage.mptcp_close_is_locked);
 }
 
 /* Loaded where the kernel has the function. */
@@ -190,6 +190,20 @@ int BPF_PROG(sched_process_fork_enter, struct task_struct *parent, struct task_s
 }
 
 #ifndef MINIMAL
+
+/* These two are loaded where bytes are counted: for the option statistics, and for aggregates. */
+SEC("fentry/__tcp_close")
+int BPF_PROG(tcp_close_locked_entry, struct sock *sk)
+{
+	return report_locked_close(sk, SLOT_TCP_CLOSE_LOCKED, &coverage.tcp_close_is_locked);
+}
+
+/* Loaded where the kernel has MPTCP, too. */
+SEC("fentry/__mptcp_close")
+int BPF_PROG(mptcp_close_locked_entry, struct sock *sk)
+{
+	return report_locked_close(sk, SLOT_MPTCP_CLOSE_LOCKED, &coverage.mptcp_close_is_locked);
+}
 
 /*
  * These two are loaded for the options statistics, outcome and existing: an interrupt can change a socket's state, and

@@ -49,8 +49,10 @@ class Slot(IntEnum):
     EHASH = 7
     V4_CHECK = 8
     V6_CHECK = 9
-    WALK = 10
-    COUNT = 11
+    TCP_CLOSE_LOCKED = 10
+    MPTCP_CLOSE_LOCKED = 11
+    WALK = 12
+    COUNT = 13
 
 
 class RecordType(IntEnum):
@@ -305,7 +307,7 @@ class Control(NamedTuple):
     walker: int
 
 
-COVERAGE = Struct("=QQQQQ")
+COVERAGE = Struct("=QQQQQQQQ")
 
 
 class Coverage(NamedTuple):
@@ -314,6 +316,9 @@ class Coverage(NamedTuple):
     unkept_by_backup: int
     marks_left: int
     marks_taken: int
+    unlocked_closes: int
+    tcp_close_is_locked: int
+    mptcp_close_is_locked: int
 
 
 LOSSES = Struct("=QQQQQQ")

@@ -327,6 +327,15 @@ class Monitor:
         return reader.blind if reader is not None else ""
 
     @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off by what was sent or received meanwhile; "" if they are exact.
+
+        Nearly all kernels let netmon read them with the socket's lock held. "" without `statistics` or aggregation.
+        """
+        reader = self._reader
+        return reader.inexact if reader is not None else ""
+
+    @property
     def counters(self) -> Counters:
         """What has been read since the start, and what is held now; stays readable after close()."""
         reader = self._reader

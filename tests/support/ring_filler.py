@@ -106,6 +106,10 @@ class Filler:
         return Losses(ring_full=self.lost)
 
     @property
+    def inexact(self) -> str:
+        return ""
+
+    @property
     def blind(self) -> str:
         """Return that records are written."""
         return ""

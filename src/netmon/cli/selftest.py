@@ -7,13 +7,16 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from netmon.errors import BpfError, NetmonError
 from netmon.kernel.requirements import Requirement
 from netmon.layout import RecordType
+from netmon.limits import MAX_PERIOD
 from netmon.monitor import Monitor
 
 NAME = "tracing programs"
+BYTES = "byte counts"
 DEADLINE = 5.0  # seconds for the events
 RING_SIZE = max(64 << 10, mmap.PAGESIZE)
 SO_COOKIE = 57  # asm-generic/socket.h; Python has no name for it
@@ -44,6 +47,20 @@ def check_programs() -> Requirement:
         remedy = why or "another tool may have replaced these functions (a live patch), or this kernel inlines them"
         return Requirement(NAME, False, f"attached, but not reported: {', '.join(missing)}", remedy)
     return Requirement(NAME, True, "; ".join([f"load, attach, and report {len(wanted)} events of a test", *skipped]))
+
+
+def check_bytes() -> Requirement:
+    """Attach the programs that count bytes, close a connection, and say whether they read it with its lock held.
+
+    Nothing depends on it but the exactness of counts, so it is always met.
+    """
+    try:
+        with Monitor(any_kernel=True, ring_size=RING_SIZE, aggregate=MAX_PERIOD) as monitor:
+            with suppress(OSError):
+                list(_connect(socket.AF_INET, "127.0.0.1"))
+            return Requirement(BYTES, True, monitor.inexact or "exact")
+    except NetmonError as error:
+        return Requirement(BYTES, True, f"not tested: {error}")
 
 
 def _connect(family: socket.AddressFamily, address: str) -> Iterator[tuple[Wanted, str]]:

@@ -11,6 +11,9 @@ from netmon.kernel.programs import (
     CLOSE,
     CONNECT_BACKUPS,
     DESTROY,
+    LOCKED_CLOSE,
+    MPTCP_CLOSE,
+    MPTCP_LOCKED_CLOSE,
     SET_STATE,
     SET_STATE_BACKUP,
     V4_CONNECT,
@@ -28,7 +31,8 @@ IN_FLIGHT = 64
 MAINS = (V4_CONNECT, V6_CONNECT)
 
 # Those that are counted together with others; each of the rest sees events that no other program sees.
-PAIRED = frozenset({V4_CONNECT, V6_CONNECT, *CONNECT_BACKUPS, CLOSE, DESTROY, SET_STATE, SET_STATE_BACKUP})
+CLOSES = (CLOSE, LOCKED_CLOSE, MPTCP_CLOSE, MPTCP_LOCKED_CLOSE)
+PAIRED = frozenset({V4_CONNECT, V6_CONNECT, *CONNECT_BACKUPS, *CLOSES, DESTROY, SET_STATE, SET_STATE_BACKUP})
 
 
 def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bool, failures: bool) -> int:
@@ -45,7 +49,8 @@ def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bo
         openings += min(skips[SET_STATE], skips[SET_STATE_BACKUP])
     alone = {program: count for program, count in skips.items() if program not in PAIRED}
     openings += sum(count for program, count in alone.items() if program.is_opening)
-    closings = _missed_closes(skips, coverage.closes_by_backup)
+    closings = _missed_closes(skips, coverage)
+    closings += _skipped_closes(skips, MPTCP_CLOSE, MPTCP_LOCKED_CLOSE, coverage.mptcp_close_is_locked)
     closings += sum(count for program, count in alone.items() if program.is_closing)
     return OPENING * openings + CLOSING * closings + (_missed_failures(skips, coverage) if failures else 0)
 
@@ -73,8 +78,14 @@ def _missed_failures(skips: Mapping[Program, int], coverage: Coverage) -> int:
     return max(0, _sum(skips, MAINS) - max(0, coverage.marks_left - coverage.marks_taken))
 
 
-def _missed_closes(skips: Mapping[Program, int], by_backup: int) -> int:
-    main = max(0, skips.get(CLOSE, 0) - by_backup)
+def _skipped_closes(skips: Mapping[Program, int], unlocked: Program, locked: Program, is_locked: int) -> int:
+    """Return how many closes no main program saw: once the one with the lock runs, the other one leaves them to it."""
+    return skips.get(locked, 0) + (0 if is_locked else skips.get(unlocked, 0))
+
+
+def _missed_closes(skips: Mapping[Program, int], coverage: Coverage) -> int:
+    skipped = _skipped_closes(skips, CLOSE, LOCKED_CLOSE, coverage.tcp_close_is_locked)
+    main = max(0, skipped - coverage.closes_by_backup)
     return min(main, skips[DESTROY]) if DESTROY in skips else main
 
 

@@ -11,17 +11,21 @@ from netmon import layout
 from netmon.errors import BpfError, KernelError, NetmonError
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
-from netmon.kernel.features import Features, read_features, why_programs_do_not_run
+from netmon.kernel.features import Features, read_features, why_bytes_are_inexact, why_programs_do_not_run
 from netmon.kernel.filter_maps import FilterMaps
 from netmon.kernel.missed import most_missed
 from netmon.kernel.offenders import Offenders
 from netmon.kernel.programs import (
+    CLOSE,
     CONNECT_BACKUPS,
     FORK,
+    LOCKED_CLOSE,
+    MPTCP_CLOSE,
     MPTCP_CONNECT,
     PROGRAMS,
     PULSE,
     WALK,
+    Program,
     count_scratch_slots,
     hook_programs,
     programs_in_object,
@@ -63,7 +67,8 @@ class Probes:
         self._watched = filters.watched
         self._configured = filters.configured
         self._pid = os.getpid()
-        self._links: list[Link] = []
+        self._links: dict[Program, Link] = {}
+        self._counts_bytes = aggregate or filters.watched.report.statistics
         self._flows: Map | None = None
         self._walk_fd: int | None = None
         self._marks: Marks | None = None
@@ -71,7 +76,7 @@ class Probes:
         self._object = BpfObject(read_object(minimal=options is None), "netmon")
         try:
             features = read_features(program.hook for program in PROGRAMS if program.is_optional)
-            self.programs = hook_programs(filters.watched, features)
+            self.programs = hook_programs(filters.watched, features, aggregate=aggregate)
             self._filter_maps = FilterMaps(self._object)
             self._flow_kind = self._object.inner_map_kind("flows")
             self._load(filters, options, features, ring_size)
@@ -128,7 +133,7 @@ class Probes:
         if self._watched.follows:
             self._follow()
         for program in reversed(self.programs):
-            self._links.append(self._object.attach(program.name))
+            self._links[program] = self._object.attach(program.name)
         if not self._runs():
             raise KernelError(why_programs_do_not_run())
         self._pulse.begin()
@@ -139,7 +144,7 @@ class Probes:
     def _follow(self) -> None:
         """Mark the processes that are followed: before anything is reported, so that no verdict is without the mark."""
         if self._watched.trees:
-            self._links.append(self._object.attach(FORK.name))
+            self._links[FORK] = self._object.attach(FORK.name)
         from netmon.kernel.marks import Marks  # seldom needed
 
         self._marks = Marks(self._object.map_fd("marks"))
@@ -180,14 +185,42 @@ class Probes:
     @property
     def blind(self) -> str:
         """Why the kernel runs no programs, and what to do; "" if it runs them. It looks once a second, at most."""
-        if self._links:
-            self._pulse.look()
+        self._look()
         return why_programs_do_not_run() if self._pulse.failed else ""
+
+    def _look(self) -> None:
+        if self._links and self._pulse.look():
+            self._leave_closes()
+
+    def _leave_closes(self) -> None:
+        """Detach the programs that leave closes to others by now: see bpf/close.h."""
+        coverage = self._read_coverage()
+        for program, is_left in (
+            (CLOSE, coverage.tcp_close_is_locked),
+            (MPTCP_CLOSE, coverage.mptcp_close_is_locked),
+        ):
+            if is_left and program in self._links:
+                self._links.pop(program).close()
+
+    def _read_coverage(self) -> layout.Coverage:
+        return layout.Coverage._make(layout.COVERAGE.unpack(self._coverage))
+
+    @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off by what was sent or received meanwhile; "" if they are exact."""
+        if not self._counts_bytes:
+            return ""
+        if LOCKED_CLOSE not in self.programs:
+            return why_bytes_are_inexact(f"does not have {LOCKED_CLOSE.hook}()")
+        coverage = self._read_coverage()
+        if coverage.unlocked_closes and not (coverage.tcp_close_is_locked or coverage.mptcp_close_is_locked):
+            return why_bytes_are_inexact(f"has {LOCKED_CLOSE.hook}() inside of {CLOSE.hook}()")
+        return ""
 
     def detach(self) -> None:
         """Detach the programs; the records in the ring buffer can still be read. Idempotent."""
         while self._links:
-            self._links.pop().close()
+            self._links.popitem()[1].close()
 
     def close(self) -> None:
         """Detach and free everything. Idempotent."""
@@ -256,8 +289,7 @@ class Probes:
 
     def read_losses(self) -> Losses:
         """Return the losses so far, and look once a second whether the kernel runs the programs."""
-        if self._links:
-            self._pulse.look()
+        self._look()
         kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
         return Losses(
             **kernel._asdict(),
@@ -269,7 +301,7 @@ class Probes:
     def _count_missed(self) -> int:
         """Return an upper bound of the events that the programs missed."""
         # Read before the skips, so that each event counted here has its skip counted, too.
-        coverage = layout.Coverage._make(layout.COVERAGE.unpack(self._coverage))
+        coverage = self._read_coverage()
         skips = {program: self._object.program_info(program.name).recursion_misses for program in self.programs}
         outcome = self._watched.report.outcome
         return most_missed(skips, coverage, outcome=outcome, failures=outcome or self._flows is not None)

@@ -47,6 +47,23 @@ MPTCP_ACCEPT = Program(
 )
 CLOSE = Program("tcp_close_entry", "tcp_close", Slot.TCP_CLOSE, is_closing=True)
 MPTCP_CLOSE = Program("mptcp_close_entry", "mptcp_close", Slot.MPTCP_CLOSE, is_optional=True, is_closing=True)
+# These take over from CLOSE and MPTCP_CLOSE where bytes are counted: see bpf/close.h.
+LOCKED_CLOSE = Program(
+    "tcp_close_locked_entry",
+    "__tcp_close",
+    Slot.TCP_CLOSE_LOCKED,
+    in_minimal=False,
+    is_optional=True,
+    is_closing=True,
+)
+MPTCP_LOCKED_CLOSE = Program(
+    "mptcp_close_locked_entry",
+    "__mptcp_close",
+    Slot.MPTCP_CLOSE_LOCKED,
+    in_minimal=False,
+    is_optional=True,
+    is_closing=True,
+)
 DESTROY = Program("inet_csk_destroy_sock_entry", "inet_csk_destroy_sock", is_closing=True)
 # An interrupt may change a connection's state while a task's program runs, on any kernel: so there are two.
 SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minimal=False)
@@ -69,6 +86,8 @@ PROGRAMS = (
     MPTCP_CONNECT,
     MPTCP_ACCEPT,
     MPTCP_CLOSE,
+    LOCKED_CLOSE,
+    MPTCP_LOCKED_CLOSE,
     PULSE,
     FORK,
     SET_STATE,
@@ -96,7 +115,7 @@ def programs_in_object(*, minimal: bool) -> list[Program]:
     return [program for program in PROGRAMS if program.in_minimal or not minimal]
 
 
-def hook_programs(watched: Watched, features: Features) -> list[Program]:
+def hook_programs(watched: Watched, features: Features, *, aggregate: bool = False) -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
     report = watched.report
     follows_states = report.statistics or report.outcome or report.existing
@@ -109,6 +128,7 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
     if watched.ingress and (report.existing or any(map(report.sends, ("accept", "close")))):
         programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
     programs += [CLOSE, MPTCP_CLOSE]
+    programs += (LOCKED_CLOSE, MPTCP_LOCKED_CLOSE) * (report.statistics or aggregate)
     if follows_states or features.preemptible:
         programs.append(DESTROY)
     programs += (SET_STATE, SET_STATE_BACKUP) * follows_states

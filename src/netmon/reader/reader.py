@@ -159,6 +159,12 @@ class Reader:
         with self._open:
             return "" if self._closed or self.forked else self.source.blind
 
+    @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off; "" if they are exact or not counted, and once closed."""
+        with self._open:
+            return "" if self._closed or self.forked else self.source.inexact
+
     def collect(self, reports: deque[ReportedEvent]) -> None:
         """Append the reports that are due, the batch being decoded."""
         with self._open:

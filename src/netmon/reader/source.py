@@ -66,6 +66,10 @@ class Source(Protocol):
         """Why it writes no records although it is attached, and what to do; "" if it writes them."""
 
     @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off; "" if they are exact, or not counted."""
+
+    @property
     def flows_are_many(self) -> bool:
         """Whether the table of flows is nearly full."""
 
