@@ -22,8 +22,7 @@ pytestmark = pytest.mark.netmon_flags("--statistics")
 
 CLONE_NEWNET = 0x40000000
 
-# Of each pair of threads: a connection has two closes, one at each end.
-CONNECTIONS = 300
+CONNECTIONS = 600  # with two closes each, one at each end
 
 
 class Carried(NamedTuple):
@@ -45,21 +44,24 @@ def closes_of(events: list[Event]) -> dict[int, Carried]:
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("protocol", ["TCP", "MPTCP"])
+@pytest.mark.parametrize(
+    "protocol",
+    # Before 6.5 an MPTCP connection does not count its bytes.
+    ["TCP", pytest.param("MPTCP", marks=pytest.mark.only_on("6.12", "6.18", "newest", "6.12-arm64"))],
+)
 def test_closes_amid_sending_and_receiving_are_exact(netmon: Netmon, protocol: str) -> None:
     """Each end closes while its kernel is still sending, or as the other end's FIN comes in, on another CPU."""
     flags = ["-m"] if protocol == "MPTCP" else []
     with netmon.watch() as seen:
         done = subprocess.run(
-            [PROGRAMS / "close_amid", "-n", str(CONNECTIONS), "-p", "2", *flags], check=True, capture_output=True
+            [PROGRAMS / "close_amid", "-n", str(CONNECTIONS), *flags], check=True, capture_output=True
         )
     lines = [list(map(int, line.split())) for line in done.stdout.splitlines()]
     expected = {cookie: Carried(*carried) for cookie, *carried in lines}
     closes = closes_of(seen)
     wrong = [(closes.get(cookie), carried) for cookie, carried in expected.items() if closes.get(cookie) != carried]
-    print(f"{len(wrong)} of {len(expected)} closes are wrong")
-    assert len(expected) == 4 * CONNECTIONS
-    assert not wrong[:10]
+    print(wrong[:10])
+    assert (len(wrong), len(expected)) == (0, 2 * CONNECTIONS)
 
 
 class TcpInfo(NamedTuple):

@@ -5,19 +5,23 @@
  *
  * Each of PAIRS pairs of threads (client, server) makes CONNECTIONS connections, one after the other; with -m they speak
  * MPTCP. Both ends send at once, random amounts that each tells the other, and each closes as soon as it has written
- * and read its part: the client while the kernel still sends what it has written, on whatever CPU acknowledgements come
- * in; the server as the client's FIN arrives. Prints a line for each end: "COOKIE SENT RECEIVED".
+ * and read its part: the client at a random moment while the kernel still sends what it has written, on the server's CPU,
+ * where acknowledgements come in; the server as the client's FIN arrives. Prints a line for each end: "COOKIE SENT RECEIVED".
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <err.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,9 +52,18 @@ static uint64_t amount(unsigned int *seed)
 {
 	int kind = rand_r(seed) % 4;
 
-	if (!kind)
-		return 0;
-	return rand_r(seed) % (kind == 1 ? 100 : MOST);
+	return kind < 2 ? 0 : rand_r(seed) % (kind == 2 ? 100 : MOST);
+}
+
+/* Runs the thread on one CPU, and its peer on another one. */
+static void stay_on(int number)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(number % sysconf(_SC_NPROCESSORS_ONLN), &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		err(1, "sched_setaffinity");
 }
 
 /* Sends and receives so many bytes, in pieces, as the kernel takes and has them. */
@@ -78,14 +91,32 @@ static void exchange(int fd, uint64_t to_send, uint64_t to_receive)
 	}
 }
 
-/* Closes, and prints what was carried. */
-static void end(int fd, uint64_t sent, uint64_t received)
+/* Waits until no more than a random part of what the kernel has still to send is left: then it is about to send more. */
+static void wait_amid_sending(int fd, unsigned int *seed)
+{
+	int waiting, enough;
+
+	if (ioctl(fd, SIOCOUTQ, &waiting))
+		err(1, "SIOCOUTQ");
+	enough = rand_r(seed) % (waiting + 1);
+	while (waiting > enough)
+		if (ioctl(fd, SIOCOUTQ, &waiting))
+			err(1, "SIOCOUTQ");
+}
+
+static uint64_t cookie_of(int fd)
 {
 	uint64_t cookie;
 	socklen_t length = sizeof(cookie);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length))
 		err(1, "SO_COOKIE");
+	return cookie;
+}
+
+/* Closes, and prints what was carried. */
+static void end(int fd, uint64_t cookie, uint64_t sent, uint64_t received)
+{
 	close(fd);
 	printf("%llu %llu %llu\n", (unsigned long long)cookie, (unsigned long long)sent, (unsigned long long)received);
 }
@@ -94,16 +125,19 @@ static void *serve(void *argument)
 {
 	struct pair *pair = argument;
 
+	stay_on(pair->number);
 	for (int i = 0; i < connections; i++) {
 		int fd = accept(pair->listener, NULL, NULL);
 		struct plan plan;
+		uint64_t cookie;
 
 		if (fd < 0)
 			err(1, "accept");
 		if (recv(fd, &plan, sizeof(plan), MSG_WAITALL) != sizeof(plan))
 			err(1, "recv");
+		cookie = cookie_of(fd);
 		exchange(fd, plan.down, plan.up - sizeof(plan));
-		end(fd, plan.down, plan.up);
+		end(fd, cookie, plan.down, plan.up);
 	}
 	return NULL;
 }
@@ -113,14 +147,16 @@ static void *connect_all(void *argument)
 	struct pair *pair = argument;
 	unsigned int seed = pair->number + 1;
 
+	stay_on(pair->number + 1);
 	for (int i = 0; i < connections; i++) {
 		struct sockaddr_in address = {
 			.sin_family = AF_INET,
 			.sin_port = pair->port,
 			.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 		};
-		struct plan plan = {.up = sizeof(plan) + amount(&seed), .down = amount(&seed)};
+		struct plan plan = {.up = sizeof(plan) + rand_r(&seed) % MOST, .down = amount(&seed)};
 		int fd = socket(AF_INET, SOCK_STREAM, protocol);
+		uint64_t cookie;
 
 		if (fd < 0)
 			err(1, "socket");
@@ -128,8 +164,10 @@ static void *connect_all(void *argument)
 			err(1, "connect");
 		if (send(fd, &plan, sizeof(plan), 0) != sizeof(plan))
 			err(1, "send");
+		cookie = cookie_of(fd);
 		exchange(fd, plan.up - sizeof(plan), plan.down);
-		end(fd, plan.up, plan.down);
+		wait_amid_sending(fd, &seed);
+		end(fd, cookie, plan.up, plan.down);
 	}
 	return NULL;
 }
