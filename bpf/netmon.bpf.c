@@ -17,7 +17,8 @@
  * With the option outcome, a connect attempt is kept as pending, and reported when the socket's TCP state shows that it
  * has succeeded or failed (outcome.h). With the option existing, a walk through all open files finds the connections
  * that were open before (existing.h). With the option aggregate, nothing is sent: openings and closes are added up in
- * flows, which user space collects once a period (flow.h).
+ * flows, which user space collects once a period (flow.h). With the option progress, and for each period of aggregates,
+ * a walk through the connections that are kept finds what they have carried so far (progress.h).
  *
  * 2. Where a connection is kept (connection.h)
  *
@@ -94,6 +95,9 @@
 #include "maps.h"
 #include "open.h"
 #include "outcome.h"
+#ifndef MINIMAL
+#include "progress.h"
+#endif
 #include "pulse.h"
 #include <bpf/bpf_tracing.h>
 
@@ -226,6 +230,13 @@ SEC("iter/task_file")
 int task_file_walk(struct bpf_iter__task_file *context)
 {
 	return visit_file(context->task, context->file);
+}
+
+/* Run by user space's read() of an iterator: of the connection table, and of the overflow. */
+SEC("iter/bpf_map_elem")
+int connection_walk(struct bpf_iter__bpf_map_elem *context)
+{
+	return visit_connection(context->value);
 }
 
 #endif

@@ -73,6 +73,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection = keep_connection(cookie);
 	if (!connection)
 		return report_unkept(sk, process_id, type, family, program);
+	hide_from_walk(connection);
 	leave_mark(connection, program);
 	task = bpf_get_current_task_btf();
 	event = &connection->event;
@@ -92,6 +93,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection->ended_by = ending_so_far(sk);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
+		show_to_walk(connection, sk);
 		/* Established without a handshake: a socket that is being restored (TCP_REPAIR). */
 		if (sk->__sk_common.skc_state == TCP_ESTABLISHED)
 			report_opened(connection, sk);
@@ -99,6 +101,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(event, process_id);
+	show_to_walk(connection, sk);
 	if (!is_sent(type))
 		return 0;
 	if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)

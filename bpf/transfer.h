@@ -73,6 +73,7 @@ static __always_inline void read_mptcp_transfer(struct transfer *transfer, struc
 	if (!transfer->established)
 		return;
 	if (!counts && tcp) {
+		/* Not exact, and the peer's FIN is among them: the subflow has a lock of its own. */
 		transfer->sent = BPF_CORE_READ(tcp, bytes_sent) - BPF_CORE_READ(tcp, bytes_retrans);
 		transfer->received = BPF_CORE_READ(tcp, bytes_received);
 	}
@@ -115,6 +116,43 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 				 (direction == DIRECTION_EGRESS) - has_fin(state);
 	/* bytes_received counts the peer's FIN. */
 	transfer->received = tcp->bytes_received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1);
+}
+
+/* What a socket has carried, as a walk reads it without its lock. */
+struct sample {
+	__u64 sent; /* acknowledged by the peer */
+	__u64 received;
+	struct tcp_sock *tcp; /* it, or the first subflow; read it by BPF_CORE_READ only */
+};
+
+/*
+ * Reads a socket, which may be gone: see progress.h. Each count is read before the state that says whether it has a FIN,
+ * so it is too small by one at most. Returns false when the socket is not the one with this cookie.
+ */
+static __always_inline bool take_sample(struct sample *sample, struct sock *sk, __u64 cookie, enum direction direction)
+{
+	bool is_msk = load_config.mptcp && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP;
+	struct mptcp_sock *mptcp = (void *)sk;
+	struct tcp_sock *tcp = is_msk ? first_subflow(sk) : (void *)sk;
+	__u64 fin_sent = 0, fin_received = 0;
+
+	sample->tcp = tcp;
+	if (is_msk && counts_bytes(mptcp)) {
+		sample->sent = BPF_CORE_READ(mptcp, bytes_acked);
+		fin_sent = BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_FIN_WAIT2;
+		sample->received = BPF_CORE_READ(mptcp, bytes_received);
+	} else {
+		struct sock *subflow = (void *)tcp;
+
+		sample->sent = BPF_CORE_READ(tcp, bytes_acked);
+		fin_sent = BPF_CORE_READ(subflow, __sk_common.skc_state) == TCP_FIN_WAIT2;
+		sample->received = BPF_CORE_READ(tcp, bytes_received);
+		fin_received = BPF_CORE_READ(subflow, __sk_common.skc_flags) >> SOCK_DONE & 1;
+		fin_sent += direction == DIRECTION_EGRESS; /* our SYN */
+	}
+	sample->sent -= sample->sent > fin_sent ? fin_sent : sample->sent;
+	sample->received -= sample->received > fin_received ? fin_received : sample->received;
+	return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == cookie;
 }
 
 /* Returns what ends a connection. state: its last one before it ended, or its present one. error: the socket's. */

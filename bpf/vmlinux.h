@@ -216,6 +216,11 @@ struct bpf_iter__task_file {
 	struct file *file;
 };
 
+struct bpf_iter__bpf_map_elem {
+	void *key;
+	void *value;
+};
+
 /* Processes. */
 
 typedef struct {

@@ -62,6 +62,7 @@ class RecordType(IntEnum):
     CLOSE = 4
     FAIL = 5
     EXISTING = 6
+    PROGRESS = 7
 
 
 class Family(IntEnum):
@@ -197,6 +198,30 @@ class DetailedEvent(NamedTuple):
     closed_by: int
 
 
+PROGRESS_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQQQQII")
+
+
+class ProgressEvent(NamedTuple):
+    type: int
+    family: int
+    sport: int
+    dport: int
+    tid: int
+    timestamp_ns: int
+    process_id: int
+    cookie: int
+    saddr: bytes
+    daddr: bytes
+    duration_ns: int
+    interval_ns: int
+    bytes_sent: int
+    bytes_received: int
+    interval_bytes_sent: int
+    interval_bytes_received: int
+    segments_retransmitted: int
+    rtt_us: int
+
+
 EVENT_CONTEXT = Struct("=QIIIIB7x")
 
 
@@ -249,7 +274,7 @@ class LoadConfig(NamedTuple):
     ring_size: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -260,6 +285,7 @@ class ReportOptions(NamedTuple):
     opener: int
     parent: int
     context: int
+    progress: int
     existing_ingress: int
     existing_egress: int
     unsent: int
@@ -297,7 +323,7 @@ class Settings(NamedTuple):
     netns_mode: int
 
 
-CONTROL = Struct("=QQQQ")
+CONTROL = Struct("=QQQQQ")
 
 
 class Control(NamedTuple):
@@ -305,6 +331,7 @@ class Control(NamedTuple):
     generation: int
     flows_notice: int
     walker: int
+    walk_budget: int
 
 
 COVERAGE = Struct("=QQQQQQQQ")

@@ -216,7 +216,8 @@ class Monitor:
         self._reports: deque[ReportedEvent] = deque()
         self._polled: list[Event] = []
         source.attach()
-        reader = Reader(source, clock, self._processes, reporters, self._ring_size, self._batch_delay)
+        progress = report.progress if report.sends_progress else None
+        reader = Reader(source, clock, self._processes, reporters, self._ring_size, self._batch_delay, progress)
         reader.set_timer(reporters)
         self._reader = reader
         if self._stopped:  # stop() was called before there was a reader

@@ -95,6 +95,10 @@ class Filler:
         """Return that there are no open connections to report."""
         return False
 
+    def report_open(self, *, anew: bool = False) -> bool:
+        """Return that nothing is known of open connections."""
+        return False
+
     def swap_filters(self, filters: CompiledFilters) -> None:
         """Keep sending the mix, whatever the filters."""
 

@@ -6,9 +6,17 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
+from netmon.durations import parse_duration
 from netmon.errors import ConfigError, Problem
-from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
-from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, Report
+from netmon.limits import (
+    DEFAULT_BATCH_DELAY,
+    DEFAULT_LINE_LIMIT,
+    DEFAULT_RING_SIZE,
+    MAX_LINE_LIMIT,
+    MIN_PROGRESS,
+    MINIMUM_KERNEL,
+)
+from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 
 if TYPE_CHECKING:
     from netmon.config import Config
@@ -16,22 +24,21 @@ if TYPE_CHECKING:
 PROCESS_LISTS = ("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "pid", "tree")
 # The flags that describe a configuration, in place of a file.
 FLAGS = (
-    *("ingress", "egress", *OPTIONS, "events"),
+    *("ingress", "egress", *OPTIONS, "progress", "events"),
     *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
     *PROCESS_LISTS,
     "deny_process",
 )
 
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def duration(text: str) -> float:
     """Return the seconds of a duration like 10s, 500ms, 5m or 1h. Raises argparse.ArgumentTypeError."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)", text, re.ASCII)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write it like 10s, 500ms, 5m or 1h")
-    return float(match[1]) * SECONDS[match[2]]
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
 
 
 def size(text: str) -> int:
@@ -123,6 +130,7 @@ def _add_report_flags(run: argparse.ArgumentParser) -> None:
             action="store_true",
             help=option.help + ("" if option.with_aggregate else " (not with --aggregate)"),
         )
+    report.add_argument("--progress", metavar="TIME", help=f"{PROGRESS_HELP} (not with --aggregate)")
     report.add_argument(
         "--events",
         action="append",
@@ -302,14 +310,16 @@ def _report_from_flags(options: dict[str, Any], enabled: dict[str, bool]) -> dic
     """Return the section `report`. enabled: for each direction's name, whether it is watched."""
     section = {name: options[name] for name in OPTIONS}
     events = [event.strip() for text in options["events"] for event in text.split(",")]
+    chosen = {"progress": options["progress"], "events": events}
     known = tuple(event for event in events if event in EVENTS)  # others are refused with the whole configuration
-    report = Report(**section, events=known)
+    # A wrong duration is refused with the whole configuration.
+    report = Report(**section, events=known, progress=MIN_PROGRESS if options["progress"] else None)
     for name, needed in report.without_direction(enabled).items():
         (other,) = {*enabled} - {needed}
         raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
     for event, needed in report.impossible_events(enabled).items():
         raise flag_error("events", f"{event} needs {_flag(needed)}; add it, or leave {event} out")
-    return {**section, **({"events": events} if events else {})}
+    return {**section, **{name: value for name, value in chosen.items() if value}}
 
 
 def _ip_filter(options: dict[str, Any], family: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from netmon.config.values import (
     EventName,
     FullPath,
     Id,
+    Interval,
     Ipv4Cidrs,
     Ipv6Cidrs,
     ListOf,
@@ -46,8 +47,10 @@ from netmon.config.values import (
     refuse_none,
 )
 from netmon.config.yaml_reader import Document, load_yaml
+from netmon.durations import format_duration
 from netmon.errors import ConfigError, Location, Problem
-from netmon.report import EVENTS_HELP, OPTIONS, Report
+from netmon.limits import MIN_PROGRESS
+from netmon.report import EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
 
 S = TypeVar("S", bound="_Section")
@@ -156,6 +159,10 @@ _REPORT_FIELDS: dict[str, Any] = {
     )
     for (name, option), default in zip(OPTIONS.items(), Report(), strict=False)
 }
+_REPORT_FIELDS["progress"] = (
+    Optionally[Interval],  # type: ignore[misc]
+    Field(default=None, description=f"{PROGRESS_HELP[0].upper()}{PROGRESS_HELP[1:]}."),
+)
 _REPORT_FIELDS["events"] = (
     ListOf[EventName],  # type: ignore[misc]
     Field(default=None, description=f"{EVENTS_HELP[0].upper()}{EVENTS_HELP[1:]}."),
@@ -166,9 +173,10 @@ _ReportSection = create_model("Report", __base__=_Section, __doc__=Report.__doc_
 def _plain_report(report: Report) -> dict[str, Any]:
     """Return the keys and values that from_dict() reads back."""
     values = report._asdict()
-    if report.events is None:
-        del values["events"]
-    else:
+    del values["progress"], values["events"]
+    if report.progress is not None:
+        values["progress"] = format_duration(report.progress)
+    if report.events is not None:
         values["events"] = list(report.events)
     return values
 
@@ -301,14 +309,16 @@ def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location,
         for name, direction in report.without_direction(enabled).items()
     ]
     return conflicts + [
-        (("report", "events"), f"{event} needs {_key_of(needed)}: true; set it, or leave {event} out")
+        (("report", "events"), f"{event} needs {_setting_of(needed)}; set it, or leave {event} out")
         for event, needed in report.impossible_events(enabled).items()
     ]
 
 
-def _key_of(needed: str) -> str:
-    """Return the key that turns a direction or a report option on."""
-    return f"report.{needed}" if needed in OPTIONS else f"{needed}.enabled"
+def _setting_of(needed: str) -> str:
+    """Return what turns a direction or a report option on."""
+    if needed == "progress":
+        return "report.progress, like 30s"
+    return f"report.{needed}: true" if needed in OPTIONS else f"{needed}.enabled: true"
 
 
 def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
@@ -317,4 +327,6 @@ def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     # A wrong value of `enabled` is reported itself: it may be meant to enable.
     enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
     options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
-    return _conflicts(enabled, Report(**options))
+    # A wrong interval is reported itself.
+    progress = MIN_PROGRESS if "progress" in sections.get("report", {}) else None
+    return _conflicts(enabled, Report(**options, progress=progress))

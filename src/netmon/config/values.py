@@ -25,8 +25,10 @@ from netmon.config.cidr import check_ipv4, check_ipv6
 from netmon.config.messages import each
 from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.config.ports import PORT_SCHEMA, check_port
+from netmon.durations import PATTERN, parse_duration
 from netmon.errors import shown
 from netmon.layout import Limit
+from netmon.limits import MAX_PROGRESS, MIN_PROGRESS
 from netmon.report import EVENTS
 
 T = TypeVar("T")
@@ -143,6 +145,15 @@ def _check_event(text: str) -> str:
     return text
 
 
+def _check_interval(value: Any) -> float:
+    if not isinstance(value, str):
+        raise ValueError("is not a duration; write it like 30s or 5m")
+    seconds = parse_duration(value)
+    if not MIN_PROGRESS <= seconds <= MAX_PROGRESS:
+        raise ValueError(f"is out of range; it goes from {MIN_PROGRESS:g}s to {MAX_PROGRESS:g}s")
+    return seconds
+
+
 def _check_netns(value: Any, info: ValidationInfo) -> int | str:
     netns = check_netns(value)
     if info.context == RESOLVE:
@@ -174,6 +185,11 @@ ContainerId = Annotated[
     ),
 ]
 
+Interval = Annotated[
+    float,
+    BeforeValidator(_check_interval),
+    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN.replace('?:', '')}$", "examples": ["30s"]}),
+]
 EventName = Annotated[StrictStr, AfterValidator(_check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]

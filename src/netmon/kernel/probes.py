@@ -22,6 +22,7 @@ from netmon.kernel.programs import (
     LOCKED_CLOSE,
     MPTCP_CLOSE,
     MPTCP_CONNECT,
+    OPEN_WALK,
     PROGRAMS,
     PULSE,
     WALK,
@@ -38,6 +39,7 @@ from netmon.report import EVENTS, OPTIONS
 
 if TYPE_CHECKING:
     from netmon.kernel.marks import Marks, Running
+    from netmon.kernel.open_walk import OpenWalk
 
 MAX_FLOWS = 1 << 16  # in a period
 MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends early
@@ -46,6 +48,7 @@ MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends e
 OLDEST_PROCESS_ID = layout.Control._fields.index("oldest_process_id")
 WALKER = layout.Control._fields.index("walker")
 FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
+WALK_BUDGET = layout.Control._fields.index("walk_budget")
 
 
 class Probes:
@@ -71,6 +74,8 @@ class Probes:
         self._counts_bytes = aggregate or filters.watched.report.statistics
         self._flows: Map | None = None
         self._walk_fd: int | None = None
+        self._follows_progress = aggregate or filters.watched.report.sends_progress
+        self._open_walk: OpenWalk | None = None
         self._marks: Marks | None = None
         options = _report_options(filters.watched, aggregate)
         self._object = BpfObject(read_object(minimal=options is None), "netmon")
@@ -85,6 +90,7 @@ class Probes:
             self._control = self._object.data(".data.control").cast("Q")
             self._flows_made = self._object.data(".data.flows").cast("Q")
             self._coverage = self._object.data(".data.coverage")
+            self._overflowed = self._object.data(".data.overflowed").cast("Q")
             self._pulses = self._object.data(".data.pulses").cast("Q")
             self._pulse = Pulse(self._runs)
             self._offenders = Offenders(self._object.data("payers", layout.TableSize.PAYER_TABLE_SIZE))
@@ -102,7 +108,12 @@ class Probes:
         """Configure the object and load it. options: None for the minimal object."""
         bpf = self._object
         watched = filters.watched
-        programs = [*self.programs, *[WALK] * watched.report.existing, *[FORK] * bool(watched.trees)]
+        programs = [
+            *self.programs,
+            *[WALK] * watched.report.existing,
+            *[OPEN_WALK] * self._follows_progress,
+            *[FORK] * bool(watched.trees),
+        ]
         for program in programs_in_object(minimal=options is None):
             bpf.set_autoload(program.name, program in programs)
         load_config = layout.LoadConfig(
@@ -137,9 +148,23 @@ class Probes:
         if not self._runs():
             raise KernelError(why_programs_do_not_run())
         self._pulse.begin()
+        if self._follows_progress:
+            self._open_walk = self._attach_open_walk()
         if self._watched.report.existing:
             with self._object.attach(WALK.name) as walk:
                 self._walk_fd = walk.iterate()
+
+    def _attach_open_walk(self) -> OpenWalk:
+        from netmon.kernel.open_walk import OpenWalk  # seldom needed
+
+        def attach(map_name: str) -> Link:
+            return self._object.attach_to_map(OPEN_WALK.name, map_name)
+
+        # The overflow takes a while even if it is empty. With existing, all connections are there.
+        iterators = {attach("connection_overflow"): lambda: bool(self._overflowed[0])}
+        if not self._watched.report.existing:
+            iterators[attach("connection_table")] = lambda: True
+        return OpenWalk(iterators, self._allow_walk)
 
     def _follow(self) -> None:
         """Mark the processes that are followed: before anything is reported, so that no verdict is without the mark."""
@@ -166,6 +191,13 @@ class Probes:
             raise BpfError(error.errno or errno.EIO, "look for open connections") from error
         self._end_walk()
         return False
+
+    def report_open(self, *, anew: bool = False) -> bool:
+        """Report what open connections have carried since the last time, as of OpenWalk.go_on()."""
+        return self._open_walk is not None and self._open_walk.go_on(anew=anew)
+
+    def _allow_walk(self, connections: int) -> None:
+        self._control[WALK_BUDGET] = connections
 
     def _end_walk(self) -> None:
         if self._walk_fd is not None:
@@ -228,12 +260,15 @@ class Probes:
         if self._object.closed:
             return
         self._end_walk()
+        if self._open_walk is not None:
+            self._open_walk.close()
         for memory in (
             self._losses,
             self._settings,
             self._control,
             self._flows_made,
             self._coverage,
+            self._overflowed,
             self._pulses,
         ):
             memory.release()
@@ -283,8 +318,8 @@ class Probes:
         return taken
 
     def program_infos(self) -> list[ProgramInfo]:
-        """Return what the kernel reports about each program that is attached."""
-        programs = [*self.programs, *[FORK] * bool(self._watched.trees)]
+        """Return what the kernel reports about each program that is attached, once or for all the time."""
+        programs = [*self.programs, *[OPEN_WALK] * self._follows_progress, *[FORK] * bool(self._watched.trees)]
         return [self._object.program_info(program.name) for program in programs]
 
     def read_losses(self) -> Losses:
@@ -319,6 +354,7 @@ def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions |
         aggregate=aggregate,
         existing_ingress=report.existing and watched.ingress,
         existing_egress=report.existing and watched.egress,
+        progress=report.sends_progress,
         unsent=sum(1 << layout.RecordType[event.upper()] for event in EVENTS if not report.sends(event)),
         with_context=report.opener or report.context,
         other_tasks=report.existing or report.parent,

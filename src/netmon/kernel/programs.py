@@ -70,6 +70,8 @@ SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minim
 SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", in_minimal=False)
 # An iterator: it runs on request.
 WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
+# Another one, of the maps that hold open connections.
+OPEN_WALK = Program("connection_walk", "bpf_map_elem", in_minimal=False)
 # Marks the descendants of processes: see bpf/follow.h.
 FORK = Program("sched_process_fork_enter", "sched_process_fork")
 # Counts its runs: see bpf/pulse.h.
@@ -93,6 +95,7 @@ PROGRAMS = (
     SET_STATE,
     SET_STATE_BACKUP,
     WALK,
+    OPEN_WALK,
 )
 
 
@@ -121,11 +124,11 @@ def hook_programs(watched: Watched, features: Features, *, aggregate: bool = Fal
     follows_states = report.statistics or report.outcome or report.existing
     programs = [PULSE]
     # With existing, all openings are followed: one must not be taken for an existing connection.
-    if watched.egress and (report.existing or any(map(report.sends, ("establish", "fail", "close")))):
+    if watched.egress and (report.existing or any(map(report.sends, ("establish", "fail", "close", "progress")))):
         programs += [V4_CONNECT, V6_CONNECT, MPTCP_CONNECT]
         # Where IPv6 is a module, they alone see its connections: what they are attached to is not in the module.
         programs += CONNECT_BACKUPS * (features.preemptible or features.ipv6_is_module)
-    if watched.ingress and (report.existing or any(map(report.sends, ("accept", "close")))):
+    if watched.ingress and (report.existing or any(map(report.sends, ("accept", "close", "progress")))):
         programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
     programs += [CLOSE, MPTCP_CLOSE]
     programs += (LOCKED_CLOSE, MPTCP_LOCKED_CLOSE) * (report.statistics or aggregate)

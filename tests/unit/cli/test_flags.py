@@ -44,7 +44,7 @@ def options_of(*arguments: str) -> argparse.Namespace:
 def test_each_report_option_has_a_flag() -> None:
     config = config_of(options_of(*(f"--{name}" for name in OPTIONS)))
     assert config is not None
-    assert config.report._asdict() == {**dict.fromkeys(OPTIONS, True), "events": None}
+    assert config.report._asdict() == {**dict.fromkeys(OPTIONS, True), "progress": None, "events": None}
     assert config.ingress.enabled and config.egress.enabled
 
 
@@ -79,7 +79,7 @@ def test_events_are_separated_by_commas_or_repeated() -> None:
     ("flags", "problem"),
     [
         (["--events", "close,fial", "--outcome"], "'fial' is no event; did you mean fail?"),
-        (["--events", "close,"], "'' is no event; they are establish, accept, close, fail, existing"),
+        (["--events", "close,"], "'' is no event; they are establish, accept, close, fail, existing, progress"),
         (["--events", "fail"], "fail needs --outcome; add it, or leave fail out"),
         (["--events", "accept", "--egress"], "accept needs --ingress; add it, or leave accept out"),
     ],
@@ -88,6 +88,26 @@ def test_refused_events(flags: list[str], problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(options_of(*flags))
     assert str(caught.value) == f"--events: {problem}"
+
+
+def test_the_interval_of_progress() -> None:
+    config = config_of(options_of("--progress", "1.5s", "--events", "progress"))
+    assert config is not None
+    assert config.report == Report(progress=1.5, events=("progress",))
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--progress", "30"], "--progress: '30' is not a duration; write it like 10s, 500ms, 5m or 1h"),
+        (["--progress", "500ms"], "--progress: '500ms' is out of range; it goes from 1s to 86400s"),
+        (["--events", "progress"], "--events: progress needs --progress; add it, or leave progress out"),
+    ],
+)
+def test_a_refused_interval_of_progress(flags: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(options_of(*flags))
+    assert str(caught.value) == problem
 
 
 def test_outcome_without_egress_is_refused() -> None:
