@@ -74,8 +74,8 @@ static __always_inline bool passes_ipv4_filter(__u32 set, enum direction directi
 
 	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return true;
-	return ((filter->src && is_ipv4_listed(set, list_of(direction, ENDPOINT_SRC), saddr)) ||
-		(filter->dst && is_ipv4_listed(set, list_of(direction, ENDPOINT_DST), daddr))) ==
+	return ((filter->src && is_ipv4_listed(set, list_of(direction, ENDPOINT_SRC), saddr) != filter->negated) ||
+		(filter->dst && is_ipv4_listed(set, list_of(direction, ENDPOINT_DST), daddr) != filter->negated)) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 
@@ -86,8 +86,8 @@ static __always_inline bool passes_ipv6_filter(__u32 set, enum direction directi
 
 	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return true;
-	return ((filter->src && is_ipv6_listed(set, list_of(direction, ENDPOINT_SRC), saddr)) ||
-		(filter->dst && is_ipv6_listed(set, list_of(direction, ENDPOINT_DST), daddr))) ==
+	return ((filter->src && is_ipv6_listed(set, list_of(direction, ENDPOINT_SRC), saddr) != filter->negated) ||
+		(filter->dst && is_ipv6_listed(set, list_of(direction, ENDPOINT_DST), daddr) != filter->negated)) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 
@@ -132,8 +132,8 @@ __noinline int passes_port_filter(__u32 set, __u32 direction, __u32 sport, __u32
 	filter = &settings[set].connection_filters[direction].ports;
 	map = bpf_map_lookup_elem(&ports, &set);
 	sets = map ? bpf_map_lookup_elem(map, &only) : NULL;
-	return (sets && ((filter->src && is_port_listed(sets, direction, ENDPOINT_SRC, sport)) ||
-			 (filter->dst && is_port_listed(sets, direction, ENDPOINT_DST, dport)))) ==
+	return (sets && ((filter->src && is_port_listed(sets, direction, ENDPOINT_SRC, sport) != filter->negated) ||
+			 (filter->dst && is_port_listed(sets, direction, ENDPOINT_DST, dport) != filter->negated))) ==
 	       (filter->mode == FILTER_ALLOW);
 }
 
@@ -195,6 +195,18 @@ static __always_inline bool is_name_listed(__u32 set, struct scratch *scratch)
 	return is_in(&binary_names, set, scratch->name);
 }
 
+/*
+ * The process's name, as the kernel keeps it: what the program was called by at exec, a link's or a script's name too,
+ * unless the process has changed it. In the map of executables' names it follows a '/', which none of those has.
+ */
+static __always_inline bool is_comm_listed(__u32 set, struct scratch *scratch)
+{
+	__builtin_memset(scratch->name, 0, sizeof(scratch->name));
+	scratch->name[0] = '/';
+	bpf_probe_read_kernel_str(&scratch->name[1], COMM_SIZE, scratch->record.comm);
+	return is_in(&binary_names, set, scratch->name);
+}
+
 /* The executable's path. One that is incomplete, or longer than a key, is in no list. */
 static __always_inline bool is_path_listed(__u32 set, struct scratch *scratch)
 {
@@ -224,7 +236,7 @@ static __always_inline bool is_prefix_listed(__u32 set, struct scratch *scratch)
 
 /*
  * Evaluates the predicates of the process whose record is in the slot, the cheapest first: ids, cgroup and container,
- * executable. The last ones cost most, so those that the verdict no longer depends on are skipped. They are not marked
+ * name and executable. The last ones cost most, so those that the verdict no longer depends on are skipped. They are not marked
  * as evaluated: their bits are unknown, not false. A function that needs other bits comes with a new generation, in
  * which the process is evaluated again.
  *
@@ -250,6 +262,9 @@ static __always_inline void evaluate_predicates(struct scratch *scratch, __u32 s
 	if (needed & PREDICATE_AUID &&
 	    set_predicate(known, filter, &needed, PREDICATE_AUID, is_id_listed(set, ID_AUID, credentials->auid)))
 		return;
+	if (needed & PREDICATE_GID &&
+	    set_predicate(known, filter, &needed, PREDICATE_GID, is_id_listed(set, ID_GID, credentials->gid)))
+		return;
 	if (needed & (PREDICATE_CGROUP | PREDICATE_CONTAINER_ID))
 		walk_cgroups(scratch, slot, task);
 	if (needed & PREDICATE_CGROUP &&
@@ -258,6 +273,9 @@ static __always_inline void evaluate_predicates(struct scratch *scratch, __u32 s
 	if (needed & PREDICATE_CONTAINER_ID &&
 	    set_predicate(known, filter, &needed, PREDICATE_CONTAINER_ID,
 			  is_in(&container_ids, set, &walk->container)))
+		return;
+	if (needed & PREDICATE_COMM &&
+	    set_predicate(known, filter, &needed, PREDICATE_COMM, is_comm_listed(set, scratch)))
 		return;
 	if (needed & PREDICATE_NAME &&
 	    set_predicate(known, filter, &needed, PREDICATE_NAME, has_image && is_name_listed(set, scratch)))

@@ -246,12 +246,15 @@ enum filter_mode {
 	FILTER_DENY = 2,
 };
 
-/* A filter of both endpoints: of their addresses, or of their ports. One endpoint in its list is a match. */
+/*
+ * A filter of both endpoints: of their addresses, or of their ports. One endpoint in its list is a match. That both must
+ * be in theirs is said the other way round: it is no match if one is outside, so `negated`, with the opposite mode.
+ */
 struct endpoints_filter {
 	__u8 mode; /* enum filter_mode */
 	__u8 src; /* whether this endpoint has a list */
 	__u8 dst;
-	__u8 reserved;
+	__u8 negated; /* an endpoint outside its list counts, not one in it */
 };
 
 /* The filters of one direction's connections. */
@@ -276,6 +279,8 @@ enum predicate {
 	PREDICATE_CGROUP = 1 << 6,
 	PREDICATE_CONTAINER_ID = 1 << 7,
 	PREDICATE_FOLLOWED = 1 << 8, /* it has a mark: the lists pid and descendants */
+	PREDICATE_GID = 1 << 9,
+	PREDICATE_COMM = 1 << 10, /* the process's name, which it can change: task->comm of its leader */
 };
 
 /* Why a process is followed: bits. */
@@ -417,6 +422,7 @@ enum id_kind {
 	ID_EUID = 1,
 	ID_AUID = 2,
 	ID_NETNS = 3, /* inode number */
+	ID_GID = 4,
 };
 
 struct id_key {

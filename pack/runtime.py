@@ -111,7 +111,7 @@ def _download_wheels(architecture: Architecture) -> list[Path]:
             partial = directory.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             command: list[str | Path] = [
-                *(sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--retries", "5"),
+                *(sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--retries", "5"),
                 *("--require-hashes", "--no-deps", "--only-binary=:all:", "-r", REQUIREMENTS, "-d", partial),
                 *("--implementation", "cp", "--python-version", PYTHON),
                 *(f"--platform={platform}" for platform in architecture.wheel_platforms),

@@ -147,7 +147,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     _unpack(debs, root, contents.left_out)
     _set_up(root)
     _install_python_packages(userland, architecture, root)
-    _compile_python(userland, architecture, root)
+    compile_python(userland, root, root / f"usr/lib/python{userland.python}", _dist_packages(root))
     image.parent.mkdir(parents=True, exist_ok=True)
     _remove_unused(image.parent)
     write_cpio(root, image)
@@ -266,26 +266,42 @@ def _install_python_packages(userland: Userland, architecture: Architecture, roo
     )
 
 
-def _compile_python(userland: Userland, architecture: Architecture, root: Path) -> None:
-    """Compile all of Python's modules: in the guest it is slow.
+def compile_python(userland: Userland, root: Path, *directories: Path) -> None:
+    """Compile the Python modules in directories under a guest's root: in the guest it is slow.
 
-    The compiled files are trusted unseen, since the guest's files may not keep their times. They are the same on every
-    architecture, so the suite's Python for this machine can make them.
+    The compiled files are trusted unseen, since the guest's files may not keep their times.
     """
-    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
-        native = root
-        if architecture != NATIVE:
-            native = Path(directory)
-            _unpack(Archive(userland.suite).download(("python3",)), native)
-        libraries = native / "usr/lib" / NATIVE.multiarch
-        (loader,) = libraries.glob("ld-linux-*.so.*")
-        command: list[str | Path] = [
-            *(loader, "--library-path", libraries),
-            *(native / f"usr/bin/python{userland.python}", "-B", "-m", "compileall", "-q"),
-            *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/"),
-            *(root / f"usr/lib/python{userland.python}", _dist_packages(root)),
-        ]
-        subprocess.run(command, check=True, env={"PYTHONHOME": str(native / "usr")})
+    options = ("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/")
+    run_native_python(userland, "compileall", "-q", *options, *directories)
+
+
+def run_native_python(userland: Userland, module: str, *arguments: str | Path, path: str = "") -> None:
+    """Run a module with a suite's Python, for this machine: what it compiles is the same on every architecture.
+
+    Args:
+        userland: The suite.
+        module: The module.
+        arguments: Its arguments.
+        path: PYTHONPATH.
+    """
+    native = _native_python(userland)
+    libraries = native / "usr/lib" / NATIVE.multiarch
+    (loader,) = libraries.glob("ld-linux-*.so.*")
+    python = (loader, "--library-path", libraries, native / f"usr/bin/python{userland.python}")
+    environment = {"PYTHONHOME": str(native / "usr"), "PYTHONPATH": path}
+    subprocess.run([*python, "-m", module, *arguments], check=True, env=environment)
+
+
+def _native_python(userland: Userland) -> Path:
+    """Return the root directory of a suite's Python for this machine, unpacked when it is not cached."""
+    debs = Archive(userland.suite).download(("python3",))
+    digest = hashlib.sha256("\n".join(map(str, debs)).encode()).hexdigest()[:16]
+    directory = CACHE / "pythons" / f"{userland.suite}-{digest}"
+    if not directory.exists():
+        partial = directory.with_suffix(f".{os.getpid()}")
+        _unpack(debs, partial)
+        partial.rename(directory)
+    return directory
 
 
 def _dist_packages(root: Path) -> Path:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from vm.archive import KERNELS
-from vm.guest.channel import PROCESSOR
 from vm.image import FOR_TESTS, WITH_SYSTEMD, Contents
 from vm.qemu import BOOTS, Machine
 
@@ -29,6 +28,7 @@ CONTENTS = {contents.name: contents for contents in (FOR_TESTS, WITH_SYSTEMD)}
 # Guests at the same time: one more than this host has CPUs, since a guest sometimes waits.
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "0")) or (os.cpu_count() or 1) + 1
 
+WHENS = ("setup", "call", "teardown")  # the reports of a test that passes
 # About what an average test takes, where that is not a second: in guests of some contents, and on some kernels.
 SECONDS_A_TEST = {"systemd": 15.0, "6.12-arm64": 2.0, "newest": 1.5, "6.18": 1.5}
 
@@ -102,22 +102,28 @@ class GuestRun:
                 else:
                     self._has_begun = True
                 self._running = message.get("start", self._running)
-                if "report" in message:
-                    self._keep(message["report"])
+                self._keep(message)
                 ended = ended or "end" in message
                 self._changed.notify_all()
         machine.close()
         if not ended:
             self._problem = self._problem or "the guest ended before its tests did"
 
-    def _keep(self, report: dict[str, Any]) -> None:
-        self._reports[report["nodeid"]].append(report)
-        for name, seconds in report["user_properties"]:
-            if name == PROCESSOR:
-                self.costs[report["nodeid"]] = seconds
+    def _keep(self, message: dict[str, Any]) -> None:
+        """Keep a report, or what stands for all reports of a test that has passed."""
+        if "report" in message:
+            self._reports[message["report"]["nodeid"]].append(message["report"])
+        elif "passed" in message:
+            parts = zip(WHENS, message["seconds"], strict=True)
+            self._reports[message["passed"]] += [{"when": when, "duration": seconds} for when, seconds in parts]
+        if nodeid := message.get("passed", message.get("ended")):
+            self.costs[nodeid] = message["processor"]
 
-    def reports(self, nodeid: str) -> Iterator[dict[str, object]]:
-        """Yield an item's reports as they arrive: setup, call, teardown. Raises RuntimeError if they do not."""
+    def reports(self, nodeid: str) -> Iterator[dict[str, Any]]:
+        """Yield an item's reports: setup, call, teardown. Raises RuntimeError if they do not come.
+
+        Of a test that passes, a report has when and duration alone.
+        """
         count = 0
         while True:
             with self._changed:
@@ -188,6 +194,9 @@ class GuestRunner:
     def _replay(self, item: pytest.Item, run: GuestRun) -> Iterator[pytest.TestReport]:
         try:
             for data in run.reports(item.nodeid):
+                if "outcome" not in data:
+                    yield pytest.TestReport(item.nodeid, item.location, {}, "passed", None, **data)
+                    continue
                 report = item.config.hook.pytest_report_from_serializable(config=item.config, data=data)
                 if report.skipped and not hasattr(report, "wasxfail"):
                     report.outcome, report.longrepr = (

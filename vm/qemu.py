@@ -71,7 +71,7 @@ class Machine:
         if contents.modules:
             parts.append(modules_image(line, self.release))
         parts.append(self.directory / "overlay.cpio")
-        project_overlay(files, line.architecture, contents, parts[-1])
+        project_overlay(files, line, contents, parts[-1])
         initramfs = self.directory / "initramfs"
         with initramfs.open("wb") as output:
             for part in parts:

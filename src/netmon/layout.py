@@ -126,6 +126,8 @@ class Predicate(IntEnum):
     CGROUP = 64
     CONTAINER_ID = 128
     FOLLOWED = 256
+    GID = 512
+    COMM = 1024
 
 
 class Mark(IntEnum):
@@ -138,6 +140,7 @@ class IdKind(IntEnum):
     EUID = 1
     AUID = 2
     NETNS = 3
+    GID = 4
 
 
 IPV4_EVENT = Struct("=BBHH2xI4xQQQ4s4s")
@@ -293,7 +296,7 @@ class ReportOptions(NamedTuple):
     other_tasks: int
 
 
-SETTINGS = Struct("=B3xBBB1xBBB1xBBB1xB3xBBB1xBBB1xBBB1xB1xHH2xB7x")
+SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
 
 
 class Settings(NamedTuple):
@@ -301,22 +304,28 @@ class Settings(NamedTuple):
     connection_filters_0_ports_mode: int
     connection_filters_0_ports_src: int
     connection_filters_0_ports_dst: int
+    connection_filters_0_ports_negated: int
     connection_filters_0_addresses_0_mode: int
     connection_filters_0_addresses_0_src: int
     connection_filters_0_addresses_0_dst: int
+    connection_filters_0_addresses_0_negated: int
     connection_filters_0_addresses_1_mode: int
     connection_filters_0_addresses_1_src: int
     connection_filters_0_addresses_1_dst: int
+    connection_filters_0_addresses_1_negated: int
     connection_filters_1_any: int
     connection_filters_1_ports_mode: int
     connection_filters_1_ports_src: int
     connection_filters_1_ports_dst: int
+    connection_filters_1_ports_negated: int
     connection_filters_1_addresses_0_mode: int
     connection_filters_1_addresses_0_src: int
     connection_filters_1_addresses_0_dst: int
+    connection_filters_1_addresses_0_negated: int
     connection_filters_1_addresses_1_mode: int
     connection_filters_1_addresses_1_src: int
     connection_filters_1_addresses_1_dst: int
+    connection_filters_1_addresses_1_negated: int
     process_filter_mode: int
     process_filter_all: int
     process_filter_any: int

@@ -150,9 +150,9 @@ def test_a_command_that_cannot_run(command: str, code: int, says: str) -> None:
 
 @pytest.mark.once
 def test_a_start_that_fails_starts_no_command(tmp_path: Path) -> None:
-    ended = run("touch", str(tmp_path / "started"), flags=["--ring-size", "5"])
+    ended = run("touch", str(tmp_path / "started"), flags=["--user", "no-such-user"])
     assert ended.returncode == 125
-    assert ended.stderr.startswith("netmon: --ring-size: 5 is not a power of two")
+    assert ended.stderr.startswith("netmon: --user: there is no user no-such-user")
     assert not (tmp_path / "started").exists()
 
 

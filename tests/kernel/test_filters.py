@@ -188,7 +188,8 @@ class Subject(NamedTuple):
     euid: int
 
     def program(self) -> Program:
-        return Program(self.uid, self.euid, 0xFFFFFFFF, bytes(self.path))
+        comm = self.path.name.encode()[:15]
+        return Program(self.uid, self.euid, 0xFFFFFFFF, bytes(self.path), comm=comm, gid=0)
 
 
 def run_each(subjects: list[Subject], port: int) -> list[int]:
@@ -227,10 +228,12 @@ process_filters = with_deny_list(
         uid=ids,
         euid=ids,
         auid=lists(st.sampled_from([0, 1000, 0xFFFFFFFF])),
+        gid=lists(st.sampled_from([0, 7])),
         binary=sections(
             name=lists(st.sampled_from(NAMES)),
             prefix=lists(st.builds(lambda path, n: path[: max(1, n)], paths, st.integers(1, 255))),
             path=lists(paths),
+            comm=lists(st.sampled_from([*NAMES, "connect_once"])),
         ),
     )
 )

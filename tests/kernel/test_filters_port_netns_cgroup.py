@@ -106,6 +106,10 @@ PORT_FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # for ingress, fo
     ({"dst_port": [7001]}, {"src_port": [7002]}),
     ({"src_port": ["8002-65535"]}, {"dst_port": ["0-8001"]}),
     ({"src_port": [8001, 7001], "dst_port": [7001, 8001]}, {"src_port": ["7002-7003"], "dst_port": [8001]}),
+    (
+        {"src_port": [8001], "dst_port": ["7002-7003"], "match": "all"},
+        {"src_port": [7001], "dst_port": [8002], "match": "all"},
+    ),
     ({"dst_port": [8001, 8002]}, {"src_port": [7003, 8000, 8003, 65535]}),
 ]
 

@@ -19,7 +19,8 @@ from netmon.layout import Direction
 class Program(NamedTuple):
     """What process filters match. path: the executable's, without " (deleted)"; b"" if there is none.
 
-    cgroup: the path that leads to it; container_id: of the innermost container in that.
+    cgroup: the path that leads to it; container_id: of the innermost container in that. comm: the process's name; gid:
+    its real group.
     """
 
     uid: int
@@ -28,6 +29,8 @@ class Program(NamedTuple):
     path: bytes
     cgroup: str = "/"
     container_id: str | None = None
+    comm: bytes = b""
+    gid: int = 0
 
     @property
     def name(self) -> bytes:
@@ -60,11 +63,16 @@ def passes(
 
 
 def passes_ports(filter_: PortFilter | None, socket: Socket) -> bool:
-    """Src OR dst; deny_list inverts the whole."""
+    """Src OR dst, with match: all AND, absent lists left out; deny_list inverts the whole."""
     if filter_ is None:
         return True
-    matches = is_port_in(socket.sport, filter_.src_port) or is_port_in(socket.dport, filter_.dst_port)
+    ends = [(socket.sport, filter_.src_port), (socket.dport, filter_.dst_port)]
+    matches = combine(filter_.match, [is_port_in(port, ports) for port, ports in ends if ports is not None])
     return not matches if filter_.deny_list else matches
+
+
+def combine(match: str, ends: Sequence[bool]) -> bool:
+    return all(ends) if match == "all" else any(ends)
 
 
 def is_port_in(port: int, ports: Sequence[int | str] | None) -> bool:
@@ -84,23 +92,28 @@ def passes_netns(filter_: NetnsFilter | None, netns: int) -> bool:
 
 
 def passes_addresses(part: models.Direction, saddr: str, daddr: str) -> bool:
-    """Match the filter of the connection's family, if there is one. src OR dst; deny_list inverts the whole."""
+    """Match the filter of the connection's family, if there is one.
+
+    src OR dst, with match: all AND, absent lists left out; deny_list inverts the whole.
+    """
     source, destination = unmapped(saddr), unmapped(daddr)
     filter_: Ipv4Filter | Ipv6Filter | None = part.ipv4_filter if isinstance(source, IPv4Address) else part.ipv6_filter
     if filter_ is None:
         return True
-    matches = is_listed(source, filter_.src_ip) or is_listed(destination, filter_.dst_ip)
+    ends = [(source, filter_.src_ip), (destination, filter_.dst_ip)]
+    matches = combine(filter_.match, [is_listed(address, cidrs) for address, cidrs in ends if cidrs is not None])
     return not matches if filter_.deny_list else matches
 
 
 def passes_process(filter_: ProcessFilter | None, program: Program) -> bool:
-    """Uid AND euid AND auid AND binary AND cgroup AND container, absent ones left out; deny_list inverts the whole."""
+    """All of uid, euid, auid, gid, binary, cgroup and container that are given; deny_list inverts the whole."""
     if filter_ is None:
         return True
     matches = (
         (filter_.uid is None or program.uid in filter_.uid)
         and (filter_.euid is None or program.euid in filter_.euid)
         and (filter_.auid is None or program.auid in filter_.auid)
+        and (filter_.gid is None or program.gid in filter_.gid)
         and (filter_.binary is None or matches_binary(filter_.binary, program))
         and (filter_.cgroup is None or any(is_below(program.cgroup, cgroup) for cgroup in filter_.cgroup))
         and (filter_.container_id is None or (program.container_id or "").startswith(tuple(filter_.container_id)))
@@ -109,11 +122,12 @@ def passes_process(filter_: ProcessFilter | None, program: Program) -> bool:
 
 
 def matches_binary(filter_: models.BinaryFilter, program: Program) -> bool:
-    """Name OR prefix OR path."""
+    """Name OR prefix OR path OR comm, of which the kernel keeps 15 bytes."""
     return (
         any(program.name == name.encode() for name in filter_.name or ())
         or any(program.path.startswith(prefix.encode()) for prefix in filter_.prefix or ())
         or any(program.path == path.encode() for path in filter_.path or ())
+        or any(program.comm == comm.encode()[:15] for comm in filter_.comm or ())
     )
 
 

@@ -25,6 +25,7 @@ PATHS = [
     "/opt/" + "d" * 250 + "/" + "n" * 255,  # 511 bytes: the longest path that can be listed
     "/opt/" + "d" * 250 + "/" + "n" * 254,  # has the same longest prefix, 256 bytes
 ]
+COMMS = ["curl", "python3", "caf\u00e9", "fifteen-bytes-a", "fifteen-bytes-and-more"]
 PORTS = [0, 1, 7, 8, 443, 8000, 65534, 65535]
 NETNS = [1, 4026531840, 2**32 - 1]
 ID, OTHER_ID = "0123456789abcdef" * 4, "fedcba9876543210" * 4
@@ -102,8 +103,13 @@ def with_deny_list(section: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrat
     return st.builds(lambda left, right: {**left, **right}, section, deny_list)
 
 
+def with_match(section: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    match = st.fixed_dictionaries({}, optional={"match": st.sampled_from(["any", "all"])})
+    return st.builds(lambda left, right: {**left, **right}, section, match)
+
+
 def ip_filters(pool: list[str]) -> st.SearchStrategy[dict[str, Any]]:
-    return with_deny_list(sections(src_ip=lists(cidrs(pool)), dst_ip=lists(cidrs(pool))))
+    return with_match(with_deny_list(sections(src_ip=lists(cidrs(pool)), dst_ip=lists(cidrs(pool)))))
 
 
 prefixes = st.sampled_from(PATHS).flatmap(
@@ -114,6 +120,7 @@ binary_filters = sections(
     name=lists(st.sampled_from(PATHS).map(lambda path: path.rpartition("/")[2])),
     prefix=lists(prefixes.filter(lambda prefix: len(prefix.encode()) <= 256)),
     path=lists(st.sampled_from(PATHS).filter(lambda path: len(path.encode()) <= 511)),
+    comm=lists(st.sampled_from(COMMS)),
 )
 container_ids = st.sampled_from([ID, OTHER_ID, ID[:-1] + "0", OTHER_ID[:63], ID[:12], "f" * 12])
 process_filters = with_deny_list(
@@ -121,6 +128,7 @@ process_filters = with_deny_list(
         uid=ids,
         euid=ids,
         auid=ids,
+        gid=ids,
         binary=binary_filters,
         cgroup=lists(st.sampled_from(CGROUPS)),
         container_id=lists(container_ids),
@@ -128,7 +136,7 @@ process_filters = with_deny_list(
 )
 ranges = st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)).map(lambda ends: f"{min(ends)}-{max(ends)}")
 ports = lists(st.sampled_from(PORTS) | ranges)
-port_filters = with_deny_list(sections(src_port=ports, dst_port=ports))
+port_filters = with_match(with_deny_list(sections(src_port=ports, dst_port=ports)))
 netns_filters = with_deny_list(sections(netns=lists(st.sampled_from(NETNS))))
 
 
@@ -166,5 +174,7 @@ programs = st.builds(
     path=st.sampled_from([path.encode() for path in PATHS] + UNLISTABLE),
     cgroup=st.sampled_from(CGROUPS + DEEP_CGROUPS),
     container_id=st.sampled_from([None, ID, OTHER_ID]),
+    comm=st.sampled_from([comm.encode()[:15] for comm in COMMS]),
+    gid=st.sampled_from(IDS),
 )
 sockets = st.builds(Socket, st.sampled_from(PORTS), st.sampled_from(PORTS), st.sampled_from(NETNS))

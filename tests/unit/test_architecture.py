@@ -146,7 +146,7 @@ def test_a_plain_run_imports_nothing_slow() -> None:
 def test_json_in_a_pipe_imports_nothing_that_lines_for_people_need() -> None:
     program = (
         "import sys\nfrom netmon.cli import main, run\n"
-        "def run_with(outputs, options, signals, *, make_view):\n"
+        "def run_with(outputs, options, signals, *, make_view, ready):\n"
         "    import netmon.monitor, netmon.cli.session, netmon.outputs.fanout\n"
         "    assert make_view(None) is None\n"
         f"    print(*sorted({{*sys.modules}} & {{*{FOR_PEOPLE}}}))\n"

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 PORT = "/dev/ttyS1"
-# A property of a test's last report: for how many seconds the guest's processors have worked for it.
-PROCESSOR = "processor"
 
 
 class Channel:

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from netmon.cli import EXIT_NOT_STARTED
 from netmon.cli.account import Account
 from netmon.cli.console import describe, say
 
 # As shells have it.
 EXIT_NOT_FOUND, EXIT_NOT_EXECUTABLE = 127, 126
-EXIT_NOT_STARTED = 125  # as timeout(1) and env(1): they have failed themselves
 SIGNALLED = 128  # and the signal's number
 
 GO = b"g"

@@ -28,6 +28,13 @@ def say(text: object) -> None:
                 print(f"netmon: {line}", file=sys.stderr, flush=True)
 
 
+def say_help(text: str) -> None:
+    """Write a help text to standard error as it is: nobody has asked for it, so it is no result."""
+    if sys.stderr is not None and _takes_messages():
+        with suppress(OSError):
+            print(text, end="", file=sys.stderr, flush=True)
+
+
 def _takes_messages() -> bool:
     """Wait until standard error has room, at most for SAY_LIMIT seconds; return whether it has."""
     room = select.poll()

@@ -7,6 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from netmon.cli import EXIT_NOT_STARTED
 from netmon.cli.console import describe, say
 from netmon.cli.flags import FlagError, add_exec_flags, flag_error
 from netmon.errors import NetmonError, Problem, shown
@@ -32,6 +33,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "as the user who called sudo.",
     )
     parser.set_defaults(command=execute)
+    parser.usage_code = EXIT_NOT_STARTED
     add_exec_flags(parser)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND", help=argparse.SUPPRESS)
 
@@ -39,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Run the command; return its exit code. In the process that watches, raise NetmonError if that fails."""
     from netmon.cli.account import find_asker
-    from netmon.cli.command import EXIT_NOT_STARTED, Command
+    from netmon.cli.command import Command
     from netmon.cli.supervisor import BLOCKED, Supervisor
 
     try:
@@ -78,7 +80,7 @@ def _check_report(options: argparse.Namespace) -> None:
         return
     if options.report not in REPORTS:
         raise flag_error("report", f"{shown(options.report)} is no form of a report; give {', '.join(REPORTS)}")
-    for name in ("format", "fields", "template", "each", "events"):
+    for name in ("format", "fields", "template", "each", "events", "failures"):
         if getattr(options, name):
             raise flag_error(
                 name, "cannot be combined with --report, which shows all events; leave one or the other out"

@@ -1,60 +1,142 @@
-"""The flags of `netmon run`, and the configuration that they describe."""
+"""The flags of netmon's commands, and the configuration that they and a file describe."""
 
 from __future__ import annotations
 
 import argparse
-import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from netmon.durations import parse_duration
-from netmon.errors import ConfigError, Problem
-from netmon.limits import (
-    DEFAULT_BATCH_DELAY,
-    DEFAULT_LINE_LIMIT,
-    DEFAULT_RING_SIZE,
-    MAX_LINE_LIMIT,
-    MIN_PROGRESS,
-    MINIMUM_KERNEL,
-)
-from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
+from netmon import amounts
+from netmon.cli.flag_names import FLAGS, PROCESS_LISTS, flag_of
+from netmon.cli.flag_names import FlagError as FlagError
+from netmon.cli.flag_names import flag_error as flag_error
+from netmon.errors import shorten
+from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
+from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
 
 if TYPE_CHECKING:
     from netmon.config import Config
 
-PROCESS_LISTS = ("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "pid", "tree")
-# The flags that describe a configuration, in place of a file.
-FLAGS = (
-    *("ingress", "egress", *OPTIONS, "progress", "events"),
-    *("src_ip", "dst_ip", "deny_ip", "src_port", "dst_port", "deny_port", "netns", "deny_netns"),
-    *PROCESS_LISTS,
-    "deny_process",
-)
 
-BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+class _Values(argparse.Action):
+    """Extends a list by the values of a flag, which commas separate, and notes how the flag was spelled."""
+
+    def __init__(self, parse: Callable[[str], Any] = str, **options: Any) -> None:
+        super().__init__(default=[], **options)
+        self._parse = parse
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        flag = str(option_string)
+        items = [item.strip() for item in str(values).split(",")]
+        if "" in items:
+            parser.error(
+                f"{flag}: {shorten(values)} has an empty value; write one, or several with commas between them"
+            )
+        try:
+            parsed = [self._parse(item) for item in items]
+        except ValueError as error:
+            parser.error(f"{flag}: {error}")
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *parsed])
+        namespace.spelled = {**getattr(namespace, "spelled", {}), self.dest: flag}
 
 
-def duration(text: str) -> float:
-    """Return the seconds of a duration like 10s, 500ms, 5m or 1h. Raises argparse.ArgumentTypeError."""
+class _Switch(argparse.Action):
+    """Sets a switch to its constant, and notes that the user has done so: a flag wins over the file."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        _values: str | Sequence[Any] | None,
+        _option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, self.const)
+        namespace.given = {*getattr(namespace, "given", ()), self.dest}
+
+
+def _add_switch(to: argparse._ActionsContainer, name: str, help: str, *, default: bool | None = False) -> None:
+    """Add a switch: the flag that changes the default, and without a line of help the one that a file may need."""
+    on, off = flag_of(name), f"--no-{flag_of(name)[2:]}"
+    shown, hidden = (off, on) if default else (on, off)
+    to.add_argument(shown, dest=name, action=_Switch, const=not default, default=default, help=help)
+    to.add_argument(hidden, dest=name, action=_Switch, const=bool(default), default=default, help=argparse.SUPPRESS)
+
+
+def _add_list(
+    to: argparse._ActionsContainer, *flags: str, metavar: str, help: str, parse: Callable[[str], Any] = str
+) -> None:
+    """Add a flag with values. flags: what it is called; the last one names it in the configuration."""
+    dest = flags[-1][2:].replace("-", "_")
+    to.add_argument(*flags, dest=dest, action=_Values, parse=parse, metavar=metavar, help=help)
+
+
+def _amount(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a type for argparse that parses a time or a size."""
+
+    def checked(text: str) -> float:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{shorten(text)} {error}") from None
+
+    return checked
+
+
+def number(text: str) -> int | str:
+    """Return a number if the text is one, as YAML would, else the text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else text
+
+
+def _user_id(text: str) -> int:
+    """Return a user's id, given by name or number."""
+    return _id(text, "user", "pwd", "getpwnam", "pw_uid")
+
+
+def _group_id(text: str) -> int:
+    """Return a group's id, given by name or number."""
+    return _id(text, "group", "grp", "getgrnam", "gr_gid")
+
+
+def _id(text: str, kind: str, module: str, function: str, field: str) -> int:
+    negative = text.removeprefix("-")
+    if negative.isascii() and negative.isdigit():
+        return int(text[:21])
+    from importlib import import_module
+
     try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
+        return int(getattr(getattr(import_module(module), function)(text), field))
+    except (KeyError, ValueError):
+        raise ValueError(f"{shorten(text)} is no {kind} of this host; give a {kind}'s name or id") from None
 
 
-def size(text: str) -> int:
-    """Return the bytes of a size like 65536, 64K, 4M or 1G. Raises argparse.ArgumentTypeError."""
-    match = re.fullmatch(r"(\d{1,12})([kmg]?)", text.lower(), re.ASCII)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write it like 65536, 64K or 4M")
-    return int(match[1]) * BYTES[match[2]]
+def _process_id(text: str) -> int:
+    value = number(text.removeprefix("-"))
+    if isinstance(value, str):
+        raise ValueError(
+            f"{shorten(text)} is not a process id, which is a number; pgrep -x NAME prints those of a name"
+        )
+    return -value if text.startswith("-") else value
 
 
 def add_run_flags(run: argparse.ArgumentParser) -> None:
     """Add `netmon run`'s flags to its parser."""
-    run.add_argument("--config", metavar="FILE", help="read what to report from a YAML file (docs/config.md)")
+    run.add_argument(
+        "--config",
+        metavar="FILE",
+        help="read what to report, and any setting below, from a YAML file (netmon help config); a flag wins over it",
+    )
     run.add_argument(
         "--aggregate",
-        type=duration,
+        type=_amount(amounts.period),
         metavar="PERIOD",
         help="each PERIOD (10s, 5m), report aggregates by process, peer, port and direction, not single connections",
     )
@@ -85,58 +167,56 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
     """Add the flags that say how events are read, and with which rights."""
-    run.add_argument(
-        "--any-kernel",
-        action="store_true",
-        help=f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)",
-    )
-    run.add_argument(
-        "--no-lost-events", dest="lost_events", action="store_false", help="leave LostEvents out of the output"
-    )
+    _add_switch(run, "any_kernel", f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)")
+    _add_switch(run, "lost_events", "leave LostEvents out of the output", default=True)
     run.add_argument(
         "--ring-size",
-        type=size,
+        type=_amount(amounts.ring_size),
         metavar="SIZE",
         help=f"size of the buffer between kernel and reader, a power of two (default: {DEFAULT_RING_SIZE >> 20}M)",
     )
     run.add_argument(
         "--batch-delay",
-        type=duration,
+        type=_amount(amounts.batch_delay),
         metavar="TIME",
         help="how long the first event of a batch waits for further events "
         f"(default: {DEFAULT_BATCH_DELAY * 1000:.0f}ms)",
     )
     run.add_argument(
         "--line-limit",
-        type=size,
+        type=_amount(amounts.line_limit),
         metavar="SIZE",
         help="how long a line may be: the texts of processes are cut to it, and the event says so "
         f"(default: {DEFAULT_LINE_LIMIT >> 10}K; at most {MAX_LINE_LIMIT >> 10}K)",
     )
     run.add_argument("--user", metavar="USER", help="become this user, a name or a number, once attached")
-    run.add_argument(
-        "--no-confine",
-        dest="confine",
-        action="store_false",
-        help="keep all rights after the start, for debugging (docs/operations.md)",
-    )
+    _add_switch(run, "confine", "keep all rights after the start, for debugging (docs/operations.md)", default=True)
 
 
 def _add_report_flags(run: argparse.ArgumentParser) -> None:
-    report = run.add_argument_group("report options", "what to report beyond the plain events")
+    report = run.add_argument_group(
+        "report options", "what to report beyond the plain events; --no-NAME turns off what a file turns on"
+    )
     for name, option in OPTIONS.items():
-        report.add_argument(
-            _flag(name),
-            action="store_true",
-            help=option.help + ("" if option.with_aggregate else " (not with --aggregate)"),
+        _add_switch(
+            report, name, option.help + ("" if option.with_aggregate else " (not with --aggregate)"), default=None
         )
-    report.add_argument("--progress", metavar="TIME", help=f"{PROGRESS_HELP} (not with --aggregate)")
     report.add_argument(
+        "--progress",
+        type=_amount(amounts.progress),
+        metavar="TIME",
+        help=f"{PROGRESS_HELP} (not with --aggregate)",
+    )
+    _add_list(
+        report,
         "--events",
-        action="append",
-        default=[],
         metavar="LIST",
         help=f"{EVENTS_HELP}: some of {', '.join(EVENTS)} (not with --aggregate)",
+    )
+    report.add_argument(
+        "--failures",
+        action="store_true",
+        help="connection attempts that fail, alone: --egress --outcome --events fail",
     )
 
 
@@ -146,23 +226,32 @@ def _add_connection_flags(run: argparse.ArgumentParser) -> None:
     direction.add_argument("--egress", action="store_true", help="connections that processes on this host open")
     address = run.add_argument_group(
         "addresses",
-        "can be repeated; src is this host's end, dst the peer's; a connection matches if either end is listed; "
-        "IPv4 and IPv6 are filtered separately: a family without an address is not filtered",
+        "LOCAL and SRC are always THIS HOST's end, PEER and DST always the PEER's, for accepted connections, too. A "
+        "connection matches if each flag that is given lists it: --local A --peer B is from A to B. IPv6 "
+        "connections are left out if only IPv4 addresses are given, and the other way round",
     )
-    address.add_argument("--src-ip", action="append", default=[], metavar="CIDR", help="this host's address")
-    address.add_argument("--dst-ip", action="append", default=[], metavar="CIDR", help="the peer's address")
+    _add_list(address, "--local", "--src-ip", metavar="CIDR", help="this host's address: 10.1.2.3, 10.0.0.0/8, ::1")
+    _add_list(address, "--peer", "--dst-ip", metavar="CIDR", help="the peer's address")
     address.add_argument("--deny-ip", action="store_true", help="report connections that do not match")
-    port = run.add_argument_group("ports", "can be repeated; a connection matches if either end is listed")
-    port.add_argument(
-        "--src-port", action="append", default=[], metavar="PORT", help="this host's port, or a range like 8000-8999"
+    address.add_argument("-4", "--ipv4", action="store_true", help="IPv4 connections alone")
+    address.add_argument("-6", "--ipv6", action="store_true", help="IPv6 connections alone")
+    port = run.add_argument_group("ports", "numbers, and ranges like 8000-8999; src and dst as for addresses")
+    _add_list(port, "--port", metavar="PORT", parse=number, help="the port of either end")
+    _add_list(
+        port,
+        *("--local-port", "--src-port"),
+        metavar="PORT",
+        parse=number,
+        help="this host's port; of accepted connections, the server's",
     )
-    port.add_argument("--dst-port", action="append", default=[], metavar="PORT", help="the peer's port, or a range")
+    _add_list(port, "--peer-port", "--dst-port", metavar="PORT", parse=number, help="the peer's port")
     port.add_argument("--deny-port", action="store_true", help="report connections that do not match")
-    netns = run.add_argument_group("network namespaces", "can be repeated")
-    netns.add_argument(
+    netns = run.add_argument_group("network namespaces")
+    _add_list(
+        netns,
         "--netns",
-        action="append",
-        default=[],
+        metavar="NETNS",
+        parse=number,
         help="the network namespace of the socket: an inode number, or a path like /run/netns/NAME",
     )
     netns.add_argument("--deny-netns", action="store_true", help="report connections that do not match")
@@ -171,25 +260,29 @@ def _add_connection_flags(run: argparse.ArgumentParser) -> None:
 def _add_process_flags(run: argparse.ArgumentParser) -> None:
     process = run.add_argument_group(
         "processes",
-        "can be repeated; a process matches if it has one of the uids, one of the euids, one of the auids, one of the "
+        "a process matches if it has one of the uids, one of the euids, one of the auids, one of the gids, one of the "
         "names, prefixes or paths, one of the cgroups, and one of the container ids that are given",
     )
     for name, kind in (("uid", "real"), ("euid", "effective"), ("auid", "audit (login)")):
-        process.add_argument(f"--{name}", action="append", type=int, default=[], metavar="ID", help=f"{kind} user id")
-    process.add_argument("--name", action="append", default=[], help="file name of the executable")
-    process.add_argument("--prefix", action="append", default=[], help="leading part of the executable's path")
-    process.add_argument("--path", action="append", default=[], help="full path of the executable")
-    process.add_argument("--cgroup", action="append", default=[], metavar="PATH", help="its cgroup, or one above it")
-    process.add_argument(
-        "--container-id", action="append", default=[], metavar="ID", help="all 64 digits, or at least the first 12"
+        _add_list(process, f"--{name}", metavar="USER", parse=_user_id, help=f"{kind} user, a name or an id")
+    _add_list(process, "--gid", metavar="GROUP", parse=_group_id, help="real group, a name or an id")
+    _add_list(
+        process,
+        "--name",
+        metavar="NAME",
+        help="file name of the executable, or what the program was called by: a link or a script",
     )
-    process.add_argument("--pid", action="append", type=int, default=[], metavar="PID", help="id of a running process")
-    process.add_argument(
+    _add_list(process, "--comm", metavar="NAME", help="the latter alone: the kernel's name of the process")
+    _add_list(process, "--prefix", metavar="PATH", help="leading part of the executable's path")
+    _add_list(process, "--path", metavar="PATH", help="full path of the executable")
+    _add_list(process, "--cgroup", metavar="PATH", help="its cgroup, or one above it")
+    _add_list(process, "--container-id", metavar="ID", help="all 64 digits, or at least the first 12")
+    _add_list(process, "--pid", metavar="PID", parse=_process_id, help="id of a running process")
+    _add_list(
+        process,
         "--tree",
-        action="append",
-        type=int,
-        default=[],
         metavar="PID",
+        parse=_process_id,
         help="a running process with all that it has started and will start; a process matches if it is one of these, "
         "or has one of the --pid",
     )
@@ -207,43 +300,18 @@ def _add_output_flags(run: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--fields",
         metavar="PATHS",
-        help="the columns of a table or the keys of JSON, by their paths in the JSON: process.pid,network_event.daddr",
+        help="the columns of a table or the keys of JSON, by their paths in the JSON: "
+        "process.pid,network_event.daddr (netmon help fields)",
     )
     output.add_argument(
         "--template", metavar="TEXT", help="a line for each event, like '{process.pid} {network_event.daddr}'"
     )
-    output.add_argument("--each", action="store_true", help="lines: one for each event, not for each connection")
-    output.add_argument(
-        "--no-color", dest="color", action="store_false", help="no colours (or set NO_COLOR=1) on a terminal"
-    )
-
-
-class FlagError(ConfigError):
-    """Problems of flags: str() renders each by its flag, `--flag: value message`."""
-
-    def __str__(self) -> str:
-        # The flags of addresses and ports set the keys of both directions: one mistake is found twice.
-        return "\n".join(dict.fromkeys(map(_render, self.problems)))
-
-
-def _render(problem: Problem) -> str:
-    keys = [part for part in problem.location if isinstance(part, str)]
-    return f"{_flag(keys[-1])}: {problem.reason}" if keys else problem.reason
-
-
-def _flag(key: str) -> str:
-    """Return the flag that sets a key of the configuration."""
-    key = {"descendants": "tree"}.get(key, key)
-    return f"--{key.replace('_', '-')}"
-
-
-def flag_error(key: str, message: str) -> FlagError:
-    """Return an error about one flag. key: the flag without dashes before it, and with `_` in place of `-`."""
-    return FlagError([Problem("command line", None, (key,), None, message)])
+    _add_switch(output, "each", "lines: one for each event, not for each connection")
+    _add_switch(output, "color", "no colours (or set NO_COLOR=1) on a terminal", default=True)
 
 
 def config_of(options: argparse.Namespace) -> Config | None:
-    """Return the configuration that `netmon run` is given by a file or by flags.
+    """Return the configuration that a file and flags describe; a flag wins over the file.
 
     Args:
         options: The parsed flags.
@@ -254,84 +322,18 @@ def config_of(options: argparse.Namespace) -> Config | None:
     Raises:
         ConfigError: The file or the flags have problems. For flags it is a FlagError.
     """
-    flags = [name for name in FLAGS if getattr(options, name)]
-    if options.config is None:
-        return _config_from_flags(vars(options)) if flags else None
-    if flags:
-        raise flag_error(flags[0], "cannot be combined with --config; write it into the configuration file")
-    from netmon.config import Config
+    base = None
+    if options.config is not None:
+        from netmon.cli.file_settings import read_file
 
-    return Config.from_yaml(options.config, resolve=True)
+        base = read_file(options)
+    if not any(_is_given(options, name) for name in FLAGS):
+        return base
+    from netmon.cli.flag_config import config_from_flags
 
-
-def _config_from_flags(options: dict[str, Any]) -> Config:
-    """Return the configuration that flags describe, with the same checks as for YAML."""
-    from netmon.config import Config
-
-    filters = {family: part for family in ("ipv4_filter", "ipv6_filter") if (part := _ip_filter(options, family))}
-    ports = {key: list(map(_number, options[key])) for key in ("src_port", "dst_port") if options[key]}
-    direction: dict[str, Any] = {"enabled": True, **filters}
-    if ports:
-        direction["port_filter"] = {**ports, "deny_list": options["deny_port"]}
-    both = options["ingress"] == options["egress"]
-    enabled = {name: both or options[name] for name in ("ingress", "egress")}
-    config: dict[str, Any] = {name: direction for name in enabled if enabled[name]}
-    if options["netns"]:
-        netns = list(map(_number, options["netns"]))
-        config["netns_filter"] = {"netns": netns, "deny_list": options["deny_netns"]}
-    process = {key: options[key] for key in ("uid", "euid", "auid", "cgroup", "container_id", "pid") if options[key]}
-    if options["tree"]:
-        process["descendants"] = options["tree"]
-    binary = {key: options[key] for key in ("name", "prefix", "path") if options[key]}
-    if binary:
-        process["binary"] = binary
-    if process:
-        config["process_filter"] = {**process, "deny_list": options["deny_process"]}
-    config["report"] = _report_from_flags(options, enabled)
-    for key, needed, present in (
-        ("deny_ip", "--src-ip or --dst-ip", filters),
-        ("deny_port", "--src-port or --dst-port", ports),
-        ("deny_netns", "--netns", options["netns"]),
-        (
-            "deny_process",
-            "--uid, --euid, --auid, --name, --prefix, --path, --cgroup, --container-id, --pid or --tree",
-            process,
-        ),
-    ):
-        if options[key] and not present:
-            raise flag_error(key, f"inverts {needed}; add one, or leave it out")
-    try:
-        return Config.from_dict(config, source="command line", resolve=True)
-    except ConfigError as error:
-        raise FlagError(error.problems) from None
+    return config_from_flags(vars(options), base)
 
 
-def _report_from_flags(options: dict[str, Any], enabled: dict[str, bool]) -> dict[str, Any]:
-    """Return the section `report`. enabled: for each direction's name, whether it is watched."""
-    section = {name: options[name] for name in OPTIONS}
-    events = [event.strip() for text in options["events"] for event in text.split(",")]
-    chosen = {"progress": options["progress"], "events": events}
-    known = tuple(event for event in events if event in EVENTS)  # others are refused with the whole configuration
-    # A wrong duration is refused with the whole configuration.
-    report = Report(**section, events=known, progress=MIN_PROGRESS if options["progress"] else None)
-    for name, needed in report.without_direction(enabled).items():
-        (other,) = {*enabled} - {needed}
-        raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
-    for event, needed in report.impossible_events(enabled).items():
-        raise flag_error("events", f"{event} needs {_flag(needed)}; add it, or leave {event} out")
-    return {**section, **{name: value for name, value in chosen.items() if value}}
-
-
-def _ip_filter(options: dict[str, Any], family: str) -> dict[str, Any]:
-    """Return a family's filter of addresses. An address with a colon is IPv6."""
-    lists = {
-        end: [address for address in options[end] if (":" in address) == (family == "ipv6_filter")]
-        for end in ("src_ip", "dst_ip")
-    }
-    present = {end: addresses for end, addresses in lists.items() if addresses}
-    return {**present, "deny_list": options["deny_ip"]} if present else {}
-
-
-def _number(text: str) -> int | str:
-    """Return a number if the text is one, as YAML would, else the text."""
-    return int(text) if re.fullmatch("[0-9]{1,20}", text) else text
+def _is_given(options: argparse.Namespace, name: str) -> bool:
+    """Return whether a flag of the configuration is given, or a report option is turned off."""
+    return bool(getattr(options, name, None)) or name in getattr(options, "given", ())

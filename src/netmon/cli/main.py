@@ -8,19 +8,46 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from netmon import __version__
 from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say
+from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say, say_help
 from netmon.errors import ConfigError, NetmonError, OutputError
 
-COMMANDS = ("run", "exec", "check", "validate", "schema")  # each a module of netmon.cli
+COMMANDS = ("run", "exec", "check", "validate", "schema", "help")  # each a module of netmon.cli
 HELP_WIDTH = 80
+# What `netmon`, and the help of a command, end with.
+EXAMPLES = {
+    "": """
+examples:
+  netmon run                                  each connection of this host, a line
+  netmon run --name curl --peer 10.0.0.0/8    those of curl with one network
+  netmon exec -- curl https://example.com/    those of one command
+
+`netmon help` lists topics; `netmon COMMAND --help` has the flags of a command.
+""",
+    "run": """
+examples:
+  netmon run --peer 10.1.2.3                  who connects to 10.1.2.3, or from there?
+  netmon run --ingress --local-port 80,443    who uses the web server?
+  netmon run --failures --uid alice           which attempts of alice's fail?
+  netmon run --local 10.0.0.5 --peer 10.1.0.0/16 --existing
+  netmon run --config netmon.yaml --format json --statistics
+
+`netmon help filters` explains how flags are combined.
+""",
+    "exec": """
+examples:
+  netmon exec -- curl https://example.com/
+  netmon exec --report table -- make -j8
+""",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,9 +75,10 @@ def _main(arguments: Sequence[str] | None) -> int:
 def _call(arguments: Sequence[str] | None) -> int:
     """Call the command that the arguments name; return the exit code. Raises OutputError."""
     try:
-        options = make_parser(sys.argv[1:] if arguments is None else arguments).parse_args(arguments)
+        options = _parse(sys.argv[1:] if arguments is None else arguments)
         if os.environ.get("NETMON_ANY_KERNEL") == "1":
             options.any_kernel = True
+            options.given = {*getattr(options, "given", ()), "any_kernel"}
         return int(options.command(options))
     except SystemExit as end:  # from argparse: --help, --version, bad usage
         return int(end.code or 0)
@@ -66,6 +94,25 @@ def _call(arguments: Sequence[str] | None) -> int:
         return EXIT_INTERRUPTED
 
 
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments. Raises SystemExit, after a message, if they are wrong or ask for help."""
+    parser = make_parser(arguments)
+    if not arguments:
+        say_help(parser.format_help())
+        parser.exit(EXIT_USAGE)
+    if arguments[0] not in COMMANDS and not arguments[0].startswith("-"):
+        from netmon.cli.mistakes import unknown_command
+
+        parser.error(unknown_command(arguments[0], COMMANDS))
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        from netmon.cli.mistakes import unknown_argument
+
+        used = options.parser if "parser" in options else parser
+        used.error(unknown_argument(arguments[0], unknown[0], used._option_string_actions))
+    return options
+
+
 def _fail(error: object, code: int) -> int:
     say(error)
     return code
@@ -79,16 +126,32 @@ class _Parser(argparse.ArgumentParser):
         # the terminal's width.
         formatter = partial(argparse.HelpFormatter, width=HELP_WIDTH)
         super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
+        self.examples = ""
+        self.usage_code = EXIT_USAGE
+
+    def format_help(self) -> str:
+        """Return the help, with examples at its end."""
+        return super().format_help() + self.examples
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line that says what is wrong, and exit."""
+        message = re.sub("^argument ([^:]+): expected one argument$", r"\1: needs a value", message)
+        say(message.removeprefix("argument "))
+        self.exit(self.usage_code)
 
 
 def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return a parser for these arguments: with the command that the first one names, or else with all commands."""
     parser = _Parser(
         prog="netmon",
-        description="Report each TCP connection on this host with the process behind it, as JSON.",
+        description="Report each TCP connection on this host with the process behind it.",
     )
     parser.add_argument("--version", action="version", version=f"netmon {__version__}")
+    parser.examples = EXAMPLES[""]
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
         import_module(f"netmon.cli.{name}").add_parser(commands)
+        command = commands.choices[name]
+        command.examples = EXAMPLES.get(name, "")
+        command.set_defaults(parser=command)
     return parser

@@ -36,9 +36,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "run",
         help="watch connections; a line each on a terminal, else one JSON event a line",
+        usage="netmon run [--config FILE] [flag ...]",
         description="Watch TCP connections until SIGINT or SIGTERM (without --config SIGHUP, too). On a terminal each "
-        "is a line for people; in a pipe or file each event is a line of JSON. Without --config the flags below say "
-        "what to report; without those, everything.",
+        "is a line for people; in a pipe or file each event is a line of JSON. Flags, a file, or both say what to "
+        "report; without either, everything.",
     )
     parser.set_defaults(command=run)
     add_run_flags(parser)
@@ -52,9 +53,13 @@ def run(options: argparse.Namespace) -> int:
     from netmon.cli.session import Signals
 
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
+    if options.config is not None:
+        from netmon.cli.file_settings import apply_file
+
+        apply_file(options)
     from netmon.outputs.standard_output import StandardOutput
 
-    losses = run_with([StandardOutput()], options, signals, make_view=_view_maker(options))
+    losses = run_with([StandardOutput()], options, signals, make_view=_view_maker(options), ready=_ready(options))
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
 
 
@@ -66,6 +71,16 @@ def _view_maker(options: argparse.Namespace) -> MakeView:
     from netmon.cli.views import prepare_view  # JSON lines do not need it
 
     return prepare_view(options, on_terminal=on_terminal)
+
+
+def _ready(options: argparse.Namespace) -> Callable[[], None]:
+    """Return what says that netmon is ready, and which flags may match nothing: looked up now, with all rights."""
+    if not (options.name or options.dst_port):
+        return lambda: say("ready")
+    from netmon.cli.hints import hints
+
+    text = "\n".join(["ready", *hints(options)])
+    return lambda: say(text)
 
 
 def _no_view(_config: Config | None) -> None:

@@ -12,7 +12,7 @@ from netmon.cli.console import show
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("schema", help="print the JSON Schema of the events or of the configuration")
-    parser.add_argument("of", choices=("event", "config"))
+    parser.add_argument("of", choices=("event", "config"), metavar="WHAT", help="event or config")
     parser.set_defaults(command=schema)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from netmon.errors import BpfError, NetmonError
+from netmon.errors import BpfError, LibbpfError, NetmonError
 from netmon.kernel.requirements import Requirement
 from netmon.layout import RecordType
 from netmon.limits import MAX_PERIOD
@@ -41,6 +41,8 @@ def check_programs() -> Requirement:
     except BpfError as error:
         what, _, remedy = str(error).partition("\n")
         return Requirement(NAME, False, what, remedy)
+    except LibbpfError:
+        return Requirement(NAME, False, "not tried without a usable libbpf")
     except NetmonError as error:
         return Requirement(NAME, False, str(error))
     if missing:

@@ -1,4 +1,4 @@
-"""`netmon validate`: whether a configuration file can be used."""
+"""`netmon validate`: whether configuration files can be used."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from typing import Any
 
 from netmon.cli import EXIT_OK
 from netmon.cli.console import say
+from netmon.errors import ConfigError
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("validate", help="check a configuration file")
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="-: standard input")
     parser.set_defaults(command=validate)
 
 
 def validate(options: argparse.Namespace) -> int:
-    """Read the file. Raises ConfigError with all of its problems."""
+    """Read each file. Raises ConfigError with all of their problems."""
     from netmon.config import Config  # slow to import
 
-    Config.from_yaml(options.file)
-    say(f"{options.file} is valid")
+    problems = []
+    for file in options.files:
+        try:
+            Config.from_yaml("/dev/stdin" if file == "-" else file)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            say(f"{'standard input' if file == '-' else file} is valid")
+    if problems:
+        raise ConfigError(problems)
     return EXIT_OK

@@ -84,8 +84,10 @@ def _remedy(name: str) -> str:
 def add_reports(options: argparse.Namespace) -> None:
     """Turn on the report options that lines for a person are made of, unless something else says what to report."""
     if options.config is None and options.aggregate is None:
-        options.statistics = True
-        options.outcome = options.outcome or options.egress or not options.ingress
+        if options.statistics is None:
+            options.statistics = True
+        if options.outcome is None:
+            options.outcome = options.egress or not options.ingress
 
 
 def make_view(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from netmon.errors import shorten
+from netmon.errors import MAX_SHOWN, shorten
 from netmon.layout import Family
 
 SOCKET_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
@@ -85,6 +86,14 @@ def _has_host_bits(packed: bytes, length: int) -> bool:
     return bool(host_bits and int.from_bytes(packed, "big") & ((1 << host_bits) - 1))
 
 
+# Labels of letters, digits and dashes, of which one letter is no hexadecimal digit, or one a dash.
+_NAME = re.compile(r"(?=.*[g-zG-Z-])[A-Za-z0-9][A-Za-z0-9-]*(\.[A-Za-z0-9-]+)*\.?")
+
+
+def _explain_name(text: str) -> str:
+    return f"is a name, and names are not looked up; give its addresses, which `getent ahosts {text}` prints"
+
+
 def _not_a_cidr(family: socket.AddressFamily) -> str:
     if family == socket.AF_INET:
         return "is not an IPv4 address or CIDR; write it like 10.0.0.0/8 or 10.1.2.3"
@@ -111,7 +120,7 @@ def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
     try:
         address = ip_address(before_slash)
     except ValueError:
-        return _not_a_cidr(family)
+        return _explain_name(text) if len(text) <= MAX_SHOWN and _NAME.fullmatch(text) else _not_a_cidr(family)
     version, most = (4, 32) if family == socket.AF_INET else (6, 128)
     if address.version != version:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

@@ -88,6 +88,8 @@ def _describe(detail: ErrorDetails) -> tuple[str | None, str]:
         message = str(detail["ctx"]["error"])
         if value is None or isinstance(value, Mapping | list | tuple):
             return None, message
+    elif detail["type"] == "literal_error":
+        message = f"must be {detail['ctx']['expected'].replace(chr(39), '')}"
     else:
         message = MUST_BE.get(detail["type"], detail["msg"])
     text = shorten(value)
@@ -110,6 +112,8 @@ def _describe_unknown_key(model: type[BaseModel], location: Location) -> tuple[N
     keys = _keys_at(model, section)
     # The time of comparing grows with the square of the length.
     close = difflib.get_close_matches(str(key), keys, n=1) if len(str(key)) <= MAX_SHOWN else []
+    if close and close[0].startswith("ipv") and not {"4", "6"} & {*str(key)}:
+        close = ["ipv4_filter or ipv6_filter"]
     remedy = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(keys)}"
     return None, f"unknown key; {remedy}"
 

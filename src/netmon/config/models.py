@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetPydanticSchema,
@@ -26,7 +24,10 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, core_schema
 
+from netmon.amounts import duration_text
 from netmon.config.messages import add_problems
+from netmon.config.run import Run
+from netmon.config.section import Section
 from netmon.config.values import (
     RESOLVE,
     Cgroup,
@@ -47,59 +48,47 @@ from netmon.config.values import (
     refuse_none,
 )
 from netmon.config.yaml_reader import Document, load_yaml
-from netmon.durations import format_duration
 from netmon.errors import ConfigError, Location, Problem
 from netmon.limits import MIN_PROGRESS
 from netmon.report import EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
 
-S = TypeVar("S", bound="_Section")
+MATCH_HELP = "Whether either end is enough (any), or both must be in their lists (all)."
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    needs_one_of: ClassVar[tuple[str, ...]] = ()
-
-    @model_validator(mode="after")
-    def _refuse_all_absent(self: S) -> S:
-        keys = self.needs_one_of
-        if keys and all(getattr(self, key) is None for key in keys):
-            raise ValueError(f"is empty; give at least one of {', '.join(keys)}, or leave it out")
-        return self
-
-
-class _IpFilter(_Section):
+class _IpFilter(Section):
     needs_one_of = ("src_ip", "dst_ip")
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    match: Literal["any", "all"] = Field(default="any", description=MATCH_HELP)
 
 
 class Ipv4Filter(_IpFilter):
-    """An IPv4 connection matches when its source OR its destination is in a list."""
+    """An IPv4 connection matches when its source OR its destination is in a list; with match: all, when both are."""
 
     src_ip: Ipv4Cidrs = Field(default=None, description="This host's end: addresses and CIDRs, like 10.0.0.0/8.")
     dst_ip: Ipv4Cidrs = Field(default=None, description="The peer's end: addresses and CIDRs, like 10.0.0.0/8.")
 
 
 class Ipv6Filter(_IpFilter):
-    """An IPv6 connection matches when its source OR its destination is in a list."""
+    """An IPv6 connection matches when its source OR its destination is in a list; with match: all, when both are."""
 
     src_ip: Ipv6Cidrs = Field(default=None, description="This host's end: addresses and CIDRs, like 2000::/3.")
     dst_ip: Ipv6Cidrs = Field(default=None, description="The peer's end: addresses and CIDRs, like 2000::/3.")
 
 
-class PortFilter(_Section):
-    """A connection matches when its source port OR its destination port is in a list."""
+class PortFilter(Section):
+    """A connection matches when its source OR its destination port is in a list; with match: all, when both are."""
 
     needs_one_of = ("src_port", "dst_port")
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    match: Literal["any", "all"] = Field(default="any", description=MATCH_HELP)
     src_port: ListOf[Port] = Field(default=None, description="This host's end: ports, and ranges like 8000-8999.")
     dst_port: ListOf[Port] = Field(default=None, description="The peer's end: ports, and ranges like 8000-8999.")
 
 
-class NetnsFilter(_Section):
+class NetnsFilter(Section):
     """A connection matches when the network namespace of its socket is in the list."""
 
     needs_one_of = ("netns",)
@@ -108,7 +97,7 @@ class NetnsFilter(_Section):
     netns: ListOf[Netns] = Field(default=None, description="Inode numbers, and paths like /run/netns/NAME.")
 
 
-class Direction(_Section):
+class Direction(Section):
     """One direction of connections. A family without a filter is not filtered."""
 
     enabled: StrictBool = Field(default=False, description="Report this direction.")
@@ -119,25 +108,30 @@ class Direction(_Section):
     port_filter: Optionally[PortFilter] = Field(default=None, description="Which ports, of both families.")
 
 
-class BinaryFilter(_Section):
-    """An executable matches by its file name OR the beginning of its path OR its path."""
+class BinaryFilter(Section):
+    """An executable matches by its file name OR the beginning of its path OR its path OR the process's name."""
 
-    needs_one_of = ("name", "prefix", "path")
+    needs_one_of = ("name", "prefix", "path", "comm")
 
     name: ListOf[Name] = Field(default=None, description="File names, like curl.")
     prefix: ListOf[PathPrefix] = Field(default=None, description="Leading parts of paths, like /usr/local/bin/.")
     path: ListOf[FullPath] = Field(default=None, description="Full paths, like /usr/bin/curl.")
+    comm: ListOf[Name] = Field(
+        default=None,
+        description="Names of processes: what they were called by, a link's or a script's name too; 15 bytes count.",
+    )
 
 
-class ProcessFilter(_Section):
+class ProcessFilter(Section):
     """A process matches when it matches every key that is given."""
 
-    needs_one_of = ("uid", "euid", "auid", "binary", "cgroup", "container_id", "pid", "descendants")
+    needs_one_of = ("uid", "euid", "auid", "gid", "binary", "cgroup", "container_id", "pid", "descendants")
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
     uid: ListOf[Id] = Field(default=None, description="Real user ids.")
     euid: ListOf[Id] = Field(default=None, description="Effective user ids.")
     auid: ListOf[Id] = Field(default=None, description="Audit (login) user ids; 4294967295: no login.")
+    gid: ListOf[Id] = Field(default=None, description="Real group ids.")
     binary: Optionally[BinaryFilter] = Field(default=None, description="Which executables.")
     cgroup: ListOf[Cgroup] = Field(
         default=None, description="Paths of cgroups, like /system.slice. Cgroups below them match, too."
@@ -167,7 +161,7 @@ _REPORT_FIELDS["events"] = (
     ListOf[EventName],  # type: ignore[misc]
     Field(default=None, description=f"{EVENTS_HELP[0].upper()}{EVENTS_HELP[1:]}."),
 )
-_ReportSection = create_model("Report", __base__=_Section, __doc__=Report.__doc__, **_REPORT_FIELDS)
+_ReportSection = create_model("Report", __base__=Section, __doc__=Report.__doc__, **_REPORT_FIELDS)
 
 
 def _plain_report(report: Report) -> dict[str, Any]:
@@ -175,7 +169,7 @@ def _plain_report(report: Report) -> dict[str, Any]:
     values = report._asdict()
     del values["progress"], values["events"]
     if report.progress is not None:
-        values["progress"] = format_duration(report.progress)
+        values["progress"] = duration_text(report.progress)
     if report.events is not None:
         values["events"] = list(report.events)
     return values
@@ -197,10 +191,11 @@ def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.C
 
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
 
+DIRECTIONS = (("ingress",), ("egress",))
 NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 
-class Config(_Section):
+class Config(Section):
     """Which connections to report: by direction, endpoints, network namespace and process. And what to report."""
 
     ingress: Annotated[Direction, BeforeValidator(refuse_none)] = Field(
@@ -216,6 +211,7 @@ class Config(_Section):
     report: Annotated[Report, GetPydanticSchema(_report_schema), BeforeValidator(refuse_none)] = Field(
         default_factory=Report, description="What to report beyond the plain events."
     )
+    run: Optionally[Run] = Field(default=None, description="Settings of `netmon run`, which are flags, too.")
 
     @model_validator(mode="after")
     def _refuse_conflicts(self) -> Config:
@@ -291,8 +287,14 @@ def _validate(document: Document, resolve: bool) -> Config:
             config = Config.model_validate(document.data, context=RESOLVE if resolve else None)
         except ValidationError as error:
             add_problems(error, Config, found)
-            for location, message in _conflicts_in(document.data):
+            conflicts = _conflicts_in(document.data)
+            # An unknown key, or a direction that is no mapping, may be meant to enable.
+            if unknown or any(finding.location in DIRECTIONS for finding in found.listed()):
+                conflicts = [conflict for conflict in conflicts if conflict[1] != NOTHING_ENABLED]
+            for location, message in conflicts:
                 found.add(location, message)
+    elif document.data is None:
+        found.add((), "is empty; enable ingress, egress or both")
     else:
         found.add((), "must be a mapping with keys like ingress and egress")
     if found or config is None:

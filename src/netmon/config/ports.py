@@ -41,7 +41,20 @@ def check_port(value: Any) -> int | str:
 def _explain(value: Any) -> str:
     if isinstance(value, str) and value.isdecimal():
         return "is text, not a number; write it like 443, without quotes and without leading zeros"
+    number = _port_of(value) if isinstance(value, str) else None
+    if number is not None:
+        return f"is a service, not a port; did you mean {number}?"
     return "is not a port or a range of ports; write it like 443 or 8000-8999"
+
+
+def _port_of(service: str) -> int | None:
+    """Return the port of a service that this host knows."""
+    import socket  # seldom needed
+
+    try:
+        return socket.getservbyname(service, "tcp")
+    except (OSError, ValueError):
+        return None
 
 
 def port_bits(ports: Iterable[int | str]) -> bytes:

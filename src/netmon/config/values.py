@@ -21,14 +21,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from netmon import amounts
 from netmon.config.cidr import check_ipv4, check_ipv6
 from netmon.config.messages import each
 from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
 from netmon.config.ports import PORT_SCHEMA, check_port
-from netmon.durations import PATTERN, parse_duration
 from netmon.errors import shown
 from netmon.layout import Limit
-from netmon.limits import MAX_PROGRESS, MIN_PROGRESS
 from netmon.report import EVENTS
 
 T = TypeVar("T")
@@ -136,7 +135,8 @@ def _check_container_id(text: str) -> str:
     return text
 
 
-def _check_event(text: str) -> str:
+def check_event(text: str) -> str:
+    """Return the name of an event. Raises ValueError."""
     if text not in EVENTS:
         nearest = difflib.get_close_matches(text[:20], EVENTS, n=1)
         raise ValueError(
@@ -148,10 +148,7 @@ def _check_event(text: str) -> str:
 def _check_interval(value: Any) -> float:
     if not isinstance(value, str):
         raise ValueError("is not a duration; write it like 30s or 5m")
-    seconds = parse_duration(value)
-    if not MIN_PROGRESS <= seconds <= MAX_PROGRESS:
-        raise ValueError(f"is out of range; it goes from {MIN_PROGRESS:g}s to {MAX_PROGRESS:g}s")
-    return seconds
+    return amounts.progress(value)
 
 
 def _check_netns(value: Any, info: ValidationInfo) -> int | str:
@@ -188,9 +185,9 @@ ContainerId = Annotated[
 Interval = Annotated[
     float,
     BeforeValidator(_check_interval),
-    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN.replace('?:', '')}$", "examples": ["30s"]}),
+    WithJsonSchema({"type": "string", "pattern": f"^{amounts.DURATION.replace('?:', '')}$", "examples": ["30s"]}),
 ]
-EventName = Annotated[StrictStr, AfterValidator(_check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
+EventName = Annotated[StrictStr, AfterValidator(check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]
 # Sequences for type checkers, so that callers can give lists. Checked values are tuples.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from netmon.errors import ArgumentError
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.layout import SETTINGS, Direction, Family, IdKind, Limit
 
@@ -22,12 +23,20 @@ def compile_filters(config: Config | None) -> CompiledFilters:
         The compiled filters. Filters of a direction that is not enabled are left out.
 
     Raises:
+        ArgumentError: It is no Config.
         ConfigError: A path in the configuration is not a network namespace.
     """
     if config is None:
         return CompiledFilters(Watched(), bytes(SETTINGS.size))
+    from netmon.config import Config
+
+    if not isinstance(config, Config):
+        kind = type(config).__name__
+        raise ArgumentError(
+            "config", f"must be a Config, not {kind}; Config.from_dict() and Config.from_yaml() make one"
+        )
     # These take time to import, which a start without a configuration does not need.
-    from netmon.filters.keys import cgroup_keys, cidr_keys, id_keys, padded_keys, port_sets, prefix_keys
+    from netmon.filters.keys import cgroup_keys, cidr_keys, id_keys, name_keys, padded_keys, port_sets, prefix_keys
     from netmon.filters.settings import pack_settings
 
     parts = {Direction.INGRESS: config.ingress, Direction.EGRESS: config.egress}
@@ -40,7 +49,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
         ipv4_cidrs=cidr_keys(Family.IPV4, {key: part.ipv4_filter for key, part in enabled.items() if part.ipv4_filter}),
         ipv6_cidrs=cidr_keys(Family.IPV6, {key: part.ipv6_filter for key, part in enabled.items() if part.ipv6_filter}),
         ids=id_keys(_id_lists(lists, config.netns_filter)),
-        binary_names=padded_keys(lists.get("name", ()), Limit.NAME_SIZE),
+        binary_names=name_keys(lists.get("name", ()), lists.get("comm", ())),
         binary_paths=padded_keys(lists.get("path", ()), Limit.BINARY_PATH_SIZE),
         binary_prefixes=prefix_keys(lists.get("prefix", ())),
         cgroups=cgroup_keys(lists.get("cgroup", ())),
@@ -70,9 +79,11 @@ def _process_lists(process: ProcessFilter | None) -> dict[str, Sequence[Any]]:
         "uid": process.uid,
         "euid": process.euid,
         "auid": process.auid,
+        "gid": process.gid,
         "name": binary and binary.name,
         "prefix": binary and binary.prefix,
         "path": binary and binary.path,
+        "comm": binary and binary.comm,
         "cgroup": process.cgroup,
         "container_id": process.container_id,
     }

@@ -76,6 +76,15 @@ def padded_keys(texts: Iterable[str], size: int) -> bytes:
     return unique(text.encode().ljust(size, b"\0") for text in texts)
 
 
+def name_keys(names: Iterable[str], comms: Iterable[str]) -> bytes:
+    """Return the keys of executables' names and of processes' names, which share a map: the latter follow a '/'.
+
+    The kernel keeps no more than the first bytes of a process's name: a longer one is compared by these.
+    """
+    kept = (comm.encode()[: Limit.COMM_SIZE - 1] for comm in comms)
+    return unique(name.ljust(Limit.NAME_SIZE, b"\0") for name in (*map(str.encode, names), *(b"/" + n for n in kept)))
+
+
 def prefix_keys(prefixes: Iterable[str]) -> bytes:
     """Return the LPM keys of texts."""
     return unique(PREFIX_KEY.pack(8 * len(encoded), encoded) for encoded in map(str.encode, prefixes))

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from netmon import config as models
     from netmon.config import Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
 
-# An executable matches by its name, prefix or path; all other lists must match.
-ALTERNATIVES = {Predicate.NAME, Predicate.PREFIX, Predicate.PATH}
+# An executable matches by its name, prefix or path, or by the process's name; all other lists must match.
+ALTERNATIVES = {Predicate.NAME, Predicate.PREFIX, Predicate.PATH, Predicate.COMM}
+INVERSE = {FilterMode.ALLOW: FilterMode.DENY, FilterMode.DENY: FilterMode.ALLOW}
 
 
 def pack_settings(
@@ -56,6 +57,8 @@ def _connection_settings(filters: str, part: models.Direction) -> dict[str, int]
         (f"addresses_{Family.IPV6:d}", ipv6, ipv6 and ipv6.src_ip, ipv6 and ipv6.dst_ip),
         ("ports", port, port and port.src_port, port and port.dst_port),
     ):
-        values = {"mode": _mode(filter_), "src": bool(src), "dst": bool(dst)}
+        mode, negated = _mode(filter_), filter_ is not None and filter_.match == "all"
+        # Both match: not that one does not.
+        values = {"mode": INVERSE[mode] if negated else mode, "src": bool(src), "dst": bool(dst), "negated": negated}
         settings |= {f"{filters}_{name}_{key}": value for key, value in values.items()}
     return settings

@@ -222,7 +222,9 @@ def make_error(number: int, operation: str, log: str) -> BpfError:
     verdict = verifier_verdict(log)
     if verdict:
         return VerifierError(number, operation, verdict, log)
-    lines = [line.removeprefix("libbpf: ") for line in log.splitlines() if line.strip()]
+    # Without capabilities libbpf advises to raise a limit, which would not help.
+    useful = (line for line in log.splitlines() if line.strip() and "RLIMIT_MEMLOCK" not in line)
+    lines = [line.removeprefix("libbpf: ") for line in useful]
     return BpfError(number, operation, lines[0] if lines else "", log)
 
 
@@ -281,9 +283,10 @@ def library() -> ctypes.CDLL:
             function.restype, function.argtypes = result, arguments
         dll.libbpf_set_print(_print_callback)
     except (OSError, AttributeError) as error:
-        raise LibbpfError(
-            f"libbpf cannot be loaded ({error}): install it (Debian: libbpf1), or set NETMON_LIBBPF to its file"
-        ) from None
+        remedy = "install it (Debian: libbpf1), or set NETMON_LIBBPF to its file"
+        if os.environ.get("NETMON_LIBBPF") not in (None, "", SYSTEM):
+            remedy = "correct NETMON_LIBBPF, which names this file, or unset it"
+        raise LibbpfError(f"libbpf cannot be loaded ({error}): {remedy}") from None
     return dll
 
 

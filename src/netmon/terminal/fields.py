@@ -29,6 +29,26 @@ def known_paths() -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for model in get_args(Event) for path in _paths_of(model)))
 
 
+def described_paths() -> list[tuple[str, str]]:
+    """Return the paths of all events that have a value of their own, each with its description."""
+    from netmon.events import Event
+
+    found: dict[str, str] = {}
+    for model in get_args(Event):
+        for path, description in _described(model):
+            found.setdefault(path, description)
+    return list(found.items())
+
+
+def _described(model: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        inner = [choice for choice in _choices(field.annotation) if hasattr(choice, "model_fields")]
+        if not inner:
+            yield prefix + name, field.description or ""
+        for choice in inner:
+            yield from _described(choice, f"{prefix}{name}.")
+
+
 def _paths_of(model: Any, prefix: str = "") -> Iterator[str]:
     """Yield the paths of a model's fields, and of those inside them."""
     for name, field in model.model_fields.items():
@@ -48,7 +68,7 @@ def parse_path(text: str) -> Path:
     if text in paths:
         return tuple(text.split("."))
     nearest = _nearest(text, paths) if len(text) <= MAX_SHOWN else ""
-    remedy = f"did you mean {nearest}?" if nearest else "docs/events.md lists them"
+    remedy = f"did you mean {nearest}?" if nearest else "netmon help fields lists them"
     raise FieldError(f"{shown(text)} is no field of an event; {remedy}")
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from netmon import errors
-from netmon.cli import console, validate
-from netmon.cli.main import main
+from netmon.cli import EXIT_NOT_STARTED, console, validate
+from netmon.cli.main import main, make_parser
 
 NETMON = (sys.executable, "-m", "netmon")
 # More descriptors than the interpreter itself has open, but not one more than these.
 WITHOUT_DESCRIPTORS = """
 import os, resource, sys
-from netmon.cli.main import main
+from netmon.cli.main import main, make_parser
 free = os.open("/dev/null", os.O_RDONLY)
 os.close(free)
 resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
@@ -103,6 +103,60 @@ def test_each_error_has_its_exit_code(
     monkeypatch.setattr(validate, "validate", fail)
     assert main(["validate", "x.yaml"]) == code
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_without_a_command_help_with_examples_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n  netmon ") == 3
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == err
+
+
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_the_help_of_a_command_has_examples_that_work(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    examples = capsys.readouterr().out.partition("\nexamples:\n")[2]
+    lines = [line.split("   ")[0].split() for line in examples.splitlines() if line.startswith("  netmon ")]
+    assert len(lines) > 1
+    for _, *arguments in lines:
+        make_parser(arguments).parse_args([{"alice": "root"}.get(word, word) for word in arguments])
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("rnu", "rnu: no such command; did you mean run?"),
+        ("version", "version: no such command; write netmon --version"),
+        ("zzz", "zzz: no such command; the commands are run, exec, check, validate, schema, help"),
+        ("a\x1b", "'a\\x1b': no such command; the commands are "),
+    ],
+)
+def test_an_unknown_command(command: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 2
+    assert capsys.readouterr().err.startswith(f"netmon: {problem}")
+
+
+@pytest.mark.parametrize("flags", [["--ring-size", "5M"], ["--nmae", "x"], ["--format", "jsn"], []])
+def test_exec_ends_with_its_own_code_if_it_starts_no_command(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command may use all others."""
+    assert main(["exec", *flags]) == EXIT_NOT_STARTED
+    assert capsys.readouterr().err.startswith("netmon: ")
+
+
+def test_validate_takes_several_files_and_standard_input(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("egress:\n  enabled: true\n")
+    bad.write_text("egres:\n  enabled: true\n")
+    done = subprocess.run([*NETMON, "validate", good, bad, "-"], input=good.read_text(), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"netmon: {good} is valid\nnetmon: standard input is valid\n"
+        f"netmon: {bad}:1: egres: unknown key; did you mean egress?\n"
+    )
 
 
 def test_an_output_is_named_in_its_error() -> None:

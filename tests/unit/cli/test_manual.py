@@ -40,16 +40,18 @@ def test_it_has_each_command(page: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def flags_of_help(capsys: pytest.CaptureFixture[str]) -> set[str]:
-    """Return the flags that the command's help texts have, each at the beginning of its entry."""
+    """Return the flags that the entries of the command's help texts begin with."""
     texts = [
-        help_of(*command, capsys=capsys) for command in ([], ["run"], ["exec"], ["check"], ["validate"], ["schema"])
+        help_of(*command, capsys=capsys)
+        for command in ([], ["run"], ["exec"], ["check"], ["validate"], ["schema"], ["help"])
     ]
-    return {*re.findall(r"^  (?:-\w, )?(--[\w-]+)", "\n".join(texts), re.MULTILINE)}
+    entries = re.findall(r"^  (-\S.*?)(?:  .*)?$", "\n".join(texts), re.MULTILINE)
+    return {*re.findall(r"--[\w-]+", "\n".join(entries))}
 
 
 def flags_in(lines: Iterable[str]) -> set[str]:
     """Return the flags that mdoc's macro Fl marks up."""
-    return {f"-{flag}" for line in lines for flag in re.findall(r"(?<=[ ])-[a-z-]+", line)}
+    return {f"-{flag}" for line in lines for flag in re.findall(r"(?<=[ ])-[a-z-]+\d?", line)}
 
 
 def test_each_flag_of_the_command_has_an_entry(page: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from netmon.cli import selftest
-from netmon.errors import BpfError, KernelError
+from netmon.errors import BpfError, KernelError, LibbpfError
 from netmon.kernel.requirements import Requirement
 from netmon.monitor import Monitor
 from tests.support.record_mixes import MIXES
@@ -53,6 +53,7 @@ def test_a_refusal_leaves_the_bytes_untested(monkeypatch: pytest.MonkeyPatch) ->
     ("error", "detail", "remedy"),
     [
         (KernelError("no BTF"), "no BTF", ""),
+        (LibbpfError("libbpf cannot be loaded"), "not tried without a usable libbpf", ""),
         (BpfError(errno.EPERM, "load netmon"), "load netmon: Operation not permitted (EPERM)", "what to do"),
     ],
 )

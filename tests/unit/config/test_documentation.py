@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from netmon.cli.flags import FLAGS
+from netmon.cli.flag_names import FLAGS
 from netmon.config import Config, config_schema
 from netmon.config.yaml_reader import MAX_EVENTS, MAX_PARTS, MAX_SIZE
 from netmon.layout import Limit
@@ -62,6 +62,7 @@ SECTIONS = {
     "ProcessFilter": "In `process_filter`",
     "BinaryFilter": "In `binary`",
     "Report": "In `report`",
+    "Run": "In `run`",
 }
 
 
@@ -87,7 +88,8 @@ def test_it_describes_report_options_as_the_help_does(name: str) -> None:
 def test_it_has_each_flag_that_describes_a_configuration() -> None:
     table = section("## Flags").split("\n\n")[2]
     flags = {flag.replace("_", "-") for flag in FLAGS if flag not in OPTIONS}
-    assert {*re.findall(r"--([a-z][\w-]+)", table)} == {*flags, "outcome"}
+    other_names = {"local", "peer", "local-port", "peer-port"}
+    assert {*re.findall(r"--([a-z][\w-]+)", table)} == {*flags, *other_names, "outcome"}
 
 
 def test_it_has_the_limits_of_a_file() -> None:

@@ -99,7 +99,7 @@ NULL = "is empty; give it a value or leave it out"
         (
             "process_filter",
             {},
-            "is empty; give at least one of uid, euid, auid, binary, cgroup, container_id, "
+            "is empty; give at least one of uid, euid, auid, gid, binary, cgroup, container_id, "
             "pid, descendants, or leave it out",
         ),
         ("process_filter", None, NULL),
@@ -109,7 +109,7 @@ NULL = "is empty; give it a value or leave it out"
         (
             "process_filter.binary",
             {},
-            "is empty; give at least one of name, prefix, path, or leave it out",
+            "is empty; give at least one of name, prefix, path, comm, or leave it out",
         ),
         ("process_filter.binary", "curl", "'curl' must be a mapping of keys"),
         ("process_filter.binary.name", [], EMPTY_LIST),
@@ -117,7 +117,7 @@ NULL = "is empty; give it a value or leave it out"
         (
             "other",
             1,
-            "unknown key; the keys here are ingress, egress, netns_filter, process_filter, report",
+            "unknown key; the keys here are ingress, egress, netns_filter, process_filter, report, run",
         ),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
         (
@@ -135,7 +135,16 @@ NULL = "is empty; give it a value or leave it out"
         ("process_filter.container_ids", [], "unknown key; did you mean container_id?"),
         ("egress.ipv4_filters", {}, "unknown key; did you mean ipv4_filter?"),
         ("process_filter.uids", [0], "unknown key; did you mean uid?"),
-        ("process_filter.gid", [0], "unknown key; did you mean uid?"),
+        ("process_filter.gids", [0], "unknown key; did you mean gid?"),
+        ("egress.ipv4_filter.match", "both", "'both' must be any or all"),
+        ("egress.ip_filter", {}, "unknown key; did you mean ipv4_filter or ipv6_filter?"),
+        ("run", None, NULL),
+        ("run.ring_size", "5M", "'5M' is not a power of two; did you mean 4M or 8M?"),
+        ("run.ring_size", True, "true must be text like 10s or 4M"),
+        ("run.aggregate", "99h", "'99h' is out of range; a period is from 1s to 24h"),
+        ("run.batch_delay", None, NULL),
+        ("run.format", "yaml", "'yaml' must be line, json, table or template"),
+        ("run.colour", False, "unknown key; did you mean color?"),
         ("process_filter.binary.names", ["x"], "unknown key; did you mean name?"),
         ("process_filter.pid", 1, "1 must be a list, even for a single value"),
         ("process_filter.pids", [1], "unknown key; did you mean pid?"),
@@ -226,8 +235,8 @@ def test_an_interval_is_read_back_from_plain_data() -> None:
     [
         (30, "30 is not a duration; write it like 30s or 5m"),
         ("soon", "'soon' is not a duration; write it like 10s, 500ms, 5m or 1h"),
-        ("10ms", "'10ms' is out of range; it goes from 1s to 86400s"),
-        ("25h", "'25h' is out of range; it goes from 1s to 86400s"),
+        ("10ms", "'10ms' is out of range; progress is from 1s to 24h"),
+        ("25h", "'25h' is out of range; progress is from 1s to 24h"),
         (None, "is empty; give it a value or leave it out"),
     ],
 )
@@ -258,6 +267,8 @@ def test_nothing_enabled_is_refused(data: dict[str, Any]) -> None:
 @pytest.mark.parametrize("data", [None, [], "egress", 1])
 def test_data_that_is_not_a_mapping_is_refused(data: Any) -> None:
     expected = "must be a mapping with keys like ingress and egress"
+    if data is None:  # a file of `---`
+        expected = "is empty; enable ingress, egress or both"
     assert problems_in(data) == [f"test: {expected}"]
 
 

@@ -64,7 +64,7 @@ MANY = 20_000
         ("dst_ip:", "- 10.0.{}.{}/8", ".dst_ip[0]: '10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?"),
         ("dst_ip:", "- !x {}.{}", ".dst_ip[0]: has the tag '!x', which is not supported; remove the tag"),
         ("dst_ip:", "- [{}, {}]", ".dst_ip[0]: is not an IPv4 address or CIDR; write it like 10.0.0.0/8 or 10.1.2.3"),
-        ("# no key", "k{}_{}: 1", ".k0_1: unknown key; the keys here are deny_list, src_ip, dst_ip"),
+        ("# no key", "k{}_{}: 1", ".k0_1: unknown key; the keys here are deny_list, match, src_ip, dst_ip"),
         ("# no key", "? [{}, {}]\n      : 1", ": has a list or a mapping as a key; write the key as text"),
     ],
 )

@@ -26,6 +26,7 @@ from tests.unit.config.documents import (
     with_value,
 )
 
+A_NAME = "is a name, and names are not looked up; give its addresses, which `getent ahosts"
 NOT_IPV4 = "is not an IPv4 address or CIDR; write it like 10.0.0.0/8 or 10.1.2.3"
 
 NOT_IPV6 = "is not an IPv6 address or CIDR; write it like 2001:db8::/32 or ::1"
@@ -80,7 +81,9 @@ def test_accepted_cidrs(family: str, cidr: Any) -> None:
             "10.0.0.0/255.0.0.0",
             "'10.0.0.0/255.0.0.0' has a netmask instead of a prefix length; did you mean 10.0.0.0/8?",
         ),
-        (4, "example.org", f"'example.org' {NOT_IPV4}"),
+        (4, "example.org", f"'example.org' {A_NAME} example.org` prints"),
+        (6, "cafe-1.example", f"'cafe-1.example' {A_NAME} cafe-1.example` prints"),
+        (4, "-x.org", f"'-x.org' {NOT_IPV4}"),
         (4, "10.0.0", f"'10.0.0' {NOT_IPV4}"),
         (4, "010.0.0.1", f"'010.0.0.1' {NOT_IPV4}"),
         (4, " 10.0.0.1", f"' 10.0.0.1' {NOT_IPV4}"),
@@ -188,7 +191,8 @@ NO_PORT = "is out of range; ports go from 0 to 65535"
         ("-8000", f"'-8000' {NOT_A_PORT}"),
         ("8000 - 8999", f"'8000 - 8999' {NOT_A_PORT}"),
         ("1-\u0668", f"'1-\u0668' {NOT_A_PORT}"),
-        ("https", f"'https' {NOT_A_PORT}"),
+        ("https", "'https' is a service, not a port; did you mean 443?"),
+        ("httpss", f"'httpss' {NOT_A_PORT}"),
         (True, f"true {NOT_A_PORT}"),
         (443.0, f"443.0 {NOT_A_PORT}"),
         (None, NOT_A_PORT),
@@ -303,7 +307,7 @@ def test_accepted_cgroups_and_container_ids(key: str, value: str) -> None:
 
 def test_accepted_dots_at_the_ends_of_names() -> None:
     binary = BinaryFilter(name=["..."], prefix=["/", "/x/.", "/x/.."], path=["/x/.local/a..", "/..."])
-    assert Config.from_dict(with_value("process_filter.binary", binary.model_dump()))
+    assert Config.from_dict(with_value("process_filter.binary", binary.model_dump(exclude_none=True)))
 
 
 @pytest.mark.parametrize(

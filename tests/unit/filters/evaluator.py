@@ -60,7 +60,8 @@ class Evaluator:
         if mode == FilterMode.OFF:
             return True
         match = any(
-            self.settings[f"{filter_}_{endpoint.name.lower()}"] and self._is_port_listed(direction * 2 + endpoint, port)
+            self.settings[f"{filter_}_{endpoint.name.lower()}"]
+            and self._is_port_listed(direction * 2 + endpoint, port) != self.settings[f"{filter_}_negated"]
             for endpoint, port in ((Endpoint.SRC, socket.sport), (Endpoint.DST, socket.dport))
         )
         return bool(match == (mode == FilterMode.ALLOW))
@@ -82,7 +83,7 @@ class Evaluator:
             return True
         match = any(
             self.settings[f"{filter_}_{endpoint.name.lower()}"]
-            and self._is_listed(family, direction * 2 + endpoint, address)
+            and self._is_listed(family, direction * 2 + endpoint, address) != self.settings[f"{filter_}_negated"]
             for endpoint, address in ((Endpoint.SRC, saddr), (Endpoint.DST, daddr))
         )
         return bool(match == (mode == FilterMode.ALLOW))
@@ -107,11 +108,13 @@ class Evaluator:
         name, path = program.name.ljust(256, b"\0"), program.path.ljust(512, b"\0")
         cgroup = f"{program.cgroup.rstrip('/')}/".encode().ljust(256, b"\0")[:256]
         container = (program.container_id or "").encode().ljust(256, b"\0")
-        if predicate in (Predicate.UID, Predicate.EUID, Predicate.AUID):
+        if predicate in (Predicate.UID, Predicate.EUID, Predicate.AUID, Predicate.GID):
             key = struct.pack("=II", IdKind[predicate.name], getattr(program, predicate.name.lower()))
             return key in keys_of(self.filters, "ids")
         if predicate == Predicate.NAME:
             return name in keys_of(self.filters, "binary_names")
+        if predicate == Predicate.COMM:
+            return (b"/" + program.comm).ljust(256, b"\0") in keys_of(self.filters, "binary_names")
         if predicate == Predicate.PATH:
             return len(program.path) < 512 and path in keys_of(self.filters, "binary_paths")
         if predicate == Predicate.PREFIX:

@@ -36,6 +36,8 @@ OUT_OF_THE_CLUSTER = Config.from_dict(
         ({"binary": {"name": ["x"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.NAME}),
         ({"binary": {"prefix": ["/"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.PREFIX}),
         ({"binary": {"path": ["/x"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.PATH}),
+        ({"binary": {"comm": ["x"]}}, {"mode": FilterMode.ALLOW, "any": Predicate.COMM}),
+        ({"gid": [0]}, {"mode": FilterMode.ALLOW, "all": Predicate.GID}),
         ({"cgroup": ["/"]}, {"mode": FilterMode.ALLOW, "all": Predicate.CGROUP}),
         ({"container_id": ["0" * 12]}, {"mode": FilterMode.ALLOW, "all": Predicate.CONTAINER_ID}),
         ({"pid": [1]}, {"mode": FilterMode.ALLOW, "all": Predicate.FOLLOWED}),

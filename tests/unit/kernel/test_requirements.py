@@ -170,4 +170,4 @@ class TestHost:
             libbpf.library.cache_clear()
         assert requirements[:4] == before[:4]
         assert not requirements[4].ok
-        assert "libbpf1" in requirements[4].remedy
+        assert "correct NETMON_LIBBPF" in requirements[4].remedy

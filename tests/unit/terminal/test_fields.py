@@ -38,11 +38,11 @@ def test_the_paths_are_those_of_the_json_schema() -> None:
         ("pid", "pid is no field of an event; did you mean process.pid?"),
         ("network.daddr", "network.daddr is no field of an event; did you mean network_event.daddr?"),
         ("flow.peers", "flow.peers is no field of an event; did you mean flow.peer?"),
-        ("process.pid,nonsense", "nonsense is no field of an event; docs/events.md lists them"),
+        ("process.pid,nonsense", "nonsense is no field of an event; netmon help fields lists them"),
         ("process.pid.x", "process.pid.x is no field of an event; did you mean process.pid?"),
         ("Process.Pid", "Process.Pid is no field of an event; did you mean process.pid?"),
         (",,", "names no field; write it like process.pid,network_event.daddr"),
-        ("a\x1b", "'a\\x1b' is no field of an event; docs/events.md lists them"),
+        ("a\x1b", "'a\\x1b' is no field of an event; netmon help fields lists them"),
     ],
 )
 def test_a_wrong_path_is_refused_and_the_nearest_named(text: str, message: str) -> None:

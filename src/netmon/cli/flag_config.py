@@ -1,0 +1,212 @@
+"""The configuration that flags describe, alone or on top of a file's.
+
+A flag of a filter replaces that filter of the file: those of addresses in both families, those of ports, of network
+namespaces and of processes. A flag of a report option replaces the option.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from netmon.cli.flag_names import (
+    ADDRESS_LISTS,
+    BINARY_LISTS,
+    PORT_LISTS,
+    PROCESS_LISTS,
+    FlagError,
+    flag_error,
+    flag_of,
+)
+from netmon.cli.names import with_link_targets
+from netmon.config import Config
+from netmon.config.values import check_event
+from netmon.errors import ConfigError, Problem, shorten
+from netmon.report import OPTIONS, Report
+
+Values = dict[str, Any]
+
+FAMILIES = {"ipv4_filter": "0.0.0.0/0", "ipv6_filter": "::/0"}
+# What each deny flag inverts, and how an error names that.
+INVERTED = {
+    "deny_ip": (ADDRESS_LISTS, "--local or --peer"),
+    "deny_port": (PORT_LISTS, "--port, --local-port or --peer-port"),
+    "deny_netns": (("netns",), "--netns"),
+    "deny_process": (
+        PROCESS_LISTS,
+        "--uid, --euid, --auid, --gid, --name, --comm, --prefix, --path, --cgroup, --container-id, --pid or --tree",
+    ),
+}
+
+
+def config_from_flags(values: Values, base: Config | None = None) -> Config:
+    """Return the configuration that flags describe.
+
+    Args:
+        values: The values of the flags by their names, with `_` in place of `-`.
+        base: The file's configuration; None without a file: both directions, without a filter.
+
+    Raises:
+        FlagError: The flags have problems.
+    """
+    values = {"failures": False, "events": [], "ipv4": False, "ipv6": False, **values}
+    _refuse_lonely_denials(values)
+    filters = _read_filters(values)
+    config = base or Config.everything()
+    enabled = _enabled_directions(values, config)
+    changes: Values = {"report": _report(values, config.report, enabled)}
+    for name in enabled:
+        part = getattr(filters, name)
+        keys = ["enabled"]
+        keys += FAMILIES if any(values[key] for key in (*ADDRESS_LISTS, "ipv4", "ipv6")) else ()
+        keys += ["port_filter"] if part.port_filter else []
+        changed = {**{key: getattr(part, key) for key in keys}, "enabled": enabled[name]}
+        changes[name] = getattr(config, name).model_copy(update=changed)
+    for key in ("netns_filter", "process_filter"):
+        if (filter_ := getattr(filters, key)) is not None:
+            changes[key] = filter_
+    return config.model_copy(update=changes)
+
+
+def _refuse_lonely_denials(values: Values) -> None:
+    for name, (lists, needed) in INVERTED.items():
+        if values[name] and not any(values[key] for key in lists):
+            raise flag_error(name, f"inverts {needed}; add one, or leave it out")
+
+
+def _enabled_directions(values: Values, config: Config) -> dict[str, bool]:
+    """Return for each direction's name whether it is watched."""
+    if values["failures"]:
+        if values["ingress"] and not values["egress"]:
+            raise flag_error("failures", "needs --egress; add it, or leave --ingress out")
+        return {"ingress": False, "egress": True}
+    if values["ingress"] == values["egress"]:
+        both = values["ingress"]
+        return {name: both or getattr(config, name).enabled for name in ("ingress", "egress")}
+    return {name: values[name] for name in ("ingress", "egress")}
+
+
+def _read_filters(values: Values) -> Config:
+    """Return a configuration with the filters alone, in both directions, with the same checks as for YAML."""
+    direction: Values = {"enabled": True, **_address_filters(values), **_port_filter(values)}
+    data: Values = {"ingress": direction, "egress": direction}
+    if values["netns"]:
+        data["netns_filter"] = {"netns": values["netns"], "deny_list": values["deny_netns"]}
+    if process := _process_filter(values):
+        data["process_filter"] = {**process, "deny_list": values["deny_process"]}
+    try:
+        return Config.from_dict(data, source="command line", resolve=True)
+    except ConfigError as error:
+        spelled = values.get("spelled", {})
+        raise FlagError([_as_typed(problem, spelled) for problem in error.problems]) from None
+
+
+# Keys of the configuration that other flags than the one of the same name set, too.
+SET_BY = {
+    "src_port": ("src_port", "port"),
+    "dst_port": ("dst_port", "port"),
+    "comm": ("name", "comm"),
+    "descendants": ("tree",),
+}
+
+
+def _as_typed(problem: Problem, spelled: dict[str, str]) -> Problem:
+    """Return a problem with the flag as the user has typed it, in place of the key."""
+    keys = [part for part in problem.location if isinstance(part, str)]
+    flags = [spelled[name] for name in SET_BY.get(keys[-1], (keys[-1],)) if name in spelled] if keys else []
+    # What a key is for in a file, the kind of the address is for a flag.
+    message = re.sub(r"put (\S+) in ipv4_filter$", r"write \1", problem.message)
+    return problem._replace(location=(flags[0],), message=message) if flags else problem
+
+
+def _address_filters(values: Values) -> Values:
+    """Return the filters of both families. An address with a colon is IPv6.
+
+    A connection matches if each flag that is given lists it. So nothing matches in a family for which one of them has
+    no address: such a family is left out, or with --deny-ip reported as a whole.
+    """
+    given = [key for key in ADDRESS_LISTS if values[key]]
+    filters: Values = {}
+    for family, everything in FAMILIES.items():
+        is_ipv6 = family == "ipv6_filter"
+        lists = {key: [item for item in values[key] if (":" in item) == is_ipv6] for key in given}
+        if values["ipv4" if is_ipv6 else "ipv6"] and not values["ipv6" if is_ipv6 else "ipv4"]:
+            filters[family] = {"dst_ip": [everything], "deny_list": True}
+            _refuse_left_out(values, lists, is_ipv6)
+        elif given and all(lists.values()):
+            filters[family] = {**lists, "match": "all", "deny_list": values["deny_ip"]}
+        elif given and not values["deny_ip"]:
+            filters[family] = {"dst_ip": [everything], "deny_list": True}
+    if given and not any("match" in filter_ for filter_ in filters.values()):
+        flags = " and ".join(_spelling(values, key) for key in given)
+        raise flag_error(_spelling(values, given[0]), f"no connection matches {flags}: one is IPv4, the other IPv6")
+    return filters
+
+
+def _refuse_left_out(values: Values, lists: dict[str, list[str]], is_ipv6: bool) -> None:
+    for key, addresses in lists.items():
+        if addresses:
+            family, flag = ("IPv6", "-4") if is_ipv6 else ("IPv4", "-6")
+            message = f"{addresses[0]!r} is {family}, which {flag} leaves out; leave one or the other out"
+            raise flag_error(_spelling(values, key), message)
+
+
+def _spelling(values: Values, key: str) -> str:
+    return str(values.get("spelled", {}).get(key, flag_of(key)))
+
+
+def _port_filter(values: Values) -> Values:
+    lists = {key: values[key] for key in ("src_port", "dst_port") if values[key]}
+    if not values["port"]:
+        return {"port_filter": {**lists, "match": "all", "deny_list": values["deny_port"]}} if lists else {}
+    if lists:
+        other = _spelling(values, next(iter(lists)))
+        raise flag_error("port", f"is of either end, so it cannot be combined with {other}; say of each whose it is")
+    either = {"src_port": values["port"], "dst_port": values["port"], "deny_list": values["deny_port"]}
+    return {"port_filter": either}
+
+
+def _process_filter(values: Values) -> Values:
+    keys = ("uid", "euid", "auid", "gid", "cgroup", "container_id", "pid")
+    process: Values = {key: values[key] for key in keys if values[key]}
+    if values["tree"]:
+        process["descendants"] = values["tree"]
+    binary: Values = {key: values[key] for key in BINARY_LISTS if values[key]}
+    if names := values["name"]:
+        binary["name"] = with_link_targets(names)
+        binary["comm"] = [*names, *values["comm"]]
+    if binary:
+        process["binary"] = binary
+    return process
+
+
+def _report(values: Values, base: Report, enabled: dict[str, bool]) -> Report:
+    """Return what is reported. enabled: for each direction's name, whether it is watched."""
+    options = {name: values.get(name) for name in OPTIONS}
+    report = base._replace(**{name: value for name, value in options.items() if value is not None})
+    if values.get("progress") is not None:
+        report = report._replace(progress=values["progress"])
+    events = tuple(values["events"])
+    if values["failures"]:
+        if events:
+            raise flag_error("failures", "cannot be combined with --events; leave one or the other out")
+        if values.get("aggregate") is not None:
+            raise flag_error("failures", "cannot be combined with --aggregate, which counts them; leave one out")
+        return report._replace(outcome=True, events=("fail",))
+    if events:
+        report = report._replace(events=tuple(map(_checked_event, events)))
+    for name, needed in report.without_direction(enabled).items():
+        (other,) = {*enabled} - {needed}
+        if options[name]:
+            raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
+        raise flag_error(other, f"leaves out what the file's report.{name} needs; add --{needed} or --no-{name}")
+    for event, needed in report.impossible_events(enabled).items():
+        raise flag_error("events", f"{event} needs {flag_of(needed)}; add it, or leave {event} out")
+    return report
+
+
+def _checked_event(event: str) -> str:
+    try:
+        return check_event(event)
+    except ValueError as error:
+        raise flag_error("events", f"{shorten(event)} {error}") from None

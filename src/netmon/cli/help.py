@@ -1,0 +1,40 @@
+"""`netmon help`: topics that the flags' help has no room for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from netmon.cli import EXIT_OK
+from netmon.cli.console import show
+from netmon.cli.flag_names import FlagError
+from netmon.errors import Problem, shown
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("help", help="explain a topic: filters, events, fields, config, exit-codes")
+    parser.add_argument("topic", nargs="*", metavar="TOPIC")
+    parser.set_defaults(command=explain)
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Print a topic, or a command's help; without one, the list of topics. Raises ConfigError."""
+    from netmon.cli.main import COMMANDS, main
+    from netmon.cli.topics import TOPICS
+
+    topic = "-".join(options.topic)
+    if not topic:
+        rows = [f"  netmon help {name:<12}{summary}" for name, (summary, _) in TOPICS.items()]
+        show("\n".join([*rows, "  netmon help COMMAND     the flags of a command"]))
+        return EXIT_OK
+    if topic in COMMANDS:
+        return main([topic, "--help"])
+    if topic not in TOPICS:
+        from netmon.cli.mistakes import nearest
+
+        near = nearest(topic, [*TOPICS, *COMMANDS])
+        remedy = f"did you mean {near}?" if near else f"the topics are {', '.join(TOPICS)}"
+        raise FlagError([Problem("command line", None, (), None, f"{shown(topic)}: no such topic; {remedy}")])
+    show(TOPICS[topic][1]())
+    return EXIT_OK

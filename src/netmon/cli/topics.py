@@ -1,0 +1,155 @@
+"""The topics of `netmon help`. What a model, a schema or a table says elsewhere is taken from there."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+WIDTH = 80
+
+FILTERS = """\
+Which connections are reported: those that pass every filter that is given. The
+filters run in the kernel, when a connection opens; its close follows.
+
+Whose end is whose. In flags, in the configuration and in events alike:
+  local, src   THIS HOST's end, also of connections that it accepts
+  peer, dst    the PEER's end
+So the port of a server on this host is --local-port, or --port.
+
+How flags are combined:
+  values of one flag      OR    --peer 10.0.0.0/8,192.168.0.0/16
+  flags of another kind   AND   --peer 10.0.0.0/8 --peer-port 443 --uid alice
+  from A to B                   --local A --peer B
+  all but these                 --deny-ip, --deny-port, --deny-netns or
+                                --deny-process: what the flags of that kind
+                                together do not match
+  --name, --comm, --prefix, --path: one of them is enough, and so it is of --pid
+  and --tree.
+
+Addresses. With IPv4 addresses alone, IPv6 connections are not reported, and the
+other way round: give addresses of both families. -4 and -6 leave one family out.
+IPv4 addresses in IPv6 sockets (::ffff:10.1.2.3) count as IPv4.
+
+Directions. --egress: connections that this host opens. --ingress: those that it
+accepts. Without either, both. --failures: attempts that fail, alone.
+
+Programs. --name is compared with the file name of the executable, and with what
+the program was called by: python3 finds python3.11, nc finds nc.openbsd, and a
+script's name its processes, unless env starts it (#!/usr/bin/env). Then netmon
+says so when it starts; `netmon exec -- SCRIPT` follows a script in any case.
+
+In a file. `netmon help config` lists the keys. There src_ip and dst_ip of one
+filter are alternatives unless it has `match: all`, and a family without a filter
+is not filtered. A filter's flags replace that filter of the file, in both
+directions."""
+
+EXIT_CODES = {
+    "0": "success; check: this host can run netmon",
+    "1": "a failure at run time, or the kernel did not run the programs all the time; check: something is missing",
+    "2": "the arguments or the configuration are wrong, or there is no command",
+    "130": "interrupted by Ctrl-C before it was ready",
+}
+EXEC_EXIT_CODES = {
+    "125": "netmon itself has failed, and the command was not started",
+    "126": "the command is not executable",
+    "127": "the command is not found",
+    "128+n": "signal n has killed the command",
+}
+
+
+def _rows(rows: Iterable[tuple[str, str]], indent: str = "  ") -> Iterator[str]:
+    """Yield lines of two columns; the second is wrapped, and begins on a line of its own if the first is long."""
+    column = 26
+    for left, right in rows:
+        lines = textwrap.wrap(right, WIDTH - column) or [""]
+        if len(indent + left) >= column:
+            yield indent + left
+        else:
+            lines[0] = f"{indent + left:<{column}}{lines[0]}"
+        start = 0 if len(indent + left) >= column else 1
+        if start:
+            yield lines[0]
+        yield from (" " * column + line for line in lines[start:])
+
+
+def _exit_codes() -> str:
+    return "\n".join(
+        [
+            *_rows(EXIT_CODES.items()),
+            "netmon exec returns the command's own exit code, or:",
+            *_rows(EXEC_EXIT_CODES.items()),
+        ]
+    )
+
+
+def _events() -> str:
+    """Describe the types of events, and the events that --events chooses from."""
+    from netmon.events import LostEvents, NetworkEvent, NetworkSummary
+    from netmon.report import EVENTS
+
+    types = [(model.__name__, _first_line(model)) for model in (NetworkEvent, NetworkSummary, LostEvents)]
+    needs = {"": "always", "ingress": "with --ingress", "egress": "with --egress"}
+    chosen = [
+        (event, f"TcpConnection{event.capitalize()}, {needs.get(needed, f'needs --{needed}')}")
+        for event, needed in EVENTS.items()
+    ]
+    return "\n".join(
+        [
+            "In a pipe or a file each event is a line of JSON. Its `type`:",
+            *_rows(types),
+            "Of a NetworkEvent, `network_event.type` says what happened. --events chooses:",
+            *_rows(chosen),
+            "`netmon help fields` lists the keys, `netmon schema event` is their JSON Schema.",
+        ]
+    )
+
+
+def _first_line(model: Any) -> str:
+    return str(model.__doc__).partition("\n")[0]
+
+
+def _fields() -> str:
+    """List the keys of events by their paths, with their descriptions."""
+    from netmon.terminal.fields import described_paths
+
+    others = {"parent": "with --parent", "opener": "with --opener, in closes by another process"}
+    rows = [row for row in described_paths() if row[0].partition(".")[0] not in others]
+    rows += [(f"{name}.*", f"The keys of process; {when}.") for name, when in others.items()]
+    return "\n".join(_rows(rows, indent=""))
+
+
+def _config() -> str:
+    """List the keys of a configuration file."""
+    from netmon.config import config_schema
+
+    schema = config_schema()
+    lines = [
+        "netmon run --config FILE reads a YAML file; flags win over it. For example:",
+        "",
+        "  egress:",
+        "    enabled: true",
+        "    ipv4_filter: {dst_ip: [10.0.0.0/8]}",
+        "  process_filter:",
+        "    binary: {name: [curl]}",
+        "",
+        "`netmon validate FILE` checks one. The keys:",
+    ]
+    return "\n".join([*lines, *_rows(_keys_of(schema, schema))])
+
+
+def _keys_of(section: dict[str, Any], schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in section["properties"].items():
+        yield prefix + key, value.get("description", "")
+        reference = value.get("$ref") or next((part["$ref"] for part in value.get("allOf", ()) if "$ref" in part), None)
+        if reference:
+            yield from _keys_of(schema["$defs"][reference.rpartition("/")[2]], schema, f"{prefix}{key}.")
+
+
+TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
+    "filters": ("which connections are reported, and how flags are combined", lambda: FILTERS),
+    "events": ("the types of events", _events),
+    "fields": ("the keys of events, for --fields and --template", _fields),
+    "config": ("the keys of a configuration file", _config),
+    "exit-codes": ("what the exit code says", _exit_codes),
+}
