@@ -26,6 +26,40 @@ static __always_inline bool is_state_followed(void)
 	return report_options.statistics || report_options.outcome || report_options.existing;
 }
 
+/* Whether a walk reports what connections have carried while they are open: see progress.h. */
+static __always_inline bool is_progress_followed(void)
+{
+	return report_options.progress || report_options.aggregate;
+}
+
+#ifdef MINIMAL
+static __always_inline void hide_from_walk(struct connection *connection)
+{
+}
+
+static __always_inline void show_to_walk(struct connection *connection, struct sock *sk)
+{
+}
+#else
+/* Call before the fields of a connection are filled in: the walk may look at it at the same time. */
+static __always_inline void hide_from_walk(struct connection *connection)
+{
+	if (is_progress_followed())
+		__sync_lock_test_and_set(&connection->socket, 0);
+}
+
+/* Call when the fields are filled in. */
+static __always_inline void show_to_walk(struct connection *connection, struct sock *sk)
+{
+	if (!is_progress_followed())
+		return;
+	connection->counted_sent = 0;
+	connection->counted_received = 0;
+	connection->counted_ns = 0;
+	__sync_lock_test_and_set(&connection->socket, (__u64)sk);
+}
+#endif
+
 /* Returns the only entry of the table that may hold the connection with this cookie. Without a cookie it is free. */
 static __always_inline struct connection *table_entry(__u64 cookie)
 {

@@ -50,6 +50,23 @@ static __always_inline __u64 identify_found(struct task_struct *task, __u64 gene
 	return identify_walked(task, generation, IDENTIFY_FILTERED | IDENTIFY_PARENT_KNOWN);
 }
 
+#ifdef MINIMAL
+static __always_inline void begin_progress(struct connection *found, struct sock *sk)
+{
+}
+#else
+/* With the option progress: counts what the connection has carried as reported. Not inlined: there is no stack left. */
+static __noinline void begin_progress(struct connection *found, struct sock *sk)
+{
+	struct sample sample = {};
+
+	take_sample(&sample, sk, found->event.head.cookie, found->direction);
+	found->counted_sent = sample.sent;
+	found->counted_received = sample.received;
+	found->socket = (__u64)sk;
+}
+#endif
+
 /* Fills in what is to be kept of a connection. Returns false when it is not to be reported. */
 static __always_inline bool describe_found(struct connection *found, struct task_struct *task, struct sock *sk)
 {
@@ -74,6 +91,8 @@ static __always_inline bool describe_found(struct connection *found, struct task
 		found->opener_start_ns = start_of(task);
 	found->direction = direction;
 	found->is_overflowed = true;
+	if (report_options.progress)
+		begin_progress(found, sk);
 	return true;
 }
 

@@ -97,6 +97,13 @@ struct connection {
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
 	__u32 is_overflowed; /* it is in the overflow, not in the table */
 	__u64 closer_id;
+#ifndef MINIMAL
+	/* For walks through open connections: see progress.h. */
+	__u64 socket; /* its address; 0 while the other fields are being filled in */
+	__u64 counted_sent; /* bytes that were reported so far */
+	__u64 counted_received;
+	__u64 counted_ns; /* when; 0: never */
+#endif
 };
 
 /* See connection.h. */
@@ -115,7 +122,7 @@ struct {
 	__type(value, struct connection);
 } connection_overflow SEC(".maps");
 
-__u64 overflowed = 0; /* how many connections are in the overflow */
+__u64 overflowed SEC(".data.overflowed") = 0; /* how many connections are in the overflow */
 static const struct connection overflowed_connection = { .is_overflowed = 1 }; /* what a new one there begins as */
 
 /* Why MPTCP subflows failed, by the address of their socket: see mptcp.h. New entries evict old ones. */

@@ -19,7 +19,8 @@
  * With the option outcome, a connect attempt is kept as pending, and reported when the socket's TCP state shows that it
  * has succeeded or failed (outcome.h). With the option existing, a walk through all open files finds the connections
  * that were open before (existing.h). With the option aggregate, nothing is sent: openings and closes are added up in
- * flows, which user space collects once a period (flow.h).
+ * flows, which user space collects once a period (flow.h). With the option progress, and for each period of aggregates,
+ * a walk through the connections that are kept finds what they have carried so far (progress.h).
  *
  * 2. Where a connection is kept (connection.h)
  *
@@ -96,6 +97,9 @@
 #include "maps.h"
 #include "open.h"
 #include "outcome.h"
+#ifndef MINIMAL
+#include "progress.h"
+#endif
 #include "pulse.h"
 #include <bpf/bpf_tracing.h>
 
@@ -148,7 +152,7 @@ int inet_csk_accept_exit(__u64 *ctx)
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_TCP_CLOSE);
+	return report_unlocked_close(sk, SLOT_TCP_CLOSE, &coverage.tcp_close_is_locked);
 }
 
 /* Loaded where the kernel can preempt programs, and where programs follow changes of state. */
@@ -174,7 +178,7 @@ int BPF_PROG(mptcp_stream_accept_exit, struct socket *listening, struct socket *
 SEC("fentry/mptcp_close")
 int BPF_PROG(mptcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_MPTCP_CLOSE);
+	return report_unlocked_close(sk, SLOT_MPTCP_CLOSE, &coverage.mptcp_close_is_locked);
 }
 
 /* Loaded with inet_csk_destroy_sock_entry. */
@@ -200,6 +204,20 @@ int BPF_PROG(sched_process_fork_enter, struct task_struct *parent, struct task_s
 
 #ifndef MINIMAL
 
+/* These two are loaded where bytes are counted: for the option statistics, and for aggregates. */
+SEC("fentry/__tcp_close")
+int BPF_PROG(tcp_close_locked_entry, struct sock *sk)
+{
+	return report_locked_close(sk, SLOT_TCP_CLOSE_LOCKED, &coverage.tcp_close_is_locked);
+}
+
+/* Loaded where the kernel has MPTCP, too. */
+SEC("fentry/__mptcp_close")
+int BPF_PROG(mptcp_close_locked_entry, struct sock *sk)
+{
+	return report_locked_close(sk, SLOT_MPTCP_CLOSE_LOCKED, &coverage.mptcp_close_is_locked);
+}
+
 /*
  * These two are loaded for the options statistics, outcome and existing: an interrupt can change a socket's state, and
  * interrupt the first program on any kernel. Both do the same work; twice does no harm.
@@ -221,6 +239,13 @@ SEC("iter/task_file")
 int task_file_walk(struct bpf_iter__task_file *context)
 {
 	return visit_file(context->task, context->file);
+}
+
+/* Run by user space's read() of an iterator: of the connection table, and of the overflow. */
+SEC("iter/bpf_map_elem")
+int connection_walk(struct bpf_iter__bpf_map_elem *context)
+{
+	return visit_connection(context->value);
 }
 
 #endif

@@ -110,18 +110,22 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 		connection = keep_connection(cookie);
 	if (!connection)
 		return report_unkept(sk, process_id, type, family, program);
+	hide_from_walk(connection);
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
 	fill_opener(connection);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
+		show_to_walk(connection, sk);
 		/* Established without a handshake: a socket that is being restored (TCP_REPAIR). */
 		if (sk->__sk_common.skc_state == TCP_ESTABLISHED)
 			report_opened(connection, sk);
 		return 0;
 	}
+	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(&connection->event, process_id);
+	show_to_walk(connection, sk);
 	if (!is_sent(type))
 		return 0;
 	if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
@@ -290,6 +294,7 @@ static __always_inline int keep_for_smc(struct sock *sk)
 		count_loss(&losses.no_storage, is_sent(RECORD_ACCEPT) + is_sent(RECORD_CLOSE));
 		return 0;
 	}
+	hide_from_walk(connection);
 	connection->event.head.cookie = bpf_get_socket_cookie(sk);
 	connection->event.head.process_id = 0;
 	connection->reported_by = 0;
@@ -313,6 +318,7 @@ static __always_inline int report_taken(struct sock *smc)
 	}
 	fill_opener(connection);
 	stamp(&connection->event, process_id);
+	show_to_walk(connection, sk);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family);
 	return 0;

@@ -57,6 +57,8 @@ enum slot {
 	SLOT_EHASH,
 	SLOT_V4_CHECK,
 	SLOT_V6_CHECK,
+	SLOT_TCP_CLOSE_LOCKED,
+	SLOT_MPTCP_CLOSE_LOCKED,
 	SLOT_WALK,
 	SLOT_COUNT,
 };
@@ -69,6 +71,7 @@ enum record_type {
 	RECORD_CLOSE = 4,
 	RECORD_FAIL = 5,
 	RECORD_EXISTING = 6,
+	RECORD_PROGRESS = 7,
 };
 
 enum family {
@@ -155,6 +158,29 @@ struct detailed_event {
 	__u8 daddr[16];
 	struct outcome outcome;
 	struct statistics statistics;
+};
+
+/*
+ * What a connection that is open has carried so far: in place of an outcome and statistics. Bytes are those that are
+ * certain without the socket's lock: what the peer has acknowledged, and what was received in order.
+ */
+struct progress {
+	__u64 duration_ns; /* since the opening */
+	__u64 interval_ns; /* since the progress before this one, or the opening */
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u64 interval_bytes_sent; /* of the interval */
+	__u64 interval_bytes_received;
+	__u32 segments_retransmitted;
+	__u32 rtt_us; /* smoothed round-trip time */
+};
+
+/* A detailed event of an open connection. */
+struct progress_event {
+	struct event_head head;
+	__u8 saddr[16];
+	__u8 daddr[16];
+	struct progress progress;
 };
 
 /* Follows a detailed event where the options opener or context are set: who opened the connection, where it lives. */
@@ -306,6 +332,7 @@ struct report_options {
 	__u8 context; /* events say where the connection lives */
 
 	/* What user space derives from those. */
+	__u8 progress; /* what open connections have carried is reported now and then */
 	__u8 existing_ingress; /* existing: accepted connections */
 	__u8 existing_egress; /* existing: connections that were connected */
 	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
@@ -332,6 +359,8 @@ struct control {
 	__u64 flows_notice;
 	/* The task whose read() walks through all open files, as the kernel numbers it; 0 outside the walk. */
 	__u64 walker;
+	/* How many open connections the walk through them may still look at before it pauses: see progress.h. */
+	__u64 walk_budget;
 };
 
 /*
@@ -345,6 +374,11 @@ struct coverage {
 	/* With the options outcome and aggregate: how often the backup left a mark, and the main program took one. */
 	__u64 marks_left;
 	__u64 marks_taken;
+	/* Where bytes are counted: closes that were read without the socket's lock, since neither of the next two was set. */
+	__u64 unlocked_closes;
+	/* 1 once the kernel has run the program in __tcp_close(), or in __mptcp_close(): see close.h. */
+	__u64 tcp_close_is_locked;
+	__u64 mptcp_close_is_locked;
 };
 
 /* What was lost, by reason. */
@@ -384,7 +418,7 @@ struct flow {
 	__u64 opened;
 	__u64 closed;
 	__u64 failed; /* connect attempts: failed at once, or closed before they were established */
-	__u64 bytes_sent;
+	__u64 bytes_sent; /* in this period, also of connections that are open */
 	__u64 bytes_received;
 	__u64 duration_ns; /* of the closed connections */
 };
@@ -450,6 +484,7 @@ _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
+_Static_assert(sizeof(struct progress_event) == sizeof(struct detailed_event), "takes its place");
 _Static_assert(sizeof(struct event_context) == 32, "padding");
 _Static_assert(sizeof(struct process_record) == 120, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");

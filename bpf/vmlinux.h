@@ -36,6 +36,7 @@ enum { false = 0, true = 1 };
 #define PF_WQ_WORKER 0x00000020
 #define PF_KTHREAD 0x00200000
 #define SOCK_DONE 1 /* of enum sock_flags: the peer has sent its FIN */
+#define SOCK_LINGER 4 /* SO_LINGER is on */
 #define AT_NULL 0
 #define AT_UID 11
 #define AT_EUID 12
@@ -160,11 +161,17 @@ struct sock_common {
 
 struct socket;
 
+struct sk_buff_head {
+	__u32 qlen;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct sk_buff_head sk_receive_queue;
 	__u16 sk_protocol;
 	int sk_err;
 	__u32 sk_mark;
+	unsigned long sk_lingertime;
 	struct dst_entry *sk_dst_cache;
 	struct socket *sk_socket;
 };
@@ -191,7 +198,9 @@ struct socket {
 
 struct tcp_sock {
 	__u32 write_seq;
-	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 rcv_nxt;
+	__u32 copied_seq; /* up to here the program has read */
 	__u32 packets_out;
 	__u32 lsndtime; /* when data was sent last, in ticks */
 	__u64 tcp_mstamp; /* when it last sent or received: microseconds of CLOCK_MONOTONIC */
@@ -208,13 +217,20 @@ struct mptcp_sock { /* empty where MPTCP is not configured */
 	struct tcp_sock *first; /* declared as struct sock in the kernel */
 	__u64 write_seq;
 	__u64 snd_nxt;
-	__u64 bytes_sent; /* these two since 6.5 (commit 38967f424b5b) */
+	__u64 bytes_sent; /* these three since 6.5 (commit 38967f424b5b) */
 	__u64 bytes_received;
+	__u64 bytes_acked;
+	struct sk_buff_head receive_queue; /* until 6.13 */
 };
 
 struct bpf_iter__task_file {
 	struct task_struct *task;
 	struct file *file;
+};
+
+struct bpf_iter__bpf_map_elem {
+	void *key;
+	void *value;
 };
 
 /* Processes. */

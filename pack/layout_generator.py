@@ -21,6 +21,7 @@ STRUCTS = (
     "ipv4_event",
     "ipv6_event",
     "detailed_event",
+    "progress_event",
     "event_context",
     "process_record",
     "load_config",
@@ -69,7 +70,7 @@ from typing import NamedTuple
 '''
 
 # Members that are replaced by their own fields, without a prefix.
-INLINED = ("head", "credentials", "outcome", "statistics")
+INLINED = ("head", "credentials", "outcome", "statistics", "progress")
 
 INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 

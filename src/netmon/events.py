@@ -23,6 +23,7 @@ ConnectionEventType = Literal[
     "TcpConnectionClose",
     "TcpConnectionFail",
     "TcpConnectionExisting",
+    "TcpConnectionProgress",
 ]
 Direction = Literal["ingress", "egress"]
 ClosedBy = Literal["local", "peer", "reset", "timeout"]
@@ -116,7 +117,8 @@ class TcpConnection(_SparseModel):
 
     type: ConnectionEventType = Field(
         description="A process called connect() (with `outcome`: the connection was established), accepted or closed a "
-        "connection; or a connection attempt failed; or the connection was open before netmon started."
+        "connection; or a connection attempt failed; or the connection was open before netmon started; or it is open, "
+        "and has carried something (Progress)."
     )
     saddr: str = Field(description="This host's address.")
     daddr: str = Field(description="The peer's address.")
@@ -136,11 +138,20 @@ class TcpConnection(_SparseModel):
     duration_us: int | None = Field(
         default=None,
         ge=0,
-        description="Microseconds from the opening to the close, or of an existing connection until now; left out if "
-        "it was open before netmon started, and the kernel does not know since when.",
+        description="Microseconds from the opening to this event; left out if the connection was open before netmon "
+        "started, and the kernel does not know since when.",
     )
-    bytes_sent: int | None = Field(default=None, ge=0, description="Payload bytes sent.")
+    interval_us: int | None = Field(
+        default=None, ge=0, description="Microseconds since the Progress before this one, or the opening."
+    )
+    bytes_sent: int | None = Field(
+        default=None, ge=0, description="Payload bytes sent; in a Progress those that the peer has acknowledged."
+    )
     bytes_received: int | None = Field(default=None, ge=0, description="Payload bytes received.")
+    interval_bytes_sent: int | None = Field(default=None, ge=0, description="Those of bytes_sent in the interval.")
+    interval_bytes_received: int | None = Field(
+        default=None, ge=0, description="Those of bytes_received in the interval."
+    )
     segments_retransmitted: int | None = Field(default=None, ge=0, description="Retransmitted segments.")
     rtt_us: int | None = Field(
         default=None, ge=0, description="Smoothed round-trip time in microseconds; 0 if none was measured."
@@ -153,6 +164,9 @@ class TcpConnection(_SparseModel):
         default=None,
         ge=0,
         description="Milliseconds since an existing connection sent or received data, or was established.",
+    )
+    sampled: bool | None = Field(
+        default=None, description="True in a Progress: its numbers are those of a look at the socket in passing."
     )
     netns: int | None = Field(default=None, ge=0, description="Inode number of the socket's network namespace.")
     ifindex: int | None = Field(
@@ -230,8 +244,8 @@ class Flow(_Model):
     failed: int = Field(
         ge=0, description="connect() calls that failed at once (not in `opened`), and closes before the establishment."
     )
-    bytes_sent: int = Field(ge=0, description="Payload bytes sent by the closed connections.")
-    bytes_received: int = Field(ge=0, description="Payload bytes received by the closed connections.")
+    bytes_sent: int = Field(ge=0, description="Payload bytes sent, by closed and by open connections.")
+    bytes_received: int = Field(ge=0, description="Payload bytes received, by closed and by open connections.")
     duration_us: int = Field(
         ge=0, description="Microseconds from opening to close, summed over the closed connections."
     )

@@ -49,8 +49,10 @@ class Slot(IntEnum):
     EHASH = 7
     V4_CHECK = 8
     V6_CHECK = 9
-    WALK = 10
-    COUNT = 11
+    TCP_CLOSE_LOCKED = 10
+    MPTCP_CLOSE_LOCKED = 11
+    WALK = 12
+    COUNT = 13
 
 
 class RecordType(IntEnum):
@@ -60,6 +62,7 @@ class RecordType(IntEnum):
     CLOSE = 4
     FAIL = 5
     EXISTING = 6
+    PROGRESS = 7
 
 
 class Family(IntEnum):
@@ -214,6 +217,30 @@ class DetailedEvent(NamedTuple):
     idle_ms: int
 
 
+PROGRESS_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQQQQII")
+
+
+class ProgressEvent(NamedTuple):
+    type: int
+    family: int
+    sport: int
+    dport: int
+    tid: int
+    timestamp_ns: int
+    process_id: int
+    cookie: int
+    saddr: bytes
+    daddr: bytes
+    duration_ns: int
+    interval_ns: int
+    bytes_sent: int
+    bytes_received: int
+    interval_bytes_sent: int
+    interval_bytes_received: int
+    segments_retransmitted: int
+    rtt_us: int
+
+
 EVENT_CONTEXT = Struct("=QIIIIB7x")
 
 
@@ -267,7 +294,7 @@ class LoadConfig(NamedTuple):
     tick_ns: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -278,6 +305,7 @@ class ReportOptions(NamedTuple):
     opener: int
     parent: int
     context: int
+    progress: int
     existing_ingress: int
     existing_egress: int
     unsent: int
@@ -322,7 +350,7 @@ class Settings(NamedTuple):
     netns_mode: int
 
 
-CONTROL = Struct("=QQQQ")
+CONTROL = Struct("=QQQQQ")
 
 
 class Control(NamedTuple):
@@ -330,9 +358,10 @@ class Control(NamedTuple):
     generation: int
     flows_notice: int
     walker: int
+    walk_budget: int
 
 
-COVERAGE = Struct("=QQQQQ")
+COVERAGE = Struct("=QQQQQQQQ")
 
 
 class Coverage(NamedTuple):
@@ -341,6 +370,9 @@ class Coverage(NamedTuple):
     unkept_by_backup: int
     marks_left: int
     marks_taken: int
+    unlocked_closes: int
+    tcp_close_is_locked: int
+    mptcp_close_is_locked: int
 
 
 LOSSES = Struct("=QQQQQQ")

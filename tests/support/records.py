@@ -14,6 +14,7 @@ from netmon.layout import (
     IPV4_EVENT,
     IPV6_EVENT,
     PROCESS_RECORD,
+    PROGRESS_EVENT,
     DetailedEvent,
     Ending,
     EventContext,
@@ -21,6 +22,7 @@ from netmon.layout import (
     Ipv4Event,
     Ipv6Event,
     ProcessRecord,
+    ProgressEvent,
     RecordType,
 )
 
@@ -119,6 +121,25 @@ def detailed_event(**changes: int | bytes) -> bytes:
         **changes,
     }
     return DETAILED_EVENT.pack(*DetailedEvent(**fields))  # type: ignore[arg-type]
+
+
+def progress_event(**changes: int | bytes) -> bytes:
+    """Return the record of an open IPv4 connection that has carried something."""
+    fields: dict[str, int | bytes] = {
+        **dict.fromkeys(ProgressEvent._fields, 0),
+        **IPV4_ESTABLISH._asdict(),
+        "type": RecordType.PROGRESS,
+        "duration_ns": 90_000_000,
+        "interval_ns": 30_000_000,
+        "bytes_sent": 1 << 33,
+        "bytes_received": 5,
+        "interval_bytes_sent": 1000,
+        "interval_bytes_received": 2,
+        "segments_retransmitted": 3,
+        "rtt_us": 350,
+        **changes,
+    }
+    return PROGRESS_EVENT.pack(*ProgressEvent(**fields))  # type: ignore[arg-type]
 
 
 def event_context(**changes: int) -> bytes:

@@ -159,7 +159,10 @@ def configs(draw: st.DrawFn, *, both: bool = False) -> Config:
             data[key] = filter_
     if draw(st.booleans()):
         options = [name for name, option in OPTIONS.items() if not option.needs or data[option.needs]["enabled"]]
-        data["report"] = dict.fromkeys(draw(st.sets(st.sampled_from(options))), True)
+        report: dict[str, Any] = dict.fromkeys(draw(st.sets(st.sampled_from(options))), True)
+        if draw(st.booleans()):
+            report["progress"] = f"{draw(st.decimals(1, 86400, places=9))}s"
+        data["report"] = report
     return Config.from_dict(data)
 
 

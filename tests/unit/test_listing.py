@@ -79,6 +79,13 @@ class Walk:
     def followed(self) -> list[FollowedProcess]:
         return []
 
+    def report_open(self, *, anew: bool = False) -> bool:
+        raise AssertionError("nothing is kept")
+
+    @property
+    def inexact(self) -> str:
+        return ""
+
     def take_flows(self) -> list[tuple[bytes, bytes]]:
         return []
 

@@ -19,7 +19,7 @@ from netmon.limits import (
     MAX_LINE_LIMIT,
     MINIMUM_KERNEL,
 )
-from netmon.report import EVENTS, EVENTS_HELP, OPTIONS
+from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
 
 if TYPE_CHECKING:
     from netmon.config import Config
@@ -235,6 +235,12 @@ def _add_report_flags(run: argparse.ArgumentParser) -> None:
         _add_switch(
             report, name, option.help + ("" if option.with_aggregate else " (not with --aggregate)"), default=None
         )
+    report.add_argument(
+        "--progress",
+        type=_amount(amounts.progress),
+        metavar="TIME",
+        help=f"{PROGRESS_HELP} (not with --aggregate)",
+    )
     _add_list(
         report,
         "--events",

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, core_schema
 
+from netmon.amounts import duration_text
 from netmon.config.messages import add_problems
 from netmon.config.run import Run
 from netmon.config.section import Section
@@ -34,6 +35,7 @@ from netmon.config.values import (
     EventName,
     FullPath,
     Id,
+    Interval,
     Ipv4Cidrs,
     Ipv6Cidrs,
     ListOf,
@@ -47,7 +49,8 @@ from netmon.config.values import (
 )
 from netmon.config.yaml_reader import Document, load_yaml
 from netmon.errors import ConfigError, Location, Problem
-from netmon.report import EVENTS_HELP, OPTIONS, Report
+from netmon.limits import MIN_PROGRESS
+from netmon.report import EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
 
 MATCH_HELP = "Whether either end is enough (any), or both must be in their lists (all)."
@@ -150,6 +153,10 @@ _REPORT_FIELDS: dict[str, Any] = {
     )
     for (name, option), default in zip(OPTIONS.items(), Report(), strict=False)
 }
+_REPORT_FIELDS["progress"] = (
+    Optionally[Interval],  # type: ignore[misc]
+    Field(default=None, description=f"{PROGRESS_HELP[0].upper()}{PROGRESS_HELP[1:]}."),
+)
 _REPORT_FIELDS["events"] = (
     ListOf[EventName],  # type: ignore[misc]
     Field(default=None, description=f"{EVENTS_HELP[0].upper()}{EVENTS_HELP[1:]}."),
@@ -160,9 +167,10 @@ _ReportSection = create_model("Report", __base__=Section, __doc__=Report.__doc__
 def _plain_report(report: Report) -> dict[str, Any]:
     """Return the keys and values that from_dict() reads back."""
     values = report._asdict()
-    if report.events is None:
-        del values["events"]
-    else:
+    del values["progress"], values["events"]
+    if report.progress is not None:
+        values["progress"] = duration_text(report.progress)
+    if report.events is not None:
         values["events"] = list(report.events)
     return values
 
@@ -303,14 +311,16 @@ def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location,
         for name, direction in report.without_direction(enabled).items()
     ]
     return conflicts + [
-        (("report", "events"), f"{event} needs {_key_of(needed)}: true; set it, or leave {event} out")
+        (("report", "events"), f"{event} needs {_setting_of(needed)}; set it, or leave {event} out")
         for event, needed in report.impossible_events(enabled).items()
     ]
 
 
-def _key_of(needed: str) -> str:
-    """Return the key that turns a direction or a report option on."""
-    return f"report.{needed}" if needed in OPTIONS else f"{needed}.enabled"
+def _setting_of(needed: str) -> str:
+    """Return what turns a direction or a report option on."""
+    if needed == "progress":
+        return "report.progress, like 30s"
+    return f"report.{needed}: true" if needed in OPTIONS else f"{needed}.enabled: true"
 
 
 def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
@@ -319,4 +329,6 @@ def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
     # A wrong value of `enabled` is reported itself: it may be meant to enable.
     enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
     options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
-    return _conflicts(enabled, Report(**options))
+    # A wrong interval is reported itself.
+    progress = MIN_PROGRESS if "progress" in sections.get("report", {}) else None
+    return _conflicts(enabled, Report(**options, progress=progress))

@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from netmon import amounts
 from netmon.config.cidr import check_ipv4, check_ipv6
 from netmon.config.messages import each
 from netmon.config.netns import NETNS_SCHEMA, check_netns, inode_of
@@ -144,6 +145,12 @@ def check_event(text: str) -> str:
     return text
 
 
+def _check_interval(value: Any) -> float:
+    if not isinstance(value, str):
+        raise ValueError("is not a duration; write it like 30s or 5m")
+    return amounts.progress(value)
+
+
 def _check_netns(value: Any, info: ValidationInfo) -> int | str:
     netns = check_netns(value)
     if info.context == RESOLVE:
@@ -175,6 +182,11 @@ ContainerId = Annotated[
     ),
 ]
 
+Interval = Annotated[
+    float,
+    BeforeValidator(_check_interval),
+    WithJsonSchema({"type": "string", "pattern": f"^{amounts.DURATION.replace('?:', '')}$", "examples": ["30s"]}),
+]
 EventName = Annotated[StrictStr, AfterValidator(check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]

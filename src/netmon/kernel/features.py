@@ -67,6 +67,11 @@ def why_programs_do_not_run() -> str:
     return f"{what}: see the kernel's log (dmesg) for a warning of ftrace"
 
 
+def why_bytes_are_inexact(because: str) -> str:
+    """Return what is said where closes are read without the socket's lock. because: what this kernel does."""
+    return f"this kernel {because}: bytes of closes amid sending or receiving may be off"
+
+
 def _read_btf_names() -> bytes:
     """Return the strings of the kernel's BTF, in which a name is found without parsing the types.
 

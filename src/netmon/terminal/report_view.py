@@ -9,7 +9,7 @@ from typing import Any
 from netmon.decode.format import format_json
 from netmon.terminal import describe
 from netmon.terminal.cells import pad
-from netmon.terminal.describe import ARROWS, CLOSE, FAIL, Json, endpoint, local_time, serving
+from netmon.terminal.describe import ARROWS, CLOSE, FAIL, PROGRESS, Json, endpoint, local_time, serving
 from netmon.terminal.row import IN, OUT
 from netmon.terminal.units import size
 from netmon.terminal.view import Event
@@ -55,7 +55,7 @@ class ReportView:
         from orjson import loads  # slow to import
 
         for event in map(loads, events):
-            if event["type"] == "NetworkEvent":
+            if event["type"] == "NetworkEvent" and event["network_event"]["type"] != PROGRESS:  # the close counts
                 self._count(event, event["network_event"])
         return []
 

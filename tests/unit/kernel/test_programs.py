@@ -17,8 +17,10 @@ from netmon.kernel.programs import (
     EHASH,
     FORK,
     GRAFT,
+    LOCKED_CLOSE,
     MPTCP_CLOSE,
     MPTCP_DESTROY,
+    MPTCP_LOCKED_CLOSE,
     PROGRAMS,
     SET_STATE,
     V4_CONNECT,
@@ -160,12 +162,20 @@ def test_backups_see_the_connections_of_ipv6_where_it_is_a_module() -> None:
     assert not {*CONNECT_BACKUPS} & {*hook_programs(Watched(), without_ipv6)}
 
 
+def test_closes_are_reported_under_the_lock_where_bytes_are_counted() -> None:
+    locked = {LOCKED_CLOSE, MPTCP_LOCKED_CLOSE}
+    assert not locked & {*hook_programs(Watched(), EVERYTHING)}
+    assert locked < {*hook_programs(Watched(report=Report(statistics=True)), EVERYTHING)}
+    assert locked < {*hook_programs(Watched(), EVERYTHING, aggregate=True)}
+    assert not locked & {*hook_programs(Watched(), NOTHING, aggregate=True)}
+
+
 @pytest.mark.parametrize(
     ("programs", "count"),
     [
         ([V4_CONNECT, ACCEPT, CLOSE], Slot.TCP_CLOSE + 1),
         ([V4_CONNECT, CLOSE, MPTCP_CLOSE], Slot.MPTCP_CLOSE + 1),
-        ([V4_CONNECT, CLOSE, *CONNECT_BACKUPS], Slot.WALK),
+        ([V4_CONNECT, CLOSE, *CONNECT_BACKUPS], Slot.V6_CHECK + 1),
         ([GRAFT, CLOSE, SET_STATE], Slot.TCP_CLOSE + 1),
         ([CLOSE, SET_STATE, WALK], Slot.COUNT),
         ([*PROGRAMS], Slot.COUNT),

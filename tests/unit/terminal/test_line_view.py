@@ -15,7 +15,7 @@ from netmon.terminal import connections
 from netmon.terminal.cells import cells
 from netmon.terminal.connections import REMEMBERED, WAITING, Connections
 from netmon.terminal.line_view import LineView
-from tests.support.json_lines import HOSTILE_TEXTS, STATISTICS, connection_line, flow_line, loss_line, process
+from tests.support.json_lines import HOSTILE_TEXTS, PROGRESS, STATISTICS, connection_line, flow_line, loss_line, process
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 IPV6 = "2001:db8:85a3:1234:5678:8a2e:370:7334"
@@ -64,6 +64,7 @@ def everything(**changes: Any) -> list[str]:
         "Close": STATISTICS,
         "Fail": {"reason": "refused", "errno": "ECONNREFUSED"},
         "Existing": {"direction": "ingress"},
+        "Progress": PROGRESS,
     }
     kinds = [kind.removeprefix("TcpConnection") for kind in get_args(ConnectionEventType)]
     events = [connection_line(kind, cookie, by=by, **details.get(kind, {})) for cookie, kind in enumerate(kinds)]
@@ -78,6 +79,17 @@ def test_each_type_of_event_has_a_line(each: bool) -> None:
     lines = [shown(LineView(user_name, each=each), event) for event in everything()]
     assert all(line.count("\n") == 1 for line in lines)
     assert len({*lines}) == len(lines)
+
+
+def test_an_open_connection_says_how_much_it_carries_in_a_second(view: LineView) -> None:
+    events = [connection_line("Establish", handshake_us=17_000), connection_line("Progress", **PROGRESS)]
+    assert view.lines(events) == [
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443     open 17ms\n",
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443     open >1.0M/s <15k/s 20s\n",
+    ]
+    assert view.lines([connection_line("Close", **STATISTICS)]) == [
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443     ok >137B <853k 91ms\n"
+    ]
 
 
 def test_a_connection_is_one_line_when_it_has_ended(view: LineView) -> None:
