@@ -27,15 +27,18 @@ static __always_inline bool prepend(struct path_walk *walk, struct dentry *dentr
 	__u32 length = BPF_CORE_READ(dentry, d_name.len);
 	__u32 start = walk->start;
 
-	/* Never down to 0: a path of PATH_SIZE bytes would have length 0 after its mask. */
-	if (length >= NAME_SIZE || start <= length + 1 || start > PATH_SIZE)
+	/*
+	 * Never down to 0: a path of PATH_SIZE bytes would have length 0 after its mask. Most file systems bound names to
+	 * NAME_SIZE, but not all of them, and FUSE to 1,024 bytes.
+	 */
+	if (length >= PATH_SIZE || start <= length + 1 || start > PATH_SIZE)
 		return false;
 	if (start == PATH_SIZE)
 		walk->name_length = length; /* of a bind-mounted file: the mount point's name, as in the path */
 	start -= length + 1;
 	walk->start = start;
 	walk->path[start & (PATH_SIZE - 1)] = '/';
-	bpf_probe_read_kernel(&walk->path[(start + 1) & (PATH_SIZE - 1)], length & (NAME_SIZE - 1), name);
+	bpf_probe_read_kernel(&walk->path[(start + 1) & (PATH_SIZE - 1)], length & (PATH_SIZE - 1), name);
 	return true;
 }
 
@@ -79,6 +82,21 @@ static long walk_path_step(__u32 index, __u32 *slot)
 }
 
 /*
+ * Whether a file without links has never had one: it is in memory (memfd_create), in no directory, or was made by
+ * O_TMPFILE, which names it '#' and a number. A file that was deleted, as by the upgrade of a package, had a link when it
+ * was executed, as far as can be seen.
+ */
+static __always_inline bool never_had_a_link(struct dentry *dentry)
+{
+	char name[2] = {};
+
+	if (BPF_CORE_READ(dentry, d_parent) == dentry)
+		return true;
+	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(dentry, d_name.name));
+	return name[0] == '#' && name[1] >= '0' && name[1] <= '9';
+}
+
+/*
  * Fills scratch->walk with the executable's path as the process itself sees it, under its own root directory. Sets the
  * record's flags when part of it is missing or the file was removed. bpf_d_path() would do this, but the kernel does
  * not allow it in these programs.
@@ -104,7 +122,7 @@ static __always_inline void read_path(struct scratch *scratch, __u32 slot, struc
 	/* As the kernel's d_unlinked(). It is true of a memfd, too. */
 	if (!BPF_CORE_READ(dentry, d_hash.pprev))
 		scratch->record.flags |= PROCESS_UNLINKED;
-	if (BPF_CORE_READ(inode, i_nlink) == 0)
+	if (BPF_CORE_READ(inode, i_nlink) == 0 && never_had_a_link(dentry))
 		scratch->record.secureexec |= SECUREEXEC_FILELESS_EXEC;
 }
 
@@ -181,7 +199,7 @@ static __always_inline __u32 read_args(struct scratch *scratch, __u32 offset, st
 		length = ARGS_SIZE;
 		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;
 	}
-	if (offset > CGROUP_SIZE + PATH_SIZE)
+	if (offset > CGROUP_SIZE + CONTAINER_ID_SIZE + PATH_SIZE)
 		return 0;
 	if (bpf_probe_read_user(&scratch->strings[offset], length, (void *)start)) {
 		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;

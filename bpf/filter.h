@@ -14,6 +14,7 @@
 
 #include "cgroup_filter.h"
 #include "maps.h"
+#include "process_record.h"
 #include "socket.h"
 
 /* Looks a key up in a filter set's map. An absent map is an empty one. */
@@ -166,6 +167,11 @@ static __always_inline bool matches_condition(const struct process_filter *filte
 	return (matched & filter->all) == filter->all && (!filter->any || matched & filter->any);
 }
 
+enum {
+	PREDICATES_OF_IMAGE = PREDICATE_NAME | PREDICATE_PREFIX | PREDICATE_PATH,
+	PREDICATES_OF_CGROUP = PREDICATE_CGROUP | PREDICATE_CONTAINER_ID,
+};
+
 /*
  * Notes the value of a predicate. Returns true when that decides the verdict: it must be true and is not. When it is
  * true, its alternatives are not needed any more.
@@ -224,14 +230,18 @@ static __always_inline bool is_prefix_listed(__u32 set, struct scratch *scratch)
 
 /*
  * Evaluates the predicates of the process whose record is in the slot, the cheapest first: ids, cgroup and container,
- * executable. The last ones cost most, so those that the verdict no longer depends on are skipped. They are not marked
+ * executable. Those of the cgroup and the executable may be known from an earlier description (recall() in process.h).
+ * The last ones cost most, so those that the verdict no longer depends on are skipped. They are not marked
  * as evaluated: their bits are unknown, not false. A function that needs other bits comes with a new generation, in
  * which the process is evaluated again.
  *
  * The bits are in map memory, where the verifier does not track them: it would go through each combination of them.
  */
+#define RECALLED_OR(predicate, value)                                                                                  \
+	(known->evaluated & (predicate) ? !!(known->matched & (predicate)) : (value))
+
 static __always_inline void evaluate_predicates(struct scratch *scratch, __u32 slot, __u32 set,
-						struct task_struct *task, bool has_image)
+						struct task_struct *task)
 {
 	const struct process_filter *filter = &settings[set].process_filter;
 	const struct credentials *credentials = &scratch->record.credentials;
@@ -250,23 +260,31 @@ static __always_inline void evaluate_predicates(struct scratch *scratch, __u32 s
 	if (needed & PREDICATE_AUID &&
 	    set_predicate(known, filter, &needed, PREDICATE_AUID, is_id_listed(set, ID_AUID, credentials->auid)))
 		return;
-	if (needed & (PREDICATE_CGROUP | PREDICATE_CONTAINER_ID))
+	if (needed & PREDICATE_CGROUP & ~known->evaluated)
 		walk_cgroups(scratch, slot, task);
 	if (needed & PREDICATE_CGROUP &&
-	    set_predicate(known, filter, &needed, PREDICATE_CGROUP, is_in(&cgroups, set, &walk->prefixlen)))
+	    set_predicate(known, filter, &needed, PREDICATE_CGROUP,
+			  RECALLED_OR(PREDICATE_CGROUP, is_in(&cgroups, set, &walk->prefixlen))))
 		return;
+	if (needed & PREDICATE_CONTAINER_ID & ~known->evaluated)
+		read_cgroup(scratch, slot, task);
 	if (needed & PREDICATE_CONTAINER_ID &&
 	    set_predicate(known, filter, &needed, PREDICATE_CONTAINER_ID,
-			  is_in(&container_ids, set, &walk->container)))
+			  RECALLED_OR(PREDICATE_CONTAINER_ID, is_in(&container_ids, set, &scratch->names.container))))
 		return;
 	if (needed & PREDICATE_NAME &&
-	    set_predicate(known, filter, &needed, PREDICATE_NAME, has_image && is_name_listed(set, scratch)))
+	    set_predicate(known, filter, &needed, PREDICATE_NAME,
+			  RECALLED_OR(PREDICATE_NAME, read_image(slot) && is_name_listed(set, scratch))))
 		return;
 	if (needed & PREDICATE_PREFIX &&
-	    set_predicate(known, filter, &needed, PREDICATE_PREFIX, has_image && is_prefix_listed(set, scratch)))
+	    set_predicate(known, filter, &needed, PREDICATE_PREFIX,
+			  RECALLED_OR(PREDICATE_PREFIX, read_image(slot) && is_prefix_listed(set, scratch))))
 		return;
 	if (needed & PREDICATE_PATH)
-		set_predicate(known, filter, &needed, PREDICATE_PATH, has_image && is_path_listed(set, scratch));
+		set_predicate(known, filter, &needed, PREDICATE_PATH,
+			      RECALLED_OR(PREDICATE_PATH, read_image(slot) && is_path_listed(set, scratch)));
 }
+
+#undef RECALLED_OR
 
 #endif

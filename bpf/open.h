@@ -60,7 +60,7 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 	}
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, sk))
-		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0);
+		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
 	if (connection)
 		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
@@ -125,7 +125,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, union event *
 		report_failure(connection, sk, error, false);
 		return 0;
 	}
-	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0, 0);
+	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED)
 		return 0;
 	if (connection) {
@@ -191,7 +191,7 @@ static __always_inline int report_failed_connect(struct sock *sk, struct sockadd
 		return 0;
 	if (report_options.outcome)
 		return report_failure_at_once(sk, &endpoints, error, slot, connection, has_begun);
-	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0));
+	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0));
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 
 enum limit {
 	COMM_SIZE = 16,
-	NAME_SIZE = 256, /* NAME_MAX and a NUL */
+	NAME_SIZE = 256, /* NAME_MAX and a NUL: what most file systems, and names in filters, are bound to */
 	PATH_SIZE = 4096, /* PATH_MAX */
 	ARGS_SIZE = 8192,
 	CGROUP_SIZE = 1024,
@@ -177,6 +177,8 @@ enum process_flag {
 	PROCESS_PATH_INCOMPLETE = 4, /* only the last part of the path fits */
 	PROCESS_ARGS_INCOMPLETE = 8, /* longer than ARGS_SIZE, or paged out */
 	PROCESS_ARGS_UNREAD = 16, /* not the current task's memory, which alone can be read */
+	PROCESS_KERNEL_THREAD = 32,
+	PROCESS_CGROUP_INCOMPLETE = 64, /* not all names of the cgroup's path fit, or not all of one */
 };
 
 struct credentials {
@@ -192,24 +194,32 @@ struct credentials {
 };
 
 /*
- * The description of a process: sent once per image (exec) and credentials, before the first event that names its id.
- * Three strings follow it without a gap: the cgroup's names from the leaf up, each followed by '/'; the executable's
- * path; argv, each argument followed by a NUL.
+ * The description of a process: sent once per image (exec), credentials, parent and cgroup, before the first event that
+ * names its id. Four strings follow it without a gap: the cgroup's names from the leaf up, each followed by '/'; the
+ * container's id; the executable's path; argv, each argument followed by a NUL.
+ *
+ * An image is sent once, and so is a cgroup: a process that is described again refers to the record that had them.
  */
 struct process_record {
 	__u8 type; /* RECORD_PROCESS */
-	__u8 flags; /* enum process_flag */
+	__u8 container_length; /* 0 on the host */
 	__u16 cgroup_length;
 	__u16 path_length;
 	__u16 args_length;
 	__u64 process_id;
-	__u64 image_source; /* with PROCESS_NO_IMAGE: the process that most likely ran the same image, or 0 */
+	/*
+	 * The record whose image this process has, or 0: the image is in this record, or unknown. It was sent before. The
+	 * arguments may be in this record all the same, if that one does not have them (PROCESS_ARGS_UNREAD).
+	 */
+	__u64 image_source;
+	__u64 cgroup_source; /* the record whose cgroup this process has, or 0: it is in this record */
 	__u64 start_time_ns; /* CLOCK_BOOTTIME */
 	struct credentials credentials;
 	__u32 pid;
 	__u32 ppid;
 	__u32 secureexec; /* enum secureexec */
-	__u32 reserved;
+	__u16 flags; /* enum process_flag */
+	__u16 name_length; /* of the executable's own name, at the end of its path */
 	__u8 comm[COMM_SIZE];
 	__u64 parent_id; /* of the parent's record, which was sent before; 0: no parent, or not the option parent */
 };
@@ -439,7 +449,7 @@ _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
 _Static_assert(sizeof(struct event_context) == 32, "padding");
-_Static_assert(sizeof(struct process_record) == 120, "padding");
+_Static_assert(sizeof(struct process_record) == 128, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");

@@ -305,6 +305,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	__u64 start_boottime;
+	__u32 parent_exec_id; /* the parent's self_exec_id when it forked this one */
 	__u64 self_exec_id;
 	kuid_t loginuid;
 	char comm[16];

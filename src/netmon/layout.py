@@ -105,6 +105,8 @@ class ProcessFlag(IntEnum):
     PATH_INCOMPLETE = 4
     ARGS_INCOMPLETE = 8
     ARGS_UNREAD = 16
+    KERNEL_THREAD = 32
+    CGROUP_INCOMPLETE = 64
 
 
 class FilterMode(IntEnum):
@@ -207,17 +209,18 @@ class EventContext(NamedTuple):
     has_details: int
 
 
-PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16sQ")
+PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQ")
 
 
 class ProcessRecord(NamedTuple):
     type: int
-    flags: int
+    container_length: int
     cgroup_length: int
     path_length: int
     args_length: int
     process_id: int
     image_source: int
+    cgroup_source: int
     start_time_ns: int
     uid: int
     euid: int
@@ -230,6 +233,8 @@ class ProcessRecord(NamedTuple):
     pid: int
     ppid: int
     secureexec: int
+    flags: int
+    name_length: int
     comm: bytes
     parent_id: int
 

@@ -42,13 +42,22 @@ def records_of(batch: Batch) -> Iterator[bytes]:
 
 
 def process_record(
-    cgroup: bytes = b"", path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0", **changes: int | bytes
+    cgroup: bytes = b"",
+    path: bytes = b"/usr/bin/curl",
+    argv: bytes = b"curl\0",
+    **changes: int | bytes,
 ) -> bytes:
-    """Return the record of process 7, a curl that is set-user-ID root, and its strings."""
+    """Return the record of process 7, a curl that is set-user-ID root, and its strings.
+
+    container_id: the string of that name, empty by default.
+    """
+    container_id = changes.pop("container_id", b"")
+    assert isinstance(container_id, bytes)
     fields: dict[str, int | bytes] = {
         **dict.fromkeys(ProcessRecord._fields, 0),
         "type": RecordType.PROCESS,
         "cgroup_length": len(cgroup),
+        "container_length": len(container_id),
         "path_length": len(path),
         "args_length": len(argv),
         "process_id": 7,
@@ -63,9 +72,10 @@ def process_record(
         "ppid": 1,
         "secureexec": 1,
         "comm": b"curl\0",
+        "name_length": len(path.rpartition(b"/")[2]),
         **changes,
     }
-    return PROCESS_RECORD.pack(*ProcessRecord(**fields)) + cgroup + path + argv  # type: ignore[arg-type]
+    return PROCESS_RECORD.pack(*ProcessRecord(**fields)) + cgroup + container_id + path + argv  # type: ignore[arg-type]
 
 
 IPV4_ESTABLISH = Ipv4Event(

@@ -60,7 +60,7 @@ def process_records(draw: st.DrawFn, process_id: int) -> bytes:
         "secureexec": st.integers(0, sum(Secureexec)),
     }
     return process_record(
-        cgroup=f"docker-{ID}.scope/".encode() if draw(st.booleans()) else b"",
+        container_id=ID.encode() if draw(st.booleans()) else b"",
         path=b"/" + draw(texts).replace(b"\0", b""),
         argv=b"\0".join([b"argv0", *draw(st.lists(texts))]) + b"\0",
         **{name: draw(numbers) for name, numbers in fields.items() if not name.endswith("_length")},

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netmon.decode import known_process
 from netmon.decode import processes as processes_module
 from netmon.decode.decoder import CHUNK_SIZE
 from netmon.decode.flows import FlowSummary, unpack_flow
@@ -56,6 +57,7 @@ def long_processes(draw: st.DrawFn, process_id: int, parent_id: int) -> bytes:
         process_id=process_id,
         parent_id=parent_id,
         ppid=LARGEST,
+        container_id=ID.encode(),
         path=draw(texts(Limit.PATH_SIZE - 1)),
         argv=b"\0" + draw(texts(Limit.ARGS_SIZE - 1)),
         cgroup=cgroup,
@@ -176,7 +178,7 @@ def test_a_table_is_bounded_in_bytes_though_eviction_waits(monkeypatch: pytest.M
 
 
 def test_the_memory_of_models_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes_module, "MODELS_SIZE_LIMIT", 1 << 20)
+    monkeypatch.setattr(known_process, "MODELS_SIZE_LIMIT", 1 << 20)
     decoder = make_decoder(roles=2)
     list(decoder.events(batch_of([process_record(argv=EMOJI_AND_CONTROLS[: Limit.ARGS_SIZE]), ipv4_event()])))
     records = [ipv4_event(tid=tid) for tid in range(2000)]

@@ -82,7 +82,7 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
             process_id=7,
             parent_id=6,
             ppid=100,
-            cgroup=f"docker-{ID}.scope/".encode(),
+            container_id=ID.encode(),
             flags=ProcessFlag.PATH_INCOMPLETE,
         ),
         *(

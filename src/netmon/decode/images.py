@@ -1,0 +1,195 @@
+"""What the descriptions of a process have in common, kept once: the image that it runs, and its cgroup.
+
+The kernel sends an image once per exec, and a cgroup until the process is moved. Further descriptions refer to them. So
+a process that has itself described again and again adds little to the memory here, though it has long arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from netmon.decode.format import format_args
+from netmon.decode.texts import ARGS_LIMIT, cgroup_part, executable_part, with_args
+from netmon.layout import Limit, ProcessFlag, ProcessRecord
+
+if TYPE_CHECKING:
+    from netmon.decode.texts import Part
+
+DELETED = " (deleted)"  # as /proc/PID/exe marks it
+SOURCE_SIZE = 600  # bytes of an image or a cgroup beside its texts
+PART_SIZE = 350  # bytes of a rendered part beside its text
+
+# Plain ints: members of an enum are slow to look up.
+UNLINKED = int(ProcessFlag.UNLINKED)
+PATH_INCOMPLETE = int(ProcessFlag.PATH_INCOMPLETE)
+ARGS_INCOMPLETE = int(ProcessFlag.ARGS_INCOMPLETE)
+KERNEL_THREAD = int(ProcessFlag.KERNEL_THREAD)
+CGROUP_INCOMPLETE = int(ProcessFlag.CGROUP_INCOMPLETE)
+
+
+class SharedMemory:
+    """Counts the bytes of what processes share: each source once, while anybody uses it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def use(self, source: Source) -> None:
+        """Count a further user of a source."""
+        if not source.users:
+            self.size += source.size
+        source.users += 1
+
+    def release(self, source: Source) -> None:
+        """Count a user less."""
+        source.users -= 1
+        if not source.users:
+            self.size -= source.size
+
+
+class Source:
+    """Texts that several descriptions share, rendered once for each room that they have."""
+
+    __slots__ = ("_parts", "size", "users")
+
+    def __init__(self, *texts: bytes) -> None:
+        self.users = 0
+        self.size = SOURCE_SIZE + sum(map(len, texts))
+        self._parts: dict[tuple[int, int], Part] = {}
+
+    def part(self, memory: SharedMemory, room: int, own_room: int) -> Part:
+        """Return the texts as members of the process's JSON.
+
+        Args:
+            memory: Where the source is counted.
+            room: The bytes for all texts of the process.
+            own_room: The bytes that these may take.
+        """
+        part = self._parts.get((room, own_room))
+        if part is None:
+            part = self._parts[room, own_room] = self._render(room, own_room)
+            grown = PART_SIZE + sys.getsizeof(part.json)
+            self.size += grown
+            if self.users:
+                memory.size += grown
+        return part
+
+    def _render(self, room: int, own_room: int) -> Part:
+        raise NotImplementedError
+
+
+class Image(Source):
+    """What a process runs: an executable and arguments, as they were when the image was described first."""
+
+    __slots__ = ("args_complete", "argv", "flags", "name", "path", "secureexec", "unknown")
+
+    def __init__(
+        self,
+        path: bytes,
+        name: bytes,
+        secureexec: int = 0,
+        flags: int = 0,
+        argv: bytes = b"",
+        *,
+        args_complete: bool = True,
+        unknown: bool = False,
+    ) -> None:
+        """Make an image.
+
+        Args:
+            path: The executable's path, and name its own name.
+            name: Likewise.
+            secureexec: Of the record.
+            flags: Of the record.
+            argv: The arguments, as far as they are known.
+            args_complete: Whether that is all of them.
+            unknown: Whether nothing is known of the image: the name is the thread's at best.
+        """
+        super().__init__(path, name, argv)
+        self.path = path
+        self.name = name
+        self.secureexec = secureexec
+        self.flags = flags
+        self.argv = argv
+        self.args_complete = args_complete
+        self.unknown = unknown
+
+    @property
+    def has_args(self) -> bool:
+        """Whether any arguments are known, or all of none."""
+        return self.args_complete or bool(self.argv)
+
+    def with_args(self, argv: bytes, *, complete: bool) -> Image:
+        """Return this image with other arguments."""
+        return Image(self.path, self.name, self.secureexec, self.flags, argv, args_complete=complete)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What images have in common that are the same."""
+        return self.path, self.name, self.secureexec, self.flags & UNLINKED, self.argv, self.unknown
+
+    @property
+    def exe(self) -> str:
+        """The executable's path as /proc/PID/exe has it."""
+        return self.path.decode(errors="backslashreplace") + DELETED * bool(self.flags & UNLINKED)
+
+    def _render(self, room: int, own_room: int) -> Part:
+        cut: tuple[str, ...] = ("binary_path",) if self.flags & PATH_INCOMPLETE else ()
+        if self.unknown:
+            cut = ("filename", "binary_path")
+        name = self.name.decode(errors="backslashreplace")
+        executable = executable_part(self.secureexec, name, self.exe, room, cut)
+        # Each byte takes at least one in JSON. So what is beyond the limit and one whole character is cut in any case.
+        args = format_args(self.argv, ARGS_LIMIT + 4)
+        return with_args(executable, args, own_room, complete=self.args_complete and not self.unknown)
+
+
+def image_of(process: ProcessRecord, path: bytes, argv: bytes, *, args_complete: bool) -> Image:
+    """Return the image that a record has."""
+    name = path[max(0, len(path) - process.name_length) :]
+    return Image(path, name, process.secureexec, process.flags, argv[: Limit.ARGS_SIZE], args_complete=args_complete)
+
+
+def nameless_image(process: ProcessRecord) -> Image:
+    """Return the image of a process that has none: of a kernel thread, or of one whose image nobody knows.
+
+    All that is known is the name that the thread has given itself.
+    """
+    is_kernel_thread = process.flags & KERNEL_THREAD
+    return Image(b"", process.comm.rstrip(b"\0"), unknown=not is_kernel_thread)
+
+
+class Cgroup(Source):
+    """A process's cgroup, and the container that it belongs to."""
+
+    __slots__ = ("container_id", "cut", "names", "with_path")
+
+    def __init__(self, names: bytes, container_id: bytes, *, with_path: bool, cut: tuple[str, ...] = ()) -> None:
+        """Make a cgroup.
+
+        Args:
+            names: As the record has them.
+            container_id: Likewise; empty on the host.
+            with_path: Whether events have the key `cgroup`.
+            cut: The keys whose values are not whole.
+        """
+        super().__init__(names)
+        self.names = names
+        self.container_id = container_id
+        self.with_path = with_path
+        self.cut = cut
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What cgroups have in common that are the same."""
+        return self.names, self.container_id, self.cut
+
+    def _render(self, room: int, own_room: int) -> Part:
+        path, container_id = cgroup_path(self.names), self.container_id.decode(errors="backslashreplace")
+        return cgroup_part(path, container_id, room, with_path=self.with_path, cut=self.cut)
+
+
+def cgroup_path(names: bytes) -> str:
+    """Return a cgroup's path from its names, which the kernel lists from the leaf up, each followed by '/'."""
+    parts = names.decode(errors="backslashreplace").split("/")[:-1]
+    return "/" + "/".join(reversed(parts))
