@@ -82,21 +82,6 @@ static long walk_path_step(__u32 index, __u32 *slot)
 }
 
 /*
- * Whether a file without links has never had one: it is in memory (memfd_create), in no directory, or was made by
- * O_TMPFILE, which names it '#' and a number. A file that was deleted, as by the upgrade of a package, had a link when it
- * was executed, as far as can be seen.
- */
-static __always_inline bool never_had_a_link(struct dentry *dentry)
-{
-	char name[2] = {};
-
-	if (BPF_CORE_READ(dentry, d_parent) == dentry)
-		return true;
-	bpf_probe_read_kernel(name, sizeof(name), BPF_CORE_READ(dentry, d_name.name));
-	return name[0] == '#' && name[1] >= '0' && name[1] <= '9';
-}
-
-/*
  * Fills scratch->walk with the executable's path as the process itself sees it, under its own root directory. Sets the
  * record's flags when part of it is missing or the file was removed. bpf_d_path() would do this, but the kernel does
  * not allow it in these programs.
@@ -106,7 +91,6 @@ static __always_inline void read_path(struct scratch *scratch, __u32 slot, struc
 {
 	struct path_walk *walk = &scratch->walk;
 	struct dentry *dentry = BPF_CORE_READ(exe, f_path.dentry);
-	struct inode *inode = BPF_CORE_READ(exe, f_inode);
 
 	walk->dentry = dentry;
 	walk->mount = mount_of(BPF_CORE_READ(exe, f_path.mnt));
@@ -122,8 +106,6 @@ static __always_inline void read_path(struct scratch *scratch, __u32 slot, struc
 	/* As the kernel's d_unlinked(). It is true of a memfd, too. */
 	if (!BPF_CORE_READ(dentry, d_hash.pprev))
 		scratch->record.flags |= PROCESS_UNLINKED;
-	if (BPF_CORE_READ(inode, i_nlink) == 0 && never_had_a_link(dentry))
-		scratch->record.secureexec |= SECUREEXEC_FILELESS_EXEC;
 }
 
 /* A step of bpf_loop(): copies an entry of auxv into aux, by type. Returns 1 to stop, at the last. */
@@ -160,6 +142,27 @@ static __always_inline void read_auxv(struct scratch *scratch, __u32 slot, struc
 	bpf_loop(MAX_AUXV_STEPS, walk_auxv_step, &slot, 0);
 }
 
+/*
+ * Whether a file without links had none when it was executed. Those that never had one are in memory (memfd_create), in
+ * no directory, or were made by O_TMPFILE, which names them '#' and a number. A file that was deleted first can only be
+ * executed by a descriptor of it, which the kernel tells the program. One that was executed by its path, as a program
+ * that was upgraded since, had a link. Only the option exec knows for sure: a process may change what it was told.
+ */
+static __always_inline bool was_fileless(struct scratch *scratch, struct dentry *dentry)
+{
+	char name[8] = {};
+
+	if (BPF_CORE_READ(dentry, d_parent) == dentry)
+		return true;
+	bpf_probe_read_kernel(name, 2, BPF_CORE_READ(dentry, d_name.name));
+	if (name[0] == '#' && name[1] >= '0' && name[1] <= '9')
+		return true;
+	if (report_options.other_tasks && scratch->other)
+		return false; /* its memory cannot be read */
+	bpf_probe_read_user(name, sizeof(name), (void *)scratch->aux[AT_EXECFN]);
+	return !bpf_strncmp(name, 6, "/proc/") || !bpf_strncmp(name, 8, "/dev/fd/");
+}
+
 /* Sets the record's secureexec: why the exec gave the process privileges that its caller did not have. */
 static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot, struct task_struct *task,
 					    struct mm_struct *mm, struct file *exe)
@@ -170,6 +173,8 @@ static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot,
 	__u32 how = 0;
 
 	read_auxv(scratch, slot, mm);
+	if (!BPF_CORE_READ(exe, f_inode, i_nlink) && was_fileless(scratch, BPF_CORE_READ(exe, f_path.dentry)))
+		scratch->record.secureexec |= SECUREEXEC_FILELESS_EXEC;
 	if (!scratch->aux[AT_SECURE])
 		return;
 	if (mode & S_ISUID && scratch->aux[AT_UID] != scratch->aux[AT_EUID])

@@ -163,6 +163,40 @@ struct {
 	__type(value, struct process);
 } processes SEC(".maps");
 
+#ifndef MINIMAL
+
+enum { EXEC_TEXTS = 448 }; /* bytes: with the kernel's own, a whole allocation of it */
+
+/* What a process exec'd: see exec.h. The record is sent with the texts behind it. */
+struct exec {
+	__u64 self_exec_id; /* of the task then; 0 while it is written */
+	__u64 is_long; /* the record is in long_execs */
+	struct exec_record record;
+	__u8 texts[EXEC_TEXTS];
+};
+
+struct long_exec {
+	struct exec_record record;
+	__u8 texts[PATH_SIZE + ARGS_SIZE];
+};
+
+/* Stored with each process's thread group leader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct exec);
+} execs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct long_exec);
+} long_execs SEC(".maps");
+
+#endif
+
 /* enum mark: the processes that the process filter follows, and their threads: see follow.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);

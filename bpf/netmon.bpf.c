@@ -89,6 +89,7 @@
  */
 #include "close.h"
 #include "compat.h"
+#include "exec.h"
 #include "existing.h"
 #include "follow.h"
 #include "maps.h"
@@ -182,10 +183,14 @@ int BPF_PROG(bpf_fentry_test1_entry, int number)
 	return count_pulse();
 }
 
-/* Loaded where the process filter has the list descendants. */
+/* Loaded where the process filter has the list descendants, and for the option exec. */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork_enter, struct task_struct *parent, struct task_struct *child)
 {
+#ifndef MINIMAL
+	if (report_options.exec)
+		inherit_exec(parent, child);
+#endif
 	return follow_fork(parent, child);
 }
 
@@ -205,6 +210,13 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int state)
 {
 	return follow_state(sk, old_state, state);
+}
+
+/* Loaded for the option exec. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_process_exec_enter, struct task_struct *task)
+{
+	return note_exec(task);
 }
 
 /* Run by user space's read() of the iterator. */

@@ -33,6 +33,7 @@
 #ifndef __PROCESS_H__
 #define __PROCESS_H__
 
+#include "exec.h"
 #include "filter.h"
 #include "follow.h"
 #include "process_record.h"
@@ -249,6 +250,14 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 			return PARENT_FIRST;
 	}
 	if (wanted) {
+#ifndef MINIMAL
+		scratch->record.foreign = report_options.exec ? foreign_of(task) : 0;
+		if (report_options.exec && !scratch->record.image_source) {
+			sent = send_exec(task, &scratch->record);
+			if (is_lost(sent))
+				return sent;
+		}
+#endif
 		sent = send_record(slot, inherited);
 		if (is_lost(sent))
 			return sent;

@@ -77,6 +77,8 @@ static __always_inline void start_record(struct scratch *scratch, struct task_st
 	record->image_source = 0;
 	record->cgroup_source = 0;
 	record->name_length = 0;
+	record->exec_id = 0;
+	record->foreign = 0;
 	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of() would take more of the stack */
 	copy_credentials(&record->credentials, task);
 	record->pid = task->tgid;

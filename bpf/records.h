@@ -58,6 +58,7 @@ enum slot {
 	SLOT_V4_CHECK,
 	SLOT_V6_CHECK,
 	SLOT_WALK,
+	SLOT_EXEC,
 	SLOT_COUNT,
 };
 
@@ -69,6 +70,7 @@ enum record_type {
 	RECORD_CLOSE = 4,
 	RECORD_FAIL = 5,
 	RECORD_EXISTING = 6,
+	RECORD_EXEC = 7,
 };
 
 enum family {
@@ -222,6 +224,39 @@ struct process_record {
 	__u16 name_length; /* of the executable's own name, at the end of its path */
 	__u8 comm[COMM_SIZE];
 	__u64 parent_id; /* of the parent's record, which was sent before; 0: no parent, or not the option parent */
+	__u64 exec_id; /* of the exec record that was sent before; 0: none, or not the option exec */
+	__u16 foreign; /* enum foreign, with the option exec */
+	__u16 reserved[3];
+};
+
+/* What of a process is not the host's. */
+enum foreign {
+	FOREIGN_MOUNT = 1, /* its mount namespace: its path, and that at its exec, are other files on the host */
+	FOREIGN_ROOT = 2, /* its root directory (chroot) */
+	FOREIGN_USER = 4, /* its user namespace: its capabilities are valid in there alone */
+};
+
+enum exec_flag {
+	EXEC_UNLINKED = 1, /* the file had no link */
+	EXEC_PATH_INCOMPLETE = 2,
+	EXEC_ARGS_INCOMPLETE = 4,
+};
+
+/*
+ * With the option exec: what a process exec'd, as it was then. Sent right before the process record that refers to it.
+ * Two strings follow it without a gap: the executable's path, and argv.
+ */
+struct exec_record {
+	__u8 type; /* RECORD_EXEC */
+	__u8 flags; /* enum exec_flag */
+	__u16 name_length; /* of the executable's own name, at the end of its path */
+	__u16 path_length;
+	__u16 args_length;
+	__u64 exec_id;
+	__u64 time_ns; /* CLOCK_BOOTTIME */
+	__u64 inode;
+	__u32 device; /* the kernel's dev_t: the minor number in the low 20 bits */
+	__u32 reserved;
 };
 
 enum filter_mode {
@@ -304,6 +339,7 @@ struct report_options {
 	__u8 opener; /* closes name the process that opened the connection */
 	__u8 parent; /* processes name their parent */
 	__u8 context; /* events say where the connection lives */
+	__u8 exec; /* processes have what they exec'd, as it was then */
 
 	/* What user space derives from those. */
 	__u8 existing_ingress; /* existing: accepted connections */
@@ -449,7 +485,8 @@ _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
 _Static_assert(sizeof(struct event_context) == 32, "padding");
-_Static_assert(sizeof(struct process_record) == 128, "padding");
+_Static_assert(sizeof(struct process_record) == 144, "padding");
+_Static_assert(sizeof(struct exec_record) == 40, "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");

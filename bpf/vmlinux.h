@@ -40,6 +40,7 @@ enum { false = 0, true = 1 };
 #define AT_GID 13
 #define AT_EGID 14
 #define AT_SECURE 23
+#define AT_EXECFN 31
 
 enum { /* errno.h */
 	EPIPE = 32,
@@ -218,6 +219,10 @@ typedef struct { /* two words up to 6.2: see compat.h. Read it by CAPABILITIES()
 	__u64 val;
 } kernel_cap_t;
 
+struct user_namespace {
+	int level; /* 0: the host's */
+};
+
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
@@ -227,6 +232,7 @@ struct cred {
 	kernel_cap_t cap_permitted;
 	kernel_cap_t cap_effective;
 	kernel_cap_t cap_ambient;
+	struct user_namespace *user_ns;
 };
 
 struct qstr {
@@ -259,9 +265,15 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct super_block {
+	__u32 s_dev;
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;
+	unsigned long i_ino;
+	struct super_block *i_sb;
 };
 
 struct file {
@@ -296,6 +308,12 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct mnt_namespace;
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
 struct signal_struct {
 	int group_exit_code; /* as of wait(2) */
 };
@@ -315,6 +333,7 @@ struct task_struct {
 	const struct cred *cred;
 	struct fs_struct *fs;
 	struct signal_struct *signal;
+	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
 };
 

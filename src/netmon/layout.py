@@ -50,7 +50,8 @@ class Slot(IntEnum):
     V4_CHECK = 8
     V6_CHECK = 9
     WALK = 10
-    COUNT = 11
+    EXEC = 11
+    COUNT = 12
 
 
 class RecordType(IntEnum):
@@ -60,6 +61,7 @@ class RecordType(IntEnum):
     CLOSE = 4
     FAIL = 5
     EXISTING = 6
+    EXEC = 7
 
 
 class Family(IntEnum):
@@ -107,6 +109,18 @@ class ProcessFlag(IntEnum):
     ARGS_UNREAD = 16
     KERNEL_THREAD = 32
     CGROUP_INCOMPLETE = 64
+
+
+class ExecFlag(IntEnum):
+    UNLINKED = 1
+    PATH_INCOMPLETE = 2
+    ARGS_INCOMPLETE = 4
+
+
+class Foreign(IntEnum):
+    MOUNT = 1
+    ROOT = 2
+    USER = 4
 
 
 class FilterMode(IntEnum):
@@ -209,7 +223,7 @@ class EventContext(NamedTuple):
     has_details: int
 
 
-PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQ")
+PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6x")
 
 
 class ProcessRecord(NamedTuple):
@@ -237,6 +251,23 @@ class ProcessRecord(NamedTuple):
     name_length: int
     comm: bytes
     parent_id: int
+    exec_id: int
+    foreign: int
+
+
+EXEC_RECORD = Struct("=BBHHHQQQI4x")
+
+
+class ExecRecord(NamedTuple):
+    type: int
+    flags: int
+    name_length: int
+    path_length: int
+    args_length: int
+    exec_id: int
+    time_ns: int
+    inode: int
+    device: int
 
 
 LOAD_CONFIG = Struct("=BBBBBB2xI")
@@ -252,7 +283,7 @@ class LoadConfig(NamedTuple):
     ring_size: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -263,6 +294,7 @@ class ReportOptions(NamedTuple):
     opener: int
     parent: int
     context: int
+    exec: int
     existing_ingress: int
     existing_egress: int
     unsent: int

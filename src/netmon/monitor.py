@@ -204,6 +204,7 @@ class Monitor:
             roles=1 + report.parent + report.opener,
             evict_on_add=self._period is None,
             with_cgroup=report.context,
+            with_exec=report.exec,
         )
         self._decoder = Decoder(clock, self._processes)
         self._flows: FlowReporter | None = None

@@ -68,6 +68,10 @@ class Report(NamedTuple):
             with_aggregate=False,
         ),
     ] = False
+    exec: Annotated[
+        bool,
+        Option("add to each process what it exec'd, as it was then, and what of the process is not the host's"),
+    ] = False
     events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 
     def not_with_aggregate(self) -> list[str]:

@@ -11,12 +11,14 @@ from netmon.batch import ALIGNMENT, HEADER, Batch
 from netmon.layout import (
     DETAILED_EVENT,
     EVENT_CONTEXT,
+    EXEC_RECORD,
     IPV4_EVENT,
     IPV6_EVENT,
     PROCESS_RECORD,
     DetailedEvent,
     Ending,
     EventContext,
+    ExecRecord,
     Family,
     Ipv4Event,
     Ipv6Event,
@@ -76,6 +78,23 @@ def process_record(
         **changes,
     }
     return PROCESS_RECORD.pack(*ProcessRecord(**fields)) + cgroup + container_id + path + argv  # type: ignore[arg-type]
+
+
+def exec_record(path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0-s\0", **changes: int) -> bytes:
+    """Return the record of exec 3, of a curl, and its strings."""
+    fields: dict[str, int] = {
+        **dict.fromkeys(ExecRecord._fields, 0),
+        "type": RecordType.EXEC,
+        "name_length": len(path.rpartition(b"/")[2]),
+        "path_length": len(path),
+        "args_length": len(argv),
+        "exec_id": 3,
+        "time_ns": 1_500_000_000,
+        "inode": 1835126,
+        "device": 8 << 20 | 1,
+        **changes,
+    }
+    return EXEC_RECORD.pack(*ExecRecord(**fields)) + path + argv
 
 
 IPV4_ESTABLISH = Ipv4Event(

@@ -21,7 +21,8 @@ IPV4_LENGTH = 4  # bytes of an address
 NSEC_PER_USEC = 1000
 
 # By plain numbers: members of an enum are slow to look up.
-EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind != RecordType.PROCESS}
+_OF_PROCESSES = (RecordType.PROCESS, RecordType.EXEC)
+EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind not in _OF_PROCESSES}
 DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
 ENDINGS = {int(ending): ending.name.lower() for ending in Ending if ending != Ending.NONE}
 

@@ -10,8 +10,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from netmon.decode.format import format_args
-from netmon.decode.texts import ARGS_LIMIT, cgroup_part, executable_part, with_args
-from netmon.layout import Limit, ProcessFlag, ProcessRecord
+from netmon.decode.texts import ARGS_LIMIT, cgroup_part, exec_part, executable_part, with_args
+from netmon.errors import DecodeError
+from netmon.layout import EXEC_RECORD, ExecFlag, ExecRecord, Limit, ProcessFlag, ProcessRecord, Secureexec
 
 if TYPE_CHECKING:
     from netmon.decode.texts import Part
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DELETED = " (deleted)"  # as /proc/PID/exe marks it
 SOURCE_SIZE = 600  # bytes of an image or a cgroup beside its texts
 PART_SIZE = 350  # bytes of a rendered part beside its text
+MINOR_BITS = 20  # of the kernel's dev_t
 
 # Plain ints: members of an enum are slow to look up.
 UNLINKED = int(ProcessFlag.UNLINKED)
@@ -81,7 +83,7 @@ class Source:
 class Image(Source):
     """What a process runs: an executable and arguments, as they were when the image was described first."""
 
-    __slots__ = ("args_complete", "argv", "flags", "name", "path", "secureexec", "unknown")
+    __slots__ = ("args_complete", "argv", "exec", "flags", "name", "path", "secureexec", "unknown")
 
     def __init__(
         self,
@@ -113,6 +115,19 @@ class Image(Source):
         self.argv = argv
         self.args_complete = args_complete
         self.unknown = unknown
+        self.exec: Exec | None = None
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What has to be counted where this is."""
+        return (self, self.exec) if self.exec else (self,)
+
+    def set_exec(self, executed: Exec) -> None:
+        """Add what the process exec'd, which tells for sure whether the file had a link then."""
+        self.exec = executed
+        self.secureexec &= ~Secureexec.FILELESS_EXEC
+        if executed.flags & ExecFlag.UNLINKED:
+            self.secureexec |= Secureexec.FILELESS_EXEC
 
     @property
     def has_args(self) -> bool:
@@ -121,12 +136,15 @@ class Image(Source):
 
     def with_args(self, argv: bytes, *, complete: bool) -> Image:
         """Return this image with other arguments."""
-        return Image(self.path, self.name, self.secureexec, self.flags, argv, args_complete=complete)
+        image = Image(self.path, self.name, self.secureexec, self.flags, argv, args_complete=complete)
+        image.exec = self.exec
+        return image
 
     @property
     def key(self) -> tuple[object, ...]:
         """What images have in common that are the same."""
-        return self.path, self.name, self.secureexec, self.flags & UNLINKED, self.argv, self.unknown
+        executed = self.exec and self.exec.key
+        return self.path, self.name, self.secureexec, self.flags & UNLINKED, self.argv, self.unknown, executed
 
     @property
     def exe(self) -> str:
@@ -142,6 +160,43 @@ class Image(Source):
         # Each byte takes at least one in JSON. So what is beyond the limit and one whole character is cut in any case.
         args = format_args(self.argv, ARGS_LIMIT + 4)
         return with_args(executable, args, own_room, complete=self.args_complete and not self.unknown)
+
+
+class Exec(Source):
+    """What a process exec'd, as it was then."""
+
+    __slots__ = ("argv", "flags", "key", "path", "rest")
+
+    def __init__(self, record: ExecRecord, path: bytes, argv: bytes, time: str) -> None:
+        """Make it of a record, its strings, and its time as text."""
+        super().__init__(path, argv)
+        self.path = path
+        self.argv = argv
+        self.flags = record.flags
+        device = f"{record.device >> MINOR_BITS}:{record.device & (1 << MINOR_BITS) - 1}"
+        self.rest: dict[str, str | int] = {"time": time, "device": device, "inode": record.inode}
+        self.key = (record.exec_id, path, argv)
+
+    def _render(self, room: int, own_room: int) -> Part:
+        path = self.path.decode(errors="backslashreplace") + DELETED * bool(self.flags & ExecFlag.UNLINKED)
+        whole = not self.flags & (ExecFlag.PATH_INCOMPLETE | ExecFlag.ARGS_INCOMPLETE)
+        return exec_part(path, format_args(self.argv, ARGS_LIMIT + 4), dict(self.rest), own_room, whole=whole)
+
+
+def split_exec_record(record: bytes) -> tuple[ExecRecord, bytes, bytes]:
+    """Return an exec record's fixed part, its path and argv.
+
+    Raises:
+        DecodeError: The record is shorter than its lengths say.
+    """
+    if len(record) < EXEC_RECORD.size:
+        raise DecodeError(f"an exec record has {len(record)} bytes, but needs at least {EXEC_RECORD.size}")
+    fixed = ExecRecord._make(EXEC_RECORD.unpack_from(record))
+    args_at = EXEC_RECORD.size + fixed.path_length
+    end = args_at + fixed.args_length
+    if len(record) < end:
+        raise DecodeError(f"an exec record has {len(record)} bytes, but its lengths say {end}")
+    return fixed, record[EXEC_RECORD.size : args_at], record[args_at:end]
 
 
 def image_of(process: ProcessRecord, path: bytes, argv: bytes, *, args_complete: bool) -> Image:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from netmon.decode.texts import Part, truncated_json
+from netmon.layout import Foreign
 
 if TYPE_CHECKING:
     from netmon.decode.images import Cgroup, Image
@@ -73,6 +74,7 @@ class KnownProcess:
 
     __slots__ = (
         "_alone",
+        "_foreign",
         "_ids",
         "_memory",
         "_models",
@@ -91,9 +93,10 @@ class KnownProcess:
         ids: str,
         image: Image,
         cgroup: Cgroup,
-        parts: tuple[Part, Part],
+        parts: tuple[Part, Part, Part],
         parent: KnownProcess | None,
         memory: RenderedMemory,
+        foreign: int = 0,
     ) -> None:
         """Make a process. The keys of its JSON have the order of the model's fields.
 
@@ -102,9 +105,10 @@ class KnownProcess:
             ids: The members from `ppid` to the last capabilities.
             image: What it runs.
             cgroup: Where it runs.
-            parts: Both of them, rendered.
+            parts: Both of them, rendered, and what it exec'd.
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
+            foreign: Of the record.
         """
         self.pid, start_time = head
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
@@ -114,6 +118,7 @@ class KnownProcess:
         self.parent_process = parent
         self._ids = ids
         self._parts = parts
+        self._foreign = foreign
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
@@ -121,8 +126,8 @@ class KnownProcess:
     @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
-        image, cgroup = self._parts
-        return image.cut + cgroup.cut
+        image, cgroup, executed = self._parts
+        return image.cut + cgroup.cut + executed.cut
 
     @property
     def size(self) -> int:
@@ -138,7 +143,7 @@ class KnownProcess:
     @property
     def key(self) -> tuple[object, ...]:
         """What two descriptions of the same process have in common, if they say the same."""
-        own = (self.json_head, self._ids, self.image.key, self.cgroup.key)
+        own = (self.json_head, self._ids, self.image.key, self.cgroup.key, self._foreign)
         return (*own, self.parent_process.key) if self.parent_process else own
 
     @property
@@ -162,8 +167,9 @@ class KnownProcess:
         return self.json_tail
 
     def _own_tail(self) -> str:
-        image, cgroup = self._parts
-        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}}}"
+        image, cgroup, executed = self._parts
+        foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
+        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}}}"
 
     def _parent_member(self) -> str:
         return f',"parent":{self._parent_json}' if self.parent_process else ""
@@ -211,6 +217,12 @@ class KnownProcess:
         model = _model_parser()(json)
         self._memory.keep_model(self._models, key, model, sys.getsizeof(json) + MODEL_SIZE)
         return model
+
+
+@lru_cache(maxsize=8)
+def format_foreign(flags: int) -> str:
+    """Return the names of a process record's foreign flags."""
+    return " | ".join(flag.name.lower() for flag in Foreign if flags & flag)
 
 
 def _parse(json: str) -> dict[str, Any]:

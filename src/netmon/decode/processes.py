@@ -11,13 +11,15 @@ from netmon.decode.images import (
     CGROUP_INCOMPLETE,
     PATH_INCOMPLETE,
     Cgroup,
+    Exec,
     Image,
     SharedMemory,
     image_of,
     nameless_image,
+    split_exec_record,
 )
 from netmon.decode.known_process import KnownProcess, RenderedMemory
-from netmon.decode.texts import CREDENTIALS, credentials_part, round_room
+from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_room
 from netmon.errors import DecodeError
 from netmon.layout import PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
@@ -34,6 +36,9 @@ LATE_RECORDS = 64 << 10
 # Bytes of a line, at most, beside its processes; and of a process beside its credentials and its texts.
 LINE_REST = 1 << 10
 PROCESS_REST = 256
+EXEC_REST = 256  # of what it exec'd beside the texts
+
+EXECS_KEPT = 64  # an exec's record comes right before that of its process, but for those of other CPUs
 
 # Plain ints: members of an enum are slow to look up.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
@@ -61,6 +66,7 @@ class ProcessTable:
         roles: int = 1,
         evict_on_add: bool = True,
         with_cgroup: bool = False,
+        with_exec: bool = False,
     ) -> None:
         """Make an empty table.
 
@@ -75,6 +81,7 @@ class ProcessTable:
             roles: How many processes an event may have: beside its own the parent, the opener.
             evict_on_add: Whether add() evicts. If not, only evict() does.
             with_cgroup: Whether processes have the key `cgroup`.
+            with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -85,6 +92,8 @@ class ProcessTable:
         self._text_limit = (line_limit - LINE_REST) // roles - PROCESS_REST
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
+        self._with_exec = with_exec
+        self._execs: dict[int, Exec] = {}  # the last ones, by their ids
         self._known: dict[int, KnownProcess] = {}
         # By the id of the record that has them. Kept until no record can refer to them any more, which may be later.
         self._sources: dict[int, tuple[Image, Cgroup]] = {}
@@ -117,7 +126,8 @@ class ProcessTable:
         image = self._image(process, path, argv)
         cgroup = self._cgroup(process, names, container_id)
         credentials = credentials_part(process[CREDENTIALS], self._last_cap)
-        room = round_room(self._text_limit - credentials.size)
+        room = self._text_limit - credentials.size
+        room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
         cgroup_part = cgroup.part(self._shared, room, 0)
         image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
         known = KnownProcess(
@@ -125,12 +135,13 @@ class ProcessTable:
             f',"ppid":{process.ppid}{credentials.json}',
             image,
             cgroup,
-            (image_part, cgroup_part),
+            (image_part, cgroup_part, image.exec.part(self._shared, room, room) if image.exec else NO_PART),
             self._parent(process) if process.parent_id else None,
             self._rendered,
+            process.foreign,
         )
         if known.cut:
-            self._count_cuts(known.cut, process)
+            self._count_cuts(known.cut, process, image)
         self.described += 1
         self._keep(process_id, known)
         if not (process.image_source and process.cgroup_source):
@@ -146,12 +157,29 @@ class ProcessTable:
             if self.size > HARD_SIZE_LIMIT:
                 self._drop_sources()
 
-    def _count_cuts(self, cut: tuple[str, ...], process: ProcessRecord) -> None:
-        """Count the keys that are not whole, unless the kernel half has done so."""
-        counted = process.flags if not process.image_source else process.flags & ~PATH_INCOMPLETE
-        self.path_incomplete += not counted & PATH_INCOMPLETE and not {"filename", "binary_path"}.isdisjoint(cut)
-        self.args_incomplete += not counted & ARGS_INCOMPLETE and "args" in cut
-        self.cgroup_incomplete += not {"cgroup", "container_id"}.isdisjoint(cut)
+    def add_exec(self, record: bytes) -> None:
+        """Add what a process exec'd, whose own record follows.
+
+        Args:
+            record: A struct exec_record and the strings that follow it.
+
+        Raises:
+            DecodeError: The record is shorter than its lengths say.
+        """
+        fixed, path, argv = split_exec_record(record)
+        while len(self._execs) >= EXECS_KEPT:
+            del self._execs[next(iter(self._execs))]
+        time = format_timestamp(self._clock.event_time(fixed.time_ns))
+        self._execs[fixed.exec_id] = Exec(fixed, path, argv[: Limit.ARGS_SIZE], time)
+
+    def _count_cuts(self, cut: tuple[str, ...], process: ProcessRecord, image: Image) -> None:
+        """Count the keys that are not whole: once an image or a cgroup, and unless the kernel half has done so."""
+        flags = process.flags
+        if not process.image_source or image.unknown:
+            self.path_incomplete += not flags & PATH_INCOMPLETE and not {"filename", "binary_path"}.isdisjoint(cut)
+            self.args_incomplete += not flags & ARGS_INCOMPLETE and "args" in cut
+        if not process.cgroup_source or "container_id" in cut:
+            self.cgroup_incomplete += "cgroup" in cut or "container_id" in cut
 
     @property
     def size(self) -> int:
@@ -191,13 +219,13 @@ class ProcessTable:
         self._consumed += size
 
     def _use(self, image: Image, cgroup: Cgroup) -> tuple[Image, Cgroup]:
-        self._shared.use(image)
-        self._shared.use(cgroup)
+        for source in (*image.sources, cgroup):
+            self._shared.use(source)
         return image, cgroup
 
     def _release(self, image: Image, cgroup: Cgroup) -> None:
-        self._shared.release(image)
-        self._shared.release(cgroup)
+        for source in (*image.sources, cgroup):
+            self._shared.release(source)
 
     def _keep(self, process_id: int, known: KnownProcess) -> None:
         if process_id in self._known:
@@ -266,6 +294,8 @@ class ProcessTable:
         if flags & _NO_IMAGE:
             return nameless_image(process)
         image = image_of(process, path, argv, args_complete=not flags & _ARGS_MISSING)
+        if process.exec_id and (executed := self._execs.get(process.exec_id)):
+            image.set_exec(executed)
         if image.has_args:
             return image
         argv, complete = self._arguments(process, image.exe, argv)

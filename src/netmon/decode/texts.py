@@ -91,6 +91,26 @@ def cgroup_part(path: str, container_id: str, room: int, *, with_path: bool, cut
     return make_part(f'{members},"cgroup":{json}', (*cut, "cgroup") if path_cut and "cgroup" not in cut else cut)
 
 
+def exec_part(path: str, args: str, rest: dict[str, str | int], room: int, *, whole: bool) -> Part:
+    """Return the key for what a process exec'd.
+
+    Args:
+        path: The executable's path.
+        args: The arguments.
+        rest: The members `time`, `device` and `inode`.
+        room: The bytes for both texts.
+        whole: Whether both are whole.
+    """
+    path_json, path_cut = fit_json(path, int(room * PATH_SHARE), keep_end=True)
+    args_json, args_cut = fit_json(args, min(room - byte_size(path_json), ARGS_LIMIT))
+    time, others = rest.pop("time"), json_members(rest)
+    json = f',"exec":{{"time":"{time}","path":{path_json},"args":{args_json}{others}}}'
+    return make_part(json, () if whole and not path_cut and not args_cut else ("exec",))
+
+
+NO_PART = Part("")
+
+
 def truncated_json(cut: tuple[str, ...]) -> str:
     """Return the member that names the keys whose values are not whole; "" if all are."""
     return f',"truncated":"{" | ".join(cut)}"' if cut else ""

@@ -17,13 +17,13 @@ from netmon.kernel.missed import most_missed
 from netmon.kernel.offenders import Offenders
 from netmon.kernel.programs import (
     CONNECT_BACKUPS,
-    FORK,
     MPTCP_CONNECT,
     PROGRAMS,
     PULSE,
     WALK,
     count_scratch_slots,
     hook_programs,
+    process_programs,
     programs_in_object,
     read_object,
 )
@@ -97,7 +97,7 @@ class Probes:
         """Configure the object and load it. options: None for the minimal object."""
         bpf = self._object
         watched = filters.watched
-        programs = [*self.programs, *[WALK] * watched.report.existing, *[FORK] * bool(watched.trees)]
+        programs = [*self.programs, *[WALK] * watched.report.existing, *process_programs(watched)]
         for program in programs_in_object(minimal=options is None):
             bpf.set_autoload(program.name, program in programs)
         load_config = layout.LoadConfig(
@@ -125,6 +125,8 @@ class Probes:
             ConfigError: A process that is to be followed does not run.
             KernelError: The programs are attached, but the kernel does not run them.
         """
+        for program in process_programs(self._watched):
+            self._links.append(self._object.attach(program.name))
         if self._watched.follows:
             self._follow()
         for program in reversed(self.programs):
@@ -138,8 +140,6 @@ class Probes:
 
     def _follow(self) -> None:
         """Mark the processes that are followed: before anything is reported, so that no verdict is without the mark."""
-        if self._watched.trees:
-            self._links.append(self._object.attach(FORK.name))
         from netmon.kernel.marks import Marks  # seldom needed
 
         self._marks = Marks(self._object.map_fd("marks"))
@@ -251,7 +251,7 @@ class Probes:
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel reports about each program that is attached."""
-        programs = [*self.programs, *[FORK] * bool(self._watched.trees)]
+        programs = [*self.programs, *process_programs(self._watched)]
         return [self._object.program_info(program.name) for program in programs]
 
     def read_losses(self) -> Losses:

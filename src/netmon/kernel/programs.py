@@ -55,6 +55,8 @@ SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", 
 WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
 # Marks the descendants of processes: see bpf/follow.h.
 FORK = Program("sched_process_fork_enter", "sched_process_fork")
+# Keeps what each process exec'd: see bpf/exec.h.
+EXEC = Program("sched_process_exec_enter", "sched_process_exec", Slot.EXEC, in_minimal=False)
 # Counts its runs: see bpf/pulse.h.
 PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
@@ -71,6 +73,7 @@ PROGRAMS = (
     MPTCP_CLOSE,
     PULSE,
     FORK,
+    EXEC,
     SET_STATE,
     SET_STATE_BACKUP,
     WALK,
@@ -113,6 +116,11 @@ def hook_programs(watched: Watched, features: Features) -> list[Program]:
         programs.append(DESTROY)
     programs += (SET_STATE, SET_STATE_BACKUP) * follows_states
     return [program for program in programs if not program.is_optional or program.hook in features.functions]
+
+
+def process_programs(watched: Watched) -> list[Program]:
+    """Return the programs that follow processes, not connections: attach them before those of hook_programs()."""
+    return [FORK] * bool(watched.trees or watched.report.exec) + [EXEC] * watched.report.exec
 
 
 def count_scratch_slots(programs: Sequence[Program]) -> int:

@@ -12,9 +12,9 @@ import pytest
 from netmon.decode import processes
 from netmon.decode.known_process import KnownProcess
 from netmon.decode.processes import HARD_SIZE_LIMIT, ProcessTable, split_record
-from netmon.layout import Limit, ProcessFlag
+from netmon.layout import Foreign, Limit, ProcessFlag
 from tests.support.decoders import make_decoder, make_table
-from tests.support.records import batch_of, ipv4_event, process_record
+from tests.support.records import batch_of, exec_record, ipv4_event, process_record
 from tests.support.strategies import ID, OTHER_ID
 
 
@@ -362,3 +362,58 @@ def test_a_table_can_evict_on_request_only() -> None:
     assert len(table) == 50
     assert table.get(50) is None
     assert table.get(51) is not None
+
+
+def test_what_was_executed() -> None:
+    records = [
+        exec_record(argv=b"curl\0--genuine\0"),
+        process_record(argv=b"curl\0--pretended\0", exec_id=3, foreign=Foreign.MOUNT | Foreign.USER),
+        again(8),
+    ]
+    table = make_table()
+    table.add_exec(records[0])
+    for record in records[1:]:
+        table.add(record)
+    fields = known(table, 7).fields
+    assert fields["args"] == "--pretended"
+    assert fields["exec"] == {
+        "time": "2025-11-23T00:00:01.500Z",
+        "path": "/usr/bin/curl",
+        "args": "--genuine",
+        "device": "8:1",
+        "inode": 1835126,
+    }
+    assert fields["foreign"] == "mount | user"
+    assert known(table, 8).fields["exec"] == fields["exec"]
+    assert "foreign" not in known(table, 8).fields
+
+
+@pytest.mark.parametrize(
+    ("seen", "executed", "reported"), [(8, 0, ""), (0, 1, "FILELESS_EXEC"), (8, 1, "FILELESS_EXEC")]
+)
+def test_whether_a_file_had_a_link_is_known_from_its_exec(seen: int, executed: int, reported: str) -> None:
+    table = make_table()
+    table.add_exec(exec_record(flags=executed))
+    table.add(process_record(secureexec=seen, exec_id=3))
+    fields = known(table, 7).fields
+    assert fields["secureexec"] == reported
+    assert fields["exec"]["path"] == "/usr/bin/curl" + " (deleted)" * executed
+
+
+def test_a_long_exec_is_cut_and_marked() -> None:
+    table = make_table(with_exec=True)
+    table.add_exec(exec_record(path=b"/" + b"\x01" * 4000, argv=b"x\0" + b"\x01" * 8000))
+    table.add(process_record(exec_id=3))
+    fields = known(table, 7).fields
+    assert fields["truncated"] == "exec"
+    assert len(fields["exec"]["path"]) > 100
+
+
+def test_few_execs_are_kept_until_their_process_comes() -> None:
+    table = make_table()
+    for exec_id in range(1000):
+        table.add_exec(exec_record(exec_id=exec_id))
+    for exec_id, there in ((999, True), (950, True), (900, False)):
+        table.add(process_record(process_id=exec_id, exec_id=exec_id))
+        assert ("exec" in known(table, exec_id).fields) == there
+    assert table.size < 100_000

@@ -14,6 +14,7 @@ from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
     CONNECT_BACKUPS,
+    EXEC,
     FORK,
     GRAFT,
     MPTCP_CLOSE,
@@ -26,6 +27,7 @@ from netmon.kernel.programs import (
     Program,
     count_scratch_slots,
     hook_programs,
+    process_programs,
     programs_in_object,
     read_object,
 )
@@ -84,6 +86,20 @@ def test_fork_has_no_program_among_those_of_connections() -> None:
     assert FORK in programs_in_object(minimal=True)
 
 
+@pytest.mark.parametrize(
+    ("watched", "programs"),
+    [
+        (Watched(), []),
+        (Watched(pids=(1,)), []),
+        (Watched(trees=(1,)), [FORK]),
+        (Watched(report=Report(exec=True)), [FORK, EXEC]),
+        (Watched(trees=(1,), report=Report(exec=True)), [FORK, EXEC]),
+    ],
+)
+def test_programs_that_follow_processes(watched: Watched, programs: list[Program]) -> None:
+    assert process_programs(watched) == programs
+
+
 def test_events_that_are_not_sent_have_no_programs() -> None:
     def openings(report: Report) -> set[str]:
         return {program.hook for program in hook_programs(Watched(report=report), NOTHING) if program.is_opening}
@@ -138,7 +154,7 @@ def test_backups_see_the_connections_of_ipv6_where_it_is_a_module() -> None:
         ([V4_CONNECT, CLOSE, MPTCP_CLOSE], Slot.MPTCP_CLOSE + 1),
         ([V4_CONNECT, CLOSE, *CONNECT_BACKUPS], Slot.WALK),
         ([GRAFT, CLOSE, SET_STATE], Slot.TCP_CLOSE + 1),
-        ([CLOSE, SET_STATE, WALK], Slot.COUNT),
+        ([CLOSE, SET_STATE, WALK], Slot.WALK + 1),
         ([*PROGRAMS], Slot.COUNT),
     ],
 )
