@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from netmon.decode.format import format_args
 from netmon.decode.texts import ARGS_LIMIT, cgroup_part, exec_part, executable_part, with_args
 from netmon.errors import DecodeError
-from netmon.layout import EXEC_RECORD, ExecFlag, ExecRecord, Limit, ProcessFlag, ProcessRecord, Secureexec
+from netmon.layout import EXEC_RECORD, ExecFlag, ExecRecord, ProcessFlag, ProcessRecord, Secureexec
 
 if TYPE_CHECKING:
     from netmon.decode.texts import Part
@@ -36,17 +36,19 @@ class SharedMemory:
     def __init__(self) -> None:
         self.size = 0
 
-    def use(self, source: Source) -> None:
-        """Count a further user of a source."""
-        if not source.users:
-            self.size += source.size
-        source.users += 1
+    def use(self, sources: tuple[Source, ...]) -> None:
+        """Count a further user of some sources."""
+        for source in sources:
+            if not source.users:
+                self.size += source.size
+            source.users += 1
 
-    def release(self, source: Source) -> None:
+    def release(self, sources: tuple[Source, ...]) -> None:
         """Count a user less."""
-        source.users -= 1
-        if not source.users:
-            self.size -= source.size
+        for source in sources:
+            source.users -= 1
+            if not source.users:
+                self.size -= source.size
 
 
 class Source:
@@ -83,62 +85,56 @@ class Source:
 class Image(Source):
     """What a process runs: an executable and arguments, as they were when the image was described first."""
 
-    __slots__ = ("args_complete", "argv", "exec", "flags", "name", "path", "secureexec", "unknown")
+    __slots__ = ("args_complete", "argv", "exec", "flags", "has_args", "name", "path", "secureexec", "unknown")
 
     def __init__(
         self,
         path: bytes,
-        name: bytes,
+        name_length: int,
         secureexec: int = 0,
         flags: int = 0,
         argv: bytes = b"",
-        *,
         args_complete: bool = True,
+        *,
+        name: bytes = b"",
         unknown: bool = False,
+        executed: Exec | None = None,
     ) -> None:
         """Make an image.
 
         Args:
-            path: The executable's path, and name its own name.
-            name: Likewise.
+            path: The executable's path.
+            name_length: Of its own name, at the end of the path.
             secureexec: Of the record.
             flags: Of the record.
             argv: The arguments, as far as they are known.
             args_complete: Whether that is all of them.
+            name: Its own name, if it has no path.
             unknown: Whether nothing is known of the image: the name is the thread's at best.
+            executed: What the process exec'd, which tells for sure whether the file had a link then.
         """
-        super().__init__(path, name, argv)
+        super().__init__(path, argv)
         self.path = path
-        self.name = name
+        self.name = name or path[max(0, len(path) - name_length) :]
+        if executed:
+            secureexec &= ~Secureexec.FILELESS_EXEC
+            secureexec |= Secureexec.FILELESS_EXEC * bool(executed.flags & ExecFlag.UNLINKED)
         self.secureexec = secureexec
         self.flags = flags
         self.argv = argv
         self.args_complete = args_complete
         self.unknown = unknown
-        self.exec: Exec | None = None
+        self.exec = executed
+        self.has_args = args_complete or bool(argv)
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """What has to be counted where this is."""
+        """What is to be counted with it: itself, and what was executed."""
         return (self, self.exec) if self.exec else (self,)
-
-    def set_exec(self, executed: Exec) -> None:
-        """Add what the process exec'd, which tells for sure whether the file had a link then."""
-        self.exec = executed
-        self.secureexec &= ~Secureexec.FILELESS_EXEC
-        if executed.flags & ExecFlag.UNLINKED:
-            self.secureexec |= Secureexec.FILELESS_EXEC
-
-    @property
-    def has_args(self) -> bool:
-        """Whether any arguments are known, or all of none."""
-        return self.args_complete or bool(self.argv)
 
     def with_args(self, argv: bytes, *, complete: bool) -> Image:
         """Return this image with other arguments."""
-        image = Image(self.path, self.name, self.secureexec, self.flags, argv, args_complete=complete)
-        image.exec = self.exec
-        return image
+        return Image(self.path, len(self.name), self.secureexec, self.flags, argv, complete, executed=self.exec)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -199,19 +195,13 @@ def split_exec_record(record: bytes) -> tuple[ExecRecord, bytes, bytes]:
     return fixed, record[EXEC_RECORD.size : args_at], record[args_at:end]
 
 
-def image_of(process: ProcessRecord, path: bytes, argv: bytes, *, args_complete: bool) -> Image:
-    """Return the image that a record has."""
-    name = path[max(0, len(path) - process.name_length) :]
-    return Image(path, name, process.secureexec, process.flags, argv[: Limit.ARGS_SIZE], args_complete=args_complete)
-
-
 def nameless_image(process: ProcessRecord) -> Image:
     """Return the image of a process that has none: of a kernel thread, or of one whose image nobody knows.
 
     All that is known is the name that the thread has given itself.
     """
     is_kernel_thread = process.flags & KERNEL_THREAD
-    return Image(b"", process.comm.rstrip(b"\0"), unknown=not is_kernel_thread)
+    return Image(b"", 0, name=process.comm.rstrip(b"\0"), unknown=not is_kernel_thread)
 
 
 class Cgroup(Source):
@@ -219,7 +209,7 @@ class Cgroup(Source):
 
     __slots__ = ("container_id", "cut", "names", "with_path")
 
-    def __init__(self, names: bytes, container_id: bytes, *, with_path: bool, cut: tuple[str, ...] = ()) -> None:
+    def __init__(self, names: bytes, container_id: bytes, with_path: bool, cut: tuple[str, ...] = ()) -> None:
         """Make a cgroup.
 
         Args:

@@ -11,10 +11,11 @@ from netmon.decode.texts import Part, truncated_json
 from netmon.layout import Foreign
 
 if TYPE_CHECKING:
-    from netmon.decode.images import Cgroup, Image
+    from netmon.decode.images import Cgroup, Image, Source
     from netmon.events import Process
 
-PROCESS_SIZE = 600  # bytes of a process beside its credentials
+PROCESS_SIZE = 700  # bytes of a process beside its credentials
+HEAD_LENGTH = 200  # characters of its JSON before them, and of short members
 MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
 MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
 TAILS_SIZE_LIMIT = 8 << 20  # bytes of all rendered processes together
@@ -83,8 +84,11 @@ class KnownProcess:
         "image",
         "json_head",
         "json_tail",
+        "length",
         "parent_process",
         "pid",
+        "size",
+        "sources",
     )
 
     def __init__(
@@ -122,23 +126,22 @@ class KnownProcess:
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
+        image_part, cgroup_part, exec_part = parts
+        # Characters of its JSON.
+        self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
+        # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
+        self.size = PROCESS_SIZE + len(ids)
+        self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
+        if parent is not None:
+            self.length += parent.length
+            self.size += PROCESS_SIZE
+            self.sources += parent.sources
 
     @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
         image, cgroup, executed = self._parts
         return image.cut + cgroup.cut + executed.cut
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes, without its image and its cgroup, which others may share."""
-        return (1 + self.has_parent) * PROCESS_SIZE + sys.getsizeof(self._ids)
-
-    @property
-    def length(self) -> int:
-        """Characters of its JSON."""
-        own = len(self.json_head) + len(self._ids) + sum(len(part.json) for part in self._parts)
-        return own + (self.parent_process.length if self.parent_process else 0)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -156,6 +159,8 @@ class KnownProcess:
             for name in KnownProcess.__slots__:
                 setattr(alone, name, getattr(self, name))
             alone.json_tail, alone.parent_process, alone._models = "", None, {}
+            alone.sources = (*self.image.sources, self.cgroup)
+            alone.length -= self.parent_process.length
             self._alone = alone
         return self._alone
 

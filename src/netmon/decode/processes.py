@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from netmon.decode.clock import Clock
 from netmon.decode.format import format_timestamp
@@ -14,7 +15,6 @@ from netmon.decode.images import (
     Exec,
     Image,
     SharedMemory,
-    image_of,
     nameless_image,
     split_exec_record,
 )
@@ -38,11 +38,13 @@ LINE_REST = 1 << 10
 PROCESS_REST = 256
 EXEC_REST = 256  # of what it exec'd beside the texts
 
+SOURCES_KEPT = 64  # images and cgroups that other processes may have, too
 EXECS_KEPT = 64  # an exec's record comes right before that of its process, but for those of other CPUs
 
 # Plain ints: members of an enum are slow to look up.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
 _ARGS_MISSING = int(ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD)
+_IMAGE_FLAGS = int(ProcessFlag.UNLINKED | ProcessFlag.PATH_INCOMPLETE)
 
 
 class ProcessTable:
@@ -93,9 +95,12 @@ class ProcessTable:
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
+        # Many processes run the same: their texts are rendered once, and kept once.
+        self._image_of = lru_cache(maxsize=SOURCES_KEPT)(Image)
+        self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
         self._execs: dict[int, Exec] = {}  # the last ones, by their ids
         self._known: dict[int, KnownProcess] = {}
-        # By the id of the record that has them. Kept until no record can refer to them any more, which may be later.
+        # Of processes that were dropped at once, while records that refer to them may wait.
         self._sources: dict[int, tuple[Image, Cgroup]] = {}
         self._shared = SharedMemory()  # the images and cgroups of both
         self._oldest = 0
@@ -130,22 +135,25 @@ class ProcessTable:
         room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
         cgroup_part = cgroup.part(self._shared, room, 0)
         image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
+        exec_part = image.exec.part(self._shared, room, room) if image.exec else NO_PART
         known = KnownProcess(
             (process.pid, format_timestamp(self._clock.start_time(process.start_time_ns))),
             f',"ppid":{process.ppid}{credentials.json}',
             image,
             cgroup,
-            (image_part, cgroup_part, image.exec.part(self._shared, room, room) if image.exec else NO_PART),
+            (image_part, cgroup_part, exec_part),
             self._parent(process) if process.parent_id else None,
             self._rendered,
             process.foreign,
         )
-        if known.cut:
+        if image_part.cut or cgroup_part.cut or exec_part.cut:
             self._count_cuts(known.cut, process, image)
         self.described += 1
-        self._keep(process_id, known)
-        if not (process.image_source and process.cgroup_source):
-            self._sources[process_id] = self._use(image, cgroup)
+        if process_id in self._known:
+            self._drop(process_id)
+        self._known[process_id] = known
+        self._size += known.size
+        self._shared.use(known.sources)
         if known.length > self.longest:
             self.longest = known.length
         if self._evict_on_add and self.over_limit and self._consumed >= self._next_eviction:
@@ -153,6 +161,7 @@ class ProcessTable:
             self._move_oldest()
         while self.size > HARD_SIZE_LIMIT and len(self._known) > 1:
             self._move_oldest()
+            self._keep_sources()
             self._drop_processes()
             if self.size > HARD_SIZE_LIMIT:
                 self._drop_sources()
@@ -218,30 +227,10 @@ class ProcessTable:
         """Count bytes that were read from the ring buffer."""
         self._consumed += size
 
-    def _use(self, image: Image, cgroup: Cgroup) -> tuple[Image, Cgroup]:
-        for source in (*image.sources, cgroup):
-            self._shared.use(source)
-        return image, cgroup
-
-    def _release(self, image: Image, cgroup: Cgroup) -> None:
-        for source in (*image.sources, cgroup):
-            self._shared.release(source)
-
-    def _keep(self, process_id: int, known: KnownProcess) -> None:
-        if process_id in self._known:
-            self._drop(process_id)
-        self._known[process_id] = known
-        self._size += known.size
-        self._use(known.image, known.cgroup)
-        if parent := known.parent_process:
-            self._use(parent.image, parent.cgroup)
-
     def _drop(self, process_id: int) -> None:
         known = self._known.pop(process_id)
         self._size -= known.size
-        self._release(known.image, known.cgroup)
-        if parent := known.parent_process:
-            self._release(parent.image, parent.cgroup)
+        self._shared.release(known.sources)
 
     def _drop_old(self) -> None:
         self._drop_processes()
@@ -252,9 +241,17 @@ class ProcessTable:
             self._drop(process_id)
         self.longest = max((known.length for known in self._known.values()), default=0)
 
+    def _keep_sources(self) -> None:
+        """Keep what records that wait may refer to of the processes that are dropped."""
+        for process_id, known in self._known.items():
+            if process_id < self._oldest and process_id not in self._sources:
+                self._sources[process_id] = known.image, known.cgroup
+                self._shared.use((*known.image.sources, known.cgroup))
+
     def _drop_sources(self) -> None:
         for process_id in [source for source in self._sources if source < self._oldest]:
-            self._release(*self._sources.pop(process_id))
+            image, cgroup = self._sources.pop(process_id)
+            self._shared.release((*image.sources, cgroup))
 
     def _move_oldest(self) -> None:
         ids = sorted(self._known)
@@ -285,7 +282,7 @@ class ProcessTable:
         if process.image_source:
             source = self._source(process.image_source)
             if source is None:
-                return Image(b"", b"", unknown=True)
+                return Image(b"", 0, unknown=True)
             image = source[0]
             if image.has_args or flags & _NO_IMAGE or not (argv or flags & ARGS_INCOMPLETE):
                 return image
@@ -293,9 +290,9 @@ class ProcessTable:
             return image.with_args(argv, complete=complete)
         if flags & _NO_IMAGE:
             return nameless_image(process)
-        image = image_of(process, path, argv, args_complete=not flags & _ARGS_MISSING)
-        if process.exec_id and (executed := self._execs.get(process.exec_id)):
-            image.set_exec(executed)
+        executed = self._execs.get(process.exec_id) if process.exec_id else None
+        texts = (path, process.name_length, process.secureexec, flags & _IMAGE_FLAGS, argv, not flags & _ARGS_MISSING)
+        image = Image(*texts, executed=executed) if executed else self._image_of(*texts)
         if image.has_args:
             return image
         argv, complete = self._arguments(process, image.exe, argv)
@@ -313,10 +310,10 @@ class ProcessTable:
         if process.cgroup_source:
             source = self._source(process.cgroup_source)
             if source is None:
-                return Cgroup(b"", b"", with_path=self._with_cgroup, cut=("container_id", "cgroup"))
+                return Cgroup(b"", b"", self._with_cgroup, ("container_id", "cgroup"))
             return source[1]
         cut = ("cgroup",) if process.flags & CGROUP_INCOMPLETE else ()
-        return Cgroup(names, container_id, with_path=self._with_cgroup, cut=cut)
+        return self._cgroup_of(names, container_id, self._with_cgroup, cut)
 
 
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes, bytes]:

@@ -176,7 +176,8 @@ def test_a_table_is_bounded_in_bytes_though_eviction_waits(monkeypatch: pytest.M
     tracemalloc.start()
     try:
         for process_id in range(1, 1001):
-            table.add(process_record(process_id=process_id, argv=EMOJI_AND_CONTROLS[: Limit.ARGS_SIZE]))
+            argv = b"%d" % process_id + EMOJI_AND_CONTROLS  # each has its own
+            table.add(process_record(process_id=process_id, argv=argv[: Limit.ARGS_SIZE]))
             assert table.get(process_id) is not None
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
