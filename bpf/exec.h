@@ -46,7 +46,8 @@ static __noinline void find_host(struct task_struct *task)
 		return;
 	host.root_dentry = BPF_CORE_READ(ancestor, fs, root.dentry);
 	host.root_mount = BPF_CORE_READ(ancestor, fs, root.mnt);
-	host.mounts = (__u64)BPF_CORE_READ(ancestor, nsproxy, mnt_ns);
+	/* Last, and with a full barrier: it says that the others are known. */
+	__sync_lock_test_and_set(&host.mounts, (__u64)BPF_CORE_READ(ancestor, nsproxy, mnt_ns));
 }
 
 /* Returns which of a task's path, root directory and capabilities are not the host's: enum foreign. */
@@ -173,38 +174,34 @@ static __always_inline void inherit_exec(struct task_struct *parent, struct task
 	bpf_task_storage_get(&execs, child, exec, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
-/* Sends what was kept at a task's exec, and has the process's record refer to it. Returns 0, LOST or OVER_BUDGET. */
-static __noinline __u64 send_exec(struct task_struct *task, struct process_record *process)
+/* Sends an exec record with its texts, and has the process's record refer to it. Returns 0, LOST or OVER_BUDGET. */
+static __always_inline __u64 send_exec_record(struct scratch *scratch, struct exec_record *record, __u64 room)
+{
+	__u64 texts = record->path_length + record->args_length;
+
+	if (texts > room)
+		return 0;
+	if (!may_write(payer_of_current(), sizeof(*record) + texts, false))
+		return OVER_BUDGET;
+	if (bpf_ringbuf_output(&events, record, sizeof(*record) + texts, 0))
+		return LOST;
+	scratch->record.exec_id = record->exec_id;
+	scratch->exec_texts = texts / TEXTS_UNIT;
+	return 0;
+}
+
+/* Sends what was kept at a task's exec, if there is any. Returns 0, LOST or OVER_BUDGET. */
+static __noinline __u64 send_exec(struct task_struct *task, struct scratch *scratch)
 {
 	struct exec *exec = bpf_task_storage_get(&execs, task->group_leader, NULL, 0);
-	struct exec_record *record;
 	struct long_exec *large;
-	__u64 size, room;
 
-	process->exec_id = 0;
-	if (!exec || exec->self_exec_id != task->self_exec_id)
+	if (!exec || !scratch || exec->self_exec_id != task->self_exec_id)
 		return 0;
-	record = &exec->record;
-	room = sizeof(exec->record) + sizeof(exec->texts);
-	if (exec->is_long) {
-		large = bpf_task_storage_get(&long_execs, task->group_leader, NULL, 0);
-		if (!large)
-			return 0;
-		size = sizeof(*record) + large->record.path_length + large->record.args_length;
-		if (size > sizeof(large->record) + sizeof(large->texts))
-			return 0;
-		if (!may_write(payer_of_current(), size, false))
-			return OVER_BUDGET;
-		process->exec_id = large->record.exec_id;
-		return bpf_ringbuf_output(&events, &large->record, size, 0) ? LOST : 0;
-	}
-	size = sizeof(*record) + record->path_length + record->args_length;
-	if (size > room)
-		return 0;
-	if (!may_write(payer_of_current(), size, false))
-		return OVER_BUDGET;
-	process->exec_id = record->exec_id;
-	return bpf_ringbuf_output(&events, record, size, 0) ? LOST : 0;
+	if (!exec->is_long)
+		return send_exec_record(scratch, &exec->record, sizeof(exec->texts));
+	large = bpf_task_storage_get(&long_execs, task->group_leader, NULL, 0);
+	return large ? send_exec_record(scratch, &large->record, sizeof(large->texts)) : 0;
 }
 
 #endif

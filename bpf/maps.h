@@ -368,6 +368,7 @@ struct scratch {
 	struct names_walk names;
 	struct predicates predicates; /* of the process that is described */
 	__u8 image_state; /* enum image_state */
+	__u32 exec_texts; /* how long the texts are that the exec record has, in units */
 	bool lacks_args; /* the record that has the process's image was sent without its arguments */
 	bool is_followed; /* the process that is described, if the configuration follows any */
 	union {

@@ -253,7 +253,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 #ifndef MINIMAL
 		scratch->record.foreign = report_options.exec ? foreign_of(task) : 0;
 		if (report_options.exec && !scratch->record.image_source) {
-			sent = send_exec(task, &scratch->record);
+			sent = send_exec(task, scratch);
 			if (is_lost(sent))
 				return sent;
 		}

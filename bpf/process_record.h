@@ -68,6 +68,7 @@ static __always_inline void start_record(struct scratch *scratch, struct task_st
 
 	scratch->image_state = IMAGE_UNREAD;
 	scratch->lacks_args = false;
+	scratch->exec_texts = 0;
 	scratch->names.is_read = false;
 	scratch->predicates.evaluated = 0;
 	scratch->predicates.matched = 0;
@@ -134,7 +135,7 @@ __noinline __u64 send_record(__u32 slot, __u64 inherited)
 	struct task_struct *task;
 	struct mm_struct *mm;
 	bool reads_args;
-	__u64 size;
+	__u64 size, units;
 
 	if (!scratch)
 		return LOST;
@@ -167,7 +168,10 @@ __noinline __u64 send_record(__u32 slot, __u64 inherited)
 	record->container_length = container;
 	record->path_length = path;
 	record->args_length = args;
-	record->process_id |= texts_of(record->image_source) + (path + args) / TEXTS_UNIT;
+	units = texts_of(record->image_source) + (path + args) / TEXTS_UNIT + scratch->exec_texts;
+	if (units >= 1 << TEXTS_BITS)
+		units = (1 << TEXTS_BITS) - 1;
+	record->process_id |= units;
 	size = sizeof(*record) + cgroup + container + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return LOST;

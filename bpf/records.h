@@ -23,7 +23,7 @@ enum limit {
 	SHORT_CONTAINER_ID_SIZE = 12, /* the digits that docker ps shows */
 	CIDR_LIST_BITS = 32, /* the number of the list, which the LPM keys of addresses begin with */
 	PORT_COUNT = 65536,
-	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path and arguments are, in units */
+	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path, arguments and exec are, in units */
 	TEXTS_UNIT = 64, /* bytes */
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -104,6 +105,18 @@ def test_long_arguments(netmon: Netmon, port: str, length: int) -> None:
     assert (process["exec"]["args"] == expected) == (length < 5000)
     assert process["exec"]["args"].count("x") > min(length, 3000) - 1
     assert ("exec" in process.get("truncated", "")) == (length >= 5000)
+
+
+def test_a_program_that_ends_with_a_connection_that_it_inherited(netmon: Netmon, port: str) -> None:
+    """It was never seen, and has no image any more: what it executed is known all the same."""
+    with netmon.watch() as seen:
+        connection = socket.create_connection(("127.0.0.1", int(port)))
+        child = subprocess.Popen(["cat", "-"], stdin=subprocess.PIPE, pass_fds=[connection.fileno()])
+        connection.close()
+        child.communicate(b"")
+    process = process_of(seen, child.pid)
+    assert process["truncated"] == "filename | binary_path | args"
+    assert (Path(process["exec"]["path"]).name, process["exec"]["args"]) == ("cat", "-")
 
 
 def test_a_file_mounted_over_another_one_is_told_by_its_number(netmon: Netmon, port: str, tmp_path: Path) -> None:

@@ -195,13 +195,13 @@ def split_exec_record(record: bytes) -> tuple[ExecRecord, bytes, bytes]:
     return fixed, record[EXEC_RECORD.size : args_at], record[args_at:end]
 
 
-def nameless_image(process: ProcessRecord) -> Image:
+def nameless_image(process: ProcessRecord, executed: Exec | None) -> Image:
     """Return the image of a process that has none: of a kernel thread, or of one whose image nobody knows.
 
-    All that is known is the name that the thread has given itself.
+    All that is known is the name that the thread has given itself, and perhaps what it exec'd.
     """
     is_kernel_thread = process.flags & KERNEL_THREAD
-    return Image(b"", 0, name=process.comm.rstrip(b"\0"), unknown=not is_kernel_thread)
+    return Image(b"", 0, name=process.comm.rstrip(b"\0"), unknown=not is_kernel_thread, executed=executed)
 
 
 class Cgroup(Source):

@@ -288,9 +288,9 @@ class ProcessTable:
                 return image
             argv, complete = self._arguments(process, image.exe, argv)
             return image.with_args(argv, complete=complete)
-        if flags & _NO_IMAGE:
-            return nameless_image(process)
         executed = self._execs.get(process.exec_id) if process.exec_id else None
+        if flags & _NO_IMAGE:
+            return nameless_image(process, executed)
         texts = (path, process.name_length, process.secureexec, flags & _IMAGE_FLAGS, argv, not flags & _ARGS_MISSING)
         image = Image(*texts, executed=executed) if executed else self._image_of(*texts)
         if image.has_args:
