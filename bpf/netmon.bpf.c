@@ -25,13 +25,14 @@
  * map, the overflow. The close frees the connection; where programs follow changes of state, too, the end of its socket
  * does.
  *
- * 3. The process (process.h, process_record.h, executable.h)
+ * 3. The process (process.h, process_record.h, executable.h, cgroup.h, exec.h)
  *
  * An event has only a process's id. The process is described, in a record of its own, once per exec and credentials:
  * before the first event that uses the id. What was described is remembered in task storage, which the kernel frees
  * with the process, and compared with the process at each event: a difference leads to a new description under a new
- * id. So there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing. Only
- * where the process filter follows a process and its descendants, fork has a program, which marks them (follow.h).
+ * id, which refers to the record that had the image, unless it has exec'd since. So there are no programs for fork,
+ * exec, setuid or exit, and processes without connections cost nothing. Only where the process filter follows a process
+ * and its descendants, fork has a program, which marks them (follow.h); with the option exec, fork and exec have.
  *
  * User space evicts descriptions that it has not needed for long, by raising control.oldest_process_id: a process with
  * an older id is described again when it is next seen.
