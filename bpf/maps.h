@@ -165,7 +165,7 @@ struct {
 
 #ifndef MINIMAL
 
-enum { EXEC_TEXTS = 448 }; /* bytes: with the kernel's own, a whole allocation of it */
+enum { EXEC_TEXTS = 440 }; /* bytes: with the kernel's own, a whole allocation of it */
 
 /* What a process exec'd: see exec.h. The record is sent with the texts behind it. */
 struct exec {

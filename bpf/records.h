@@ -257,6 +257,7 @@ struct exec_record {
 	__u64 inode;
 	__u32 device; /* the kernel's dev_t: the minor number in the low 20 bits */
 	__u32 reserved;
+	__u64 reserved_too; /* no record is shorter than a plain event, as which the decoder looks at it first */
 };
 
 enum filter_mode {
@@ -486,7 +487,7 @@ _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
 _Static_assert(sizeof(struct event_context) == 32, "padding");
 _Static_assert(sizeof(struct process_record) == 144, "padding");
-_Static_assert(sizeof(struct exec_record) == 40, "padding");
+_Static_assert(sizeof(struct exec_record) == sizeof(struct ipv4_event), "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");

@@ -255,7 +255,7 @@ class ProcessRecord(NamedTuple):
     foreign: int
 
 
-EXEC_RECORD = Struct("=BBHHHQQQI4x")
+EXEC_RECORD = Struct("=BBHHHQQQI12x")
 
 
 class ExecRecord(NamedTuple):

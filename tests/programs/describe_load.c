@@ -48,8 +48,8 @@ static void exec_deep(char **argv)
 	int from = open("/proc/self/exe", O_RDONLY), to;
 	ssize_t n;
 
-	if (chdir("/tmp") || unshare(CLONE_NEWUSER))
-		err(1, "unshare");
+	if (chdir("/tmp"))
+		err(1, "/tmp");
 	snprintf(text, sizeof(text), "describe_load.%d", getpid());
 	for (int i = 0; i < DEPTH; i++) {
 		if (mkdir(i ? "d" : text, 0700) || chdir(i ? "d" : text))
@@ -78,6 +78,9 @@ static void connect_for_ever(const char *cpu)
 
 	CPU_ZERO(&cpus);
 	CPU_SET(atoi(cpu), &cpus);
+	/* After the exec, which takes the capabilities of whoever is not root in the namespace. */
+	if (unshare(CLONE_NEWUSER))
+		err(1, "unshare");
 	if (sched_setaffinity(0, sizeof(cpus), &cpus) ||
 	    syscall(SYS_sched_setscheduler, 0, SCHED_IDLE, &none)) /* musl has no function for it */
 		err(1, "sched");

@@ -417,3 +417,11 @@ def test_few_execs_are_kept_until_their_process_comes() -> None:
         table.add(process_record(process_id=exec_id, exec_id=exec_id))
         assert ("exec" in known(table, exec_id).fields) == there
     assert table.size < 100_000
+
+
+def test_a_short_exec_record_may_be_the_last_of_a_batch() -> None:
+    decoder = make_decoder()
+    assert list(decoder.events(batch_of([exec_record(path=b"/a", argv=b"")]))) == []
+    (event,) = decoder.events(batch_of([process_record(exec_id=3), ipv4_event()]))
+    assert event.process.exec is not None
+    assert event.process.exec.path == "/a"
