@@ -27,6 +27,7 @@ from tests.support.held_process import (
     load_fuse,
 )
 
+BATCH_FORGET = 42
 READ_REQUEST = struct.Struct("=QQI")  # handle, offset, size
 MS_NOSUID = 2
 
@@ -42,7 +43,10 @@ def fuse_file(directory: Path, content: bytes) -> Iterator[None]:
         raise OSError(ctypes.get_errno(), "mount")
     server = os.fork()
     if not server:
-        _serve(fd, content)
+        try:
+            _serve(fd, content)
+        finally:
+            os._exit(1)  # the file system is gone
     os.close(fd)
     try:
         yield
@@ -71,5 +75,5 @@ def _serve(fd: int, content: bytes) -> None:
             answers[READ] = content[offset : offset + count]
         if operation in answers:
             os.write(fd, ANSWER.pack(ANSWER.size + len(answers[operation]), 0, unique) + answers[operation])
-        elif operation not in (FORGET, INTERRUPT):
+        elif operation not in (FORGET, BATCH_FORGET, INTERRUPT):
             os.write(fd, ANSWER.pack(ANSWER.size, -38, unique))  # ENOSYS
