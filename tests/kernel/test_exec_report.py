@@ -65,7 +65,7 @@ ctypes.memset(begin, 0, end - begin)
 ctypes.memmove(begin, b'curl\0https://updates.example.com/ok', 35)
 libc.prctl(15, b'curl')
 os.chroot(sys.argv[2])
-socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+socket.socket().connect(('127.0.0.1', int(sys.argv[1])))
 print('connected', flush=True)
 sys.stdin.readline()
 """

@@ -105,9 +105,11 @@ def test_a_filter_of_names_judges_what_a_process_was_at_first(filtered: Filtered
     """The verdict is kept for its image, though the process renames itself and changes its root directory."""
     script = (
         "import ctypes, os, socket\n"
+        "libc = ctypes.CDLL(None)\n"
         "for i in range(3):\n"
-        f"    socket.create_connection(('127.0.0.1', {port})).close()\n"
-        "    ctypes.CDLL(None).prctl(15, b'curl'); os.setegid(1000 + i); os.chroot('/usr')"
+        f"    socket.socket().connect(('127.0.0.1', {port}))\n"
+        "    libc.prctl(15, b'curl'); os.setegid(1000 + i)\n"
+        "    i or os.chroot('/usr')"
     )
     name = Path(os.path.realpath(shutil.which("python3") or "")).name
     monitor = filtered(Config.from_dict({"egress": {"enabled": True}, "process_filter": {"binary": {"name": [name]}}}))
