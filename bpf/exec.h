@@ -17,6 +17,7 @@
 #include "executable.h"
 #include "fairness.h"
 #include "maps.h"
+#include "process_record.h"
 #include <bpf/bpf_core_read.h>
 
 enum { MAX_ANCESTORS = 1024, FIRST_PROCESS = 1 };
@@ -36,7 +37,7 @@ static long climb(__u32 index, struct task_struct **task)
 }
 
 /* Finds the host's first process among the ancestors of a task. A thread of the kernel has it not among them. */
-static __noinline void find_host(struct task_struct *task)
+static __always_inline void find_host(struct task_struct *task)
 {
 	struct task_struct *ancestor = BPF_CORE_READ(task, group_leader);
 
@@ -50,29 +51,39 @@ static __noinline void find_host(struct task_struct *task)
 	__sync_lock_test_and_set(&host.mounts, (__u64)BPF_CORE_READ(ancestor, nsproxy, mnt_ns));
 }
 
-/* Returns which of a task's path, root directory and capabilities are not the host's: enum foreign. */
-static __always_inline __u16 foreign_of(struct task_struct *task)
+/*
+ * Notes which of the path, root directory and capabilities of the task to describe are not the host's: enum foreign.
+ * Global: see the overview in netmon.bpf.c.
+ */
+__noinline int note_foreign(__u32 slot)
 {
-	struct dentry *root = BPF_CORE_READ(task, fs, root.dentry);
-	struct vfsmount *mount = BPF_CORE_READ(task, fs, root.mnt);
-	__u64 mounts = (__u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct task_struct *task;
+	struct vfsmount *mount;
+	struct dentry *root;
 	__u16 foreign = 0;
+	__u64 mounts;
 
+	if (!scratch)
+		return 0;
+	task = described_task(scratch);
+	root = BPF_CORE_READ(task, fs, root.dentry);
+	mount = BPF_CORE_READ(task, fs, root.mnt);
+	mounts = (__u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
 	if (BPF_CORE_READ(task, cred, user_ns, level))
 		foreign |= FOREIGN_USER;
 	if (!host.mounts)
 		find_host(task);
-	if (!host.mounts || !mounts) /* it is exiting */
-		return foreign;
-	if (mounts != host.mounts) {
-		foreign |= FOREIGN_MOUNT;
-		/* The root of a container is the top of a file system. */
-		if (root != BPF_CORE_READ(mount, mnt_root))
+	if (host.mounts && mounts) { /* it is not exiting */
+		if (mounts != host.mounts)
+			foreign |= FOREIGN_MOUNT;
+		/* In another mount namespace, the root of a container is the top of a file system. */
+		if (mounts != host.mounts ? root != BPF_CORE_READ(mount, mnt_root) :
+					    root != host.root_dentry || mount != host.root_mount)
 			foreign |= FOREIGN_ROOT;
-	} else if (root != host.root_dentry || mount != host.root_mount) {
-		foreign |= FOREIGN_ROOT;
 	}
-	return foreign;
+	scratch->record.foreign = foreign;
+	return 0;
 }
 
 /*
@@ -175,11 +186,12 @@ static __always_inline void inherit_exec(struct task_struct *parent, struct task
 }
 
 /* Sends an exec record with its texts, and has the process's record refer to it. Returns 0, LOST or OVER_BUDGET. */
-static __always_inline __u64 send_exec_record(struct scratch *scratch, struct exec_record *record, __u64 room)
+static __always_inline __u64 send_exec_record(__u32 slot, struct exec_record *record, __u64 room)
 {
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	__u64 texts = record->path_length + record->args_length;
 
-	if (texts > room)
+	if (!scratch || texts > room)
 		return 0;
 	if (!may_write(payer_of_current(), sizeof(*record) + texts, false))
 		return OVER_BUDGET;
@@ -190,18 +202,29 @@ static __always_inline __u64 send_exec_record(struct scratch *scratch, struct ex
 	return 0;
 }
 
+/* These two are global: see the overview in netmon.bpf.c. */
+__noinline __u64 send_short_exec(__u32 slot, struct exec *exec)
+{
+	return exec ? send_exec_record(slot, &exec->record, sizeof(exec->texts)) : 0;
+}
+
+__noinline __u64 send_long_exec(__u32 slot, struct long_exec *exec)
+{
+	return exec ? send_exec_record(slot, &exec->record, sizeof(exec->texts)) : 0;
+}
+
 /* Sends what was kept at a task's exec, if there is any. Returns 0, LOST or OVER_BUDGET. */
-static __noinline __u64 send_exec(struct task_struct *task, struct scratch *scratch)
+static __always_inline __u64 send_exec(struct task_struct *task, __u32 slot)
 {
 	struct exec *exec = bpf_task_storage_get(&execs, task->group_leader, NULL, 0);
 	struct long_exec *large;
 
-	if (!exec || !scratch || exec->self_exec_id != task->self_exec_id)
+	if (!exec || exec->self_exec_id != task->self_exec_id)
 		return 0;
 	if (!exec->is_long)
-		return send_exec_record(scratch, &exec->record, sizeof(exec->texts));
+		return send_short_exec(slot, exec);
 	large = bpf_task_storage_get(&long_execs, task->group_leader, NULL, 0);
-	return large ? send_exec_record(scratch, &large->record, sizeof(large->texts)) : 0;
+	return large ? send_long_exec(slot, large) : 0;
 }
 
 #endif

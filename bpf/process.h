@@ -251,9 +251,9 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	}
 	if (wanted) {
 #ifndef MINIMAL
-		scratch->record.foreign = report_options.exec ? foreign_of(task) : 0;
-		if (report_options.exec && !scratch->record.image_source) {
-			sent = send_exec(task, scratch);
+		if (report_options.exec) {
+			note_foreign(slot);
+			sent = scratch->record.image_source ? 0 : send_exec(task, slot);
 			if (is_lost(sent))
 				return sent;
 		}
