@@ -165,6 +165,7 @@ static long walk_cgroup_step(__u32 index, __u32 *slot)
 	begin = names->length;
 	if (begin > MAX_NAMES)
 		return 1;
+	asm volatile("" : "+r"(begin)); /* keeps the mask of name_at(): see walk_cgroup_level() */
 	size = bpf_probe_read_kernel_str(name_at(scratch, begin), MAX_NAMES, BPF_CORE_READ(node, name));
 	if (size <= 0 || size > MAX_NAMES)
 		return 1;
