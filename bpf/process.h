@@ -183,23 +183,27 @@ static __always_inline __u64 source_if_kept(__u64 id)
 /*
  * Takes over from a process's last description what still holds of its image and its cgroup: the records that have
  * them, and the predicates that depend on them alone. A source is a record that was sent, since nothing is remembered
- * of a process whose record was lost or refused.
+ * of a process whose record was lost or refused. exec_id, cgroup_id: of the task now. Global: see the overview in
+ * netmon.bpf.c.
  */
-static __always_inline void recall(struct scratch *scratch, const struct process *process, struct task_struct *task,
-				   enum task_role role, __u64 generation)
+__noinline int recall(__u32 slot, const struct process *process, __u64 exec_id, __u64 cgroup_id, __u64 generation)
 {
-	__u64 id = *(volatile __u64 *)&process->id, image = 0, cgroup = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	__u16 evaluated = 0, matched;
+	__u64 id, image = 0, cgroup = 0;
 	bool lacks_args;
 
+	if (!scratch || !process)
+		return 0;
+	id = *(volatile __u64 *)&process->id;
 	if (!id || id == LOST)
-		return;
+		return 0;
 	process = AFTER(id, process);
-	if (process->exec_id == task->self_exec_id) {
+	if (process->exec_id == exec_id) {
 		image = process->image_id;
 		evaluated |= PREDICATES_OF_IMAGE;
 	}
-	if (process->cgroup_id == cgroup_id_of(task, role)) {
+	if (process->cgroup_id == cgroup_id) {
 		cgroup = process->cgroup_source;
 		evaluated |= PREDICATES_OF_CGROUP;
 	}
@@ -210,12 +214,13 @@ static __always_inline void recall(struct scratch *scratch, const struct process
 	lacks_args = !process->has_args;
 	process = AFTER(image | cgroup | matched | lacks_args, process);
 	if (*(volatile __u64 *)&process->id != id)
-		return; /* another thread has described the process meanwhile */
+		return 0; /* another thread has described the process meanwhile */
 	scratch->record.image_source = source_if_kept(image);
 	scratch->record.cgroup_source = source_if_kept(cgroup);
 	scratch->predicates.evaluated = evaluated;
 	scratch->predicates.matched = matched;
 	scratch->lacks_args = lacks_args;
+	return 0;
 }
 
 /*
@@ -236,7 +241,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		scratch->other = role == TASK_CURRENT ? NULL : task;
 	start_record(scratch, task);
 	if (process)
-		recall(scratch, process, task, role, generation);
+		recall(slot, process, task->self_exec_id, cgroup_id_of(task, role), generation);
 	if (load_config.follows)
 		scratch->is_followed = is_followed(task);
 	passes = passes_process_filter(slot, set_of(generation));
