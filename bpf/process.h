@@ -153,9 +153,12 @@ __noinline __u64 known_current(const struct process *process, __u64 generation, 
 	return process ? known_id(process, bpf_get_current_task_btf(), TASK_CURRENT, generation, flags) : UNKNOWN;
 }
 
+/* Returned by passes_process_filter(): call read_image(), and it again. */
+enum { NEEDS_IMAGE = 2 };
+
 /*
  * Evaluates the process whose record is in the slot: fills in its predicates and returns whether the process filter
- * accepts it. The verdict is a function of the predicates and the settings, both of which stay the same for as long as
+ * accepts it, or NEEDS_IMAGE. The verdict is a function of the predicates and the settings, both of which stay the same for as long as
  * the generation does and the process is known: so it is computed here, once, and not at each connection. Global: see
  * the overview in netmon.bpf.c.
  */
@@ -170,7 +173,8 @@ __noinline int passes_process_filter(__u32 slot, __u32 set)
 	filter = &settings[set].process_filter;
 	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return 1;
-	evaluate_predicates(scratch, slot, set, described_task(scratch));
+	if (!evaluate_predicates(scratch, slot, set, described_task(scratch)))
+		return NEEDS_IMAGE;
 	return matches_condition(filter, scratch->predicates.matched) == (filter->mode == FILTER_ALLOW);
 }
 
@@ -232,8 +236,9 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 				      enum task_role role, __u64 generation, __u32 flags, __u64 inherited)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	bool passes, wanted;
+	bool wanted;
 	__u64 sent;
+	int passes;
 
 	if (!scratch)
 		return LOST;
@@ -245,6 +250,10 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	if (load_config.follows)
 		scratch->is_followed = is_followed(task);
 	passes = passes_process_filter(slot, set_of(generation));
+	if (load_config.filters && passes == NEEDS_IMAGE) {
+		read_image(slot);
+		passes = passes_process_filter(slot, set_of(generation));
+	}
 	wanted = passes | ((flags & IDENTIFY_FILTERED) ^ IDENTIFY_FILTERED); /* no branch: the verifier would fork */
 	if (report_options.parent) {
 		/* Keeps clang from testing the flags before the calls: the verifier would go through those twice. */
