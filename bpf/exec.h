@@ -151,6 +151,10 @@ static __always_inline int note_exec(struct task_struct *task)
 	length = read_exec(slot);
 	if (!length)
 		return 0;
+	if (length > LONG_EXEC_TEXTS) { /* longer than a path can be: only arguments are cut */
+		length = LONG_EXEC_TEXTS;
+		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;
+	}
 	exec->is_long = length > sizeof(exec->texts);
 	if (length <= sizeof(exec->texts)) {
 		fill_exec_record(&exec->record, scratch, task, length);

@@ -165,7 +165,11 @@ struct {
 
 #ifndef MINIMAL
 
-enum { EXEC_TEXTS = 440 }; /* bytes: with the kernel's own, a whole allocation of it */
+/*
+ * Bytes of the texts of an exec. With what the kernel adds, both fill an allocation of it; newer kernels (seen with 7.3)
+ * give task storage none of more than 8 KiB.
+ */
+enum { EXEC_TEXTS = 440, LONG_EXEC_TEXTS = 7680 };
 
 /* What a process exec'd: see exec.h. The record is sent with the texts behind it. */
 struct exec {
@@ -177,7 +181,7 @@ struct exec {
 
 struct long_exec {
 	struct exec_record record;
-	__u8 texts[PATH_SIZE + ARGS_SIZE];
+	__u8 texts[LONG_EXEC_TEXTS];
 };
 
 /* Stored with each process's thread group leader. */
