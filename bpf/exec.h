@@ -155,6 +155,7 @@ static __always_inline int note_exec(struct task_struct *task)
 		length = LONG_EXEC_TEXTS;
 		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;
 	}
+	asm volatile("" : "+r"(length)); /* keeps the checks below, which the verifier of 6.1 needs */
 	exec->is_long = length > sizeof(exec->texts);
 	if (length <= sizeof(exec->texts)) {
 		fill_exec_record(&exec->record, scratch, task, length);
