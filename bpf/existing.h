@@ -34,7 +34,7 @@ static __always_inline bool is_open(__u8 state)
 /* Not inlined: identify_found() calls it twice, and has no stack left for it. */
 static __noinline __u64 identify_walked(struct task_struct *task, __u64 generation, __u32 flags)
 {
-	return identify_task(task, TASK_WALKED, NULL, SLOT_WALK, generation, flags, 0, 0);
+	return identify_task(task, TASK_WALKED, NULL, SLOT_WALK, generation, flags, 0);
 }
 
 /* As identify_current(), for a task that the walk is at. */

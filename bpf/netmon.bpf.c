@@ -28,13 +28,14 @@
  * map, the overflow. The close frees the connection; where programs follow changes of state, too, the end of its socket
  * does.
  *
- * 3. The process (process.h, process_record.h, executable.h)
+ * 3. The process (process.h, process_record.h, executable.h, cgroup.h, exec.h)
  *
  * An event has only a process's id. The process is described, in a record of its own, once per exec and credentials:
  * before the first event that uses the id. What was described is remembered in task storage, which the kernel frees
  * with the process, and compared with the process at each event: a difference leads to a new description under a new
- * id. So there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing. Only
- * where the process filter follows a process and its descendants, fork has a program, which marks them (follow.h).
+ * id, which refers to the record that had the image, unless it has exec'd since. So there are no programs for fork,
+ * exec, setuid or exit, and processes without connections cost nothing. Only where the process filter follows a process
+ * and its descendants, fork has a program, which marks them (follow.h); with the option exec, fork and exec have.
  *
  * User space evicts descriptions that it has not needed for long, by raising control.oldest_process_id: a process with
  * an older id is described again when it is next seen.
@@ -92,6 +93,7 @@
  */
 #include "close.h"
 #include "compat.h"
+#include "exec.h"
 #include "existing.h"
 #include "follow.h"
 #include "maps.h"
@@ -195,10 +197,14 @@ int BPF_PROG(bpf_fentry_test1_entry, int number)
 	return count_pulse();
 }
 
-/* Loaded where the process filter has the list descendants. */
+/* Loaded where the process filter has the list descendants, and for the option exec. */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork_enter, struct task_struct *parent, struct task_struct *child)
 {
+#ifndef MINIMAL
+	if (report_options.exec)
+		inherit_exec(parent, child);
+#endif
 	return follow_fork(parent, child);
 }
 
@@ -232,6 +238,13 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int state)
 {
 	return follow_state(sk, old_state, state);
+}
+
+/* Loaded for the option exec. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_process_exec_enter, struct task_struct *task)
+{
+	return note_exec(task);
 }
 
 /* Run by user space's read() of the iterator. */

@@ -97,7 +97,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	}
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, ends))
-		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0);
+		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
 	if (connection)
 		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
@@ -148,7 +148,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, union event *
 		report_failure(connection, sk, error, false);
 		return 0;
 	}
-	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0, 0);
+	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED)
 		return 0;
 	if (connection) {
@@ -214,7 +214,7 @@ static __always_inline int report_failed_connect(struct sock *sk, struct sockadd
 		return 0;
 	if (report_options.outcome)
 		return report_failure_at_once(sk, &endpoints, error, slot, connection, has_begun);
-	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0));
+	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0));
 	return 0;
 }
 
@@ -311,7 +311,7 @@ static __always_inline int report_taken(struct sock *smc)
 
 	if (!connection || connection->event.head.process_id)
 		return 0;
-	process_id = identify_current(SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0, 0);
+	process_id = identify_current(SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED) {
 		drop_connection(connection);
 		return 0;

@@ -43,6 +43,7 @@ enum { false = 0, true = 1 };
 #define AT_GID 13
 #define AT_EGID 14
 #define AT_SECURE 23
+#define AT_EXECFN 31
 
 enum { /* errno.h */
 	EPIPE = 32,
@@ -247,6 +248,10 @@ typedef struct { /* two words up to 6.2: see compat.h. Read it by CAPABILITIES()
 	__u64 val;
 } kernel_cap_t;
 
+struct user_namespace {
+	int level; /* 0: the host's */
+};
+
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
@@ -256,6 +261,7 @@ struct cred {
 	kernel_cap_t cap_permitted;
 	kernel_cap_t cap_effective;
 	kernel_cap_t cap_ambient;
+	struct user_namespace *user_ns;
 };
 
 struct qstr {
@@ -288,9 +294,15 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct super_block {
+	__u32 s_dev;
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;
+	unsigned long i_ino;
+	struct super_block *i_sb;
 };
 
 struct file {
@@ -325,6 +337,12 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct mnt_namespace;
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
 struct signal_struct {
 	int group_exit_code; /* as of wait(2) */
 };
@@ -334,6 +352,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	__u64 start_boottime;
+	__u32 parent_exec_id; /* the parent's self_exec_id when it forked this one */
 	__u64 self_exec_id;
 	kuid_t loginuid;
 	char comm[16];
@@ -343,6 +362,7 @@ struct task_struct {
 	const struct cred *cred;
 	struct fs_struct *fs;
 	struct signal_struct *signal;
+	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
 	void *worker_private; /* of a kernel thread: its struct kthread */
 };

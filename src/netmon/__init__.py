@@ -19,7 +19,7 @@ from netmon.version import __version__
 if TYPE_CHECKING:
     from netmon.command.run import CommandRun
     from netmon.config import Config
-    from netmon.decode.processes import KnownProcess
+    from netmon.decode.known_process import KnownProcess
     from netmon.decode.raw_event import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
@@ -69,7 +69,7 @@ _MODULES = {
     "Event": "events",
     "Flow": "events",
     "FollowedProcess": "kernel.marks",
-    "KnownProcess": "decode.processes",
+    "KnownProcess": "decode.known_process",
     "Losses": "losses",
     "LostCounts": "events",
     "LostEvents": "events",

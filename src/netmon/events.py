@@ -73,6 +73,21 @@ class _SparseModel(_Model):
         return {key: value for key, value in fields.items() if value is not None}
 
 
+class ProcessExec(_Model):
+    """What a process exec'd, as it was then: path and args may differ from what the process shows later."""
+
+    time: str = Field(description="When: UTC, in milliseconds.")
+    path: str = Field(
+        description='The executable\'s path, from the root directory that the process had; " (deleted)" follows if the '
+        "file had no link."
+    )
+    args: str = Field(description="The arguments without argv[0], joined by spaces.")
+    device: str = Field(
+        description="The device of the executable's file system: major:minor, as in /proc/PID/mountinfo."
+    )
+    inode: int = Field(ge=0, description="The executable's inode number.")
+
+
 class Process(_SparseModel):
     """A process, as it was when it opened or closed a connection."""
 
@@ -104,8 +119,17 @@ class Process(_SparseModel):
     )
     truncated: str | None = Field(
         default=None,
-        description='The keys whose values are not whole: filename, binary_path, args, cgroup, joined by " | "; '
-        "left out if all are.",
+        description="The keys whose values are not whole or unknown: filename, binary_path, args, container_id, "
+        'cgroup, exec, joined by " | "; left out if all are.',
+    )
+    foreign: str | None = Field(
+        default=None,
+        description="What of the process is not the host's: mount (its mount namespace), root (its root directory), "
+        "user (its user namespace: its capabilities are valid in there alone), joined by "
+        '" | "; left out if nothing is.',
+    )
+    exec: ProcessExec | None = Field(
+        default=None, description="What the process exec'd; left out if that was before netmon started."
     )
 
 

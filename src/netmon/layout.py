@@ -52,7 +52,8 @@ class Slot(IntEnum):
     TCP_CLOSE_LOCKED = 10
     MPTCP_CLOSE_LOCKED = 11
     WALK = 12
-    COUNT = 13
+    EXEC = 13
+    COUNT = 14
 
 
 class RecordType(IntEnum):
@@ -63,6 +64,7 @@ class RecordType(IntEnum):
     FAIL = 5
     EXISTING = 6
     PROGRESS = 7
+    EXEC = 8
 
 
 class Family(IntEnum):
@@ -108,6 +110,20 @@ class ProcessFlag(IntEnum):
     PATH_INCOMPLETE = 4
     ARGS_INCOMPLETE = 8
     ARGS_UNREAD = 16
+    KERNEL_THREAD = 32
+    CGROUP_INCOMPLETE = 64
+
+
+class ExecFlag(IntEnum):
+    UNLINKED = 1
+    PATH_INCOMPLETE = 2
+    ARGS_INCOMPLETE = 4
+
+
+class Foreign(IntEnum):
+    MOUNT = 1
+    ROOT = 2
+    USER = 4
 
 
 class FilterMode(IntEnum):
@@ -253,17 +269,18 @@ class EventContext(NamedTuple):
     has_details: int
 
 
-PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16sQ")
+PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6x")
 
 
 class ProcessRecord(NamedTuple):
     type: int
-    flags: int
+    container_length: int
     cgroup_length: int
     path_length: int
     args_length: int
     process_id: int
     image_source: int
+    cgroup_source: int
     start_time_ns: int
     uid: int
     euid: int
@@ -276,8 +293,27 @@ class ProcessRecord(NamedTuple):
     pid: int
     ppid: int
     secureexec: int
+    flags: int
+    name_length: int
     comm: bytes
     parent_id: int
+    exec_id: int
+    foreign: int
+
+
+EXEC_RECORD = Struct("=BBHHHQQQI12x")
+
+
+class ExecRecord(NamedTuple):
+    type: int
+    flags: int
+    name_length: int
+    path_length: int
+    args_length: int
+    exec_id: int
+    time_ns: int
+    inode: int
+    device: int
 
 
 LOAD_CONFIG = Struct("=BBBBBB2xII")
@@ -294,7 +330,7 @@ class LoadConfig(NamedTuple):
     tick_ns: int
 
 
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBB")
 
 
 class ReportOptions(NamedTuple):
@@ -305,6 +341,7 @@ class ReportOptions(NamedTuple):
     opener: int
     parent: int
     context: int
+    exec: int
     progress: int
     existing_ingress: int
     existing_egress: int

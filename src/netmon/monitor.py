@@ -317,6 +317,7 @@ class Monitor:
             roles=1 + report.parent + report.opener,
             evict_on_add=self._period is None,
             with_cgroup=report.context,
+            with_exec=report.exec,
         )
 
     def _bytes_waiting(self) -> int:

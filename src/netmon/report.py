@@ -72,6 +72,10 @@ class Report(NamedTuple):
             with_aggregate=False,
         ),
     ] = False
+    exec: Annotated[
+        bool,
+        Option("add to each process what it exec'd, as it was then, and what of the process is not the host's"),
+    ] = False
     progress: float | None = None  # seconds, at least MIN_PROGRESS; None: off
     events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 

@@ -80,6 +80,9 @@ static void connect_for_ever(const char *cpu)
 		err(1, "unshare");
 	CPU_ZERO(&cpus);
 	CPU_SET(atoi(cpu), &cpus);
+	/* After the exec, which takes the capabilities of whoever is not root in the namespace. */
+	if (unshare(CLONE_NEWUSER))
+		err(1, "unshare");
 	if (sched_setaffinity(0, sizeof(cpus), &cpus) ||
 	    syscall(SYS_sched_setscheduler, 0, SCHED_IDLE, &none)) /* musl has no function for it */
 		err(1, "sched");

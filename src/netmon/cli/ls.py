@@ -15,7 +15,7 @@ from netmon.errors import shown
 from netmon.layout import Direction
 
 if TYPE_CHECKING:
-    from netmon.decode.processes import KnownProcess
+    from netmon.decode.known_process import KnownProcess
     from netmon.decode.raw_event import RawEvent
     from netmon.kernel.sock_diag import Seen
     from netmon.terminal.view import View

@@ -35,6 +35,7 @@ ORDINARY = CHUNK_SIZE // CHUNK_LINES - LINE_REST  # characters of a process's JS
 CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
+_EXEC = int(RecordType.EXEC)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
@@ -136,6 +137,10 @@ class Decoder:
                     self._processes.add(data[start : start + size])
                     if self._processes.longest > longest:
                         return
+                    continue
+                if type_ == _EXEC:
+                    start = at + HEADER.size
+                    self._processes.add_exec(data[start : start + size])
                     continue
                 try:
                     if size == _IPV6_SIZE and type_ in EVENT_TYPES:

@@ -24,7 +24,6 @@ from netmon.kernel.offenders import Offenders
 from netmon.kernel.programs import (
     CLOSE,
     CONNECT_BACKUPS,
-    FORK,
     LOCKED_CLOSE,
     MPTCP_CLOSE,
     MPTCP_CONNECT,
@@ -35,6 +34,7 @@ from netmon.kernel.programs import (
     Program,
     count_scratch_slots,
     hook_programs,
+    process_programs,
     programs_in_object,
     read_object,
 )
@@ -118,7 +118,7 @@ class Probes:
             *self.programs,
             *[WALK] * watched.report.existing,
             *[OPEN_WALK] * self._follows_progress,
-            *[FORK] * watched.follows_forks,
+            *process_programs(watched),
         ]
         for program in programs_in_object(minimal=options is None):
             bpf.set_autoload(program.name, program in programs)
@@ -148,6 +148,8 @@ class Probes:
             ConfigError: A process that is to be followed does not run.
             KernelError: The programs are attached, but the kernel does not run them.
         """
+        for program in process_programs(self._watched):
+            self._links[program] = self._object.attach(program.name)
         if self._watched.follows:
             self._follow()
         for program in reversed(self.programs):
@@ -175,8 +177,6 @@ class Probes:
 
     def _follow(self) -> None:
         """Mark the processes that are followed: before anything is reported, so that no verdict is without the mark."""
-        if self._watched.follows_forks:
-            self._links[FORK] = self._object.attach(FORK.name)
         from netmon.kernel.marks import Marks  # seldom needed
 
         self._marks = Marks(self._object.map_fd("marks"))
@@ -341,7 +341,7 @@ class Probes:
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel reports about each program that is attached, once or for all the time."""
-        programs = [*self.programs, *[OPEN_WALK] * self._follows_progress, *[FORK] * self._watched.follows_forks]
+        programs = [*self.programs, *[OPEN_WALK] * self._follows_progress, *process_programs(self._watched)]
         return [self._object.program_info(program.name) for program in programs]
 
     def read_losses(self) -> Losses:

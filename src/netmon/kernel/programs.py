@@ -75,6 +75,8 @@ WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
 OPEN_WALK = Program("connection_walk", "bpf_map_elem", in_minimal=False)
 # Marks the descendants of processes: see bpf/follow.h.
 FORK = Program("sched_process_fork_enter", "sched_process_fork")
+# Keeps what each process exec'd: see bpf/exec.h.
+EXEC = Program("sched_process_exec_enter", "sched_process_exec", Slot.EXEC, in_minimal=False)
 # Counts its runs: see bpf/pulse.h.
 PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
@@ -94,6 +96,7 @@ PROGRAMS = (
     MPTCP_LOCKED_CLOSE,
     PULSE,
     FORK,
+    EXEC,
     SET_STATE,
     SET_STATE_BACKUP,
     WALK,
@@ -157,6 +160,11 @@ def missing_hooks(features: Features) -> list[str]:
     if MPTCP_CONNECT.hook in has or MPTCP_CLOSE.hook in has:
         wanted += [MPTCP_CONNECT, MPTCP_CLOSE]
     return [program.hook for program in wanted if program.hook not in has]
+
+
+def process_programs(watched: Watched) -> list[Program]:
+    """Return the programs that follow processes, not connections: attach them before those of hook_programs()."""
+    return [FORK] * (watched.follows_forks or watched.report.exec) + [EXEC] * watched.report.exec
 
 
 def count_scratch_slots(programs: Sequence[Program]) -> int:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from netmon.decode.clock import Clock
 from netmon.decode.flows import FlowSummary, merge, unpack_flow
 from netmon.decode.format import format_timestamp
-from netmon.decode.processes import KnownProcess, ProcessTable
+from netmon.decode.known_process import KnownProcess
+from netmon.decode.processes import ProcessTable
 from netmon.layout import Flow, FlowKey
 from netmon.limits import MIN_PERIOD
 from netmon.losses import Losses

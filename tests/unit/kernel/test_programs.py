@@ -15,6 +15,7 @@ from netmon.kernel.programs import (
     CLOSE,
     CONNECT_BACKUPS,
     EHASH,
+    EXEC,
     FORK,
     GRAFT,
     LOCKED_CLOSE,
@@ -31,6 +32,7 @@ from netmon.kernel.programs import (
     count_scratch_slots,
     hook_programs,
     missing_hooks,
+    process_programs,
     programs_in_object,
     read_object,
 )
@@ -95,6 +97,20 @@ def test_fork_has_no_program_among_those_of_connections() -> None:
     """It is loaded and attached apart from them, and only where descendants are followed."""
     assert FORK not in hook_programs(Watched(trees=(1,)), EVERYTHING)
     assert FORK in programs_in_object(minimal=True)
+
+
+@pytest.mark.parametrize(
+    ("watched", "programs"),
+    [
+        (Watched(), []),
+        (Watched(pids=(1,)), []),
+        (Watched(trees=(1,)), [FORK]),
+        (Watched(report=Report(exec=True)), [FORK, EXEC]),
+        (Watched(trees=(1,), report=Report(exec=True)), [FORK, EXEC]),
+    ],
+)
+def test_programs_that_follow_processes(watched: Watched, programs: list[Program]) -> None:
+    assert process_programs(watched) == programs
 
 
 def test_events_that_are_not_sent_have_no_programs() -> None:
@@ -177,7 +193,7 @@ def test_closes_are_reported_under_the_lock_where_bytes_are_counted() -> None:
         ([V4_CONNECT, CLOSE, MPTCP_CLOSE], Slot.MPTCP_CLOSE + 1),
         ([V4_CONNECT, CLOSE, *CONNECT_BACKUPS], Slot.V6_CHECK + 1),
         ([GRAFT, CLOSE, SET_STATE], Slot.TCP_CLOSE + 1),
-        ([CLOSE, SET_STATE, WALK], Slot.COUNT),
+        ([CLOSE, SET_STATE, WALK], Slot.WALK + 1),
         ([*PROGRAMS], Slot.COUNT),
     ],
 )

@@ -246,7 +246,7 @@ def test_memory_is_bounded_though_the_ring_buffer_is_never_empty(flows: Flows, m
     tracemalloc.start()
     try:
         for process_id in range(8, 2008):
-            flows.processes.add(process_record(process_id=process_id, argv=b"x\0" + b"\x01" * 8000))
+            flows.processes.add(process_record(process_id=process_id, argv=b"x\0%d" % process_id + b"\x01" * 8000))
             flows.processes.note_consumed(8 << 10)
             flows.add(process_id)
             reported += sum(flows.report(0, drained=False))
