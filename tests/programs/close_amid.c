@@ -61,7 +61,7 @@ static void stay_on(int number)
 	cpu_set_t cpus;
 
 	CPU_ZERO(&cpus);
-	CPU_SET(number % sysconf(_SC_NPROCESSORS_ONLN), &cpus);
+	CPU_SET((size_t)number % (size_t)sysconf(_SC_NPROCESSORS_ONLN), &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus))
 		err(1, "sched_setaffinity");
 }
