@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+import sys
 from typing import Any
 
 from netmon.errors import shorten
@@ -73,7 +73,11 @@ def _check(value: Any, family: socket.AddressFamily) -> str:
 
 def _text_of(value: Any) -> str:
     """Return the text of an address or a CIDR; an empty text for any other value."""
-    return str(value) if isinstance(value, str | IPv4Address | IPv4Network | IPv6Address | IPv6Network) else ""
+    if isinstance(value, str):
+        return str(value)
+    ipaddress: Any = sys.modules.get("ipaddress")  # whoever has such an object has imported it
+    kinds = ("IPv4Address", "IPv4Network", "IPv6Address", "IPv6Network")
+    return str(value) if ipaddress and isinstance(value, tuple(getattr(ipaddress, kind) for kind in kinds)) else ""
 
 
 def _is_mapped(packed: bytes, length: int) -> bool:
@@ -93,6 +97,8 @@ def _not_a_cidr(family: socket.AddressFamily) -> str:
 
 def _explain(text: str, family: socket.AddressFamily) -> str:
     """Return what is wrong with text that _check() refuses."""
+    from ipaddress import ip_network  # slow to import, and seldom needed
+
     try:
         packed, length = split_cidr(text, family)
     except (ValueError, OSError):
@@ -105,6 +111,8 @@ def _explain(text: str, family: socket.AddressFamily) -> str:
 
 def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
     """Return what is wrong with text that split_cidr() refuses."""
+    from ipaddress import IPv6Address, ip_address, ip_network  # slow to import, and seldom needed
+
     if "%" in text:
         return "has a scope, which filters do not support; remove '%' and what follows it"
     before_slash, _, length = text.partition("/")

@@ -9,11 +9,8 @@ that match the value's type.
 from __future__ import annotations
 
 import re
-import sys
 from array import array
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from yaml.events import (
@@ -29,8 +26,12 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from netmon.config.document import REFUSED, Document, Lines, Refused
 from netmon.config.problems import Problems
 from netmon.errors import ConfigError, Location, Problem, shorten
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 try:
     from yaml import CSafeLoader as SafeLoader
@@ -57,58 +58,6 @@ _WORDS = {
 }
 # Longer numbers than int() accepts stay text, and the checks refuse them.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})\Z")
-
-
-class Refused:
-    """Replaces a value that was refused as YAML. Its problem has been added already."""
-
-
-REFUSED = Refused()
-
-
-@dataclass(frozen=True)
-class Lines:
-    """The lines, from 1, of a file's keys and of its lists' items. For a repeated key, the last line."""
-
-    keys: dict[Location, int] = field(default_factory=dict)
-    items: dict[Location, array[int]] = field(default_factory=dict)  # by the list's location
-
-    def find(self, location: Location) -> int | None:
-        """Return the line of a location, or of the nearest location around it."""
-        for end in range(len(location), 0, -1):
-            *outer, part = location[:end]
-            lines = self.items.get(tuple(outer))
-            if isinstance(part, int) and lines is not None and part < len(lines):
-                return lines[part]
-            if line := self.keys.get(location[:end]):
-                return line
-        return None
-
-
-@dataclass(frozen=True)
-class Document:
-    """A configuration's data and its origin.
-
-    Attributes:
-        source: The file, or the name that the caller gave.
-        data: Plain data, with REFUSED in place of values that were refused as YAML.
-        found: The problems so far.
-        lines: The lines of the file; empty without a file.
-    """
-
-    source: str
-    data: Any
-    found: Problems = field(default_factory=Problems)
-    lines: Lines = field(default_factory=Lines)
-
-    @property
-    def problems(self) -> list[Problem]:
-        """The problems that were found, in the file's order; those of the whole configuration come last."""
-        problems = [
-            Problem(self.source, finding.line or self.lines.find(finding.location), *finding[:3])
-            for finding in self.found.listed()
-        ]
-        return sorted(problems, key=lambda problem: problem.line or sys.maxsize)
 
 
 def _line(event: Any) -> int:

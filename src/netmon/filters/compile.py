@@ -10,9 +10,10 @@ from netmon.layout import SETTINGS, Direction, Family, IdKind, Limit
 
 if TYPE_CHECKING:
     from netmon.config import Config, NetnsFilter, ProcessFilter
+    from netmon.config.checked import CheckedConfig, CheckedNetnsFilter, CheckedProcessFilter
 
 
-def compile_filters(config: Config | None) -> CompiledFilters:
+def compile_filters(config: Config | CheckedConfig | None) -> CompiledFilters:
     """Compile a configuration.
 
     Args:
@@ -49,7 +50,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     )
 
 
-def _watched(config: Config) -> Watched:
+def _watched(config: Config | CheckedConfig) -> Watched:
     process = config.process_filter
     return Watched(
         ingress=config.ingress.enabled,
@@ -60,7 +61,7 @@ def _watched(config: Config) -> Watched:
     )
 
 
-def _process_lists(process: ProcessFilter | None) -> dict[str, Sequence[Any]]:
+def _process_lists(process: ProcessFilter | CheckedProcessFilter | None) -> dict[str, Sequence[Any]]:
     """Return the lists of a process filter, those of its executables among them, by their names."""
     if process is None:
         return {}
@@ -79,7 +80,9 @@ def _process_lists(process: ProcessFilter | None) -> dict[str, Sequence[Any]]:
     return {name: values for name, values in lists.items() if values}
 
 
-def _id_lists(process_lists: dict[str, Sequence[Any]], netns: NetnsFilter | None) -> dict[IdKind, Sequence[int]]:
+def _id_lists(
+    process_lists: dict[str, Sequence[Any]], netns: NetnsFilter | CheckedNetnsFilter | None
+) -> dict[IdKind, Sequence[int]]:
     lists: dict[IdKind, Sequence[int]] = {
         kind: process_lists[name] for kind in IdKind if (name := kind.name.lower()) in process_lists
     }

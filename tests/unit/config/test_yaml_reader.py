@@ -15,8 +15,9 @@ from netmon.config import (
     Ipv6Filter,
     yaml_reader,
 )
+from netmon.config.document import REFUSED
 from netmon.config.problems import MAX_LISTED
-from netmon.config.yaml_reader import REFUSED, load_yaml
+from netmon.config.yaml_reader import load_yaml
 from netmon.errors import ConfigError, Problem
 from netmon.text import is_harmless
 from tests.unit.config.documents import (

@@ -1,0 +1,341 @@
+"""Configurations as plain data that has been checked: what a file or flags say, without pydantic.
+
+`netmon run` reads its configuration with this alone: pydantic takes longer to import than all the rest, and its memory
+would stay. The models (config/models.py) have the same keys, for programs and for the JSON Schema; what they read from
+a file or a mapping is checked here. So each message is written once.
+"""
+
+# Without `from __future__ import annotations`: the checks are read from the annotations.
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, Union
+
+from netmon.config.checks import (
+    EMPTY,
+    EMPTY_LIST,
+    check_cgroup,
+    check_container_id,
+    check_event,
+    check_id,
+    check_name,
+    check_path,
+    check_pid,
+    check_prefix,
+)
+from netmon.config.cidr import check_ipv4, check_ipv6
+from netmon.config.document import REFUSED, Document
+from netmon.config.messages import (
+    BOOL,
+    LIST,
+    MAPPING,
+    NOT_TEXT,
+    NUMBER,
+    TEXT,
+    WrongTypeError,
+    describe,
+    describe_unknown_key,
+)
+from netmon.config.netns import check_netns
+from netmon.config.ports import check_port
+from netmon.errors import ConfigError, Location, Problem
+from netmon.report import OPTIONS, Report
+
+if TYPE_CHECKING:
+    from netmon.config import Config
+
+T = TypeVar("T")
+
+MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
+
+NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
+
+# What a network namespace that a configuration names is kept as. Raises ValueError if it cannot be used.
+Resolve = Callable[[int | str], int | str]
+
+
+class _FailedError(Exception):
+    """A value was refused, and its problems are listed."""
+
+
+class _Checker:
+    """Checks one document."""
+
+    def __init__(self, document: Document, resolve: Resolve | None) -> None:
+        self.found = document.found
+        self.resolve = resolve or (lambda item: item)
+
+    def fail(self, location: Location, value: Any, error: ValueError, *, is_item: bool = False) -> _FailedError:
+        self.found.add(location, partial(describe, value, error, is_item=is_item))
+        return _FailedError()
+
+
+# Checks a value at a location; lists its problems, and raises _FailedError then.
+_Check = Callable[[_Checker, Any, Location], Any]
+
+
+def _flag(checker: _Checker, value: Any, location: Location) -> bool:
+    if not isinstance(value, bool):
+        raise checker.fail(location, value, WrongTypeError(BOOL))
+    return value
+
+
+def _number(check: Callable[[int], int]) -> Callable[[Any], int]:
+    def check_number(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise WrongTypeError(NUMBER)
+        return check(value)
+
+    return check_number
+
+
+def _text(check: Callable[[str], str]) -> Callable[[Any], str]:
+    def check_text(value: Any) -> str:
+        if not isinstance(value, str):
+            raise WrongTypeError(TEXT)
+        return check(value)
+
+    return check_text
+
+
+def _list_of(check: Callable[[Any], Any], *, resolved: bool = False) -> _Check:
+    """Return the check of a list. check: that of an item; resolved: items are network namespaces."""
+
+    def check_list(checker: _Checker, value: Any, location: Location) -> tuple[Any, ...]:
+        if value is None:
+            raise checker.fail(location, value, ValueError(EMPTY))
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
+            raise checker.fail(location, value, WrongTypeError(LIST))
+        checked, failed = [], False
+        for i, item in enumerate(value):  # there may be millions
+            if item is REFUSED:
+                failed = True
+                continue
+            try:
+                checked.append(checker.resolve(check(item)) if resolved else check(item))
+            except ValueError as error:
+                failed = True
+                checker.fail((*location, i), item, error, is_item=True)
+        if failed:
+            raise _FailedError
+        if not checked:
+            raise checker.fail(location, value, ValueError(EMPTY_LIST))
+        return tuple(checked)
+
+    return check_list
+
+
+def _section(kind: type[Any]) -> _Check:
+    """Return the check of a section. kind: its class."""
+
+    def check_section(checker: _Checker, value: Any, location: Location) -> Any:
+        if value is None:
+            raise checker.fail(location, value, ValueError(EMPTY))
+        return _check_mapping(checker, kind, value, location)
+
+    return check_section
+
+
+def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Location) -> Any:
+    """Check a mapping's values, and that it has no other keys than its class."""
+    if not isinstance(value, Mapping):
+        raise checker.fail(location, value, WrongTypeError(MAPPING))
+    checks = CHECKS[kind]
+    checked, failed = {}, False
+    for key, check in checks.items():
+        if key in value:
+            try:
+                if value[key] is REFUSED:
+                    raise _FailedError
+                checked[key] = check(checker, value[key], (*location, key))
+            except _FailedError:
+                failed = True
+    for key in [key for key in value if key not in checks]:
+        failed = True
+        if isinstance(key, str):
+            inside = (*location, key)
+            checker.found.add(inside, partial(describe_unknown_key, inside, list(checks)))
+        else:
+            inside = (*location, key if isinstance(key, int) else str(key))
+            checker.fail(inside, key, WrongTypeError(NOT_TEXT))
+    if failed:
+        raise _FailedError
+    needed = NEEDS_ONE_OF.get(kind)
+    if needed and not checked.keys() & needed:
+        reason = f"is empty; give at least one of {', '.join(needed)}, or leave it out"
+        raise checker.fail(location, {}, ValueError(reason))
+    return kind(**checked)
+
+
+Texts = Union[tuple[str, ...], None]
+Numbers = Union[tuple[int, ...], None]
+Mixed = Union[tuple[int | str, ...], None]
+
+
+class CheckedIpv4Filter(NamedTuple):
+    """As netmon.config.Ipv4Filter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    src_ip: Annotated[Texts, _list_of(check_ipv4)] = None
+    dst_ip: Annotated[Texts, _list_of(check_ipv4)] = None
+
+
+class CheckedIpv6Filter(NamedTuple):
+    """As netmon.config.Ipv6Filter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    src_ip: Annotated[Texts, _list_of(check_ipv6)] = None
+    dst_ip: Annotated[Texts, _list_of(check_ipv6)] = None
+
+
+class CheckedPortFilter(NamedTuple):
+    """As netmon.config.PortFilter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    src_port: Annotated[Mixed, _list_of(check_port)] = None
+    dst_port: Annotated[Mixed, _list_of(check_port)] = None
+
+
+class CheckedNetnsFilter(NamedTuple):
+    """As netmon.config.NetnsFilter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    netns: Annotated[Mixed, _list_of(check_netns, resolved=True)] = None
+
+
+class CheckedDirection(NamedTuple):
+    """As netmon.config.Direction."""
+
+    enabled: Annotated[bool, _flag] = False
+    ipv4_filter: Annotated[CheckedIpv4Filter | None, _section(CheckedIpv4Filter)] = None
+    ipv6_filter: Annotated[CheckedIpv6Filter | None, _section(CheckedIpv6Filter)] = None
+    port_filter: Annotated[CheckedPortFilter | None, _section(CheckedPortFilter)] = None
+
+
+class CheckedBinaryFilter(NamedTuple):
+    """As netmon.config.BinaryFilter."""
+
+    name: Annotated[Texts, _list_of(_text(check_name))] = None
+    prefix: Annotated[Texts, _list_of(_text(check_prefix))] = None
+    path: Annotated[Texts, _list_of(_text(check_path))] = None
+
+
+class CheckedProcessFilter(NamedTuple):
+    """As netmon.config.ProcessFilter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    uid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    euid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    auid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    binary: Annotated[CheckedBinaryFilter | None, _section(CheckedBinaryFilter)] = None
+    cgroup: Annotated[Texts, _list_of(_text(check_cgroup))] = None
+    container_id: Annotated[Texts, _list_of(_text(check_container_id))] = None
+    pid: Annotated[Numbers, _list_of(_number(check_pid))] = None
+    descendants: Annotated[Numbers, _list_of(_number(check_pid))] = None
+
+
+class CheckedConfig(NamedTuple):
+    """As netmon.config.Config. With a Resolve, netns_filter has what that returns."""
+
+    ingress: Annotated[CheckedDirection, _section(CheckedDirection)] = CheckedDirection()
+    egress: Annotated[CheckedDirection, _section(CheckedDirection)] = CheckedDirection()
+    netns_filter: Annotated[CheckedNetnsFilter | None, _section(CheckedNetnsFilter)] = None
+    process_filter: Annotated[CheckedProcessFilter | None, _section(CheckedProcessFilter)] = None
+    report: Annotated[Report, _section(Report)] = Report()
+
+
+# The checks of each section's keys.
+CHECKS: dict[type[Any], dict[str, _Check]] = {
+    Report: {**dict.fromkeys(OPTIONS, _flag), "events": _list_of(_text(check_event))},
+    **{
+        kind: {name: annotation.__metadata__[0] for name, annotation in kind.__annotations__.items()}
+        for kind in (
+            *(CheckedConfig, CheckedDirection, CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter),
+            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter),
+        )
+    },
+}
+# The sections that say nothing without at least one of these keys.
+NEEDS_ONE_OF: dict[type[Any], list[str]] = {
+    kind: [name for name in kind._fields if name != "deny_list"]
+    for kind in (
+        *(CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter, CheckedNetnsFilter),
+        *(CheckedProcessFilter, CheckedBinaryFilter),
+    )
+}
+
+
+def check_document(document: Document, resolve: Resolve | None = None) -> CheckedConfig:
+    """Check a configuration.
+
+    Args:
+        document: Its data.
+        resolve: Is called with each network namespace that it names, and returns what to keep it as. None keeps paths
+            that need not exist now.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: It has problems; the error lists all of them.
+    """
+    checker = _Checker(document, resolve)
+    found = document.found
+    config = None
+    if isinstance(document.data, Mapping):
+        _refuse_another_file(document)
+        try:
+            config = _check_mapping(checker, CheckedConfig, document.data, ())
+        except _FailedError:
+            conflicts = _conflicts_in(document.data)
+        else:
+            conflicts = conflicts_of(config)
+        for location, message in conflicts:
+            found.add(location, message)
+    else:
+        found.add((), "must be a mapping with keys like ingress and egress")
+    if found or config is None:
+        raise ConfigError(document.problems)
+    return config  # type: ignore[no-any-return]
+
+
+def _refuse_another_file(document: Document) -> None:
+    """Refuse a file that may be anything, also something that not everyone may read: its keys are not repeated."""
+    unknown = document.data.keys() - {*CheckedConfig._fields, *OPTIONS}
+    refused = [finding for finding in document.found.listed() if not finding.location]
+    if len(unknown) + len(refused) > MAX_UNKNOWN:
+        keys = ", ".join(CheckedConfig._fields)
+        message = f"is not a configuration of netmon, whose keys are {keys}; give the right file"
+        raise ConfigError([Problem(document.source, None, (), None, message)])
+
+
+def conflicts_of(config: Union[CheckedConfig, "Config"]) -> list[tuple[Location, str]]:
+    """Return the places and the reasons of problems between sections that are correct by themselves."""
+    return _conflicts({"ingress": config.ingress.enabled, "egress": config.egress.enabled}, config.report)
+
+
+def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
+    if not any(enabled.values()):
+        return [((), NOTHING_ENABLED)]
+    conflicts: list[tuple[Location, str]] = [
+        (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
+        for name, direction in report.without_direction(enabled).items()
+    ]
+    return conflicts + [
+        (("report", "events"), f"{event} needs {_key_of(needed)}: true; set it, or leave {event} out")
+        for event, needed in report.impossible_events(enabled).items()
+    ]
+
+
+def _key_of(needed: str) -> str:
+    """Return the key that turns a direction or a report option on."""
+    return f"report.{needed}" if needed in OPTIONS else f"{needed}.enabled"
+
+
+def _conflicts_in(data: Mapping[Any, Any]) -> list[tuple[Location, str]]:
+    """Return the conflicts in data that has other problems: as far as its sections can be read."""
+    sections = {key: part for key in ("ingress", "egress", "report") if isinstance(part := data.get(key), Mapping)}
+    # A wrong value of `enabled` is reported itself: it may be meant to enable.
+    enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
+    options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
+    return _conflicts(enabled, Report(**options))
