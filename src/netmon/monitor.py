@@ -42,6 +42,7 @@ from netmon.reader.wakeup import bounded, deadline_in
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.events import Event, NetworkEvent
+    from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import Running
     from netmon.reader.reporters import ReportedEvent
@@ -85,7 +86,7 @@ class Monitor:
 
     def __init__(
         self,
-        config: Config | None = None,
+        config: Config | CompiledFilters | None = None,
         *,
         any_kernel: bool = False,
         ring_size: int = DEFAULT_RING_SIZE,
@@ -100,7 +101,8 @@ class Monitor:
 
         Args:
             config: What to watch. None watches everything without code that filters, so reload() cannot add filters
-                later; Config.everything() watches everything and can be reloaded.
+                later; Config.everything() watches everything and can be reloaded. CompiledFilters are what the command
+                gives: another process has compiled them, and a monitor can be started with them once.
             any_kernel: Try on a kernel older than netmon supports.
             ring_size: Size of the buffer between kernel and reader in bytes: a power of two, from a page to 1 GiB.
             batch_delay: Seconds that a first event waits for others to be read with it, at most; from 0 to 10.
@@ -180,6 +182,7 @@ class Monitor:
             with ExitStack() as resources:
                 self._start(resources)
                 resources.pop_all()  # the reader closes them from now on
+                self._filters.release()
         except BpfError as error:
             # The error says what was refused; finding out what to do about it takes a look at the host.
             error.add_hint(explain_refusal(error))
@@ -248,7 +251,7 @@ class Monitor:
         if (reader := self._reader) is not None:
             reader.stop()
 
-    def reload(self, config: Config | None) -> None:
+    def reload(self, config: Config | CompiledFilters | None) -> None:
         """Filter connections that open from now on by another configuration; open connections keep their verdicts.
 
         The filters are swapped at once. Call it in the reading thread. After an error the old filters stay in force.
@@ -264,7 +267,7 @@ class Monitor:
         """
         self.prepare_reload(config)()
 
-    def prepare_reload(self, config: Config | None) -> Callable[[], None]:
+    def prepare_reload(self, config: Config | CompiledFilters | None) -> Callable[[], None]:
         """Do the part of reload() that can take long: long lists, and paths whose file system does not answer.
 
         Any thread may call it, so that the reading thread does not wait.
@@ -281,7 +284,10 @@ class Monitor:
         filters = compile_filters(config)
 
         def swap() -> None:
-            self._running().source.swap_filters(filters)
+            try:
+                self._running().source.swap_filters(filters)
+            finally:
+                filters.release()
             self._filters = filters
             self._log("reloaded")
 

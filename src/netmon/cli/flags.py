@@ -11,7 +11,7 @@ from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_
 from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, Report
 
 if TYPE_CHECKING:
-    from netmon.config import Config
+    from netmon.config.checked import CheckedConfig
 
 PROCESS_LISTS = ("uid", "euid", "auid", "name", "prefix", "path", "cgroup", "container_id", "pid", "tree")
 # The flags that describe a configuration, in place of a file.
@@ -234,31 +234,31 @@ def flag_error(key: str, message: str) -> FlagError:
     return FlagError([Problem("command line", None, (key,), None, message)])
 
 
-def config_of(options: argparse.Namespace) -> Config | None:
-    """Return the configuration that `netmon run` is given by a file or by flags.
+def config_of(options: argparse.Namespace) -> CheckedConfig | None:
+    """Return the configuration that flags of `netmon run` describe.
 
     Args:
         options: The parsed flags.
 
     Returns:
-        The configuration; None without any, which reports everything and needs no models.
+        The configuration; None if it is in a file, and without any, which reports everything.
 
     Raises:
-        ConfigError: The file or the flags have problems. For flags it is a FlagError.
+        ConfigError: The flags have problems.
     """
     flags = [name for name in FLAGS if getattr(options, name)]
     if options.config is None:
         return _config_from_flags(vars(options)) if flags else None
     if flags:
         raise flag_error(flags[0], "cannot be combined with --config; write it into the configuration file")
-    from netmon.config import Config
-
-    return Config.from_yaml(options.config, resolve=True)
+    return None
 
 
-def _config_from_flags(options: dict[str, Any]) -> Config:
+def _config_from_flags(options: dict[str, Any]) -> CheckedConfig:
     """Return the configuration that flags describe, with the same checks as for YAML."""
-    from netmon.config import Config
+    from netmon.config.checked import check_document  # a start without such flags needs none of this
+    from netmon.config.document import document_of
+    from netmon.config.netns import inode_of
 
     filters = {family: part for family in ("ipv4_filter", "ipv6_filter") if (part := _ip_filter(options, family))}
     ports = {key: list(map(_number, options[key])) for key in ("src_port", "dst_port") if options[key]}
@@ -293,7 +293,7 @@ def _config_from_flags(options: dict[str, Any]) -> Config:
         if options[key] and not present:
             raise flag_error(key, f"inverts {needed}; add one, or leave it out")
     try:
-        return Config.from_dict(config, source="command line", resolve=True)
+        return check_document(document_of(config, "command line"), inode_of)
     except ConfigError as error:
         raise FlagError(error.problems) from None
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from netmon.cli.confine import User
     from netmon.cli.session import Ending
-    from netmon.config import Config
+    from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.losses import Losses
     from netmon.outputs.base import Output
     from netmon.reader.source import OpenSource
     from netmon.terminal.view import View
 
-    MakeView = Callable[[Config | None], View | None]
+    MakeView = Callable[[Watched], View | None]
 
 STDOUT_FILENO = 1
 # The flags that are the Monitor's arguments, too.
@@ -68,7 +68,7 @@ def _view_maker(options: argparse.Namespace) -> MakeView:
     return prepare_view(options, on_terminal=on_terminal)
 
 
-def _no_view(_config: Config | None) -> None:
+def _no_view(_watched: Watched) -> None:
     return None
 
 
@@ -98,22 +98,23 @@ def run_with(
         OutputError: The last output that was left has broken.
         NetmonError: The monitor cannot start, or fails.
     """
-    from netmon.cli.session import Session
+    user = _user_of(options)
+    filters_of = _begin_reading(options)
+    from netmon.cli.session import Session  # these are imported while a file is read
     from netmon.monitor import Monitor
     from netmon.outputs.fanout import Fanout
 
-    user = _user_of(options)
     fanout = Fanout(outputs, report=say, ending=lambda: signals.stopped)
-    config = config_of(options)
-    view = make_view(config)
+    filters = filters_of()
+    view = make_view(filters.watched)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
         given["open_source"] = open_source
     try:
-        monitor = Monitor(config, output_losses=fanout.losses, **given)
+        monitor = Monitor(filters, output_losses=fanout.losses, **given)
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
-    session = Session(monitor, signals, options.config, lambda: config_of(options))
+    session = Session(monitor, signals, options.config, lambda: _begin_reading(options)())
     broken: list[OutputError] = []
 
     def write(lines: list[str]) -> None:
@@ -151,6 +152,23 @@ def run_with(
     if broken:
         raise broken[0]
     return losses
+
+
+def _begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
+    """Begin to read the configuration; return a function that gives its filters, and raises what is wrong with it.
+
+    A file is read in a process of its own, which goes on while this one imports what it needs.
+
+    Raises ConfigError, NetmonError.
+    """
+    config = config_of(options)
+    if options.config is None:
+        from netmon.filters.compile import compile_filters
+
+        return lambda: compile_filters(config)
+    from netmon.cli.config_process import ConfigProcess
+
+    return ConfigProcess(options.config).result
 
 
 def _user_of(options: argparse.Namespace) -> User | None:

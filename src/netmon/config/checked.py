@@ -167,9 +167,9 @@ def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Loc
     return kind(**checked)
 
 
-Texts = Union[tuple[str, ...], None]
-Numbers = Union[tuple[int, ...], None]
-Mixed = Union[tuple[int | str, ...], None]
+Texts = tuple[str, ...] | None
+Numbers = tuple[int, ...] | None
+Mixed = tuple[int | str, ...] | None
 
 
 class CheckedIpv4Filter(NamedTuple):

@@ -261,7 +261,7 @@ class Config(_Section):
         Raises:
             ConfigError: The file cannot be read, or has problems; the error lists all of them.
         """
-        return _model_of(load_yaml(Path(path)), resolve)
+        return _model_of(load_yaml(str(path)), resolve)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain data, for JSON or YAML; from_dict() reads it back."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from yaml.events import (
@@ -29,9 +29,6 @@ from yaml.events import (
 from netmon.config.document import REFUSED, Document, Lines, Refused
 from netmon.config.problems import Problems
 from netmon.errors import ConfigError, Location, Problem, shorten
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 try:
     from yaml import CSafeLoader as SafeLoader
@@ -233,38 +230,49 @@ def _explain_tag(event: Any) -> str:
     return f"has the tag {shorten(event.tag)}, which is not supported; remove the tag"
 
 
-def load_yaml(path: Path) -> Document:
-    """Read a YAML file.
+def load_yaml(path: str) -> Document:
+    """Read a YAML file, as read_file() and parse_yaml() do. Raises ConfigError."""
+    return parse_yaml(path, read_file(path))
+
+
+def parse_yaml(path: str, content: bytes) -> Document:
+    """Read YAML.
+
+    Args:
+        path: The file that it comes from, for messages.
+        content: What read_file() has returned.
 
     Returns:
         The data. Problems of single values are in the document's problems.
 
     Raises:
-        ConfigError: The file cannot be read, is not YAML, or has no data.
+        ConfigError: It is not YAML, or has no data.
     """
-    content = _read_file(path)
     try:
         reader = _Reader(content)
         data = reader.read()
     except yaml.YAMLError as error:
         raise ConfigError([_explain(path, content, error)]) from None
     except _TooLargeError as error:
-        raise ConfigError([Problem(str(path), error.line, (), None, str(error))]) from None
+        raise ConfigError([Problem(path, error.line, (), None, str(error))]) from None
     except (ValueError, OverflowError) as error:  # without libyaml: a malformed number in a directive or an escape
         raise _unusable(path, f"is not YAML: {_cut(str(error))}") from None
     except EOFError:
         raise _unusable(path, "is empty; enable ingress, egress or both") from None
-    return Document(str(path), data, reader.problems, reader.lines)
+    return Document(path, data, reader.problems, reader.lines)
 
 
-def _unusable(path: Path | str, message: str) -> ConfigError:
-    return ConfigError([Problem(str(path), None, (), None, message)])
+def _unusable(path: str, message: str) -> ConfigError:
+    return ConfigError([Problem(path, None, (), None, message)])
 
 
-def _read_file(path: Path) -> bytes:
-    """Return a file's content, UTF-8 of at most MAX_SIZE bytes: the file may be a pipe or an endless device."""
+def read_file(path: str) -> bytes:
+    """Return a file's content, UTF-8 of at most MAX_SIZE bytes: the file may be a pipe or an endless device.
+
+    Raises ConfigError.
+    """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             content = file.read(MAX_SIZE + 1)
         if len(content) > MAX_SIZE:
             raise _unusable(path, f"is larger than {MAX_SIZE >> 20} MiB, the maximum; shorten its lists")
@@ -274,7 +282,7 @@ def _read_file(path: Path) -> bytes:
     except UnicodeDecodeError as error:
         raise _unusable(path, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except ValueError as error:  # a NUL in the path, which only Python code can give
-        raise _unusable(repr(str(path)), f"cannot be read: {error}") from None
+        raise _unusable(repr(path), f"cannot be read: {error}") from None
     return content
 
 
@@ -284,9 +292,9 @@ def _cut(message: str) -> str:
     return text if len(message) <= MAX_TEXT else f"{text}..."
 
 
-def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> Problem:
+def _explain(path: str, content: bytes, error: yaml.YAMLError) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
-        return Problem(str(path), None, (), None, f"is not YAML: {_cut(str(error).splitlines()[0])}")
+        return Problem(path, None, (), None, f"is not YAML: {_cut(str(error).splitlines()[0])}")
     mark = error.problem_mark
     message = f"is not YAML: {_cut(': '.join(filter(None, [error.context, error.problem])))}"
     lines = content.split(b"\n", mark.line + 1)
@@ -295,4 +303,4 @@ def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> Problem:
         message += "; IPv6 addresses in [ ] need quotes"
     elif re.search(rb"::\s*(#|$)", line):
         message += "; an IPv6 address that ends with ':' needs quotes"
-    return Problem(str(path), mark.line + 1, (), None, message, mark.column + 1)
+    return Problem(path, mark.line + 1, (), None, message, mark.column + 1)

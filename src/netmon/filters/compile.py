@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from netmon.config.checked import CheckedConfig, CheckedNetnsFilter, CheckedProcessFilter
 
 
-def compile_filters(config: Config | CheckedConfig | None) -> CompiledFilters:
+def compile_filters(config: Config | CheckedConfig | CompiledFilters | None) -> CompiledFilters:
     """Compile a configuration.
 
     Args:
-        config: None reports everything, and loads no code that filters.
+        config: None reports everything, and loads no code that filters. What is compiled already is returned.
 
     Returns:
         The compiled filters. Filters of a direction that is not enabled are left out.
@@ -27,6 +27,8 @@ def compile_filters(config: Config | CheckedConfig | None) -> CompiledFilters:
     """
     if config is None:
         return CompiledFilters(Watched(), bytes(SETTINGS.size))
+    if isinstance(config, CompiledFilters):
+        return config
     # These take time to import, which a start without a configuration does not need.
     from netmon.filters.keys import cgroup_keys, cidr_keys, id_keys, padded_keys, port_sets, prefix_keys
     from netmon.filters.settings import pack_settings

@@ -257,7 +257,7 @@ def test_items_and_their_lines(items: list[tuple[str, Any, str | None]]) -> None
         if problem:
             problems.append((("list", i), problem, line))
     Path("netmon.yaml").write_text(text)
-    document = load_yaml(Path("netmon.yaml"))
+    document = load_yaml("netmon.yaml")
     assert document.data == {"list": [value for _, value, _ in items]}
     assert [document.lines.find(("list", i)) for i in range(len(items))] == lines
     assert document.problems == [Problem("netmon.yaml", line, place, None, text) for place, text, line in problems]
