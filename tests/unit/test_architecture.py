@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from netmon.report import OPTIONS
 
 ROOT = Path(__file__).parents[2]
 # Where each top-level package is looked for.
@@ -141,6 +143,35 @@ def test_a_plain_run_imports_nothing_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+EVERY_FLAG = (
+    *("--ingress", "--egress", *(f"--{name}" for name in OPTIONS), "--events", "close", "--line-limit", "16K"),
+    *("--src-ip", "10.0.0.0/8", "--dst-ip", "2000::/3", "--deny-ip", "--src-port", "22", "--dst-port", "1-9"),
+    *("--deny-port", "--netns", "/proc/self/ns/net", "--deny-netns", "--uid", "0", "--euid", "0", "--auid", "0"),
+    *("--name", "a", "--prefix", "/b", "--path", "/c", "--cgroup", "/d", "--container-id", "0" * 12, "--pid", "1"),
+    *("--tree", "1", "--deny-process"),
+)
+
+
+A_FILE = ("--config", "pack/debian/netmon.yaml")
+
+
+@pytest.mark.parametrize("flags", [(), EVERY_FLAG, A_FILE], ids=["none", "all", "file"])
+def test_no_flag_imports_anything_slow(flags: Sequence[str]) -> None:
+    """A file is read in another process."""
+    program = (
+        "import sys\nfrom netmon.cli import main, run\nfrom netmon.monitor import Monitor\n"
+        "def run_with(outputs, options, signals, *, make_view):\n"
+        "    Monitor(run.begin_reading(options)())\n"
+        f"    print(*sorted({{*sys.modules}} & {{*{SLOW}}}))\n"
+        "    sys.exit()\n"
+        "run.run_with = run_with\n"
+        "main.main(['run', *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", program, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("\n", "")
 
 
 def test_json_in_a_pipe_imports_nothing_that_lines_for_people_need() -> None:

@@ -36,7 +36,11 @@ MFD_CLOEXEC, MFD_NOEXEC_SEAL = 1, 8  # linux/memfd.h; the latter from 6.3 on
 
 
 class ConfigProcess:
-    """A process that reads a configuration file, from its creation on."""
+    """A process that reads a configuration file, from its creation on.
+
+    Attributes:
+        pid: Its id.
+    """
 
     def __init__(self, path: str) -> None:
         """Start it. Raises OSError."""
@@ -47,8 +51,8 @@ class ConfigProcess:
         parent = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
         try:
-            self._pid = os.fork()
-            if self._pid == 0:
+            self.pid = os.fork()
+            if self.pid == 0:
                 _run(path, parent, self._file, questions, answers)
         except OSError:
             for fd in (self._file, self._questions, self._answers):
@@ -91,8 +95,8 @@ class ConfigProcess:
         os.close(self._questions)
         os.close(self._answers)
         if number:
-            os.kill(self._pid, number)
-        _, status = os.waitpid(self._pid, 0)
+            os.kill(self.pid, number)
+        _, status = os.waitpid(self.pid, 0)
         return os.waitstatus_to_exitcode(status)
 
     def _answer_all(self) -> None:

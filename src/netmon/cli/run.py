@@ -99,7 +99,7 @@ def run_with(
         NetmonError: The monitor cannot start, or fails.
     """
     user = _user_of(options)
-    filters_of = _begin_reading(options)
+    filters_of = begin_reading(options)
     from netmon.cli.session import Session  # these are imported while a file is read
     from netmon.monitor import Monitor
     from netmon.outputs.fanout import Fanout
@@ -114,7 +114,7 @@ def run_with(
         monitor = Monitor(filters, output_losses=fanout.losses, **given)
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
-    session = Session(monitor, signals, options.config, lambda: _begin_reading(options)())
+    session = Session(monitor, signals, options.config, lambda: begin_reading(options)())
     broken: list[OutputError] = []
 
     def write(lines: list[str]) -> None:
@@ -154,7 +154,7 @@ def run_with(
     return losses
 
 
-def _begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
+def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
     """Begin to read the configuration; return a function that gives its filters, and raises what is wrong with it.
 
     A file is read in a process of its own, which goes on while this one imports what it needs.

@@ -9,7 +9,7 @@ a file or a mapping is checked here. So each message is written once.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, Union
+from typing import Annotated, Any, NamedTuple
 
 from netmon.config.checks import (
     EMPTY,
@@ -40,11 +40,6 @@ from netmon.config.netns import check_netns
 from netmon.config.ports import check_port
 from netmon.errors import ConfigError, Location, Problem
 from netmon.report import OPTIONS, Report
-
-if TYPE_CHECKING:
-    from netmon.config import Config
-
-T = TypeVar("T")
 
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
 
@@ -156,8 +151,8 @@ def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Loc
             inside = (*location, key)
             checker.found.add(inside, partial(describe_unknown_key, inside, list(checks)))
         else:
-            inside = (*location, key if isinstance(key, int) else str(key))
-            checker.fail(inside, key, WrongTypeError(NOT_TEXT))
+            part = int(key) if isinstance(key, int) else str(key)
+            checker.fail((*location, part), part, WrongTypeError(NOT_TEXT))
     if failed:
         raise _FailedError
     needed = NEEDS_ONE_OF.get(kind)
@@ -289,7 +284,9 @@ def check_document(document: Document, resolve: Resolve | None = None) -> Checke
         except _FailedError:
             conflicts = _conflicts_in(document.data)
         else:
-            conflicts = conflicts_of(config)
+            conflicts = conflicts_between(
+                {"ingress": config.ingress.enabled, "egress": config.egress.enabled}, config.report
+            )
         for location, message in conflicts:
             found.add(location, message)
     else:
@@ -309,12 +306,13 @@ def _refuse_another_file(document: Document) -> None:
         raise ConfigError([Problem(document.source, None, (), None, message)])
 
 
-def conflicts_of(config: Union[CheckedConfig, "Config"]) -> list[tuple[Location, str]]:
-    """Return the places and the reasons of problems between sections that are correct by themselves."""
-    return _conflicts({"ingress": config.ingress.enabled, "egress": config.egress.enabled}, config.report)
+def conflicts_between(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
+    """Return the places and the reasons of problems between sections that are correct by themselves.
 
-
-def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
+    Args:
+        enabled: For each direction's name, whether it is watched.
+        report: What is reported.
+    """
     if not any(enabled.values()):
         return [((), NOTHING_ENABLED)]
     conflicts: list[tuple[Location, str]] = [
@@ -338,4 +336,4 @@ def _conflicts_in(data: Mapping[Any, Any]) -> list[tuple[Location, str]]:
     # A wrong value of `enabled` is reported itself: it may be meant to enable.
     enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
     options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
-    return _conflicts(enabled, Report(**options))
+    return conflicts_between(enabled, Report(**options))

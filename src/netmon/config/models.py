@@ -36,7 +36,7 @@ from netmon.config.checked import (
     CheckedPortFilter,
     CheckedProcessFilter,
     check_document,
-    conflicts_of,
+    conflicts_between,
 )
 from netmon.config.document import Document, document_of
 from netmon.config.netns import inode_of
@@ -217,9 +217,10 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _refuse_conflicts(self) -> Config:
+        enabled = {"ingress": self.ingress.enabled, "egress": self.egress.enabled}
         errors = [
             InitErrorDetails(type="value_error", loc=location, input=self.report, ctx={"error": ValueError(reason)})
-            for location, reason in conflicts_of(self)
+            for location, reason in conflicts_between(enabled, self.report)
         ]
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
@@ -286,13 +287,14 @@ def _existing(netns: int | str) -> int | str:
 
 def _build(checked: Any) -> Any:
     """Return the model of a section that has been checked; anything else as it is."""
-    model = _MODELS.get(type(checked))
+    model = MODELS.get(type(checked))
     if model is None:
         return checked
     return model.model_construct(**{key: _build(value) for key, value in checked._asdict().items()})
 
 
-_MODELS: dict[type[Any], type[_Section]] = {
+# The models of the sections that have been checked.
+MODELS: dict[type[Any], type[_Section]] = {
     CheckedConfig: Config,
     CheckedDirection: Direction,
     CheckedIpv4Filter: Ipv4Filter,

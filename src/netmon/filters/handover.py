@@ -3,9 +3,9 @@
 The former parses what anybody may have written, so the latter believes nothing that it finds: sizes are bounded,
 numbers are in their ranges, and nothing is code. What it takes over are at most other filters than those of the file.
 
-    magic | size of the head | head: JSON | struct settings | process ids | keys of each map, one map after the other
+    BEGIN | HEAD | struct settings | process ids | keys of each map, one map after the other
 
-In place of filters there can be the problems of the configuration, or why it could not be read.
+In place of filters there can be the problems of the configuration, or why it could not be read: BEGIN | JSON.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from array import array
 from collections.abc import Iterator
 from struct import Struct
 from typing import Any
-
-import orjson
 
 from netmon.errors import ConfigError, NetmonError, Problem
 from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters, StoredFilters, StoredKeys, Watched
@@ -33,8 +31,9 @@ from netmon.layout import (
 from netmon.report import EVENTS, OPTIONS, Report
 
 MAGIC = b"netmon\0\1"  # the last byte is the version of the form
-BEGIN = Struct("=8sI")
-MAX_HEAD = 4 << 20  # bytes: more than the problems of any configuration take
+BEGIN = Struct("=8sB3xI")  # the magic number, what follows, and the size of the JSON
+FILTERS, PROBLEMS, FAILURE = range(3)
+MAX_JSON = 4 << 20  # bytes: more than the problems of any configuration take
 MAX_SIZE = 1 << 30  # bytes, of all
 MAX_PID = 1 << 22  # the kernel's PID_MAX_LIMIT
 PIECE = 1 << 20  # bytes that are written at once
@@ -54,6 +53,12 @@ PORT_SETS_SIZE = 4 * Limit.PORT_COUNT // 8  # struct port_sets
 PIDS = ("pids", "trees")
 SECTIONS = (*PIDS, *KEY_MAPS, PORTS)
 
+FLAGS = ("ingress", "egress", *OPTIONS)
+EVENT_NAMES = tuple(EVENTS)
+ALL_EVENTS = 255  # as the number of the events that are sent: all of them
+# A byte for each of FLAGS; the number of the events that are sent, and which these are; the size of each of SECTIONS.
+HEAD = Struct(f"={len(FLAGS)}BB{len(EVENTS)}B{len(SECTIONS)}Q")
+
 
 def _damaged(reason: str) -> NetmonError:
     return NetmonError(f"the process that reads the configuration has answered nonsense: {reason}")
@@ -64,37 +69,39 @@ def write_filters(filters: CompiledFilters, fd: int) -> None:
     watched = filters.watched
     parts = {"pids": _pack_ids(watched.pids), "trees": _pack_ids(watched.trees)}
     parts |= {name: getattr(filters, name) for name in (*KEY_MAPS, PORTS)}
-    _write_head(
-        fd,
-        {
-            "ingress": watched.ingress,
-            "egress": watched.egress,
-            "report": watched.report._asdict(),
-            "sizes": [len(parts[name]) for name in SECTIONS],
-        },
+    flags = {"ingress": watched.ingress, "egress": watched.egress, **watched.report._asdict()}
+    chosen = watched.report.events
+    events = [EVENT_NAMES.index(event) for event in dict.fromkeys(chosen or ())]
+    head = HEAD.pack(
+        *(flags[name] for name in FLAGS),
+        ALL_EVENTS if chosen is None else len(events),
+        *(events + [0] * (len(EVENTS) - len(events))),
+        *(len(parts[name]) for name in SECTIONS),
     )
-    _write_all(fd, filters.settings)
+    _write_all(fd, BEGIN.pack(MAGIC, FILTERS, 0) + head + filters.settings)
     for name in SECTIONS:
         _write_all(fd, parts[name])
 
 
 def write_problems(problems: list[Problem], fd: int) -> None:
     """Write, in place of filters, what is wrong with the configuration. Raises OSError."""
-    _write_head(fd, {"problems": [list(problem) for problem in problems]})
+    _write_json(fd, PROBLEMS, problems)
 
 
 def write_failure(reason: str, fd: int) -> None:
     """Write, in place of filters, why there are none. Raises OSError."""
-    _write_head(fd, {"failure": reason})
+    _write_json(fd, FAILURE, reason)
 
 
 def _pack_ids(numbers: tuple[int, ...]) -> bytes:
     return array("I", numbers).tobytes()
 
 
-def _write_head(fd: int, head: dict[str, Any]) -> None:
-    text = orjson.dumps(head)
-    _write_all(fd, BEGIN.pack(MAGIC, len(text)) + text)
+def _write_json(fd: int, kind: int, value: Any) -> None:
+    import json  # slow to import, and needed for errors alone
+
+    text = json.dumps(value).encode()
+    _write_all(fd, BEGIN.pack(MAGIC, kind, len(text)) + text)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -121,32 +128,28 @@ def read_filters(fd: int) -> CompiledFilters:
         size = os.fstat(fd).st_size
         if not BEGIN.size <= size <= MAX_SIZE:
             raise _damaged(f"{size} bytes")
-        magic, head_size = BEGIN.unpack(file.read(0, BEGIN.size))
-        if magic != MAGIC or head_size > MAX_HEAD:
+        magic, kind, json_size = BEGIN.unpack(file.read(0, BEGIN.size))
+        if magic != MAGIC or json_size > MAX_JSON:
             raise _damaged("it is of another form")
-        head = _load(file.read(BEGIN.size, head_size))
-        _raise_problems(head)
-        return _filters_of(head, file, BEGIN.size + head_size, size)
+        if kind != FILTERS:
+            raise _error_of(kind, file.read(BEGIN.size, json_size))
+        return _filters_of(file, size)
     except BaseException:
         file.close()
         raise
 
 
-def _load(text: bytes) -> dict[str, Any]:
+def _error_of(kind: int, text: bytes) -> NetmonError:
+    """Return the error that is there in place of filters. Raises NetmonError if there is none either."""
+    import json
+
     try:
-        head = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        head = None
-    if not isinstance(head, dict):
-        raise _damaged("its head is no JSON")
-    return head
-
-
-def _raise_problems(head: dict[str, Any]) -> None:
-    if isinstance(failure := head.get("failure"), str):
-        raise NetmonError(failure)
-    if (problems := head.get("problems")) is not None:
-        raise ConfigError(list(_problems_of(problems)))
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _damaged("it is no JSON") from None
+    if kind == PROBLEMS:
+        return ConfigError(list(_problems_of(value)))
+    return NetmonError(_checked(value, str))
 
 
 def _problems_of(found: Any) -> Iterator[Problem]:
@@ -173,13 +176,15 @@ def _checked(value: Any, *types: type[Any]) -> Any:
     return value
 
 
-def _filters_of(head: dict[str, Any], file: StoredFilters, position: int, size: int) -> CompiledFilters:
-    """Return the filters. position: where the settings begin; size: of the file."""
+def _filters_of(file: StoredFilters, size: int) -> CompiledFilters:
+    """Return the filters. size: of the file."""
+    values = HEAD.unpack(file.read(BEGIN.size, HEAD.size))
+    position = BEGIN.size + HEAD.size
     settings = file.read(position, SETTINGS.size)
     _check_settings(settings)
     position += SETTINGS.size
-    sizes = [_checked(number, int) for number in _checked(head.get("sizes"), list)]
-    if len(sizes) != len(SECTIONS) or min(sizes) < 0 or position + sum(sizes) != size:
+    numbers, sizes = values[: -len(SECTIONS)], values[-len(SECTIONS) :]
+    if position + sum(sizes) != size:
         raise _damaged("its parts have not the size of the whole")
     parts = {}
     for name, part in zip(SECTIONS, sizes, strict=True):
@@ -190,25 +195,22 @@ def _filters_of(head: dict[str, Any], file: StoredFilters, position: int, size: 
     if len(parts[PORTS]) not in (0, PORT_SETS_SIZE):
         raise _damaged(f"{PORTS} has {len(parts[PORTS])} bytes")
     pids, trees = (_unpack_ids(parts.pop(name)[:]) for name in PIDS)
-    watched = Watched(
-        ingress=_checked(head.get("ingress"), bool),
-        egress=_checked(head.get("egress"), bool),
-        report=_report_of(_checked(head.get("report"), dict)),
-        pids=pids,
-        trees=trees,
-    )
     ports = parts.pop(PORTS)[:]
+    watched = _watched_of(numbers)._replace(pids=pids, trees=trees)
     return CompiledFilters(watched, settings, configured=True, ports=ports, stored=file, **parts)
 
 
-def _report_of(values: dict[str, Any]) -> Report:
-    if values.keys() != {*Report._fields}:
-        raise _damaged("other report options than these")
-    options = {name: _checked(values[name], bool) for name in OPTIONS}
-    events = values["events"]
-    if events is not None and not (events and all(_checked(event, str) in EVENTS for event in _checked(events, list))):
+def _watched_of(numbers: tuple[int, ...]) -> Watched:
+    """Return what is watched, by the numbers of the head."""
+    flags = dict(zip(FLAGS, numbers, strict=False))
+    count, *events = numbers[len(FLAGS) :]
+    if not {*flags.values()} <= {0, 1}:
+        raise _damaged("a flag is neither on nor off")
+    if count != ALL_EVENTS and (count > len(events) or max(events) >= len(EVENT_NAMES)):
         raise _damaged("an event is none")
-    return Report(**options, events=None if events is None else tuple(events))
+    chosen = None if count == ALL_EVENTS else tuple(EVENT_NAMES[event] for event in events[:count])
+    on = {name: bool(flag) for name, flag in flags.items()}
+    return Watched(on.pop("ingress"), on.pop("egress"), Report(**on, events=chosen))
 
 
 def _unpack_ids(data: bytes) -> tuple[int, ...]:
