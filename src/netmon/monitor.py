@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
-from netmon.decode.decoder import Decoder
 from netmon.decode.processes import ProcessTable
-from netmon.decode.raw_event import RawEvent
 from netmon.errors import ArgumentError, BpfError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.cmdline_reader import CmdlineReader
+from netmon.kernel.features import is_new_enough
 from netmon.kernel.probes import Probes
-from netmon.kernel.requirements import explain_refusal, require_kernel
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
     DEFAULT_LINE_LIMIT,
@@ -35,16 +33,19 @@ from netmon.limits import (
 from netmon.log import debug_logger
 from netmon.losses import NO_COUNTS, Losses
 from netmon.reader.reader import Reader
-from netmon.reader.reporters import FlowReporter, LossReporter, Reporter
+from netmon.reader.reporters import LossReporter, Reporter
 from netmon.reader.stream import Stream
 from netmon.reader.wakeup import bounded, deadline_in
 
 if TYPE_CHECKING:
     from netmon.config import Config
+    from netmon.decode.decoder import Decoder
+    from netmon.decode.raw_event import RawEvent
     from netmon.events import Event, NetworkEvent
     from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import Running
+    from netmon.reader.flow_reporter import FlowReporter
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource
 
@@ -176,8 +177,11 @@ class Monitor:
         """
         if self._reader is not None:
             raise NetmonError("this monitor has been started already")
-        if not self._any_kernel:
-            require_kernel(os.uname().release)
+        release = os.uname().release
+        if not (self._any_kernel or is_new_enough(release)):
+            from netmon.kernel.requirements import require_kernel  # seldom needed
+
+            require_kernel(release)
         try:
             with ExitStack() as resources:
                 self._start(resources)
@@ -185,6 +189,8 @@ class Monitor:
                 self._filters.release()
         except BpfError as error:
             # The error says what was refused; finding out what to do about it takes a look at the host.
+            from netmon.kernel.requirements import explain_refusal
+
             error.add_hint(explain_refusal(error))
             raise
         except OSError as error:
@@ -208,10 +214,13 @@ class Monitor:
             evict_on_add=self._period is None,
             with_cgroup=report.context,
         )
-        self._decoder = Decoder(clock, self._processes)
+        self._clock = clock
+        self._decoder_made: Decoder | None = None
         self._flows: FlowReporter | None = None
         reporters: list[Reporter] = []
         if self._period is not None:
+            from netmon.reader.flow_reporter import FlowReporter  # only this mode needs it
+
             self._flows = FlowReporter(self._period, source, self._processes, clock)
             reporters.append(self._flows)
         if self._reports_losses:  # the last one, since the other may lose something
@@ -224,6 +233,15 @@ class Monitor:
         self._reader = reader
         if self._stopped:  # stop() was called before there was a reader
             reader.stop()
+
+    @property
+    def _decoder(self) -> Decoder:
+        """The decoder. It is imported when it is needed, not before the probes are attached."""
+        if self._decoder_made is None:
+            from netmon.decode.decoder import Decoder
+
+            self._decoder_made = Decoder(self._clock, self._processes)
+        return self._decoder_made
 
     def close(self) -> None:
         """Detach the probes and free everything. Idempotent.

@@ -233,3 +233,5 @@ def _import_for_events() -> None:
     import socket  # noqa: F401
 
     import orjson  # noqa: F401
+
+    import netmon.decode.decoder  # noqa: F401

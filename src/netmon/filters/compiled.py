@@ -1,6 +1,6 @@
 """What a configuration compiles to: plain data that the kernel side loads."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import os
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class Watched(NamedTuple):
         """Whether processes are followed: they are marked in the kernel."""
         return bool(self.pids or self.trees)
 
-    def differences(self, other: Watched) -> list[str]:
+    def differences(self, other: "Watched") -> list[str]:
         """Return the configuration's keys in which the two differ."""
         directions = [
             f"{name}.enabled" for name in ("ingress", "egress") if getattr(self, name) != getattr(other, name)

@@ -1,6 +1,6 @@
 """BPF objects, maps and links as Python objects, with exceptions for errors."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import ctypes
 import errno
@@ -248,7 +248,7 @@ class BpfObject(Handle):
         )
 
 
-def update_map(fd: int, keys: bytes | StoredKeys, key_size: int, value: bytes, piece: int = 1 << 20) -> None:
+def update_map(fd: int, keys: "bytes | StoredKeys", key_size: int, value: bytes, piece: int = 1 << 20) -> None:
     """Add keys to a map, all with the same value. Raises BpfError.
 
     Args:

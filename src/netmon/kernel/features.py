@@ -1,12 +1,14 @@
 """What differs from kernel to kernel, and CO-RE does not settle."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
+import re
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from netmon.errors import KernelError
+from netmon.limits import MINIMUM_KERNEL
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
@@ -28,6 +30,22 @@ class Features(NamedTuple):
     def ipv6_is_module(self) -> bool:
         """Whether IPv6 is a module: this function of it is not in the module."""
         return "tcp_v6_connect" not in self.functions and "__inet6_check_established" in self.functions
+
+
+def parse_release(release: str) -> tuple[int, int]:
+    """Return a kernel release's first two numbers. Raises ValueError when it does not begin with them."""
+    match = re.match(r"(\d+)\.(\d+)", release)
+    if not match:
+        raise ValueError(f"{release!r} is not a kernel release")
+    return int(match[1]), int(match[2])
+
+
+def is_new_enough(release: str) -> bool:
+    """Return whether netmon supports a kernel. release: as uname -r prints it."""
+    try:
+        return parse_release(release) >= parse_release(MINIMUM_KERNEL)
+    except ValueError:
+        return False
 
 
 def read_features(functions: Iterable[str]) -> Features:
