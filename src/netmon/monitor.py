@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -215,7 +216,7 @@ class Monitor:
             with_cgroup=report.context,
         )
         self._clock = clock
-        self._decoder_made: Decoder | None = None
+        self.__dict__.pop("_decoder", None)  # that of an earlier start
         self._flows: FlowReporter | None = None
         reporters: list[Reporter] = []
         if self._period is not None:
@@ -234,14 +235,12 @@ class Monitor:
         if self._stopped:  # stop() was called before there was a reader
             reader.stop()
 
-    @property
+    @cached_property
     def _decoder(self) -> Decoder:
         """The decoder. It is imported when it is needed, not before the probes are attached."""
-        if self._decoder_made is None:
-            from netmon.decode.decoder import Decoder
+        from netmon.decode.decoder import Decoder
 
-            self._decoder_made = Decoder(self._clock, self._processes)
-        return self._decoder_made
+        return Decoder(self._clock, self._processes)
 
     def close(self) -> None:
         """Detach the probes and free everything. Idempotent.
