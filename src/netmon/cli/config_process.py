@@ -216,7 +216,6 @@ def _compile(path: str, file: int, questions: int, answers: int) -> CompiledFilt
     # All that reading a configuration may import, and the file, while they can still be opened.
     import difflib  # noqa: F401
     import ipaddress  # noqa: F401
-    from pathlib import Path
 
     from netmon.cli.confine import isolate
     from netmon.config import checked, yaml_reader
@@ -224,7 +223,7 @@ def _compile(path: str, file: int, questions: int, answers: int) -> CompiledFilt
     from netmon.filters import keys, settings  # noqa: F401
     from netmon.filters.handover import MAX_SIZE
 
-    path = str(Path(path))  # as messages of the library have it
+    path = _normal(path)
     content = yaml_reader.read_file(path)
     isolate(keep={file, questions, answers}, max_memory=MAX_MEMORY, max_file=MAX_SIZE)
 
@@ -232,6 +231,13 @@ def _compile(path: str, file: int, questions: int, answers: int) -> CompiledFilt
         return netns if isinstance(netns, int) else _ask(netns, questions, answers)
 
     return compiler.compile_filters(checked.check_document(yaml_reader.parse_yaml(path, content), resolve))
+
+
+def _normal(path: str) -> str:
+    """Return a path as pathlib writes it, which is slow to import: messages of the library have it so."""
+    root = path[: len(path) - len(path.lstrip("/"))]
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return (root if len(root) < 3 else "/") + "/".join(parts) or "."
 
 
 def _ask(path: str, questions: int, answers: int) -> int:

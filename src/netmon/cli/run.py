@@ -6,13 +6,13 @@ import argparse
 import gc
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
 from netmon.cli.console import say
 from netmon.cli.flags import add_run_flags, config_of, flag_error
-from netmon.errors import ArgumentError, OutputError, shown
+from netmon.errors import ArgumentError, NetmonError, OutputError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +122,8 @@ def _run_with(
     from netmon.outputs.fanout import Fanout
 
     fanout = Fanout(outputs, report=say, ending=lambda: signals.stopped)
+    if options.config is not None and open_source is None:
+        _prepare_loading()
     filters = filters_of()
     view = make_view(filters.watched)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
@@ -170,6 +172,15 @@ def _run_with(
     if broken:
         raise broken[0]
     return losses
+
+
+def _prepare_loading() -> None:
+    """Do what loading takes whatever the configuration says, while that is being read; errors come later."""
+    from netmon.kernel import features, libbpf
+
+    features.read_ahead()
+    with suppress(NetmonError):
+        libbpf.library()
 
 
 def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:

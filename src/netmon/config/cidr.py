@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import socket
 import sys
+from _socket import AF_INET, AF_INET6, inet_pton  # socket itself takes long to import
 from typing import Any
 
 from netmon.errors import shorten
 from netmon.layout import Family
 
-SOCKET_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+SOCKET_FAMILIES = {Family.IPV4: AF_INET, Family.IPV6: AF_INET6}
 
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 
 
-def split_cidr(text: str, family: socket.AddressFamily) -> tuple[bytes, int]:
+def split_cidr(text: str, family: int) -> tuple[bytes, int]:
     """Split an address or a CIDR.
 
     Args:
         text: Like 10.0.0.0/8, 10.1.2.3 or ::1.
-        family: socket.AF_INET or AF_INET6.
+        family: AF_INET or AF_INET6.
 
     Returns:
         The address in network order, and the prefix length in bits: all bits, if the text has none.
@@ -28,7 +28,7 @@ def split_cidr(text: str, family: socket.AddressFamily) -> tuple[bytes, int]:
         ValueError, OSError: The text is not an address or a CIDR of this family.
     """
     address, slash, length = text.partition("/")
-    packed = socket.inet_pton(family, address)
+    packed = inet_pton(family, address)
     bits = 8 * len(packed)
     if not slash:
         return packed, bits
@@ -42,7 +42,7 @@ def split_cidr(text: str, family: socket.AddressFamily) -> tuple[bytes, int]:
 class CidrError(ValueError):
     """A value that is not an address or CIDR of a family. str() finds out why: of many such errors, few are shown."""
 
-    def __init__(self, value: Any, family: socket.AddressFamily) -> None:
+    def __init__(self, value: Any, family: int) -> None:
         super().__init__(value, family)
 
     def __str__(self) -> str:
@@ -52,15 +52,15 @@ class CidrError(ValueError):
 
 def check_ipv4(value: Any) -> str:
     """Return an IPv4 address or CIDR as text. Raises CidrError."""
-    return _check(value, socket.AF_INET)
+    return _check(value, AF_INET)
 
 
 def check_ipv6(value: Any) -> str:
     """Return an IPv6 address or CIDR, not a mapped one, as text. Raises CidrError."""
-    return _check(value, socket.AF_INET6)
+    return _check(value, AF_INET6)
 
 
-def _check(value: Any, family: socket.AddressFamily) -> str:
+def _check(value: Any, family: int) -> str:
     text = value if isinstance(value, str) else _text_of(value)
     try:
         packed, length = split_cidr(text, family)
@@ -89,13 +89,13 @@ def _has_host_bits(packed: bytes, length: int) -> bool:
     return bool(host_bits and int.from_bytes(packed, "big") & ((1 << host_bits) - 1))
 
 
-def _not_a_cidr(family: socket.AddressFamily) -> str:
-    if family == socket.AF_INET:
+def _not_a_cidr(family: int) -> str:
+    if family == AF_INET:
         return "is not an IPv4 address or CIDR; write it like 10.0.0.0/8 or 10.1.2.3"
     return "is not an IPv6 address or CIDR; write it like 2001:db8::/32 or ::1"
 
 
-def _explain(text: str, family: socket.AddressFamily) -> str:
+def _explain(text: str, family: int) -> str:
     """Return what is wrong with text that _check() refuses."""
     from ipaddress import ip_network  # slow to import, and seldom needed
 
@@ -109,7 +109,7 @@ def _explain(text: str, family: socket.AddressFamily) -> str:
     return f"has host bits set; did you mean {ip_network((packed, length), strict=False)}?"
 
 
-def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
+def _explain_unreadable(text: str, family: int) -> str:
     """Return what is wrong with text that split_cidr() refuses."""
     from ipaddress import IPv6Address, ip_address, ip_network  # slow to import, and seldom needed
 
@@ -120,7 +120,7 @@ def _explain_unreadable(text: str, family: socket.AddressFamily) -> str:
         address = ip_address(before_slash)
     except ValueError:
         return _not_a_cidr(family)
-    version, most = (4, 32) if family == socket.AF_INET else (6, 128)
+    version, most = (4, 32) if family == AF_INET else (6, 128)
     if address.version != version:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         if mapped:

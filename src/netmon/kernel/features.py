@@ -5,6 +5,7 @@
 import re
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from netmon.errors import KernelError
@@ -48,9 +49,18 @@ def is_new_enough(release: str) -> bool:
         return False
 
 
+_ahead: list[bytes] = []  # what read_ahead() has read
+
+
+def read_ahead() -> None:
+    """Read what the next read_features() needs, and takes long: the caller has time now."""
+    with suppress(KernelError):  # which read_features() raises again
+        _ahead[:] = [_read_btf_names()]
+
+
 def read_features(functions: Iterable[str]) -> Features:
     """Return this kernel's features. functions: which to look for. Raises KernelError when it has no BTF."""
-    names = _read_btf_names()
+    names = _ahead.pop() if _ahead else _read_btf_names()
     return Features(
         functions=frozenset(name for name in functions if b"\0%s\0" % name.encode() in names),
         accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,

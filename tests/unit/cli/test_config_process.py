@@ -93,6 +93,11 @@ def test_a_file_that_cannot_be_read(name: str, tmp_path: Path, monkeypatch: pyte
         ConfigProcess(f"./{name}").result()
 
 
+@pytest.mark.parametrize("path", ["a", "./a", "/a//b/./c/", "//a", "///a", ".", "", "./", "../a", "a/../b", "/", "//"])
+def test_messages_name_the_file_as_the_library_does(path: str) -> None:
+    assert config_process._normal(path) == str(Path(path))
+
+
 def test_network_namespaces_are_looked_up_by_the_caller(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which may take rights, as that of another process does."""
     path.write_text(NETNS)
