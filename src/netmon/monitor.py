@@ -237,10 +237,19 @@ class Monitor:
 
     @cached_property
     def _decoder(self) -> Decoder:
-        """The decoder. It is imported when it is needed, not before the probes are attached."""
+        """The decoder. It is imported when it is needed, not before the probes are attached.
+
+        Only the thread that reads makes it: any other one looks at _decoder_counts.
+        """
         from netmon.decode.decoder import Decoder
 
         return Decoder(self._clock, self._processes)
+
+    @property
+    def _decoder_counts(self) -> tuple[int, int]:
+        """How many events the decoder, if there is one yet, has dropped, and reported without their opener."""
+        made: Decoder | None = self.__dict__.get("_decoder")
+        return (made.unknown_process, made.unknown_opener) if made else (0, 0)
 
     def close(self) -> None:
         """Detach the probes and free everything. Idempotent.
@@ -336,7 +345,7 @@ class Monitor:
                 path_incomplete=losses.path_incomplete + self._processes.path_incomplete,
                 args_incomplete=losses.args_incomplete + self._processes.args_incomplete,
                 cgroup_incomplete=losses.cgroup_incomplete + self._processes.cgroup_incomplete,
-                unknown_opener=self._decoder.unknown_opener,
+                unknown_opener=self._decoder_counts[1],
             )
         return losses._replace(outputs=dict(self._output_losses()))
 
@@ -357,7 +366,7 @@ class Monitor:
             return self._final_counters
         described = self._processes.described
         return Counters(
-            connection_events=reader.batch.count - reader.batch.left - described - self._decoder.unknown_process,
+            connection_events=reader.batch.count - reader.batch.left - described - self._decoder_counts[0],
             bytes_read=reader.batch.end,
             bytes_waiting=reader.waiting,
             processes_described=described,
@@ -377,7 +386,7 @@ class Monitor:
         return self._running().source.followed()
 
     def _count_unknown(self) -> int:
-        return self._decoder.unknown_process + (self._flows.unknown_process if self._flows else 0)
+        return self._decoder_counts[0] + (self._flows.unknown_process if self._flows else 0)
 
     def __iter__(self) -> Iterator[NetworkEvent]:
         """Yield connection events until stop(): connection_events() without a timeout."""
