@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
-from netmon.decode.processes import ProcessTable
 from netmon.errors import ArgumentError, BpfError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
-from netmon.kernel.cmdline_reader import CmdlineReader
 from netmon.kernel.features import is_new_enough
 from netmon.kernel.probes import Probes
 from netmon.limits import (
@@ -41,6 +39,7 @@ from netmon.reader.wakeup import bounded, deadline_in
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.decode.decoder import Decoder
+    from netmon.decode.processes import ProcessTable
     from netmon.decode.raw_event import RawEvent
     from netmon.events import Event, NetworkEvent
     from netmon.filters.compiled import CompiledFilters
@@ -204,19 +203,27 @@ class Monitor:
         boot_offset_ns = procfs.read_boot_offset()
         clock = Clock(boot_offset_ns)
         report = self._filters.watched.report
-        self._processes = ProcessTable(
-            clock,
-            procfs.read_last_cap(),
-            read_cmdline=CmdlineReader(boot_offset_ns).read,
-            bytes_waiting=lambda: reader.waiting,
-            set_oldest=lambda process_id: reader.set_oldest(process_id),
-            line_limit=self._line_limit,
-            roles=1 + report.parent + report.opener,
-            evict_on_add=self._period is None,
-            with_cgroup=report.context,
-        )
+
+        def make_processes() -> ProcessTable:
+            from netmon.decode.processes import ProcessTable  # imported late: see _decoder
+            from netmon.kernel.cmdline_reader import CmdlineReader
+
+            return ProcessTable(
+                clock,
+                procfs.read_last_cap(),
+                read_cmdline=CmdlineReader(boot_offset_ns).read,
+                bytes_waiting=lambda: reader.waiting,
+                set_oldest=lambda process_id: reader.set_oldest(process_id),
+                line_limit=self._line_limit,
+                roles=1 + report.parent + report.opener,
+                evict_on_add=self._period is None,
+                with_cgroup=report.context,
+            )
+
         self._clock = clock
-        self.__dict__.pop("_decoder", None)  # that of an earlier start
+        self._make_processes = make_processes
+        for name in ("_decoder", "_processes"):  # those of an earlier start
+            self.__dict__.pop(name, None)
         self._flows: FlowReporter | None = None
         reporters: list[Reporter] = []
         if self._period is not None:
@@ -229,7 +236,7 @@ class Monitor:
         self._reports: deque[ReportedEvent] = deque()
         self._polled: list[Event] = []
         source.attach()
-        reader = Reader(source, clock, self._processes, reporters, self._ring_size, self._batch_delay)
+        reader = Reader(source, clock, self._note_read, reporters, self._ring_size, self._batch_delay)
         reader.set_timer(reporters)
         self._reader = reader
         if self._stopped:  # stop() was called before there was a reader
@@ -244,6 +251,20 @@ class Monitor:
         from netmon.decode.decoder import Decoder
 
         return Decoder(self._clock, self._processes)
+
+    @cached_property
+    def _processes(self) -> ProcessTable:
+        """The processes. Only the thread that reads makes the table: any other one looks at _known."""
+        return self._make_processes()
+
+    @property
+    def _known(self) -> ProcessTable | None:
+        """The processes, if there is a table yet."""
+        made: ProcessTable | None = self.__dict__.get("_processes")
+        return made
+
+    def _note_read(self, size: int) -> None:
+        self._processes.note_consumed(size)
 
     @property
     def _decoder_counts(self) -> tuple[int, int]:
@@ -339,12 +360,12 @@ class Monitor:
         losses = reader.read_losses() if reader is not None else None
         if losses is None:
             losses = self._final_losses
-        else:
+        elif (processes := self._known) is not None:  # without them nothing has been decoded
             losses = losses._replace(
                 unknown_process=self._count_unknown(),
-                path_incomplete=losses.path_incomplete + self._processes.path_incomplete,
-                args_incomplete=losses.args_incomplete + self._processes.args_incomplete,
-                cgroup_incomplete=losses.cgroup_incomplete + self._processes.cgroup_incomplete,
+                path_incomplete=losses.path_incomplete + processes.path_incomplete,
+                args_incomplete=losses.args_incomplete + processes.args_incomplete,
+                cgroup_incomplete=losses.cgroup_incomplete + processes.cgroup_incomplete,
                 unknown_opener=self._decoder_counts[1],
             )
         return losses._replace(outputs=dict(self._output_losses()))
@@ -364,13 +385,14 @@ class Monitor:
         reader = self._reader
         if reader is None:
             return self._final_counters
-        described = self._processes.described
+        processes = self._known
+        described = processes.described if processes is not None else 0
         return Counters(
             connection_events=reader.batch.count - reader.batch.left - described - self._decoder_counts[0],
             bytes_read=reader.batch.end,
             bytes_waiting=reader.waiting,
             processes_described=described,
-            processes_known=len(self._processes),
+            processes_known=len(processes) if processes is not None else 0,
             summaries=self._flows.summaries if self._flows else 0,
         )
 

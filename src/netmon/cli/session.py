@@ -234,4 +234,5 @@ def _import_for_events() -> None:
 
     import orjson  # noqa: F401
 
-    import netmon.decode.decoder  # noqa: F401
+    import netmon.decode.decoder
+    import netmon.kernel.cmdline_reader  # noqa: F401

@@ -6,13 +6,12 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
-from netmon.decode.processes import ProcessTable
 from netmon.errors import NetmonError
 from netmon.losses import Losses
 from netmon.reader.reporters import Reporter
@@ -61,7 +60,7 @@ class Reader:
         self,
         source: Source,
         clock: Clock,
-        processes: ProcessTable,
+        note_read: Callable[[int], None],
         reporters: Sequence[Reporter],
         ring_size: int,
         batch_delay: float,
@@ -71,7 +70,7 @@ class Reader:
         Args:
             source: Where the records come from.
             clock: Is refreshed with each batch, and at once when UTC is set.
-            processes: Counts how much was read.
+            note_read: Is called with the size of each batch, in bytes.
             reporters: Report beside the events, in this order.
             ring_size: Size of the source's buffer, in bytes.
             batch_delay: Seconds that a first record waits for others to be read with it, at most.
@@ -86,7 +85,7 @@ class Reader:
         self.stopping = False
         self._pid = os.getpid()
         self._clock = clock
-        self._processes = processes
+        self._note_read = note_read
         self._ring_size = ring_size
         self._batch_delay = batch_delay
         self._delay = batch_delay
@@ -240,7 +239,7 @@ class Reader:
                 self._more = self._wait_for_unfinished(self._finish_by)
             size = self.batch.size
             self._clock.refresh()
-            self._processes.note_consumed(size)
+            self._note_read(size)
             self._adapt_delay(size)
         return True
 

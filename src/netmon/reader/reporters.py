@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from netmon.decode.clock import Clock
-from netmon.decode.format import format_timestamp
 from netmon.losses import Losses
 
 if TYPE_CHECKING:
@@ -78,7 +77,8 @@ class LossReporter:
         lost = losses.since(self._reported)
         if not (lost.total or lost.missed or lost.outputs or lost.blind_ms):
             return []
-        from netmon.decode.loss_report import LossReport  # imported late: most runs lose nothing
+        from netmon.decode.format import format_timestamp
+        from netmon.decode.loss_report import LossReport  # both are imported late: most runs lose nothing
 
         # `missed` is an upper bound, which may sink; the reports shall add up to no more than its highest value.
         losses = losses._replace(missed=max(losses.missed, self._reported.missed))

@@ -11,7 +11,6 @@ import pytest
 
 from netmon.decode.clock import Clock
 from netmon.losses import Losses
-from netmon.reader import reporters
 from netmon.reader.reporters import LOSS_INTERVAL, LossReporter
 from netmon.reader.source import Source
 
@@ -117,7 +116,7 @@ def test_an_exception_loses_no_losses(lost: Lost, monkeypatch: pytest.MonkeyPatc
 
     lost.unknown_process = 3
     with monkeypatch.context() as patch:
-        patch.setattr(reporters, "format_timestamp", interrupted)
+        patch.setattr("netmon.decode.format.format_timestamp", interrupted)
         with pytest.raises(KeyboardInterrupt):
             lost.reporter.collect(drained=True, ending=True)
     (report,) = lost.reporter.collect(drained=True, ending=True)
