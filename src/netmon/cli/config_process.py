@@ -95,8 +95,14 @@ class ConfigProcess:
         os.close(self._questions)
         os.close(self._answers)
         if number:
-            os.kill(self.pid, number)
-        _, status = os.waitpid(self.pid, 0)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except (
+            ChildProcessError
+        ):  # who started netmon ignores SIGCHLD: the process has ended, and what it wrote tells how
+            return 0
         return os.waitstatus_to_exitcode(status)
 
     def _answer_all(self) -> None:

@@ -211,6 +211,17 @@ def test_it_does_not_take_signals_that_are_meant_for_netmon(path: Path, monkeypa
     filters.release()
 
 
+def test_it_is_waited_for_where_the_ends_of_children_are_ignored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program ignores stays so in those that it starts."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert compiled(path, COMPLETE) == compile_filters(Config.from_yaml(path))
+        with pytest.raises(NetmonError, match="0 bytes"):
+            in_the_process(lambda: os._exit(3), path, monkeypatch)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
