@@ -99,9 +99,7 @@ class ConfigProcess:
                 os.kill(self.pid, number)
         try:
             _, status = os.waitpid(self.pid, 0)
-        except (
-            ChildProcessError
-        ):  # who started netmon ignores SIGCHLD: the process has ended, and what it wrote tells how
+        except ChildProcessError:  # SIGCHLD was ignored when netmon started: what has been written tells the end
             return 0
         return os.waitstatus_to_exitcode(status)
 
