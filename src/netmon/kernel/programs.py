@@ -1,6 +1,6 @@
 """The BPF programs, one table: where each is attached, what it needs, and which of them a configuration needs."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import os
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ def programs_in_object(*, minimal: bool) -> list[Program]:
     return [program for program in PROGRAMS if program.in_minimal or not minimal]
 
 
-def hook_programs(watched: Watched, features: Features) -> list[Program]:
+def hook_programs(watched: "Watched", features: "Features") -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
     report = watched.report
     follows_states = report.statistics or report.outcome or report.existing

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from netmon.capabilities import NEEDED, capability_mask
 from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
 from netmon.kernel import libbpf
-from netmon.kernel.features import KERNEL_BTF
+from netmon.kernel.features import KERNEL_BTF, parse_release
 from netmon.limits import MINIMUM_KERNEL
 
 ANY_KERNEL_HINT = f"run {MINIMUM_KERNEL} or newer, or try this one with --any-kernel (NETMON_ANY_KERNEL=1)"
@@ -39,14 +39,6 @@ class Requirement(NamedTuple):
     ok: bool  # whether it is met
     detail: str  # what was found
     remedy: str = ""  # what to do when it is not met
-
-
-def parse_release(release: str) -> tuple[int, int]:
-    """Return a kernel release's first two numbers. Raises ValueError when it does not begin with them."""
-    match = re.match(r"(\d+)\.(\d+)", release)
-    if not match:
-        raise ValueError(f"{release!r} is not a kernel release")
-    return int(match[1]), int(match[2])
 
 
 def check_kernel(release: str, any_kernel: bool = False) -> Requirement:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netmon.cli.file_settings import apply_file, read_file
+from netmon.cli.file_settings import begin_reading_file
 from netmon.cli.flag_names import FLAGS
 from netmon.cli.main import main, make_parser
 from netmon.config.run import Run
@@ -43,7 +43,7 @@ def applied(tmp_path: Path, text: str, *flags: str) -> argparse.Namespace:
     path = tmp_path / "netmon.yaml"
     path.write_text(text)
     options = make_parser(["run"]).parse_args(["run", "--config", str(path), *flags])
-    apply_file(options)
+    begin_reading_file(options)().release()
     return options
 
 
@@ -69,11 +69,10 @@ def test_a_flag_wins(tmp_path: Path) -> None:
 
 def test_a_reload_cannot_change_them(tmp_path: Path) -> None:
     options = applied(tmp_path, FILE + "  ring_size: 8M\n")
-    first = read_file(options)
-    assert read_file(options) == first
+    begin_reading_file(options)().release()
     Path(options.config).write_text(FILE + "  ring_size: 4M\n")
     with pytest.raises(ConfigError) as caught:
-        read_file(options)
+        begin_reading_file(options)()
     assert str(caught.value) == (
         f"{options.config}: run: has changed, which a reload cannot do; restart netmon, or set it back"
     )
