@@ -24,8 +24,10 @@ from netmon.config.checks import (
     check_path,
     check_pid,
     check_prefix,
+    check_text,
 )
 from netmon.config.cidr import check_ipv4, check_ipv6
+from netmon.config.conflicts import conflicts_between, conflicts_in
 from netmon.config.document import REFUSED, Document
 from netmon.config.messages import (
     BOOL,
@@ -44,9 +46,6 @@ from netmon.errors import ConfigError, Location, Problem
 from netmon.report import OPTIONS, Report
 
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
-
-DIRECTIONS = (("ingress",), ("egress",))
-NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 # What a network namespace that a configuration names is kept as. Raises ValueError if it cannot be used.
 Resolve = Callable[[int | str], int | str]
@@ -135,10 +134,16 @@ def _one_of(*choices: str) -> _Check:
     return check_choice
 
 
-def _plain_text(checker: _Checker, value: Any, location: Location) -> str:
-    if not isinstance(value, str):
-        raise checker.fail(location, value, WrongTypeError(TEXT))
-    return value
+def _value(check: Callable[[Any], Any]) -> _Check:
+    """Return the check of a single value. check: as of an item of a list."""
+
+    def check_value(checker: _Checker, value: Any, location: Location) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            raise checker.fail(location, value, error) from None
+
+    return _given(check_value)
 
 
 def _given(check: _Check) -> _Check:
@@ -150,18 +155,6 @@ def _given(check: _Check) -> _Check:
         return check(checker, value, location)
 
     return check_given
-
-
-def _amount(name: str) -> _Check:
-    """Return the check of a time or a size, which stays text."""
-
-    def check(checker: _Checker, value: Any, location: Location) -> str:
-        try:
-            return check_amount(name, value)
-        except ValueError as error:
-            raise checker.fail(location, value, error) from None
-
-    return _given(check)
 
 
 def _section(kind: type[Any]) -> _Check:
@@ -281,19 +274,19 @@ class CheckedProcessFilter(NamedTuple):
 class CheckedRun(NamedTuple):
     """As netmon.config.run.Run."""
 
-    aggregate: Annotated[str | None, _amount("aggregate")] = None
+    aggregate: Annotated[str | None, _value(partial(check_amount, "aggregate"))] = None
     lost_events: Annotated[bool | None, _given(_flag)] = None
-    ring_size: Annotated[str | None, _amount("ring_size")] = None
-    batch_delay: Annotated[str | None, _amount("batch_delay")] = None
-    line_limit: Annotated[str | None, _amount("line_limit")] = None
-    record: Annotated[str | None, _given(_plain_text)] = None
-    record_limit: Annotated[str | None, _amount("record_limit")] = None
+    ring_size: Annotated[str | None, _value(partial(check_amount, "ring_size"))] = None
+    batch_delay: Annotated[str | None, _value(partial(check_amount, "batch_delay"))] = None
+    line_limit: Annotated[str | None, _value(partial(check_amount, "line_limit"))] = None
+    record: Annotated[str | None, _value(_text(check_text))] = None
+    record_limit: Annotated[str | None, _value(partial(check_amount, "record_limit"))] = None
     any_kernel: Annotated[bool | None, _given(_flag)] = None
-    user: Annotated[str | None, _given(_plain_text)] = None
+    user: Annotated[str | None, _value(_text(check_text))] = None
     confine: Annotated[bool | None, _given(_flag)] = None
     format: Annotated[str | None, _given(_one_of("line", "json", "table", "template"))] = None
     fields: Annotated[Texts, _list_of(_text(check_field))] = None
-    template: Annotated[str | None, _given(_plain_text)] = None
+    template: Annotated[str | None, _value(_text(check_text))] = None
     each: Annotated[bool | None, _given(_flag)] = None
     color: Annotated[bool | None, _given(_flag)] = None
 
@@ -358,7 +351,7 @@ def check_document(document: Document, resolve: Resolve | None = None) -> Checke
         try:
             config = _check_mapping(checker, CheckedConfig, document.data, ())
         except _FailedError:
-            conflicts = _conflicts_in(document)
+            conflicts = conflicts_in(document, may_enable=bool(_unknown_in(document.data)))
         else:
             conflicts = conflicts_between(
                 {"ingress": config.ingress.enabled, "egress": config.egress.enabled}, config.report
@@ -387,41 +380,3 @@ def _refuse_another_file(document: Document) -> None:
 def _unknown_in(data: Mapping[Any, Any]) -> set[Any]:
     """Return the keys at the top that no configuration has or had."""
     return data.keys() - {*CheckedConfig._fields, *OPTIONS}
-
-
-def conflicts_between(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
-    """Return the places and the reasons of problems between sections that are correct by themselves.
-
-    Args:
-        enabled: For each direction's name, whether it is watched.
-        report: What is reported.
-    """
-    if not any(enabled.values()):
-        return [((), NOTHING_ENABLED)]
-    conflicts: list[tuple[Location, str]] = [
-        (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
-        for name, direction in report.without_direction(enabled).items()
-    ]
-    return conflicts + [
-        (("report", "events"), f"{event} needs {_key_of(needed)}: true; set it, or leave {event} out")
-        for event, needed in report.impossible_events(enabled).items()
-    ]
-
-
-def _key_of(needed: str) -> str:
-    """Return the key that turns a direction or a report option on."""
-    return f"report.{needed}" if needed in OPTIONS else f"{needed}.enabled"
-
-
-def _conflicts_in(document: Document) -> list[tuple[Location, str]]:
-    """Return the conflicts in data that has other problems: as far as its sections can be read."""
-    data = document.data
-    sections = {key: part for key in ("ingress", "egress", "report") if isinstance(part := data.get(key), Mapping)}
-    # A wrong value of `enabled` is reported itself: it may be meant to enable.
-    enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
-    options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
-    conflicts = conflicts_between(enabled, Report(**options))
-    # An unknown key, or a direction that is no mapping, may be meant to enable.
-    if _unknown_in(data) or any(finding.location in DIRECTIONS for finding in document.found.listed()):
-        conflicts = [conflict for conflict in conflicts if conflict[1] != NOTHING_ENABLED]
-    return conflicts

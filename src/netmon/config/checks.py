@@ -39,12 +39,16 @@ def _check_bytes(text: str, limit: int) -> None:
         raise ValueError("is empty; leave it out")
     if "\0" in text:
         raise ValueError("contains a NUL character, which no path can contain")
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise ValueError("cannot be written as UTF-8") from None
+    size = len(_check_utf8(text))
     if size > limit:
         raise ValueError(f"is {size} bytes long; the kernel side compares at most {limit}: shorten it")
+
+
+def _check_utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("cannot be written as UTF-8") from None
 
 
 def check_name(text: str) -> str:
@@ -103,6 +107,14 @@ def check_container_id(text: str) -> str:
         raise ValueError(f"has {len(text)} digits; container ids have {Limit.CONTAINER_ID_SIZE:d}")
     if len(text) < Limit.SHORT_CONTAINER_ID_SIZE:
         raise ValueError(f"has {len(text)} digits; give at least the first {Limit.SHORT_CONTAINER_ID_SIZE:d}")
+    return text
+
+
+def check_text(text: str) -> str:
+    """Return the name of a file or a user, or a template."""
+    if "\0" in text:
+        raise ValueError("contains a NUL character; leave it out")
+    _check_utf8(text)
     return text
 
 

@@ -35,8 +35,8 @@ from netmon.config.checked import (
     CheckedProcessFilter,
     CheckedRun,
     check_document,
-    conflicts_between,
 )
+from netmon.config.conflicts import conflicts_between
 from netmon.config.document import Document, document_of
 from netmon.config.netns import inode_of
 from netmon.config.run import Run

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictStr, WithJsonSchema
 
-from netmon.config.checks import check_amount, check_field
+from netmon.config.checks import check_amount, check_field, check_text
 from netmon.config.section import Section
 from netmon.config.values import ListOf, Optionally, refuse_none
 
@@ -17,6 +17,9 @@ def _amount(name: str) -> Any:
     schema = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]}
     check = partial(check_amount, name)
     return Annotated[str | None, BeforeValidator(check), BeforeValidator(refuse_none), WithJsonSchema(schema)]
+
+
+Text = Annotated[StrictStr, AfterValidator(check_text)]
 
 
 class Run(Section):
@@ -35,12 +38,12 @@ class Run(Section):
     line_limit: _amount("line_limit") = Field(  # type: ignore[valid-type]
         default=None, description="How long a line may be, like 16K."
     )
-    record: Optionally[StrictStr] = Field(default=None, description="A new file that the raw records are written to.")
+    record: Optionally[Text] = Field(default=None, description="A new file that the raw records are written to.")
     record_limit: _amount("record_limit") = Field(  # type: ignore[valid-type]
         default=None, description="How large that file may become, like 1G."
     )
     any_kernel: Optionally[StrictBool] = Field(default=None, description="Also try older kernels; off by default.")
-    user: Optionally[StrictStr] = Field(
+    user: Optionally[Text] = Field(
         default=None, description="The user to become once attached, a name or a number in quotes."
     )
     confine: Optionally[StrictBool] = Field(default=None, description="Give up rights after the start; on by default.")
@@ -50,7 +53,7 @@ class Run(Section):
     fields: ListOf[Annotated[StrictStr, AfterValidator(check_field)]] = Field(
         default=None, description="The columns of a table or the keys of JSON, by their paths in the JSON."
     )
-    template: Optionally[StrictStr] = Field(default=None, description="A line for each event, like '{process.pid}'.")
+    template: Optionally[Text] = Field(default=None, description="A line for each event, like '{process.pid}'.")
     each: Optionally[StrictBool] = Field(
         default=None, description="Lines: one for each event, not for each connection; off by default."
     )

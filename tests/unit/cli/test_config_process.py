@@ -23,9 +23,10 @@ from netmon.config.netns import inode_of
 from netmon.errors import Problem
 from netmon.filters import handover
 from netmon.filters.compile import compile_filters
-from netmon.filters.compiled import CompiledFilters
+from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel import seccomp
 from netmon.kernel.calls import syscall
+from netmon.report import Report
 from tests.support.compiled import in_memory
 from tests.support.procfs import status_of
 from tests.support.waiting import wait_until
@@ -76,6 +77,11 @@ def test_a_file_gives_the_filters_that_the_library_compiles(path: Path) -> None:
         "egress: {enabled: true}\nnetns_filter: {netns: [/run/netns/absent, /dev/null, blue]}\nreport: {events: [x]}\n",
         f"egress: {{enabled: true}}\nnetns_filter: {{netns: ['/{'x' * 5000}']}}\n",
         "".join(f"k{number}: 1\n" for number in range(9)),
+        "egress: {enabled: true, port_filter: {dst_port: [1], match: both}}\nrun: [1]\n",
+        "egress: {enabled: true}\nrun: {ring_size: 3, aggregate: [1], batch_delay: , format: yaml, each: 1, rings: 2}",
+        "egress: {enabled: true}\nrun: {fields: [type, process.pdi, 7]}",
+        'egress: {enabled: true}\nrun: {record: "a\\0b", user: 0, template: "\\ud800"}',
+        'egress: {enabled: true}\nrun: {"fi\\x65lds": [process.pdi]}\n',
         "egress:\n  enabled: true\n  ipv4_filter:\n    dst_ip:\n" + "    - x\n" * 3000,
     ],
 )
@@ -98,6 +104,20 @@ def test_a_file_that_cannot_be_read(name: str, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("path", ["a", "./a", "/a//b/./c/", "//a", "///a", ".", "", "./", "../a", "a/../b", "/", "//"])
 def test_messages_name_the_file_as_the_library_does(path: str) -> None:
     assert config_process._normal(path) == str(Path(path))
+
+
+def test_settings_of_the_run_are_handed_over(path: Path) -> None:
+    path.write_text("egress: {enabled: true}\nrun: {ring_size: 64K, aggregate: 10s, each: false, fields: [type]}\n")
+    filters, settings = ConfigProcess(str(path)).result()
+    assert settings == {"ring_size": 1 << 16, "aggregate": 10.0, "each": False, "fields": "type"}
+    filters.release()
+
+
+def test_what_is_put_over_the_file_is_compiled(path: Path) -> None:
+    path.write_text("egress: {enabled: true}\n")
+    filters, _ = ConfigProcess(str(path), lambda config: config._replace(report=Report(parent=True))).result()
+    assert filters.watched == Watched(ingress=False, egress=True, report=Report(parent=True))
+    filters.release()
 
 
 def test_network_namespaces_are_looked_up_by_the_caller(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from netmon.cli.file_settings import begin_reading_file
 from netmon.cli.flag_names import FLAGS
 from netmon.cli.main import main, make_parser
 from netmon.config.run import Run
+from netmon.config.run_values import TYPES
 from netmon.errors import ConfigError
 
 FILE = "egress:\n  enabled: true\nrun:\n"
@@ -49,6 +50,7 @@ def applied(tmp_path: Path, text: str, *flags: str) -> argparse.Namespace:
 
 def test_each_setting_is_the_flag_of_its_name(tmp_path: Path) -> None:
     assert ALL.keys() == Run.model_fields.keys()
+    assert {name: type(value) for name, (_, value) in ALL.items()} == TYPES
     options = applied(tmp_path, FILE + "".join(f"  {name}: {text}\n" for name, (text, _) in ALL.items()))
     assert {name: getattr(options, name) for name in ALL} == {name: value for name, (_, value) in ALL.items()}
 
