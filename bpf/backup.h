@@ -13,9 +13,12 @@
  * - Of close(): where the kernel destroys the socket. It reports a close that was not reported, without a description
  *   of a process, which is what takes long.
  *
- * Where the kernel has security_sock_graft(), an accepted socket is reported there, with softirqs disabled, and needs no
- * backup. The hooks of MPTCP are seldom reached and have none. With PREEMPT_RT a task can be preempted in all of these
- * places. What may have been missed is counted (kernel/missed.py).
+ * Those of connect() see MPTCP, too: by the subflow that opens the connection. Where the kernel has
+ * security_sock_graft(), an accepted socket is reported there, with softirqs disabled, and needs no backup.
+ *
+ * With PREEMPT_RT a task can be preempted although it has softirqs disabled. Up to 6.17 another task on that CPU waits
+ * then before it disables them itself, so it is not skipped either. Since 6.18 (commit 3253cb49cbad) it goes on, and may
+ * be. What may have been missed is counted on any kernel (kernel/missed.py).
  */
 #ifndef __BACKUP_H__
 #define __BACKUP_H__

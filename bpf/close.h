@@ -40,7 +40,8 @@ static __always_inline void send_detailed_close(const struct connection *connect
 			read_statistics(&detailed->statistics, sk, connection);
 		else
 			detailed->statistics.closed_by = connection->ended_by ?: ENDING_LOCAL;
-		detailed->statistics.duration_ns = now - opening->timestamp_ns;
+		if (opening->timestamp_ns) /* else it was open before netmon, and the kernel does not know since when */
+			detailed->statistics.duration_ns = now - opening->timestamp_ns;
 	}
 	if (report_options.with_context && connection->passed_on) {
 		context->opener_id = opening->process_id;
@@ -140,8 +141,8 @@ static __always_inline __u64 identify_closer(struct connection *connection, stru
 		return connection->event.head.process_id;
 	if (report_options.opener)
 		connection->passed_on = start_of(task) != connection->opener_start_ns;
-	return identify_current(slot, control.generation, 0, connection->event.head.process_id,
-				connection->opener_exec_id);
+	return identify_current(slot, control.generation, 0,
+				inherited_image(task, &connection->event.head, connection->opener_exec_id));
 }
 
 /*
@@ -201,8 +202,8 @@ static __always_inline void close_connection(struct connection *connection, stru
 }
 
 /*
- * On entry to tcp_close() and mptcp_close(), when the socket still has its ports: reports the close, if the opening was
- * reported. Returns 0, as all functions that a hook's program calls: the kernel ignores it.
+ * When a socket is closed, and still has its ports: reports the close, if the opening was reported. Returns 0, as all
+ * functions that a hook's program calls: the kernel ignores it.
  */
 static __always_inline int report_close(struct sock *sk, enum slot slot)
 {
@@ -213,9 +214,33 @@ static __always_inline int report_close(struct sock *sk, enum slot slot)
 	close_connection(connection, sk, slot);
 	if (!is_state_followed())
 		free_connection(connection);
-	else if (is_mptcp(sk))
-		__sync_fetch_and_or(&connection->phase, PHASE_DONE);
 	return 0;
+}
+
+/*
+ * On entry to tcp_close() and mptcp_close(), where the socket is not locked yet. If bytes are counted, the programs below
+ * report closes instead, from when they first run. is_locked: whether they have.
+ */
+static __always_inline int report_unlocked_close(struct sock *sk, enum slot slot, volatile __u64 *is_locked)
+{
+	if (report_options.statistics || report_options.aggregate) {
+		if (*is_locked || !find_connection(sk))
+			return 0;
+		__sync_fetch_and_add(&coverage.unlocked_closes, 1);
+	}
+	return report_close(sk, slot);
+}
+
+/*
+ * On entry to __tcp_close() and __mptcp_close(), which tcp_close() and mptcp_close() call with the socket's lock held:
+ * nothing is sent or received meanwhile, so the bytes are exact. A compiler may have put the functions into their
+ * callers; then these programs do not run. is_locked: to be set.
+ */
+static __always_inline int report_locked_close(struct sock *sk, enum slot slot, volatile __u64 *is_locked)
+{
+	if (!*is_locked)
+		*is_locked = 1;
+	return report_close(sk, slot);
 }
 
 #endif

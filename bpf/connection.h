@@ -10,8 +10,7 @@
  * A connection is freed by its close. But programs that follow changes of state may look at it at the same time, on
  * another CPU, and would write to an entry that is another connection's by then. They hold the socket's lock. So where
  * they are loaded, the close leaves the connection, and it is freed under that lock: when the kernel destroys the socket
- * (report_destroyed() in outcome.h). That does not see MPTCP sockets, which get the state TCP_CLOSE once more after
- * their close: see follow_state() in outcome.h.
+ * (report_destroyed() in outcome.h).
  *
  * The walk through all open files holds no lock. With the option existing, all connections are kept in the overflow: to
  * insert there is atomic, so either the walk or an opening keeps a connection, complete.
@@ -27,6 +26,40 @@ static __always_inline bool is_state_followed(void)
 	return report_options.statistics || report_options.outcome || report_options.existing;
 }
 
+/* Whether a walk reports what connections have carried while they are open: see progress.h. */
+static __always_inline bool is_progress_followed(void)
+{
+	return report_options.progress || report_options.aggregate;
+}
+
+#ifdef MINIMAL
+static __always_inline void hide_from_walk(struct connection *connection)
+{
+}
+
+static __always_inline void show_to_walk(struct connection *connection, struct sock *sk)
+{
+}
+#else
+/* Call before the fields of a connection are filled in: the walk may look at it at the same time. */
+static __always_inline void hide_from_walk(struct connection *connection)
+{
+	if (is_progress_followed())
+		__sync_lock_test_and_set(&connection->socket, 0);
+}
+
+/* Call when the fields are filled in. */
+static __always_inline void show_to_walk(struct connection *connection, struct sock *sk)
+{
+	if (!is_progress_followed())
+		return;
+	connection->counted_sent = 0;
+	connection->counted_received = 0;
+	connection->counted_ns = 0;
+	__sync_lock_test_and_set(&connection->socket, (__u64)sk);
+}
+#endif
+
 /* Returns the only entry of the table that may hold the connection with this cookie. Without a cookie it is free. */
 static __always_inline struct connection *table_entry(__u64 cookie)
 {
@@ -35,10 +68,9 @@ static __always_inline struct connection *table_entry(__u64 cookie)
 	return bpf_map_lookup_elem(&connection_table, &index);
 }
 
-/* Returns the socket's connection, NULL when it has none. */
-static __always_inline struct connection *find_connection(struct sock *sk)
+/* Returns the connection of the socket with that cookie, NULL when it has none. */
+static __always_inline struct connection *find_connection_of(__u64 cookie)
 {
-	__u64 cookie = sk->__sk_common.skc_cookie.counter;
 	struct connection *entry;
 
 	if (!cookie) /* the kernel assigns it on first use: no connection of this socket was kept */
@@ -49,6 +81,12 @@ static __always_inline struct connection *find_connection(struct sock *sk)
 			return entry;
 	}
 	return overflowed ? bpf_map_lookup_elem(&connection_overflow, &cookie) : NULL;
+}
+
+/* Returns the socket's connection, NULL when it has none. */
+static __always_inline struct connection *find_connection(struct sock *sk)
+{
+	return find_connection_of(sk->__sk_common.skc_cookie.counter);
 }
 
 /*

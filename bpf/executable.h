@@ -27,15 +27,18 @@ static __always_inline bool prepend(struct path_walk *walk, struct dentry *dentr
 	__u32 length = BPF_CORE_READ(dentry, d_name.len);
 	__u32 start = walk->start;
 
-	/* Never down to 0: a path of PATH_SIZE bytes would have length 0 after its mask. */
-	if (length >= NAME_SIZE || start <= length + 1 || start > PATH_SIZE)
+	/*
+	 * Never down to 0: a path of PATH_SIZE bytes would have length 0 after its mask. Most file systems bound names to
+	 * NAME_SIZE, but not all of them, and FUSE to 1,024 bytes.
+	 */
+	if (length >= PATH_SIZE || start <= length + 1 || start > PATH_SIZE)
 		return false;
 	if (start == PATH_SIZE)
 		walk->name_length = length; /* of a bind-mounted file: the mount point's name, as in the path */
 	start -= length + 1;
 	walk->start = start;
 	walk->path[start & (PATH_SIZE - 1)] = '/';
-	bpf_probe_read_kernel(&walk->path[(start + 1) & (PATH_SIZE - 1)], length & (NAME_SIZE - 1), name);
+	bpf_probe_read_kernel(&walk->path[(start + 1) & (PATH_SIZE - 1)], length & (PATH_SIZE - 1), name);
 	return true;
 }
 
@@ -88,7 +91,6 @@ static __always_inline void read_path(struct scratch *scratch, __u32 slot, struc
 {
 	struct path_walk *walk = &scratch->walk;
 	struct dentry *dentry = BPF_CORE_READ(exe, f_path.dentry);
-	struct inode *inode = BPF_CORE_READ(exe, f_inode);
 
 	walk->dentry = dentry;
 	walk->mount = mount_of(BPF_CORE_READ(exe, f_path.mnt));
@@ -104,8 +106,6 @@ static __always_inline void read_path(struct scratch *scratch, __u32 slot, struc
 	/* As the kernel's d_unlinked(). It is true of a memfd, too. */
 	if (!BPF_CORE_READ(dentry, d_hash.pprev))
 		scratch->record.flags |= PROCESS_UNLINKED;
-	if (BPF_CORE_READ(inode, i_nlink) == 0)
-		scratch->record.secureexec |= SECUREEXEC_FILELESS_EXEC;
 }
 
 /* A step of bpf_loop(): copies an entry of auxv into aux, by type. Returns 1 to stop, at the last. */
@@ -142,6 +142,27 @@ static __always_inline void read_auxv(struct scratch *scratch, __u32 slot, struc
 	bpf_loop(MAX_AUXV_STEPS, walk_auxv_step, &slot, 0);
 }
 
+/*
+ * Whether a file without links had none when it was executed. Those that never had one are in memory (memfd_create), in
+ * no directory, or were made by O_TMPFILE, which names them '#' and a number. A file that was deleted first can only be
+ * executed by a descriptor of it, which the kernel tells the program. One that was executed by its path, as a program
+ * that was upgraded since, had a link. Only the option exec knows for sure: a process may change what it was told.
+ */
+static __always_inline bool was_fileless(struct scratch *scratch, struct dentry *dentry)
+{
+	char name[8] = {};
+
+	if (BPF_CORE_READ(dentry, d_parent) == dentry)
+		return true;
+	bpf_probe_read_kernel(name, 2, BPF_CORE_READ(dentry, d_name.name));
+	if (name[0] == '#' && name[1] >= '0' && name[1] <= '9')
+		return true;
+	if (report_options.other_tasks && scratch->other)
+		return false; /* its memory cannot be read */
+	bpf_probe_read_user(name, sizeof(name), (void *)scratch->aux[AT_EXECFN]);
+	return !bpf_strncmp(name, 6, "/proc/") || !bpf_strncmp(name, 8, "/dev/fd/");
+}
+
 /* Sets the record's secureexec: why the exec gave the process privileges that its caller did not have. */
 static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot, struct task_struct *task,
 					    struct mm_struct *mm, struct file *exe)
@@ -152,6 +173,8 @@ static __always_inline void read_secureexec(struct scratch *scratch, __u32 slot,
 	__u32 how = 0;
 
 	read_auxv(scratch, slot, mm);
+	if (!BPF_CORE_READ(exe, f_inode, i_nlink) && was_fileless(scratch, BPF_CORE_READ(exe, f_path.dentry)))
+		scratch->record.secureexec |= SECUREEXEC_FILELESS_EXEC;
 	if (!scratch->aux[AT_SECURE])
 		return;
 	if (mode & S_ISUID && scratch->aux[AT_UID] != scratch->aux[AT_EUID])
@@ -181,7 +204,7 @@ static __always_inline __u32 read_args(struct scratch *scratch, __u32 offset, st
 		length = ARGS_SIZE;
 		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;
 	}
-	if (offset > CGROUP_SIZE + PATH_SIZE)
+	if (offset > CGROUP_SIZE + CONTAINER_ID_SIZE + PATH_SIZE)
 		return 0;
 	if (bpf_probe_read_user(&scratch->strings[offset], length, (void *)start)) {
 		scratch->record.flags |= PROCESS_ARGS_INCOMPLETE;

@@ -3,6 +3,8 @@
  * The option existing: connections that were open before the programs were attached. A walk through the open files of
  * all tasks finds them. Each is reported once, for the first process found with it. A connection that opens during the
  * walk is reported either by the programs of its hook or by the walk: struct connection's phase decides.
+ *
+ * For a snapshot (netmon ls) the walk is the only program.
  */
 #ifndef __EXISTING_H__
 #define __EXISTING_H__
@@ -32,7 +34,7 @@ static __always_inline bool is_open(__u8 state)
 /* Not inlined: identify_found() calls it twice, and has no stack left for it. */
 static __noinline __u64 identify_walked(struct task_struct *task, __u64 generation, __u32 flags)
 {
-	return identify_task(task, TASK_WALKED, NULL, SLOT_WALK, generation, flags, 0, 0);
+	return identify_task(task, TASK_WALKED, NULL, SLOT_WALK, generation, flags, 0);
 }
 
 /* As identify_current(), for a task that the walk is at. */
@@ -48,11 +50,28 @@ static __always_inline __u64 identify_found(struct task_struct *task, __u64 gene
 	return identify_walked(task, generation, IDENTIFY_FILTERED | IDENTIFY_PARENT_KNOWN);
 }
 
+#ifdef MINIMAL
+static __always_inline void begin_progress(struct connection *found, struct sock *sk)
+{
+}
+#else
+/* With the option progress: counts what the connection has carried as reported. Not inlined: there is no stack left. */
+static __noinline void begin_progress(struct connection *found, struct sock *sk)
+{
+	struct sample sample = {};
+
+	take_sample(&sample, sk, found->event.head.cookie, found->direction);
+	found->counted_sent = sample.sent;
+	found->counted_received = sample.received;
+	found->socket = (__u64)sk;
+}
+#endif
+
 /* Fills in what is to be kept of a connection. Returns false when it is not to be reported. */
 static __always_inline bool describe_found(struct connection *found, struct task_struct *task, struct sock *sk)
 {
 	enum direction direction = was_accepted(sk) ? DIRECTION_INGRESS : DIRECTION_EGRESS;
-	enum family family = is_ipv6(sk) ? FAMILY_IPV6 : FAMILY_IPV4;
+	enum family family = family_of(sk);
 	__u64 generation = control.generation;
 	union event *event = &found->event;
 
@@ -72,13 +91,20 @@ static __always_inline bool describe_found(struct connection *found, struct task
 		found->opener_start_ns = start_of(task);
 	found->direction = direction;
 	found->is_overflowed = true;
+	if (report_options.progress)
+		begin_progress(found, sk);
 	return true;
 }
 
-/* Whether the walk may go on. It uses half of the ring buffer, and leaves the rest to what happens meanwhile. */
+/*
+ * Whether the walk may go on. It uses half of the ring buffer, and leaves the rest to what happens meanwhile. Of a
+ * snapshot it uses the quarter that nobody is charged for: see fairness.h.
+ */
 static __always_inline bool has_room_to_walk(void)
 {
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
+	__u64 part = report_options.snapshot ? 4 : 2;
+
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / part;
 }
 
 /* Reports a connection that is kept, unless it is still connecting. Not inlined: its caller has no stack left. */
@@ -93,14 +119,25 @@ static __noinline void report_kept(struct connection *connection, struct task_st
 		report_opened(connection, sk);
 }
 
-/* Reports a connection, unless that was done, or keeps one that is still connecting until it is open. */
+/*
+ * Reports a connection, unless that was done, or keeps one that is still connecting until it is open.
+ *
+ * For a snapshot nothing is kept: a connection that several processes hold is reported for each, and for each descriptor
+ * of it, and user space makes one of these.
+ */
 static __always_inline void report_existing(struct task_struct *task, struct sock *sk)
 {
 	__u8 state = sk->__sk_common.skc_state;
 	struct connection found = {}, *connection;
 
-	if ((!is_open(state) && state != TCP_SYN_SENT) || find_connection(sk) || !describe_found(&found, task, sk))
+	if ((!is_open(state) && state != TCP_SYN_SENT) || (!report_options.snapshot && find_connection(sk)) ||
+	    !describe_found(&found, task, sk))
 		return;
+	if (report_options.snapshot) {
+		found.payer = payer_of(task);
+		send_existing(&found, sk);
+		return;
+	}
 	/* connect() may have been entered before the programs were attached: no program reports its success then. */
 	found.phase = state == TCP_SYN_SENT ? PHASE_PENDING : PHASE_FOUND;
 	connection = keep_in_overflow(found.event.head.cookie, &found);

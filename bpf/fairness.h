@@ -74,19 +74,23 @@ static __always_inline void name_payer(struct payer *payer)
 	}
 }
 
-/* Takes off what the reader has read of the payer's bytes since the last time. */
+/*
+ * Takes off what the reader has read of the payer's bytes since the last time. Of several CPUs that do so at once, the
+ * one that moves the position takes them off: if each did, the payer would use less than nothing.
+ */
 static __always_inline void note_read(struct payer *payer, __u64 waiting)
 {
-	__u64 position = bpf_ringbuf_query(&events, BPF_RB_CONS_POS), read = position - payer->position, taken;
+	__u64 last = *(volatile __u64 *)&payer->position, used = *(volatile __u64 *)&payer->used;
+	__u64 position = bpf_ringbuf_query(&events, BPF_RB_CONS_POS), read = position - last, taken;
 
 	if (read >= waiting)
-		taken = payer->used;
+		taken = used;
 	else
-		taken = payer->used * read / waiting;
-	if (!taken && payer->used)
+		taken = used * read / waiting;
+	if (!taken && used)
 		return; /* less than a byte: the next time it is more */
-	payer->used -= taken;
-	payer->position = position;
+	if (__sync_val_compare_and_swap(&payer->position, last, position) == last)
+		__sync_fetch_and_sub(&payer->used, taken);
 }
 
 /*

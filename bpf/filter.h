@@ -14,6 +14,7 @@
 
 #include "cgroup_filter.h"
 #include "maps.h"
+#include "process_record.h"
 #include "socket.h"
 
 /* Looks a key up in a filter set's map. An absent map is an empty one. */
@@ -166,6 +167,11 @@ static __always_inline bool matches_condition(const struct process_filter *filte
 	return (matched & filter->all) == filter->all && (!filter->any || matched & filter->any);
 }
 
+enum {
+	PREDICATES_OF_IMAGE = PREDICATE_NAME | PREDICATE_PREFIX | PREDICATE_PATH,
+	PREDICATES_OF_CGROUP = PREDICATE_CGROUP | PREDICATE_CONTAINER_ID,
+};
+
 /*
  * Notes the value of a predicate. Returns true when that decides the verdict: it must be true and is not. When it is
  * true, its alternatives are not needed any more.
@@ -236,55 +242,76 @@ static __always_inline bool is_prefix_listed(__u32 set, struct scratch *scratch)
 
 /*
  * Evaluates the predicates of the process whose record is in the slot, the cheapest first: ids, cgroup and container,
- * name and executable. The last ones cost most, so those that the verdict no longer depends on are skipped. They are not marked
+ * name and executable. Those of the cgroup and the executable may be known from an earlier description (recall() in
+ * process.h). The last ones cost most, so those that the verdict no longer depends on are skipped. They are not marked
  * as evaluated: their bits are unknown, not false. A function that needs other bits comes with a new generation, in
  * which the process is evaluated again.
  *
+ * Returns false when the image is needed, which takes long to read, and was not read yet: call read_image() and then
+ * this function again. It does not call it itself, since their callers' stacks would not be large enough together.
+ *
  * The bits are in map memory, where the verifier does not track them: it would go through each combination of them.
  */
-static __always_inline void evaluate_predicates(struct scratch *scratch, __u32 slot, __u32 set,
-						struct task_struct *task, bool has_image)
+#define RECALLED_OR(predicate, value)                                                                                  \
+	(known->evaluated & (predicate) ? !!(known->matched & (predicate)) : (value))
+
+static __always_inline bool evaluate_predicates(struct scratch *scratch, __u32 slot, __u32 set,
+						struct task_struct *task)
 {
 	const struct process_filter *filter = &settings[set].process_filter;
 	const struct credentials *credentials = &scratch->record.credentials;
 	struct predicates *known = &scratch->predicates;
 	struct cgroup_walk *walk = &scratch->cgroup_walk;
-	__u32 needed = filter->all | filter->any;
+	__u32 needed = filter->all | filter->any, of_image;
 
 	if (needed & PREDICATE_FOLLOWED && set_predicate(known, filter, &needed, PREDICATE_FOLLOWED, scratch->is_followed))
-		return;
+		return true;
 	if (needed & PREDICATE_UID &&
 	    set_predicate(known, filter, &needed, PREDICATE_UID, is_id_listed(set, ID_UID, credentials->uid)))
-		return;
+		return true;
 	if (needed & PREDICATE_EUID &&
 	    set_predicate(known, filter, &needed, PREDICATE_EUID, is_id_listed(set, ID_EUID, credentials->euid)))
-		return;
+		return true;
 	if (needed & PREDICATE_AUID &&
 	    set_predicate(known, filter, &needed, PREDICATE_AUID, is_id_listed(set, ID_AUID, credentials->auid)))
-		return;
+		return true;
 	if (needed & PREDICATE_GID &&
 	    set_predicate(known, filter, &needed, PREDICATE_GID, is_id_listed(set, ID_GID, credentials->gid)))
-		return;
-	if (needed & (PREDICATE_CGROUP | PREDICATE_CONTAINER_ID))
+		return true;
+	if (needed & PREDICATE_CGROUP & ~known->evaluated)
 		walk_cgroups(scratch, slot, task);
 	if (needed & PREDICATE_CGROUP &&
-	    set_predicate(known, filter, &needed, PREDICATE_CGROUP, is_in(&cgroups, set, &walk->prefixlen)))
-		return;
+	    set_predicate(known, filter, &needed, PREDICATE_CGROUP,
+			  RECALLED_OR(PREDICATE_CGROUP, is_in(&cgroups, set, &walk->prefixlen))))
+		return true;
+	if (needed & PREDICATE_CONTAINER_ID & ~known->evaluated)
+		read_cgroup(scratch, slot, task);
 	if (needed & PREDICATE_CONTAINER_ID &&
 	    set_predicate(known, filter, &needed, PREDICATE_CONTAINER_ID,
-			  is_in(&container_ids, set, &walk->container)))
-		return;
+			  RECALLED_OR(PREDICATE_CONTAINER_ID, is_in(&container_ids, set, &scratch->names.container))))
+		return true;
 	if (needed & PREDICATE_COMM &&
 	    set_predicate(known, filter, &needed, PREDICATE_COMM, is_comm_listed(set, scratch)))
-		return;
+		return true;
+	of_image = needed & PREDICATES_OF_IMAGE & ~known->evaluated;
+	if (filter->any & known->matched) /* recalled: one of the alternatives is true */
+		of_image &= ~filter->any;
+	if (of_image && scratch->image_state == IMAGE_UNREAD)
+		return false;
 	if (needed & PREDICATE_NAME &&
-	    set_predicate(known, filter, &needed, PREDICATE_NAME, has_image && is_name_listed(set, scratch)))
-		return;
+	    set_predicate(known, filter, &needed, PREDICATE_NAME,
+			  RECALLED_OR(PREDICATE_NAME, scratch->image_state == IMAGE_READ && is_name_listed(set, scratch))))
+		return true;
 	if (needed & PREDICATE_PREFIX &&
-	    set_predicate(known, filter, &needed, PREDICATE_PREFIX, has_image && is_prefix_listed(set, scratch)))
-		return;
+	    set_predicate(known, filter, &needed, PREDICATE_PREFIX,
+			  RECALLED_OR(PREDICATE_PREFIX, scratch->image_state == IMAGE_READ && is_prefix_listed(set, scratch))))
+		return true;
 	if (needed & PREDICATE_PATH)
-		set_predicate(known, filter, &needed, PREDICATE_PATH, has_image && is_path_listed(set, scratch));
+		set_predicate(known, filter, &needed, PREDICATE_PATH,
+			      RECALLED_OR(PREDICATE_PATH, scratch->image_state == IMAGE_READ && is_path_listed(set, scratch)));
+	return true;
 }
+
+#undef RECALLED_OR
 
 #endif

@@ -75,8 +75,23 @@ static __always_inline void add_opening(const struct connection *connection, __u
 		__sync_fetch_and_add(&flow->opened, 1);
 }
 
+#ifdef MINIMAL
+#define count_rest(counted, total) (total)
+#else
+/*
+ * Returns the bytes of a connection that no walk has counted, and counts them. The walk counts only if that was not done
+ * meanwhile, so each byte counts once.
+ */
+static __always_inline __u64 count_rest(__u64 *counted, __u64 total)
+{
+	__u64 before = __sync_lock_test_and_set(counted, total);
+
+	return total > before ? total - before : 0;
+}
+#endif
+
 /* Adds a close, with what the connection has carried. The event must still have the opening's time. */
-static __always_inline void add_closing(const struct connection *connection, struct sock *sk, __u64 process_id)
+static __always_inline void add_closing(struct connection *connection, struct sock *sk, __u64 process_id)
 {
 	__u64 duration = bpf_ktime_get_boot_ns() - connection->event.head.timestamp_ns;
 	struct flow *flow = flow_of_connection(connection, process_id);
@@ -87,8 +102,8 @@ static __always_inline void add_closing(const struct connection *connection, str
 	read_transfer(&transfer, sk, connection->direction);
 	__sync_fetch_and_add(&flow->closed, 1);
 	__sync_fetch_and_add(&flow->failed, !transfer.established);
-	__sync_fetch_and_add(&flow->bytes_sent, transfer.sent);
-	__sync_fetch_and_add(&flow->bytes_received, transfer.received);
+	__sync_fetch_and_add(&flow->bytes_sent, count_rest(&connection->counted_sent, transfer.sent));
+	__sync_fetch_and_add(&flow->bytes_received, count_rest(&connection->counted_received, transfer.received));
 	__sync_fetch_and_add(&flow->duration_ns, duration);
 }
 

@@ -14,10 +14,14 @@
 
 #include "maps.h"
 
-/* At the start of each task. parent: the task that called fork(), clone() or vfork(). */
+/* At the start of each task: parent is the task that called fork(), clone() or vfork(). */
 static __always_inline int follow_fork(struct task_struct *parent, struct task_struct *child)
 {
-	__u32 *mark = bpf_task_storage_get(&marks, parent->group_leader, NULL, 0);
+	__u32 *mark;
+
+	if (!load_config.follows)
+		return 0;
+	mark = bpf_task_storage_get(&marks, parent->group_leader, NULL, 0);
 
 	if (!mark || !(*mark & MARK_TREE))
 		return 0;

@@ -78,7 +78,6 @@ enum phase {
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
 	PHASE_ROUTELESS = 16, /* the opening waits until the socket has a route */
-	PHASE_DONE = 32, /* report_close() does not look at it any more */
 	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 
@@ -98,6 +97,13 @@ struct connection {
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
 	__u32 is_overflowed; /* it is in the overflow, not in the table */
 	__u64 closer_id;
+#ifndef MINIMAL
+	/* For walks through open connections: see progress.h. */
+	__u64 socket; /* its address; 0 while the other fields are being filled in */
+	__u64 counted_sent; /* bytes that were reported so far */
+	__u64 counted_received;
+	__u64 counted_ns; /* when; 0: never */
+#endif
 };
 
 /* See connection.h. */
@@ -116,7 +122,7 @@ struct {
 	__type(value, struct connection);
 } connection_overflow SEC(".maps");
 
-__u64 overflowed = 0; /* how many connections are in the overflow */
+__u64 overflowed SEC(".data.overflowed") = 0; /* how many connections are in the overflow */
 static const struct connection overflowed_connection = { .is_overflowed = 1 }; /* what a new one there begins as */
 
 /* Why MPTCP subflows failed, by the address of their socket: see mptcp.h. New entries evict old ones. */
@@ -143,6 +149,8 @@ struct predicates {
 struct process {
 	__u64 id; /* 0 or LOST: the other fields mean nothing yet. Written last, read first and last: see process.h */
 	__u64 exec_id;
+	__u64 image_id; /* of the record that has its image; 0: none was sent */
+	__u64 cgroup_source; /* the record that has its cgroup; 0: none was sent */
 	__u64 cgroup_id;
 	__u64 generation; /* of the filters that it was evaluated by */
 	struct credentials credentials;
@@ -150,6 +158,7 @@ struct process {
 	struct predicates predicates;
 	__u8 described; /* enum described */
 	__u8 passes; /* the process filter's verdict: a function of the predicates, see filter.h */
+	__u8 has_args; /* the image was sent with its arguments, as far as they fit */
 };
 
 /* Stored with each process's thread group leader. */
@@ -159,6 +168,44 @@ struct {
 	__type(key, int);
 	__type(value, struct process);
 } processes SEC(".maps");
+
+#ifndef MINIMAL
+
+/*
+ * Bytes of the texts of an exec. With what the kernel adds, both fill an allocation of it; newer kernels (seen with 7.3)
+ * give task storage none of more than 8 KiB.
+ */
+enum { EXEC_TEXTS = 440, LONG_EXEC_TEXTS = 7680 };
+
+/* What a process exec'd: see exec.h. The record is sent with the texts behind it. */
+struct exec {
+	__u64 self_exec_id; /* of the task then; 0 while it is written */
+	__u64 is_long; /* the record is in long_execs */
+	struct exec_record record;
+	__u8 texts[EXEC_TEXTS];
+};
+
+struct long_exec {
+	struct exec_record record;
+	__u8 texts[LONG_EXEC_TEXTS];
+};
+
+/* Stored with each process's thread group leader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct exec);
+} execs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct long_exec);
+} long_execs SEC(".maps");
+
+#endif
 
 /* enum mark: the processes that the process filter follows, and their threads: see follow.h. */
 struct {
@@ -283,23 +330,39 @@ struct path_walk {
 	__u32 start; /* offset in path of the part written so far */
 	__u32 name_length; /* of the executable's own name */
 	__u8 complete; /* the walk has reached the root */
-	__u8 path[PATH_SIZE + NAME_SIZE]; /* written from PATH_SIZE backwards */
+	__u8 path[2 * PATH_SIZE]; /* written from PATH_SIZE backwards; the rest is room as the verifier sees it */
 };
 
-/* The walk from the root cgroup down to the process's own. */
+/* The walk from the root cgroup down to the process's own, for the filter of cgroups. */
 struct cgroup_walk {
 	struct cgroup *cgroup; /* the process's own */
 	__u32 depth; /* of that cgroup; the root's is 0 */
 	__u32 length; /* of the text so far */
-	__u32 digits; /* offset in text of what may be a container's id */
-	__u8 are_digits; /* it is hexadecimal */
 	/* These two are a struct prefix_key of the path, with '/' after each name. The text has room for one name more. */
 	__u32 prefixlen;
 	__u8 text[PREFIX_SIZE + NAME_SIZE];
+};
+
+/* The walk from the process's cgroup up to the root: see cgroup.h. */
+struct names_walk {
+	struct kernfs_node *node; /* the cgroup whose name is read next */
+	__u32 length; /* of the names so far, at the start of strings */
+	__u32 digits; /* offset in strings of what may be a container's id */
+	__u8 are_digits; /* it is hexadecimal */
+	__u8 is_read; /* the walk is done */
+	__u8 is_full; /* there is no room for further names */
+	__u8 bare_id; /* how many levels above a cgroup named by nothing but an id the walk is; 0: there is none */
 	struct prefix_key container; /* the id of the innermost container; prefixlen is 0 on the host */
 };
 
 enum { AUXV_SIZE = 32 };
+
+/* Whether read_image() has been called for the process that is described. */
+enum image_state {
+	IMAGE_UNREAD,
+	IMAGE_NONE, /* it has none any more: see PROCESS_NO_IMAGE */
+	IMAGE_READ,
+};
 
 _Static_assert(IS_POWER_OF_TWO(AUXV_SIZE), "a mask");
 _Static_assert(IS_POWER_OF_TWO(sizeof(((struct cgroup_walk *)0)->text)), "a mask");
@@ -310,11 +373,13 @@ _Static_assert(IS_POWER_OF_TWO(sizeof(((struct cgroup_walk *)0)->text)), "a mask
  */
 struct scratch {
 	struct process_record record;
-	__u8 strings[CGROUP_SIZE + PATH_SIZE + ARGS_SIZE]; /* follows the record and is sent with it */
+	__u8 strings[CGROUP_SIZE + CONTAINER_ID_SIZE + PATH_SIZE + ARGS_SIZE]; /* follows the record, and is sent with it */
 	struct path_walk walk;
-	struct kernfs_node *kernfs_node; /* the cgroup whose name is read next, on the way up */
-	__u32 cgroup_length;
+	struct names_walk names;
 	struct predicates predicates; /* of the process that is described */
+	__u8 image_state; /* enum image_state */
+	__u32 exec_texts; /* how long the texts are that the exec record has, in units */
+	bool lacks_args; /* the record that has the process's image was sent without its arguments */
 	bool is_followed; /* the process that is described, if the configuration follows any */
 	union {
 		__u64 auxv[2 * AUXV_SIZE]; /* pairs of type and value */

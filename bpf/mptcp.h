@@ -38,6 +38,18 @@ static __always_inline struct tcp_sock *first_subflow(struct sock *sk)
 }
 
 /*
+ * Returns the MPTCP socket of a subflow that is opening its connection: both have the same struct socket. NULL if there
+ * is none. The subflow's own pointer to its connection would not do: it has no type, so no helper would take it.
+ */
+static __always_inline struct sock *mptcp_socket_of(struct sock *subflow)
+{
+	struct socket *socket = subflow->sk_socket;
+	struct sock *sk = socket ? socket->sk : NULL;
+
+	return sk && is_mptcp(sk) ? sk : NULL;
+}
+
+/*
  * Saves why a subflow failed. When the first subflow fails, so does the connection; but the connection's own socket
  * does not know the error yet when it changes its state.
  */

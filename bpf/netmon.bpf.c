@@ -12,12 +12,15 @@
  * is sent. When its socket is closed, the kept event is sent again as the close. A connection that the filters reject
  * is not kept, and so has no close: no filter is evaluated twice for one connection.
  *
+ * Behind a socket of SMC is one of TCP, which the kernel accepts: it is reported when a process takes it (smc.h).
+ *
  * A socket may connect again without having been closed. The close of its previous connection is reported then.
  *
  * With the option outcome, a connect attempt is kept as pending, and reported when the socket's TCP state shows that it
  * has succeeded or failed (outcome.h). With the option existing, a walk through all open files finds the connections
  * that were open before (existing.h). With the option aggregate, nothing is sent: openings and closes are added up in
- * flows, which user space collects once a period (flow.h).
+ * flows, which user space collects once a period (flow.h). With the option progress, and for each period of aggregates,
+ * a walk through the connections that are kept finds what they have carried so far (progress.h).
  *
  * 2. Where a connection is kept (connection.h)
  *
@@ -25,13 +28,14 @@
  * map, the overflow. The close frees the connection; where programs follow changes of state, too, the end of its socket
  * does.
  *
- * 3. The process (process.h, process_record.h, executable.h)
+ * 3. The process (process.h, process_record.h, executable.h, cgroup.h, exec.h)
  *
  * An event has only a process's id. The process is described, in a record of its own, once per exec and credentials:
  * before the first event that uses the id. What was described is remembered in task storage, which the kernel frees
  * with the process, and compared with the process at each event: a difference leads to a new description under a new
- * id. So there are no programs for fork, exec, setuid or exit, and processes without connections cost nothing. Only
- * where the process filter follows a process and its descendants, fork has a program, which marks them (follow.h).
+ * id, which refers to the record that had the image, unless it has exec'd since. So there are no programs for fork,
+ * exec, setuid or exit, and processes without connections cost nothing. Only where the process filter follows a process
+ * and its descendants, fork has a program, which marks them (follow.h); with the option exec, fork and exec have.
  *
  * User space evicts descriptions that it has not needed for long, by raising control.oldest_process_id: a process with
  * an older id is described again when it is next seen.
@@ -89,11 +93,15 @@
  */
 #include "close.h"
 #include "compat.h"
+#include "exec.h"
 #include "existing.h"
 #include "follow.h"
 #include "maps.h"
 #include "open.h"
 #include "outcome.h"
+#ifndef MINIMAL
+#include "progress.h"
+#endif
 #include "pulse.h"
 #include <bpf/bpf_tracing.h>
 
@@ -111,7 +119,7 @@ int BPF_PROG(tcp_v6_connect_exit, struct sock *sk, struct sockaddr *address, int
 	return report_v6_connect(sk, address, length, ret);
 }
 
-/* The next three are the backup of connect(): loaded where the kernel can preempt programs, or has IPv6 as a module. */
+/* The next three are the backup of connect(), of MPTCP, too: loaded where the kernel can preempt programs, or has IPv6 as a module. */
 SEC("fentry/inet_ehash_nolisten")
 int BPF_PROG(inet_ehash_nolisten_entry, struct sock *sk)
 {
@@ -146,7 +154,7 @@ int inet_csk_accept_exit(__u64 *ctx)
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_TCP_CLOSE);
+	return report_unlocked_close(sk, SLOT_TCP_CLOSE, &coverage.tcp_close_is_locked);
 }
 
 /* Loaded where the kernel can preempt programs, and where programs follow changes of state. */
@@ -172,7 +180,14 @@ int BPF_PROG(mptcp_stream_accept_exit, struct socket *listening, struct socket *
 SEC("fentry/mptcp_close")
 int BPF_PROG(mptcp_close_entry, struct sock *sk)
 {
-	return report_close(sk, SLOT_MPTCP_CLOSE);
+	return report_unlocked_close(sk, SLOT_MPTCP_CLOSE, &coverage.mptcp_close_is_locked);
+}
+
+/* Loaded with inet_csk_destroy_sock_entry. */
+SEC("fentry/mptcp_destroy")
+int BPF_PROG(mptcp_destroy_entry, struct sock *sk)
+{
+	return report_destroyed(sk);
 }
 
 /* Loaded where the kernel has the function. */
@@ -182,14 +197,32 @@ int BPF_PROG(bpf_fentry_test1_entry, int number)
 	return count_pulse();
 }
 
-/* Loaded where the process filter has the list descendants. */
+/* Loaded where the process filter has the list descendants, and for the option exec. */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork_enter, struct task_struct *parent, struct task_struct *child)
 {
+#ifndef MINIMAL
+	if (report_options.exec)
+		inherit_exec(parent, child);
+#endif
 	return follow_fork(parent, child);
 }
 
 #ifndef MINIMAL
+
+/* These two are loaded where bytes are counted: for the option statistics, and for aggregates. */
+SEC("fentry/__tcp_close")
+int BPF_PROG(tcp_close_locked_entry, struct sock *sk)
+{
+	return report_locked_close(sk, SLOT_TCP_CLOSE_LOCKED, &coverage.tcp_close_is_locked);
+}
+
+/* Loaded where the kernel has MPTCP, too. */
+SEC("fentry/__mptcp_close")
+int BPF_PROG(mptcp_close_locked_entry, struct sock *sk)
+{
+	return report_locked_close(sk, SLOT_MPTCP_CLOSE_LOCKED, &coverage.mptcp_close_is_locked);
+}
 
 /*
  * These two are loaded for the options statistics, outcome and existing: an interrupt can change a socket's state, and
@@ -207,11 +240,25 @@ int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int sta
 	return follow_state(sk, old_state, state);
 }
 
+/* Loaded for the option exec. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_process_exec_enter, struct task_struct *task)
+{
+	return note_exec(task);
+}
+
 /* Run by user space's read() of the iterator. */
 SEC("iter/task_file")
 int task_file_walk(struct bpf_iter__task_file *context)
 {
 	return visit_file(context->task, context->file);
+}
+
+/* Run by user space's read() of an iterator: of the connection table, and of the overflow. */
+SEC("iter/bpf_map_elem")
+int connection_walk(struct bpf_iter__bpf_map_elem *context)
+{
+	return visit_connection(context->value);
 }
 
 #endif

@@ -12,6 +12,7 @@
 #include "mptcp.h"
 #include "outcome.h"
 #include "process.h"
+#include "smc.h"
 #include <bpf/bpf_endian.h>
 
 /*
@@ -42,25 +43,61 @@ static __noinline int report_unkept(struct sock *sk, __u64 process_id, enum reco
 	return 0;
 }
 
+/* Fills in what is kept of a connection, but for its process. ends: the socket that has the connection's ends. */
+static __always_inline void fill_connection(struct connection *connection, struct sock *sk, struct sock *ends,
+					    enum direction direction, enum record_type type, enum family family)
+{
+	connection->event.head.type = type;
+	read_endpoints(&connection->event, ends, family);
+	connection->direction = direction;
+	connection->phase = 0; /* the walk may have found it while it was connecting */
+	if (report_options.statistics)
+		connection->ended_by = ending_so_far(sk);
+}
+
+/* Notes that the current process opens the connection. */
+static __always_inline void fill_opener(struct connection *connection)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	connection->event.head.tid = task->pid;
+	connection->opener_exec_id = task->self_exec_id;
+	connection->payer = payer_of_current();
+	if (report_options.opener) {
+		connection->opener_start_ns = start_of(task);
+		connection->passed_on = false;
+	}
+}
+
+/* Sends an opening, or adds it to a flow. When it is lost, which is counted, the close is reported all the same. */
+static __always_inline void report_opening(struct connection *connection, __u64 process_id, struct sock *sk,
+					   enum family family)
+{
+	if (is_lost(process_id))
+		count_lost(process_id);
+	else if (report_options.aggregate)
+		add_opening(connection, process_id);
+	else
+		send_opening(&connection->event, connection->payer, sk, family);
+}
+
 /*
  * Reports an establish or an accept, if the filters accept it, and keeps the connection for its close. With the option
- * outcome an establish is only kept here: report_outcome() reports it.
+ * outcome an establish is only kept here: report_outcome() reports it. ends: the socket that has the connection's ends.
  */
-static __always_inline int report_open(struct sock *sk, enum direction direction, enum record_type type,
-				       enum family family, enum slot slot, enum program program)
+static __always_inline int report_open(struct sock *sk, struct sock *ends, enum direction direction,
+				       enum record_type type, enum family family, enum slot slot, enum program program)
 {
 	struct connection *connection = find_connection(sk);
 	__u64 process_id, cookie, generation = control.generation;
-	struct task_struct *task;
-	union event *event;
 
 	if (connection && take_mark(connection, program)) {
 		report_routed(connection, sk);
 		return 0;
 	}
 	process_id = REJECTED;
-	if (passes_connection_filters(set_of(generation), direction, family, sk))
-		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0);
+	if (passes_connection_filters(set_of(generation), direction, family, ends))
+		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
 	if (connection)
 		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
@@ -73,42 +110,28 @@ static __always_inline int report_open(struct sock *sk, enum direction direction
 		connection = keep_connection(cookie);
 	if (!connection)
 		return report_unkept(sk, process_id, type, family, program);
+	hide_from_walk(connection);
 	leave_mark(connection, program);
-	task = bpf_get_current_task_btf();
-	event = &connection->event;
-	event->head.type = type;
-	event->head.tid = task->pid;
-	event->head.cookie = cookie;
-	read_endpoints(event, sk, family);
-	connection->opener_exec_id = task->self_exec_id;
-	connection->payer = payer_of_current();
-	if (report_options.opener) {
-		connection->opener_start_ns = start_of(task);
-		connection->passed_on = false;
-	}
-	connection->direction = direction;
-	connection->phase = 0; /* the walk may have found it while it was connecting */
-	if (report_options.statistics)
-		connection->ended_by = ending_so_far(sk);
+	connection->event.head.cookie = cookie;
+	fill_connection(connection, sk, ends, direction, type, family);
+	fill_opener(connection);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
+		show_to_walk(connection, sk);
 		/* Established without a handshake: a socket that is being restored (TCP_REPAIR). */
 		if (sk->__sk_common.skc_state == TCP_ESTABLISHED)
 			report_opened(connection, sk);
 		return 0;
 	}
 	/* When the opening is lost, which is counted, the close is reported all the same. */
-	stamp(event, process_id);
+	stamp(&connection->event, process_id);
+	show_to_walk(connection, sk);
 	if (!is_sent(type))
 		return 0;
 	if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
 		connection->phase = PHASE_ROUTELESS;
-	else if (is_lost(process_id))
-		count_lost(process_id);
-	else if (report_options.aggregate)
-		add_opening(connection, process_id);
 	else
-		send_opening(event, connection->payer, sk, family);
+		report_opening(connection, process_id, sk, family);
 	return 0;
 }
 
@@ -125,7 +148,7 @@ static __always_inline int report_failure_at_once(struct sock *sk, union event *
 		report_failure(connection, sk, error, false);
 		return 0;
 	}
-	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0, 0);
+	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED)
 		return 0;
 	if (connection) {
@@ -191,7 +214,7 @@ static __always_inline int report_failed_connect(struct sock *sk, struct sockadd
 		return 0;
 	if (report_options.outcome)
 		return report_failure_at_once(sk, &endpoints, error, slot, connection, has_begun);
-	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0, 0));
+	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0));
 	return 0;
 }
 
@@ -202,7 +225,8 @@ static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *a
 		return 0;
 	if (ret)
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT);
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT, PROGRAM_MAIN);
+	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT,
+			   PROGRAM_MAIN);
 }
 
 /* On return from tcp_v6_connect(). An IPv4-mapped connection was reported by report_v4_connect(). */
@@ -214,27 +238,32 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT);
 	if (is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT, PROGRAM_MAIN);
+	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT,
+			   PROGRAM_MAIN);
 }
 
 /*
- * The backup of both: when a connecting socket is added to the kernel's table of connections (ehash). From there on
- * connect() hardly ever fails; where it does, its attempt is reported as one that was refused is. Sockets in other
- * states are added, too, and one that has sent its SYN, when its address has changed.
+ * The backup of both, and of mptcp_connect(): when a connecting socket is added to the kernel's table of connections
+ * (ehash). From there on connect() hardly ever fails; where it does, its attempt is reported as one that was refused is.
+ * Sockets in other states are added, too, and one that has sent its SYN, when its address has changed. The subflow that
+ * opens a connection of MPTCP is added in its place: it knows the ends before the MPTCP socket does.
  */
 static __always_inline int report_connecting(struct sock *sk, enum slot slot)
 {
-	enum family family = FAMILY_IPV4;
+	struct sock *connecting = sk;
 	struct tcp_sock *tcp;
 
 	if (sk->__sk_common.skc_state != TCP_SYN_SENT)
 		return 0;
 	tcp = bpf_skc_to_tcp_sock(sk); /* DCCP has the same table, and numbers its states alike */
-	if (!tcp || tcp->packets_out || is_subflow(sk))
+	if (!tcp || tcp->packets_out)
 		return 0;
-	if (is_ipv6(sk))
-		family = FAMILY_IPV6;
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family, slot, PROGRAM_BACKUP);
+	if (is_subflow(sk)) {
+		connecting = mptcp_socket_of(sk);
+		if (!connecting || connecting->__sk_common.skc_state != TCP_SYN_SENT)
+			return 0;
+	}
+	return report_open(connecting, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), slot, PROGRAM_BACKUP);
 }
 
 /*
@@ -249,11 +278,50 @@ static __always_inline int report_checked(struct sock *sk, int ret, enum slot sl
 /* sk: the accepted socket, not the listening one, which has no peer. */
 static __always_inline int report_accept(struct sock *sk, enum slot slot)
 {
-	enum family family = FAMILY_IPV4;
+	return report_open(sk, sk, DIRECTION_INGRESS, RECORD_ACCEPT, family_of(sk), slot, PROGRAM_ONLY);
+}
 
-	if (is_ipv6(sk))
-		family = FAMILY_IPV6;
-	return report_open(sk, DIRECTION_INGRESS, RECORD_ACCEPT, family, slot, PROGRAM_ONLY);
+/* Keeps a connection that the kernel has accepted for SMC, without a process, for report_taken(). */
+static __always_inline int keep_for_smc(struct sock *sk)
+{
+	enum family family = family_of(sk);
+	struct connection *connection;
+
+	if (!passes_connection_filters(set_of(control.generation), DIRECTION_INGRESS, family, sk))
+		return 0;
+	connection = keep_connection(bpf_get_socket_cookie(sk));
+	if (!connection) {
+		count_loss(&losses.no_storage, is_sent(RECORD_ACCEPT) + is_sent(RECORD_CLOSE));
+		return 0;
+	}
+	hide_from_walk(connection);
+	connection->event.head.cookie = bpf_get_socket_cookie(sk);
+	connection->event.head.process_id = 0;
+	connection->reported_by = 0;
+	fill_connection(connection, sk, sk, DIRECTION_INGRESS, RECORD_ACCEPT, family);
+	return 0;
+}
+
+/* A process takes a socket of SMC: reports the accept of the connection behind it, if the process filter accepts it. */
+static __always_inline int report_taken(struct sock *smc)
+{
+	struct connection *connection = NULL;
+	struct sock *sk = tcp_socket_behind(smc, &connection);
+	__u64 process_id;
+
+	if (!connection || connection->event.head.process_id)
+		return 0;
+	process_id = identify_current(SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
+	if (process_id == REJECTED) {
+		drop_connection(connection);
+		return 0;
+	}
+	fill_opener(connection);
+	stamp(&connection->event, process_id);
+	show_to_walk(connection, sk);
+	if (is_sent(RECORD_ACCEPT))
+		report_opening(connection, process_id, sk, connection->event.head.family);
+	return 0;
 }
 
 /*
@@ -263,7 +331,11 @@ static __always_inline int report_accept(struct sock *sk, enum slot slot)
  */
 static __always_inline int report_grafted(struct sock *sk)
 {
-	return is_tcp_or_mptcp(sk) && !is_subflow(sk) ? report_accept(sk, SLOT_ACCEPT) : 0;
+	if (sk->__sk_common.skc_family == AF_SMC)
+		return report_taken(sk);
+	if (!is_tcp_or_mptcp(sk) || is_subflow(sk))
+		return 0;
+	return is_accepting_for_smc() ? keep_for_smc(sk) : report_accept(sk, SLOT_ACCEPT);
 }
 
 /* On return from inet_csk_accept(), in kernels without security_sock_graft(). sk: NULL when it failed. */
@@ -275,16 +347,12 @@ static __always_inline int report_tcp_accept(struct sock *sk)
 /* On return from mptcp_connect(). */
 static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr *address, int length, int ret)
 {
-	enum family family = FAMILY_IPV4;
+	/* The bit in which AF_INET6 differs from AF_INET: a branch would have the verifier go on twice. */
+	enum family family = sk->__sk_common.skc_family >> 3 & 1;
 
-	if (ret) {
-		/* The bit in which AF_INET6 differs from AF_INET: a branch would have the verifier go on twice. */
-		family = sk->__sk_common.skc_family >> 3 & 1;
+	if (ret)
 		return report_failed_connect(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT);
-	}
-	if (is_ipv6(sk))
-		family = FAMILY_IPV6;
-	return report_open(sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family, SLOT_MPTCP_CONNECT, PROGRAM_ONLY);
+	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), SLOT_MPTCP_CONNECT, PROGRAM_MAIN);
 }
 
 /*

@@ -11,6 +11,7 @@
 #include "connection.h"
 #include "event.h"
 #include "mptcp.h"
+#include "so_far.h"
 #include "transfer.h"
 
 enum {
@@ -69,15 +70,25 @@ static __always_inline void send_success(struct connection *connection, struct s
 	}
 }
 
-/* Sends that a connection was found open. */
+/*
+ * Sends that a connection was found open. With the option statistics, the stored event gets the time of the
+ * establishment for its close, 0 where the kernel does not know it.
+ */
 static __always_inline void send_existing(struct connection *connection, struct sock *sk)
 {
+	/* A connection that was found connecting is established just now; its socket does not say so yet. */
+	bool is_new = connection->phase & PHASE_PENDING;
+	__u64 age_ns = !report_options.statistics ? 0 : is_new ? 1 : age_of(sk);
 	struct detailed_event *detailed = reserve_outcome(&connection->event, connection->payer, sk, RECORD_EXISTING);
 
 	if (detailed) {
 		detailed->outcome.direction = connection->direction;
+		if (report_options.statistics)
+			read_so_far(&detailed->statistics, sk, connection->direction, is_new ? TCP_ESTABLISHED : 0);
+		detailed->statistics.duration_ns = age_ns;
 		bpf_ringbuf_submit(detailed, 0);
 	}
+	connection->event.head.timestamp_ns = age_ns ? connection->event.head.timestamp_ns - age_ns : 0;
 }
 
 /*
@@ -177,16 +188,13 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 		save_ending(connection, sk, old_state);
 	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, old_state, state);
-	/* report_destroyed() does not see MPTCP sockets. The close of one sets its state again, if it was TCP_CLOSE. */
-	if (is_mptcp(sk) && state == TCP_CLOSE && connection->phase & PHASE_DONE)
-		free_connection(connection);
 	return 0;
 }
 
 /*
- * On entry to inet_csk_destroy_sock(), the end of each TCP socket: reports what the programs were skipped for that should
- * have done it, and frees the connection. Who closed the socket is not known any more, so the close is the opener's, as
- * if the kernel had closed it on its behalf.
+ * On entry to inet_csk_destroy_sock() and mptcp_destroy(), the end of each socket of TCP and MPTCP: reports what the
+ * programs were skipped for that should have done it, and frees the connection. Who closed the socket is not known any
+ * more, so the close is the opener's, as if the kernel had closed it on its behalf.
  */
 static __always_inline int report_destroyed(struct sock *sk)
 {

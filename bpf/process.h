@@ -13,6 +13,11 @@
  *   3. describe()		neither: the process is evaluated by the process filter and remembered under a new id;
  *				unless the filter rejects it, its description is sent first
  *
+ * A process that has exec'd nothing since an earlier description has the same image, and one that was not moved is in
+ * the same cgroup: see recall(). The new description refers to the record that had them. So a process that changes its
+ * credentials at each connection takes little time, and what it shows at first stays: its path, its arguments and
+ * whether the filter's lists of executables have it.
+ *
  * The filter is applied at openings alone (IDENTIFY_FILTERED). A close of a reported connection is reported, and so is
  * a parent: their processes are described even if the filter rejects them. So what is remembered is both the verdict
  * (passes) and whether a description was sent (described: enum described in maps.h).
@@ -28,6 +33,7 @@
 #ifndef __PROCESS_H__
 #define __PROCESS_H__
 
+#include "exec.h"
 #include "filter.h"
 #include "follow.h"
 #include "process_record.h"
@@ -147,54 +153,107 @@ __noinline __u64 known_current(const struct process *process, __u64 generation, 
 	return process ? known_id(process, bpf_get_current_task_btf(), TASK_CURRENT, generation, flags) : UNKNOWN;
 }
 
+/* Returned by passes_process_filter(): call read_image(), and it again. */
+enum { NEEDS_IMAGE = 2 };
+
 /*
  * Evaluates the process whose record is in the slot: fills in its predicates and returns whether the process filter
- * accepts it. The verdict is a function of the predicates and the settings, both of which stay the same for as long as
+ * accepts it, or NEEDS_IMAGE. The verdict is a function of the predicates and the settings, both of which stay the same for as long as
  * the generation does and the process is known: so it is computed here, once, and not at each connection. Global: see
  * the overview in netmon.bpf.c.
  */
-__noinline int passes_process_filter(__u32 slot, __u32 set, bool has_image)
+__noinline int passes_process_filter(__u32 slot, __u32 set)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	const struct process_filter *filter;
 
 	if (!scratch)
 		return 1;
-	scratch->predicates.evaluated = 0;
-	scratch->predicates.matched = 0;
 	set &= FILTER_SETS - 1;
 	filter = &settings[set].process_filter;
 	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return 1;
-	evaluate_predicates(scratch, slot, set, described_task(scratch), has_image);
+	if (!evaluate_predicates(scratch, slot, set, described_task(scratch)))
+		return NEEDS_IMAGE;
 	return matches_condition(filter, scratch->predicates.matched) == (filter->mode == FILTER_ALLOW);
+}
+
+/* Returns a source that the record may refer to: user space still has it. Else 0. */
+static __always_inline __u64 source_if_kept(__u64 id)
+{
+	return id >= control.oldest_process_id && !is_lost(id) ? id : 0;
+}
+
+/*
+ * Takes over from a process's last description what still holds of its image and its cgroup: the records that have
+ * them, and the predicates that depend on them alone. A source is a record that was sent, since nothing is remembered
+ * of a process whose record was lost or refused. exec_id, cgroup_id: of the task now. Global: see the overview in
+ * netmon.bpf.c.
+ */
+__noinline int recall(__u32 slot, const struct process *process, __u64 exec_id, __u64 cgroup_id, __u64 generation)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	__u16 evaluated = 0, matched;
+	__u64 id, image = 0, cgroup = 0;
+	bool lacks_args;
+
+	if (!scratch || !process)
+		return 0;
+	id = *(volatile __u64 *)&process->id;
+	if (!id || id == LOST)
+		return 0;
+	process = AFTER(id, process);
+	if (process->exec_id == exec_id) {
+		image = process->image_id;
+		evaluated |= PREDICATES_OF_IMAGE;
+	}
+	if (process->cgroup_id == cgroup_id) {
+		cgroup = process->cgroup_source;
+		evaluated |= PREDICATES_OF_CGROUP;
+	}
+	if (process->generation != generation)
+		evaluated = 0;
+	evaluated &= process->predicates.evaluated;
+	matched = evaluated & process->predicates.matched;
+	lacks_args = !process->has_args;
+	process = AFTER(image | cgroup | matched | lacks_args, process);
+	if (*(volatile __u64 *)&process->id != id)
+		return 0; /* another thread has described the process meanwhile */
+	scratch->record.image_source = source_if_kept(image);
+	scratch->record.cgroup_source = source_if_kept(cgroup);
+	scratch->predicates.evaluated = evaluated;
+	scratch->predicates.matched = matched;
+	scratch->lacks_args = lacks_args;
+	return 0;
 }
 
 /*
  * Evaluates a process by the filter, sends its description if that accepts it or is not applied, and remembers both.
  * Returns its new id, REJECTED, LOST, OVER_BUDGET or PARENT_FIRST. process: where to remember; NULL when there is no
- * memory. previous_id: what process->id was when the caller decided to describe. image_source: see identify_task().
+ * memory. previous_id: what process->id was when the caller decided to describe. inherited: see identify_task().
  */
 static __always_inline __u64 describe(__u32 slot, struct process *process, __u64 previous_id, struct task_struct *task,
-				      enum task_role role, __u64 generation, __u32 flags, __u64 image_source)
+				      enum task_role role, __u64 generation, __u32 flags, __u64 inherited)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	bool has_image, passes, wanted;
+	bool wanted;
 	__u64 sent;
+	int passes;
 
 	if (!scratch)
 		return LOST;
 	if (report_options.other_tasks)
 		scratch->other = role == TASK_CURRENT ? NULL : task;
-	start_record(&scratch->record, task);
-	has_image = read_image(slot);
-	if (!has_image) {
-		scratch->record.flags |= PROCESS_NO_IMAGE;
-		scratch->record.image_source = image_source;
-	}
+	start_record(scratch, task);
+	if (process)
+		recall(slot, process, task->self_exec_id, cgroup_id_of(task, role), generation);
 	if (load_config.follows)
 		scratch->is_followed = is_followed(task);
-	passes = passes_process_filter(slot, set_of(generation), has_image);
+	passes = passes_process_filter(slot, set_of(generation));
+	if (load_config.filters && passes == NEEDS_IMAGE) {
+		read_image(slot);
+		passes = passes_process_filter(slot, set_of(generation));
+	}
 	wanted = passes | ((flags & IDENTIFY_FILTERED) ^ IDENTIFY_FILTERED); /* no branch: the verifier would fork */
 	if (report_options.parent) {
 		/* Keeps clang from testing the flags before the calls: the verifier would go through those twice. */
@@ -205,7 +264,15 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 			return PARENT_FIRST;
 	}
 	if (wanted) {
-		sent = send_record(slot, has_image);
+#ifndef MINIMAL
+		if (report_options.exec) {
+			note_foreign(slot);
+			sent = scratch->record.image_source ? 0 : send_exec(task, slot);
+			if (is_lost(sent))
+				return sent;
+		}
+#endif
+		sent = send_record(slot, inherited);
 		if (is_lost(sent))
 			return sent;
 	}
@@ -216,6 +283,9 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		process->exec_id = task->self_exec_id;
 		process->ppid = scratch->record.ppid;
 		process->cgroup_id = cgroup_id_of(task, role);
+		process->image_id = scratch->record.image_source;
+		process->cgroup_source = scratch->record.cgroup_source;
+		process->has_args = !scratch->lacks_args;
 		process->credentials = scratch->record.credentials;
 		process->predicates = scratch->predicates;
 		process->passes = passes;
@@ -269,13 +339,11 @@ static __always_inline void store_recent(struct recent *recent, struct task_stru
  * Returns a process's id, once its record was sent; REJECTED, if the process filter is applied and rejects it; LOST,
  * or OVER_BUDGET, when its record was not sent; or PARENT_FIRST. recent: where to copy what is known of it, or NULL.
  *
- * image_source: a process that may have been forked into this one, and its self_exec_id. A process that is exiting has
- * no executable and arguments left. If it has exec'd nothing since, they are those of the image source: what was known
- * of the process itself, or else of the process that opened the connection.
+ * inherited: the record whose image the process has if it has none of its own, since it is exiting, and if nothing is
+ * known of it: see inherited_image(). 0: none.
  */
 static __always_inline __u64 identify_task(struct task_struct *task, enum task_role role, struct recent *recent,
-					   __u32 slot, __u64 generation, __u32 flags, __u64 image_source,
-					   __u64 image_source_exec_id)
+					   __u32 slot, __u64 generation, __u32 flags, __u64 inherited)
 {
 	struct process *process;
 	__u64 known, id = 0;
@@ -291,23 +359,16 @@ static __always_inline __u64 identify_task(struct task_struct *task, enum task_r
 				store_recent(recent, task, process, id);
 			return known;
 		}
-		if (id && id != LOST) {
-			image_source = id;
-			image_source_exec_id = process->exec_id;
-		}
 	}
-	if (image_source_exec_id != task->self_exec_id)
-		image_source = 0;
-	return describe(slot, process, id, task, role, generation, flags, image_source);
+	return describe(slot, process, id, task, role, generation, flags, inherited);
 }
 
 /* As identify_task(), for the current process. Global: the verifier checks it once a program. */
-__noinline __u64 identify(__u32 slot, __u64 generation, __u32 flags, __u64 image_source, __u64 image_source_exec_id)
+__noinline __u64 identify(__u32 slot, __u64 generation, __u32 flags, __u64 inherited)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	return identify_task(task, TASK_CURRENT, recent_entry(task), slot, generation, flags, image_source,
-			     image_source_exec_id);
+	return identify_task(task, TASK_CURRENT, recent_entry(task), slot, generation, flags, inherited);
 }
 
 /*
@@ -324,30 +385,43 @@ static __noinline __u64 identify_parent(struct task_struct *task, __u32 slot, __
 	if (!scratch)
 		return LOST;
 	if (parent->tgid) /* the parent of the first process is the idle task, 0 */
-		id = identify_task(parent, TASK_PARENT, NULL, slot, generation, 0, 0, 0);
+		id = identify_task(parent, TASK_PARENT, NULL, slot, generation, 0, 0);
 	scratch->record.parent_id = id;
 	return id;
 }
 
 /*
  * Returns the current process's id, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option parent,
- * the parent is described first. image_source: see identify_task().
+ * the parent is described first. inherited: see identify_task().
  */
-static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 image_source,
-					      __u64 image_source_exec_id)
+static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 inherited)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct recent *recent = recent_entry(task);
 	__u64 id = recent ? recent_id(recent, task, generation, flags) : UNKNOWN;
 
 	if (id == UNKNOWN)
-		id = identify(slot, generation, flags, image_source, image_source_exec_id);
+		id = identify(slot, generation, flags, inherited);
 	if (id != PARENT_FIRST || !report_options.parent)
 		return id;
 	id = identify_parent(task, slot, generation);
 	if (is_lost(id))
 		return id;
-	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, image_source, image_source_exec_id);
+	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, inherited);
+}
+
+/*
+ * Returns the record whose image the current process must have inherited from the opener of a connection, if it was
+ * never described itself: it was forked from a process that had exec'd as often, after the connection was opened, and
+ * has exec'd nothing since. Else 0. No name decides: a process gives itself any (prctl).
+ */
+static __always_inline __u64 inherited_image(struct task_struct *task, const struct event_head *opening,
+					     __u64 opener_exec_id)
+{
+	if (task->self_exec_id != opener_exec_id || task->parent_exec_id != (__u32)opener_exec_id ||
+	    (opening->type != RECORD_EXISTING && start_of(task) < opening->timestamp_ns))
+		return 0;
+	return source_if_kept(opening->process_id);
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * The description of a process, struct process_record: built in the program's scratch slot and sent, in three parts
- * (start_record, read_image, send_record) between which process.h decides whether to go on.
+ * (start_record, read_image, send_record) between which process.h decides whether to go on. The image is read when the
+ * filter or the record needs it.
  *
  * The parts are global functions of scalars, which find the record by the number of the slot: see the overview in
  * netmon.bpf.c.
@@ -9,6 +10,7 @@
 #ifndef __PROCESS_RECORD_H__
 #define __PROCESS_RECORD_H__
 
+#include "cgroup.h"
 #include "compat.h"
 #include "executable.h"
 #include "fairness.h"
@@ -16,7 +18,6 @@
 #include <bpf/bpf_core_read.h>
 
 enum {
-	MAX_CGROUP_STEPS = 64,
 	NO_AUID = 0xffffffff, /* the kernel's value for a process that never logged in; also without CONFIG_AUDIT */
 };
 
@@ -40,45 +41,6 @@ static __always_inline void copy_credentials(struct credentials *to, struct task
 	bpf_core_read(&to->cap_effective, sizeof(to->cap_effective), &cred->cap_effective);
 }
 
-/* A step of bpf_loop(): appends a cgroup's name to strings and goes one up. Returns 1 to stop. */
-static long walk_cgroup_step(__u32 index, __u32 *slot)
-{
-	struct scratch *scratch = bpf_map_lookup_elem(&scratches, slot);
-	struct kernfs_node *node, *parent;
-	__u32 length;
-	long n;
-
-	if (!scratch)
-		return 1;
-	node = scratch->kernfs_node;
-	parent = parent_of(node);
-	if (!parent) /* the root, which has no name */
-		return 1;
-	length = scratch->cgroup_length;
-	if (length >= CGROUP_SIZE - NAME_SIZE)
-		return 1;
-	n = bpf_probe_read_kernel_str(&scratch->strings[length], NAME_SIZE, BPF_CORE_READ(node, name));
-	if (n <= 0 || n > NAME_SIZE)
-		return 1;
-	length += n;
-	scratch->strings[(length - 1) & (CGROUP_SIZE - 1)] = '/'; /* in place of the NUL */
-	scratch->cgroup_length = length;
-	scratch->kernfs_node = parent;
-	return 0;
-}
-
-/*
- * Writes the names of the cgroup's path to the start of strings, the leaf first: where the path is too long, the names
- * next to the root are left out. Returns the length.
- */
-static __always_inline __u32 read_cgroup(struct scratch *scratch, __u32 slot, struct task_struct *task)
-{
-	scratch->kernfs_node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
-	scratch->cgroup_length = 0;
-	bpf_loop(MAX_CGROUP_STEPS, walk_cgroup_step, &slot, 0);
-	return scratch->cgroup_length & (CGROUP_SIZE - 1);
-}
-
 /*
  * Returns the task to describe if it is not the current one, else NULL. It was stored in a map as a mere address: read
  * it by BPF_CORE_READ only.
@@ -98,25 +60,38 @@ static __always_inline struct task_struct *described_task(const struct scratch *
 	return bpf_get_current_task_btf();
 }
 
-/* Begins the record: all fields but the strings, image_source and parent_id. The process gets a new id. */
-static __always_inline void start_record(struct process_record *record, struct task_struct *task)
+/* Begins the record: all fields but the strings and parent_id. The process gets a new id, and nothing is known of it. */
+static __always_inline void start_record(struct scratch *scratch, struct task_struct *task)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct process_record *record = &scratch->record;
 
+	scratch->image_state = IMAGE_UNREAD;
+	scratch->lacks_args = false;
+	scratch->exec_texts = 0;
+	scratch->names.is_read = false;
+	scratch->predicates.evaluated = 0;
+	scratch->predicates.matched = 0;
 	record->type = RECORD_PROCESS;
-	record->flags = 0;
+	record->flags = BPF_CORE_READ(task, flags) & PF_KTHREAD ? PROCESS_KERNEL_THREAD : 0;
 	record->process_id = __sync_fetch_and_add(&next_process_id, 1) << TEXTS_BITS;
 	record->image_source = 0;
+	record->cgroup_source = 0;
+	record->name_length = 0;
+	record->exec_id = 0;
+	record->foreign = 0;
 	record->start_time_ns = BPF_CORE_READ(leader, start_boottime); /* start_of() would take more of the stack */
 	copy_credentials(&record->credentials, task);
 	record->pid = task->tgid;
 	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	record->secureexec = 0;
-	record->reserved = 0;
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
 }
 
-/* Reads the executable's path and whether its exec was secure. Returns 0 when the process has no image any more. */
+/*
+ * Reads the executable's path and whether its exec was secure, once a description. Returns 0 when the process has no
+ * image any more.
+ */
 __noinline int read_image(__u32 slot)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
@@ -126,56 +101,92 @@ __noinline int read_image(__u32 slot)
 
 	if (!scratch)
 		return 0;
+	if (scratch->image_state != IMAGE_UNREAD)
+		return scratch->image_state == IMAGE_READ;
 	task = described_task(scratch);
 	mm = BPF_CORE_READ(task, mm);
 	exe = BPF_CORE_READ(mm, exe_file);
-	if (!exe)
+	if (!exe) {
+		scratch->image_state = IMAGE_NONE;
 		return 0;
+	}
+	scratch->image_state = IMAGE_READ;
 	read_path(scratch, slot, task, exe);
 	read_secureexec(scratch, slot, task, mm, exe);
 	return 1;
 }
 
-/* Appends the strings and sends the record. Returns the process's id, or LOST or OVER_BUDGET: the caller's event is. */
-__noinline __u64 send_record(__u32 slot, bool has_image)
+/* Returns how long the texts are that a source's id tells of: in units, as in the id of a record that refers to it. */
+static __always_inline __u64 texts_of(__u64 process_id)
+{
+	return process_id & ((1 << TEXTS_BITS) - 1);
+}
+
+/*
+ * Appends the strings that no source has, and sends the record. Returns the process's id, or LOST or OVER_BUDGET: the
+ * caller's event is. Once it is sent, image_source and cgroup_source name the records that have the image and the
+ * cgroup: this one itself, if no other does. inherited: the image's source if the process has no image.
+ */
+__noinline __u64 send_record(__u32 slot, __u64 inherited)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	__u32 cgroup = 0, container = 0, path = 0, args = 0;
 	struct process_record *record;
-	__u32 cgroup, path = 0, args = 0;
 	struct task_struct *task;
 	struct mm_struct *mm;
-	__u64 size;
+	bool reads_args;
+	__u64 size, units;
 
 	if (!scratch)
 		return LOST;
 	task = described_task(scratch);
 	mm = BPF_CORE_READ(task, mm);
 	record = &scratch->record;
-	cgroup = read_cgroup(scratch, slot, task);
-	if (has_image && mm) {
-		path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
-		bpf_probe_read_kernel(&scratch->strings[cgroup], path,
-				      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
-		if (other_task(scratch))
+	reads_args = mm && scratch->lacks_args && !other_task(scratch);
+	if (!record->cgroup_source)
+		cgroup = copy_cgroup(scratch, slot, task, &container);
+	if (!record->image_source) {
+		reads_args = read_image(slot) && mm;
+		if (reads_args) {
+			path = (PATH_SIZE - scratch->walk.start) & (PATH_SIZE - 1);
+			bpf_probe_read_kernel(&scratch->strings[cgroup + container], path,
+					      &scratch->walk.path[scratch->walk.start & (PATH_SIZE - 1)]);
+			record->name_length = scratch->walk.name_length;
+		} else {
+			record->flags |= PROCESS_NO_IMAGE;
+			record->image_source = inherited;
+		}
+	}
+	if (reads_args) {
+		scratch->lacks_args = other_task(scratch);
+		if (scratch->lacks_args)
 			record->flags |= PROCESS_ARGS_UNREAD; /* user space reads /proc, and counts failures */
 		else
-			args = read_args(scratch, cgroup + path, mm);
+			args = read_args(scratch, cgroup + container + path, mm);
 	}
 	record->cgroup_length = cgroup;
+	record->container_length = container;
 	record->path_length = path;
 	record->args_length = args;
-	record->process_id |= (path + args) / TEXTS_UNIT;
-	size = sizeof(*record) + cgroup + path + args;
+	units = texts_of(record->image_source) + (path + args) / TEXTS_UNIT + scratch->exec_texts;
+	if (units >= 1 << TEXTS_BITS)
+		units = (1 << TEXTS_BITS) - 1;
+	record->process_id |= units;
+	size = sizeof(*record) + cgroup + container + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return LOST;
 	if (!may_write(payer_of_current(), size, false))
 		return OVER_BUDGET;
 	if (bpf_ringbuf_output(&events, record, size, 0))
 		return LOST;
-	if (record->flags & PROCESS_PATH_INCOMPLETE)
+	if (path && record->flags & PROCESS_PATH_INCOMPLETE)
 		count_loss(&losses.path_incomplete, 1);
 	if (record->flags & PROCESS_ARGS_INCOMPLETE)
 		count_loss(&losses.args_incomplete, 1);
+	if (reads_args)
+		record->image_source = record->process_id;
+	if (!record->cgroup_source)
+		record->cgroup_source = record->process_id;
 	return record->process_id;
 }
 

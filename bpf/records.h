@@ -13,7 +13,7 @@
 
 enum limit {
 	COMM_SIZE = 16,
-	NAME_SIZE = 256, /* NAME_MAX and a NUL */
+	NAME_SIZE = 256, /* NAME_MAX and a NUL: what most file systems, and names in filters, are bound to */
 	PATH_SIZE = 4096, /* PATH_MAX */
 	ARGS_SIZE = 8192,
 	CGROUP_SIZE = 1024,
@@ -23,7 +23,7 @@ enum limit {
 	SHORT_CONTAINER_ID_SIZE = 12, /* the digits that docker ps shows */
 	CIDR_LIST_BITS = 32, /* the number of the list, which the LPM keys of addresses begin with */
 	PORT_COUNT = 65536,
-	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path and arguments are, in units */
+	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path, arguments and exec are, in units */
 	TEXTS_UNIT = 64, /* bytes */
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
@@ -57,7 +57,10 @@ enum slot {
 	SLOT_EHASH,
 	SLOT_V4_CHECK,
 	SLOT_V6_CHECK,
+	SLOT_TCP_CLOSE_LOCKED,
+	SLOT_MPTCP_CLOSE_LOCKED,
 	SLOT_WALK,
+	SLOT_EXEC,
 	SLOT_COUNT,
 };
 
@@ -69,6 +72,8 @@ enum record_type {
 	RECORD_CLOSE = 4,
 	RECORD_FAIL = 5,
 	RECORD_EXISTING = 6,
+	RECORD_PROGRESS = 7,
+	RECORD_EXEC = 8,
 };
 
 enum family {
@@ -122,14 +127,18 @@ enum ending {
 	ENDING_TIMEOUT = 4,
 };
 
+/* Of a close; of an existing connection, what it has carried so far. */
 struct statistics {
-	__u64 duration_ns; /* since the opening */
+	__u64 duration_ns; /* since the opening; 0: not known */
 	__u64 bytes_sent; /* data still in the send buffer included: the kernel sends it after the close */
 	__u64 bytes_received;
 	__u32 segments_retransmitted;
 	__u32 rtt_us; /* smoothed round-trip time */
-	__u8 closed_by; /* enum ending */
-	__u8 reserved_statistics[7];
+	__u8 closed_by; /* close: enum ending */
+	__u8 state; /* existing connection: enum tcp_state; 0: it has no statistics */
+	__u8 is_idle_known; /* existing connection */
+	__u8 reserved_statistics;
+	__u32 idle_ms; /* existing connection: since it sent or received data last */
 };
 
 /* The result of a connect attempt, or the direction of an existing connection. */
@@ -151,6 +160,29 @@ struct detailed_event {
 	__u8 daddr[16];
 	struct outcome outcome;
 	struct statistics statistics;
+};
+
+/*
+ * What a connection that is open has carried so far: in place of an outcome and statistics. Bytes are those that are
+ * certain without the socket's lock: what the peer has acknowledged, and what was received in order.
+ */
+struct progress {
+	__u64 duration_ns; /* since the opening */
+	__u64 interval_ns; /* since the progress before this one, or the opening */
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u64 interval_bytes_sent; /* of the interval */
+	__u64 interval_bytes_received;
+	__u32 segments_retransmitted;
+	__u32 rtt_us; /* smoothed round-trip time */
+};
+
+/* A detailed event of an open connection. */
+struct progress_event {
+	struct event_head head;
+	__u8 saddr[16];
+	__u8 daddr[16];
+	struct progress progress;
 };
 
 /* Follows a detailed event where the options opener or context are set: who opened the connection, where it lives. */
@@ -177,6 +209,8 @@ enum process_flag {
 	PROCESS_PATH_INCOMPLETE = 4, /* only the last part of the path fits */
 	PROCESS_ARGS_INCOMPLETE = 8, /* longer than ARGS_SIZE, or paged out */
 	PROCESS_ARGS_UNREAD = 16, /* not the current task's memory, which alone can be read */
+	PROCESS_KERNEL_THREAD = 32,
+	PROCESS_CGROUP_INCOMPLETE = 64, /* not all names of the cgroup's path fit, or not all of one */
 };
 
 struct credentials {
@@ -192,26 +226,68 @@ struct credentials {
 };
 
 /*
- * The description of a process: sent once per image (exec) and credentials, before the first event that names its id.
- * Three strings follow it without a gap: the cgroup's names from the leaf up, each followed by '/'; the executable's
- * path; argv, each argument followed by a NUL.
+ * The description of a process: sent once per image (exec), credentials, parent and cgroup, before the first event that
+ * names its id. Four strings follow it without a gap: the cgroup's names from the leaf up, each followed by '/'; the
+ * container's id; the executable's path; argv, each argument followed by a NUL.
+ *
+ * An image is sent once, and so is a cgroup: a process that is described again refers to the record that had them.
  */
 struct process_record {
 	__u8 type; /* RECORD_PROCESS */
-	__u8 flags; /* enum process_flag */
+	__u8 container_length; /* 0 on the host */
 	__u16 cgroup_length;
 	__u16 path_length;
 	__u16 args_length;
 	__u64 process_id;
-	__u64 image_source; /* with PROCESS_NO_IMAGE: the process that most likely ran the same image, or 0 */
+	/*
+	 * The record whose image this process has, or 0: the image is in this record, or unknown. It was sent before. The
+	 * arguments may be in this record all the same, if that one does not have them (PROCESS_ARGS_UNREAD).
+	 */
+	__u64 image_source;
+	__u64 cgroup_source; /* the record whose cgroup this process has, or 0: it is in this record */
 	__u64 start_time_ns; /* CLOCK_BOOTTIME */
 	struct credentials credentials;
 	__u32 pid;
 	__u32 ppid;
 	__u32 secureexec; /* enum secureexec */
-	__u32 reserved;
+	__u16 flags; /* enum process_flag */
+	__u16 name_length; /* of the executable's own name, at the end of its path */
 	__u8 comm[COMM_SIZE];
 	__u64 parent_id; /* of the parent's record, which was sent before; 0: no parent, or not the option parent */
+	__u64 exec_id; /* of the exec record that was sent before; 0: none, or not the option exec */
+	__u16 foreign; /* enum foreign, with the option exec */
+	__u16 reserved[3];
+};
+
+/* What of a process is not the host's. */
+enum foreign {
+	FOREIGN_MOUNT = 1, /* its mount namespace: its path, and that at its exec, are other files on the host */
+	FOREIGN_ROOT = 2, /* its root directory (chroot) */
+	FOREIGN_USER = 4, /* its user namespace: its capabilities are valid in there alone */
+};
+
+enum exec_flag {
+	EXEC_UNLINKED = 1, /* the file had no link */
+	EXEC_PATH_INCOMPLETE = 2,
+	EXEC_ARGS_INCOMPLETE = 4,
+};
+
+/*
+ * With the option exec: what a process exec'd, as it was then. Sent right before the process record that refers to it.
+ * Two strings follow it without a gap: the executable's path, and argv.
+ */
+struct exec_record {
+	__u8 type; /* RECORD_EXEC */
+	__u8 flags; /* enum exec_flag */
+	__u16 name_length; /* of the executable's own name, at the end of its path */
+	__u16 path_length;
+	__u16 args_length;
+	__u64 exec_id;
+	__u64 time_ns; /* CLOCK_BOOTTIME */
+	__u64 inode;
+	__u32 device; /* the kernel's dev_t: the minor number in the low 20 bits */
+	__u32 reserved;
+	__u64 reserved_too; /* no record is shorter than a plain event, as which the decoder looks at it first */
 };
 
 enum filter_mode {
@@ -284,6 +360,7 @@ struct load_config {
 	__u8 filters; /* there are filters, or a reload may bring some */
 	__u8 follows; /* the process filter follows processes */
 	__u32 ring_size; /* of the ring buffer, in bytes */
+	__u32 tick_ns; /* how long a tick of the kernel's jiffies is */
 };
 
 /*
@@ -299,13 +376,16 @@ struct report_options {
 	__u8 opener; /* closes name the process that opened the connection */
 	__u8 parent; /* processes name their parent */
 	__u8 context; /* events say where the connection lives */
+	__u8 exec; /* processes have what they exec'd, as it was then */
 
 	/* What user space derives from those. */
+	__u8 progress; /* what open connections have carried is reported now and then */
 	__u8 existing_ingress; /* existing: accepted connections */
 	__u8 existing_egress; /* existing: connections that were connected */
 	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
 	__u8 other_tasks; /* existing or parent: tasks other than the current one are described */
+	__u8 snapshot; /* existing: the walk is the only program, and reports each process that holds a connection */
 };
 
 /* Which filters are set. Their values are in the filter maps of the same set. */
@@ -326,6 +406,8 @@ struct control {
 	__u64 flows_notice;
 	/* The task whose read() walks through all open files, as the kernel numbers it; 0 outside the walk. */
 	__u64 walker;
+	/* How many open connections the walk through them may still look at before it pauses: see progress.h. */
+	__u64 walk_budget;
 };
 
 /*
@@ -339,6 +421,11 @@ struct coverage {
 	/* With the options outcome and aggregate: how often the backup left a mark, and the main program took one. */
 	__u64 marks_left;
 	__u64 marks_taken;
+	/* Where bytes are counted: closes that were read without the socket's lock, since neither of the next two was set. */
+	__u64 unlocked_closes;
+	/* 1 once the kernel has run the program in __tcp_close(), or in __mptcp_close(): see close.h. */
+	__u64 tcp_close_is_locked;
+	__u64 mptcp_close_is_locked;
 };
 
 /* What was lost, by reason. */
@@ -378,7 +465,7 @@ struct flow {
 	__u64 opened;
 	__u64 closed;
 	__u64 failed; /* connect attempts: failed at once, or closed before they were established */
-	__u64 bytes_sent;
+	__u64 bytes_sent; /* in this period, also of connections that are open */
 	__u64 bytes_received;
 	__u64 duration_ns; /* of the closed connections */
 };
@@ -444,8 +531,10 @@ _Static_assert(sizeof(struct event_head) == 40, "padding");
 _Static_assert(sizeof(struct ipv4_event) == 48, "padding");
 _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
+_Static_assert(sizeof(struct progress_event) == sizeof(struct detailed_event), "takes its place");
 _Static_assert(sizeof(struct event_context) == 32, "padding");
-_Static_assert(sizeof(struct process_record) == 120, "padding");
+_Static_assert(sizeof(struct process_record) == 144, "padding");
+_Static_assert(sizeof(struct exec_record) == sizeof(struct ipv4_event), "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");

@@ -62,4 +62,14 @@ static __always_inline bool is_ipv6(struct sock *sk)
 	       !is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr);
 }
 
+/* Returns the family of a connection. */
+static __always_inline enum family family_of(struct sock *sk)
+{
+	enum family family = FAMILY_IPV4;
+
+	if (is_ipv6(sk))
+		family = FAMILY_IPV6;
+	return family;
+}
+
 #endif

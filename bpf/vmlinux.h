@@ -27,19 +27,23 @@ enum { false = 0, true = 1 };
 #define NULL ((void *)0)
 #define AF_INET 2
 #define AF_INET6 10
+#define AF_SMC 43
 #define IPPROTO_TCP 6
 #define IPPROTO_MPTCP 262
 #define S_ISUID 04000
 #define S_ISGID 02000
 #define PF_EXITING 0x00000004
+#define PF_WQ_WORKER 0x00000020
 #define PF_KTHREAD 0x00200000
 #define SOCK_DONE 1 /* of enum sock_flags: the peer has sent its FIN */
+#define SOCK_LINGER 4 /* SO_LINGER is on */
 #define AT_NULL 0
 #define AT_UID 11
 #define AT_EUID 12
 #define AT_GID 13
 #define AT_EGID 14
 #define AT_SECURE 23
+#define AT_EXECFN 31
 
 enum { /* errno.h */
 	EPIPE = 32,
@@ -48,11 +52,12 @@ enum { /* errno.h */
 	ECONNREFUSED = 111,
 };
 
-enum { /* net/tcp_states.h */
+enum tcp_state { /* net/tcp_states.h */
 	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
 	TCP_SYN_RECV = 3,
 	TCP_FIN_WAIT1 = 4,
+	TCP_FIN_WAIT2 = 5,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,
@@ -155,12 +160,21 @@ struct sock_common {
 	atomic64_t skc_cookie;
 };
 
+struct socket;
+
+struct sk_buff_head {
+	__u32 qlen;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct sk_buff_head sk_receive_queue;
 	__u16 sk_protocol;
 	int sk_err;
 	__u32 sk_mark;
+	unsigned long sk_lingertime;
 	struct dst_entry *sk_dst_cache;
+	struct socket *sk_socket;
 };
 
 struct ipv6_pinfo {
@@ -173,14 +187,23 @@ struct inet_sock {
 	int mc_index;
 };
 
+struct inet_connection_sock {
+	struct {
+		__u32 lrcvtime; /* when data was received last, in ticks */
+	} icsk_ack;
+};
+
 struct socket {
 	struct sock *sk;
 };
 
 struct tcp_sock {
 	__u32 write_seq;
-	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 rcv_nxt;
+	__u32 copied_seq; /* up to here the program has read */
 	__u32 packets_out;
+	__u32 lsndtime; /* when data was sent last, in ticks */
 	__u64 tcp_mstamp; /* when it last sent or received: microseconds of CLOCK_MONOTONIC */
 	__u64 bytes_acked;
 	__u64 bytes_received;
@@ -195,13 +218,20 @@ struct mptcp_sock { /* empty where MPTCP is not configured */
 	struct tcp_sock *first; /* declared as struct sock in the kernel */
 	__u64 write_seq;
 	__u64 snd_nxt;
-	__u64 bytes_sent; /* these two since 6.5 (commit 38967f424b5b) */
+	__u64 bytes_sent; /* these three since 6.5 (commit 38967f424b5b) */
 	__u64 bytes_received;
+	__u64 bytes_acked;
+	struct sk_buff_head receive_queue; /* until 6.13 */
 };
 
 struct bpf_iter__task_file {
 	struct task_struct *task;
 	struct file *file;
+};
+
+struct bpf_iter__bpf_map_elem {
+	void *key;
+	void *value;
 };
 
 /* Processes. */
@@ -218,6 +248,10 @@ typedef struct { /* two words up to 6.2: see compat.h. Read it by CAPABILITIES()
 	__u64 val;
 } kernel_cap_t;
 
+struct user_namespace {
+	int level; /* 0: the host's */
+};
+
 struct cred {
 	kuid_t uid;
 	kgid_t gid;
@@ -227,6 +261,7 @@ struct cred {
 	kernel_cap_t cap_permitted;
 	kernel_cap_t cap_effective;
 	kernel_cap_t cap_ambient;
+	struct user_namespace *user_ns;
 };
 
 struct qstr {
@@ -259,9 +294,15 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct super_block {
+	__u32 s_dev;
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;
+	unsigned long i_ino;
+	struct super_block *i_sb;
 };
 
 struct file {
@@ -296,6 +337,12 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct mnt_namespace;
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
 struct signal_struct {
 	int group_exit_code; /* as of wait(2) */
 };
@@ -305,6 +352,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	__u64 start_boottime;
+	__u32 parent_exec_id; /* the parent's self_exec_id when it forked this one */
 	__u64 self_exec_id;
 	kuid_t loginuid;
 	char comm[16];
@@ -314,7 +362,17 @@ struct task_struct {
 	const struct cred *cred;
 	struct fs_struct *fs;
 	struct signal_struct *signal;
+	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
+	void *worker_private; /* of a kernel thread: its struct kthread */
+};
+
+struct kthread {
+	void *data; /* of a thread that works for workqueues: its struct worker */
+};
+
+struct worker {
+	char desc[16]; /* longer in the kernel: the name of the workqueue that it works for */
 };
 
 #pragma clang attribute pop

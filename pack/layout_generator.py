@@ -21,8 +21,10 @@ STRUCTS = (
     "ipv4_event",
     "ipv6_event",
     "detailed_event",
+    "progress_event",
     "event_context",
     "process_record",
+    "exec_record",
     "load_config",
     "report_options",
     "settings",
@@ -49,10 +51,13 @@ ENUMS = (
     "endpoint_list",
     "secureexec",
     "process_flag",
+    "exec_flag",
+    "foreign",
     "filter_mode",
     "predicate",
     "mark",
     "id_kind",
+    "tcp_state",
 )
 
 HEADER = '''\
@@ -81,7 +86,7 @@ else:
 '''
 
 # Members that are replaced by their own fields, without a prefix.
-INLINED = ("head", "credentials", "outcome", "statistics")
+INLINED = ("head", "credentials", "outcome", "statistics", "progress")
 
 INTEGERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 

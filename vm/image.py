@@ -105,6 +105,7 @@ WITH_SYSTEMD = Contents(
 MODULES = (
     "inet_diag",
     "tcp_diag",
+    "mptcp_diag",
     "libcrc32c",
     "nfnetlink",
     "nf_tables",
@@ -113,6 +114,8 @@ MODULES = (
     "libceph",
     "rbd",
     "fuse",
+    "ib_core",
+    "smc",
 )
 
 

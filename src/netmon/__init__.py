@@ -19,13 +19,14 @@ from netmon.version import __version__
 if TYPE_CHECKING:
     from netmon.command.run import CommandRun
     from netmon.config import Config
-    from netmon.decode.processes import KnownProcess
+    from netmon.decode.known_process import KnownProcess
     from netmon.decode.raw_event import RawEvent
     from netmon.errors import BpfError, ConfigError, DecodeError, KernelError, LibbpfError, NetmonError, VerifierError
     from netmon.events import Event, Flow, LostCounts, LostEvents, NetworkEvent, NetworkSummary, Process, TcpConnection
     from netmon.files import read_events, replay
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
+    from netmon.listing import connections
     from netmon.losses import Losses
     from netmon.monitor import Counters, Monitor
 
@@ -55,6 +56,7 @@ __all__ = [
     "TcpConnection",
     "VerifierError",
     "__version__",
+    "connections",
     "read_events",
     "replay",
 ]
@@ -67,7 +69,7 @@ _MODULES = {
     "Event": "events",
     "Flow": "events",
     "FollowedProcess": "kernel.marks",
-    "KnownProcess": "decode.processes",
+    "KnownProcess": "decode.known_process",
     "Losses": "losses",
     "LostCounts": "events",
     "LostEvents": "events",
@@ -78,6 +80,7 @@ _MODULES = {
     "ProgramInfo": "kernel.bpf",
     "RawEvent": "decode.raw_event",
     "TcpConnection": "events",
+    "connections": "listing",
     "read_events": "files",
     "replay": "files",
 }

@@ -9,18 +9,34 @@ from __future__ import annotations
 import mmap
 import re
 
-from netmon.limits import DEFAULT_LINE_LIMIT, MAX_BATCH_DELAY, MAX_LINE_LIMIT, MAX_PERIOD, MAX_RING_SIZE, MIN_PERIOD
+from netmon.limits import (
+    DEFAULT_LINE_LIMIT,
+    MAX_BATCH_DELAY,
+    MAX_LINE_LIMIT,
+    MAX_PERIOD,
+    MAX_PROGRESS,
+    MAX_RING_SIZE,
+    MIN_PERIOD,
+    MIN_PROGRESS,
+)
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION = r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)"
+DIGITS = 9  # after the point
 BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def duration(text: str) -> float:
     """Return the seconds of a duration like 10s, 500ms, 5m or 1h."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)", text, re.ASCII)
+    match = re.fullmatch(DURATION, text, re.ASCII)
     if not match:
         raise ValueError("is not a duration; write it like 10s, 500ms, 5m or 1h")
-    return float(match[1]) * SECONDS[match[2]]
+    return round(float(match[1]) * SECONDS[match[2]], DIGITS)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as duration() reads it."""
+    return f"{seconds:.{DIGITS}f}".rstrip("0").rstrip(".") + "s"
 
 
 def size(text: str) -> int:
@@ -44,6 +60,14 @@ def period(text: str) -> float:
     seconds = duration(text)
     if not MIN_PERIOD <= seconds <= MAX_PERIOD:
         raise ValueError(f"is out of range; a period is from {MIN_PERIOD:.0f}s to {MAX_PERIOD / 3600:.0f}h")
+    return seconds
+
+
+def progress(text: str) -> float:
+    """Return the seconds between two reports of what open connections have carried."""
+    seconds = duration(text)
+    if not MIN_PROGRESS <= seconds <= MAX_PROGRESS:
+        raise ValueError(f"is out of range; progress is from {MIN_PROGRESS:.0f}s to {MAX_PROGRESS / 3600:.0f}h")
     return seconds
 
 

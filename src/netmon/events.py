@@ -23,9 +23,22 @@ ConnectionEventType = Literal[
     "TcpConnectionClose",
     "TcpConnectionFail",
     "TcpConnectionExisting",
+    "TcpConnectionProgress",
 ]
 Direction = Literal["ingress", "egress"]
 ClosedBy = Literal["local", "peer", "reset", "timeout"]
+State = Literal[
+    "established",
+    "syn_sent",
+    "syn_recv",
+    "fin_wait1",
+    "fin_wait2",
+    "close",
+    "close_wait",
+    "last_ack",
+    "listen",
+    "closing",
+]
 FailureReason = Literal[
     "refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"
 ]
@@ -60,6 +73,21 @@ class _SparseModel(_Model):
         return {key: value for key, value in fields.items() if value is not None}
 
 
+class ProcessExec(_Model):
+    """What a process exec'd, as it was then: path and args may differ from what the process shows later."""
+
+    time: str = Field(description="When: UTC, in milliseconds.")
+    path: str = Field(
+        description='The executable\'s path, from the root directory that the process had; " (deleted)" follows if the '
+        "file had no link."
+    )
+    args: str = Field(description="The arguments without argv[0], joined by spaces.")
+    device: str = Field(
+        description="The device of the executable's file system: major:minor, as in /proc/PID/mountinfo."
+    )
+    inode: int = Field(ge=0, description="The executable's inode number.")
+
+
 class Process(_SparseModel):
     """A process, as it was when it opened or closed a connection."""
 
@@ -91,8 +119,17 @@ class Process(_SparseModel):
     )
     truncated: str | None = Field(
         default=None,
-        description='The keys whose values are not whole: filename, binary_path, args, cgroup, joined by " | "; '
-        "left out if all are.",
+        description="The keys whose values are not whole or unknown: filename, binary_path, args, container_id, "
+        'cgroup, exec, joined by " | "; left out if all are.',
+    )
+    foreign: str | None = Field(
+        default=None,
+        description="What of the process is not the host's: mount (its mount namespace), root (its root directory), "
+        "user (its user namespace: its capabilities are valid in there alone), joined by "
+        '" | "; left out if nothing is.',
+    )
+    exec: ProcessExec | None = Field(
+        default=None, description="What the process exec'd; left out if that was before netmon started."
     )
 
 
@@ -104,7 +141,8 @@ class TcpConnection(_SparseModel):
 
     type: ConnectionEventType = Field(
         description="A process called connect() (with `outcome`: the connection was established), accepted or closed a "
-        "connection; or a connection attempt failed; or the connection was open before netmon started."
+        "connection; or a connection attempt failed; or the connection was open before netmon started; or it is open, "
+        "and has carried something (Progress)."
     )
     saddr: str = Field(description="This host's address.")
     daddr: str = Field(description="The peer's address.")
@@ -121,9 +159,23 @@ class TcpConnection(_SparseModel):
         default=None, description="The name of the error that the program gets, like ECONNREFUSED, if it gets one."
     )
     reason: FailureReason | None = Field(default=None, description="Why the connection attempt failed.")
-    duration_us: int | None = Field(default=None, ge=0, description="Microseconds from the opening to the close.")
-    bytes_sent: int | None = Field(default=None, ge=0, description="Payload bytes sent.")
+    duration_us: int | None = Field(
+        default=None,
+        ge=0,
+        description="Microseconds from the opening to this event; left out if the connection was open before netmon "
+        "started, and the kernel does not know since when.",
+    )
+    interval_us: int | None = Field(
+        default=None, ge=0, description="Microseconds since the Progress before this one, or the opening."
+    )
+    bytes_sent: int | None = Field(
+        default=None, ge=0, description="Payload bytes sent; in a Progress those that the peer has acknowledged."
+    )
     bytes_received: int | None = Field(default=None, ge=0, description="Payload bytes received.")
+    interval_bytes_sent: int | None = Field(default=None, ge=0, description="Those of bytes_sent in the interval.")
+    interval_bytes_received: int | None = Field(
+        default=None, ge=0, description="Those of bytes_received in the interval."
+    )
     segments_retransmitted: int | None = Field(default=None, ge=0, description="Retransmitted segments.")
     rtt_us: int | None = Field(
         default=None, ge=0, description="Smoothed round-trip time in microseconds; 0 if none was measured."
@@ -131,11 +183,28 @@ class TcpConnection(_SparseModel):
     closed_by: ClosedBy | None = Field(
         default=None, description="What ended the connection: this host, the peer, a reset, or no answer."
     )
+    state: State | None = Field(default=None, description="The TCP state of an existing connection.")
+    idle_ms: int | None = Field(
+        default=None,
+        ge=0,
+        description="Milliseconds since an existing connection sent or received data, or was established.",
+    )
+    sampled: bool | None = Field(
+        default=None, description="True in a Progress: its numbers are those of a look at the socket in passing."
+    )
     netns: int | None = Field(default=None, ge=0, description="Inode number of the socket's network namespace.")
     ifindex: int | None = Field(
         default=None, ge=0, description="Index of the interface that the socket sends by, in its network namespace."
     )
     mark: int | None = Field(default=None, ge=0, description="The socket's mark (SO_MARK).")
+    holders: int | None = Field(
+        default=None, ge=1, description="In a list of what is open: how many processes hold the connection."
+    )
+    other_pids: list[int] | None = Field(
+        default=None,
+        description="In a list of what is open: the ids of the other processes that hold the connection, up to 32; "
+        "left out if there are none.",
+    )
 
 
 _PARENT = Field(default=None, description="The process's parent; its `tid` is its process id.")
@@ -199,8 +268,8 @@ class Flow(_Model):
     failed: int = Field(
         ge=0, description="connect() calls that failed at once (not in `opened`), and closes before the establishment."
     )
-    bytes_sent: int = Field(ge=0, description="Payload bytes sent by the closed connections.")
-    bytes_received: int = Field(ge=0, description="Payload bytes received by the closed connections.")
+    bytes_sent: int = Field(ge=0, description="Payload bytes sent, by closed and by open connections.")
+    bytes_received: int = Field(ge=0, description="Payload bytes received, by closed and by open connections.")
     duration_us: int = Field(
         ge=0, description="Microseconds from opening to close, summed over the closed connections."
     )

@@ -50,8 +50,11 @@ class Slot(IntEnum):
     EHASH = 7
     V4_CHECK = 8
     V6_CHECK = 9
-    WALK = 10
-    COUNT = 11
+    TCP_CLOSE_LOCKED = 10
+    MPTCP_CLOSE_LOCKED = 11
+    WALK = 12
+    EXEC = 13
+    COUNT = 14
 
 
 class RecordType(IntEnum):
@@ -61,6 +64,8 @@ class RecordType(IntEnum):
     CLOSE = 4
     FAIL = 5
     EXISTING = 6
+    PROGRESS = 7
+    EXEC = 8
 
 
 class Family(IntEnum):
@@ -106,6 +111,20 @@ class ProcessFlag(IntEnum):
     PATH_INCOMPLETE = 4
     ARGS_INCOMPLETE = 8
     ARGS_UNREAD = 16
+    KERNEL_THREAD = 32
+    CGROUP_INCOMPLETE = 64
+
+
+class ExecFlag(IntEnum):
+    UNLINKED = 1
+    PATH_INCOMPLETE = 2
+    ARGS_INCOMPLETE = 4
+
+
+class Foreign(IntEnum):
+    MOUNT = 1
+    ROOT = 2
+    USER = 4
 
 
 class FilterMode(IntEnum):
@@ -141,16 +160,31 @@ class IdKind(IntEnum):
     GID = 4
 
 
+class TcpState(IntEnum):
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
 IPV4_EVENT = Struct("=BBHH2xI4xQQQ4s4s")
 IPV6_EVENT = Struct("=BBHH2xI4xQQQ16s16s")
-DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIB7x")
+DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIBBB1xI")
+PROGRESS_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQQQQII")
 EVENT_CONTEXT = Struct("=QIIIIB7x")
-PROCESS_RECORD = Struct("=BBHHHQQQIIIII4xQQQIII4x16sQ")
-LOAD_CONFIG = Struct("=BBBBBB2xI")
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBB")
+PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6x")
+EXEC_RECORD = Struct("=BBHHHQQQI12x")
+LOAD_CONFIG = Struct("=BBBBBB2xII")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
-CONTROL = Struct("=QQQQ")
-COVERAGE = Struct("=QQQQQ")
+CONTROL = Struct("=QQQQQ")
+COVERAGE = Struct("=QQQQQQQQ")
 LOSSES = Struct("=QQQQQQ")
 PAYER = Struct("=QQQQ768s")
 FLOW_KEY = Struct("=Q16sHBB4x")
@@ -207,6 +241,29 @@ FIELDS = {
         "segments_retransmitted",
         "rtt_us",
         "closed_by",
+        "state",
+        "is_idle_known",
+        "idle_ms",
+    ),
+    "ProgressEvent": (
+        "type",
+        "family",
+        "sport",
+        "dport",
+        "tid",
+        "timestamp_ns",
+        "process_id",
+        "cookie",
+        "saddr",
+        "daddr",
+        "duration_ns",
+        "interval_ns",
+        "bytes_sent",
+        "bytes_received",
+        "interval_bytes_sent",
+        "interval_bytes_received",
+        "segments_retransmitted",
+        "rtt_us",
     ),
     "EventContext": (
         "opener_id",
@@ -218,12 +275,13 @@ FIELDS = {
     ),
     "ProcessRecord": (
         "type",
-        "flags",
+        "container_length",
         "cgroup_length",
         "path_length",
         "args_length",
         "process_id",
         "image_source",
+        "cgroup_source",
         "start_time_ns",
         "uid",
         "euid",
@@ -236,8 +294,23 @@ FIELDS = {
         "pid",
         "ppid",
         "secureexec",
+        "flags",
+        "name_length",
         "comm",
         "parent_id",
+        "exec_id",
+        "foreign",
+    ),
+    "ExecRecord": (
+        "type",
+        "flags",
+        "name_length",
+        "path_length",
+        "args_length",
+        "exec_id",
+        "time_ns",
+        "inode",
+        "device",
     ),
     "LoadConfig": (
         "backups",
@@ -247,6 +320,7 @@ FIELDS = {
         "filters",
         "follows",
         "ring_size",
+        "tick_ns",
     ),
     "ReportOptions": (
         "aggregate",
@@ -256,11 +330,14 @@ FIELDS = {
         "opener",
         "parent",
         "context",
+        "exec",
+        "progress",
         "existing_ingress",
         "existing_egress",
         "unsent",
         "with_context",
         "other_tasks",
+        "snapshot",
     ),
     "Settings": (
         "connection_filters_0_any",
@@ -299,6 +376,7 @@ FIELDS = {
         "generation",
         "flows_notice",
         "walker",
+        "walk_budget",
     ),
     "Coverage": (
         "connects_by_main",
@@ -306,6 +384,9 @@ FIELDS = {
         "unkept_by_backup",
         "marks_left",
         "marks_taken",
+        "unlocked_closes",
+        "tcp_close_is_locked",
+        "mptcp_close_is_locked",
     ),
     "Losses": (
         "ring_full",
@@ -404,6 +485,29 @@ if TYPE_CHECKING:
         segments_retransmitted: int
         rtt_us: int
         closed_by: int
+        state: int
+        is_idle_known: int
+        idle_ms: int
+
+    class ProgressEvent(NamedTuple):
+        type: int
+        family: int
+        sport: int
+        dport: int
+        tid: int
+        timestamp_ns: int
+        process_id: int
+        cookie: int
+        saddr: bytes
+        daddr: bytes
+        duration_ns: int
+        interval_ns: int
+        bytes_sent: int
+        bytes_received: int
+        interval_bytes_sent: int
+        interval_bytes_received: int
+        segments_retransmitted: int
+        rtt_us: int
 
     class EventContext(NamedTuple):
         opener_id: int
@@ -415,12 +519,13 @@ if TYPE_CHECKING:
 
     class ProcessRecord(NamedTuple):
         type: int
-        flags: int
+        container_length: int
         cgroup_length: int
         path_length: int
         args_length: int
         process_id: int
         image_source: int
+        cgroup_source: int
         start_time_ns: int
         uid: int
         euid: int
@@ -433,8 +538,23 @@ if TYPE_CHECKING:
         pid: int
         ppid: int
         secureexec: int
+        flags: int
+        name_length: int
         comm: bytes
         parent_id: int
+        exec_id: int
+        foreign: int
+
+    class ExecRecord(NamedTuple):
+        type: int
+        flags: int
+        name_length: int
+        path_length: int
+        args_length: int
+        exec_id: int
+        time_ns: int
+        inode: int
+        device: int
 
     class LoadConfig(NamedTuple):
         backups: int
@@ -444,6 +564,7 @@ if TYPE_CHECKING:
         filters: int
         follows: int
         ring_size: int
+        tick_ns: int
 
     class ReportOptions(NamedTuple):
         aggregate: int
@@ -453,11 +574,14 @@ if TYPE_CHECKING:
         opener: int
         parent: int
         context: int
+        exec: int
+        progress: int
         existing_ingress: int
         existing_egress: int
         unsent: int
         with_context: int
         other_tasks: int
+        snapshot: int
 
     class Settings(NamedTuple):
         connection_filters_0_any: int
@@ -496,6 +620,7 @@ if TYPE_CHECKING:
         generation: int
         flows_notice: int
         walker: int
+        walk_budget: int
 
     class Coverage(NamedTuple):
         connects_by_main: int
@@ -503,6 +628,9 @@ if TYPE_CHECKING:
         unkept_by_backup: int
         marks_left: int
         marks_taken: int
+        unlocked_closes: int
+        tcp_close_is_locked: int
+        mptcp_close_is_locked: int
 
     class Losses(NamedTuple):
         ring_full: int

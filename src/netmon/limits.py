@@ -16,6 +16,10 @@ MAX_BATCH_DELAY = 10.0
 MIN_PERIOD = 1.0
 MAX_PERIOD = 86400.0
 
+# Seconds between two reports of what open connections have carried.
+MIN_PROGRESS = 1.0
+MAX_PROGRESS = 86400.0
+
 # Bytes of an event's line with its newline: the texts of its processes are cut so that it is no longer. The journal
 # cuts lines at the maximum. With less than the default, a line's processes would have too little room for their paths.
 DEFAULT_LINE_LIMIT = 16 << 10

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 from netmon.arguments import check_arguments
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
-from netmon.errors import ArgumentError, BpfError, NetmonError
+from netmon.errors import ArgumentError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.features import is_new_enough
 from netmon.kernel.probes import Probes
+from netmon.kernel.refusals import explaining_refusals
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
     DEFAULT_LINE_LIMIT,
@@ -274,19 +275,10 @@ class Monitor:
             from netmon.kernel.requirements import require_kernel  # seldom needed
 
             require_kernel(release)
-        try:
-            with ExitStack() as resources:
-                self._start(resources)
-                resources.pop_all()  # the reader closes them from now on
-                self._filters.release()
-        except BpfError as error:
-            # The error says what was refused; finding out what to do about it takes a look at the host.
-            from netmon.kernel.requirements import explain_refusal
-
-            error.add_hint(explain_refusal(error))
-            raise
-        except OSError as error:
-            raise NetmonError(f"cannot start: {error.strerror}") from error
+        with explaining_refusals(), ExitStack() as resources:
+            self._start(resources)
+            resources.pop_all()  # the reader closes them from now on
+            self._filters.release()
         self._log("started")
 
     def _start(self, resources: ExitStack) -> None:
@@ -321,7 +313,9 @@ class Monitor:
             reporters.append(self._flows)
         if self._reports_losses:  # the last one, since the other may lose something
             reporters.append(LossReporter(source, self._count_unknown, host.clock, self._outputs_lost))
-        self._begin(source, host.clock, reporters, self._batch_delay)
+        report = self._filters.watched.report
+        progress = report.progress if report.sends_progress else None
+        self._begin(source, host.clock, reporters, self._batch_delay, progress)
 
     def _start_replay(self, recording: Recording, resources: ExitStack) -> None:
         """Start to replay, stopped from the start: all records are there already, and it ends after the last one."""
@@ -333,7 +327,7 @@ class Monitor:
         self._processes = self._make_table(host, source.bytes_waiting)
         self._decoder = RecordedDecoder(source.clock, self._processes, source.ring)
         self._flows = None
-        self._begin(source, source.clock, [source], batch_delay=0)
+        self._begin(source, source.clock, [source], batch_delay=0, progress=None)
         self.stop()
 
     def _make_table(self, host: Host, bytes_waiting: Callable[[], int]) -> ProcessTable:
@@ -350,6 +344,7 @@ class Monitor:
             roles=1 + report.parent + report.opener,
             evict_on_add=self._period is None,
             with_cgroup=report.context,
+            with_exec=report.exec,
         )
 
     def _bytes_waiting(self) -> int:
@@ -360,13 +355,15 @@ class Monitor:
         if (reader := self._reader) is not None:
             reader.set_oldest(process_id)
 
-    def _begin(self, source: Source, clock: Clock, reporters: list[Reporter], batch_delay: float) -> None:
+    def _begin(
+        self, source: Source, clock: Clock, reporters: list[Reporter], batch_delay: float, progress: float | None
+    ) -> None:
         """Attach the source, and begin to read."""
         self._reports: deque[ReportedEvent] = deque()
         self._polled: list[Event] = []
         source.attach()
         record = self._recorder.batch if self._recorder is not None else _record_nothing
-        reader = Reader(source, clock, self._note_read, reporters, self._ring_size, batch_delay, record)
+        reader = Reader(source, clock, self._note_read, reporters, self._ring_size, batch_delay, progress, record)
         reader.set_timer(reporters)
         self._reader = reader
         if self._stopped:  # stop() was called before there was a reader
@@ -530,6 +527,15 @@ class Monitor:
         """
         reader = self._reader
         return reader.blind if reader is not None else ""
+
+    @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off by what was sent or received meanwhile; "" if they are exact.
+
+        Nearly all kernels let netmon read them with the socket's lock held. "" without `statistics` or aggregation.
+        """
+        reader = self._reader
+        return reader.inexact if reader is not None else ""
 
     @property
     def counters(self) -> Counters:

@@ -15,8 +15,12 @@ EVENTS = {
     "close": "",
     "fail": "outcome",
     "existing": "existing",
+    "progress": "progress",
 }
 EVENTS_HELP = "send only these events"
+PROGRESS_HELP = (
+    "report what connections have carried while they are open, so often, of those that have carried something"
+)
 
 
 class Option(NamedTuple):
@@ -68,16 +72,26 @@ class Report(NamedTuple):
             with_aggregate=False,
         ),
     ] = False
+    exec: Annotated[
+        bool,
+        Option("add to each process what it exec'd, as it was then, and what of the process is not the host's"),
+    ] = False
+    progress: float | None = None  # seconds, at least MIN_PROGRESS; None: off
     events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 
     def not_with_aggregate(self) -> list[str]:
         """Return the names of the chosen options that cannot be combined with aggregation."""
         names = [name for name, option in OPTIONS.items() if getattr(self, name) and not option.with_aggregate]
-        return names if self.events is None else [*names, "events"]
+        return names + [name for name in ("progress", "events") if getattr(self, name) is not None]
 
     def sends(self, event: str) -> bool:
         """Return whether an event, one of EVENTS, is sent at all."""
         return self.events is None or event in self.events
+
+    @property
+    def sends_progress(self) -> bool:
+        """Whether what open connections have carried is reported."""
+        return self.progress is not None and self.sends("progress")
 
     def without_direction(self, enabled: dict[str, bool]) -> dict[str, str]:
         """Return the chosen options that need a direction which is not enabled, and that direction's name.
@@ -94,7 +108,8 @@ class Report(NamedTuple):
         Args:
             enabled: For each direction's name, whether it is watched.
         """
-        present = {**enabled, **{name: getattr(self, name) for name in OPTIONS}, "": True}
+        options = {name: getattr(self, name) for name in OPTIONS}
+        present = {**enabled, **options, "progress": self.progress is not None, "": True}
         return {event: needed for event in self.events or () if not present[needed := EVENTS[event]]}
 
 

@@ -141,8 +141,10 @@ def test_the_environment_can_allow_any_kernel() -> None:
 def test_check_lists_each_requirement() -> None:
     table = run("check", "--any-kernel").stdout
     names = [line.split(maxsplit=1)[1].partition(":")[0] for line in table.splitlines()]
-    assert names == ["kernel", "BTF", "capabilities", "lockdown", "libbpf", "tracing programs"]
+    assert names == ["kernel", "BTF", "capabilities", "lockdown", "libbpf", "tracing programs", "byte counts"]
+    assert "ok   byte counts: exact\n" in table
     assert all(line.startswith("ok") for line in table.splitlines())
+    assert "this kernel has no" not in table
 
 
 @pytest.mark.core

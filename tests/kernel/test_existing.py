@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -227,6 +228,8 @@ class Scene(NamedTuple):
 
 
 ADDRESSES = {"127.0.0.1": V4, "::1": V6, "::ffff:127.0.0.1": V6}
+BEFORE = b"before"  # what each client sends before netmon starts
+TOLERANCE_MS = 25  # the kernel counts in ticks of up to 10 ms, events have milliseconds
 HOLDER = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); print(); input()"
 
 
@@ -257,7 +260,12 @@ def scene() -> Iterator[Scene]:
         for address, family in ADDRESSES.items():
             listener = v6 if address == "::1" else v4
             pairs[address] = connect_pair(listener, (address, listener.getsockname()[1]), family)
+            pairs[address].client.sendall(BEFORE)
+            assert pairs[address].server.recv(10) == BEFORE
         held_twice = connect_pair(v4, v4.getsockname())
+        for sender, receiver in ((held_twice.client, held_twice.server), (held_twice.server, held_twice.client)):
+            sender.sendall(BEFORE)
+            assert receiver.recv(10) == BEFORE
         other = subprocess.Popen(["sleep", "1000"], pass_fds=[held_twice.client.fileno(), held_twice.server.fileno()])
         holder = start_holder(v4.getsockname()[1])
         served, _ = v4.accept()
@@ -296,6 +304,26 @@ def test_a_connect_begun_before_the_start_is_reported_when_established(scene: Sc
     assert forlorn == []
 
 
+def check_statistics(existing: Event, closed: Event, before: tuple[int, int], after: tuple[int, int]) -> None:
+    """Check that both events' statistics fit together: before and after are the bytes that were sent and received.
+
+    The connection has carried data in one direction only, so the kernel knows since when it is open.
+    """
+    for event, carried in ((existing, before), (closed, after)):
+        assert (event["network_event"]["bytes_sent"], event["network_event"]["bytes_received"]) == carried
+    network = existing["network_event"]
+    assert network["state"] == "established"
+    assert network["rtt_us"] > 0
+    assert network["duration_us"] >= (network["idle_ms"] - TOLERANCE_MS) * 1000
+    longer = (closed["network_event"]["duration_us"] - network["duration_us"]) / 1000
+    assert abs(longer - (milliseconds_of(closed) - milliseconds_of(existing))) < TOLERANCE_MS
+
+
+def milliseconds_of(event: Event) -> float:
+    """Return the time of an event."""
+    return datetime.fromisoformat(event["timestamp"].replace("Z", "+00:00")).timestamp() * 1000
+
+
 @pytest.mark.core(address="127.0.0.1")
 @pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6", "mapped"])
 def test_both_ends_are_reported(scene: Scene, address: str) -> None:
@@ -307,15 +335,16 @@ def test_both_ends_are_reported(scene: Scene, address: str) -> None:
     assert pair.server.recv(5) == b"four"
     pair.close()
     client, server = closes_of(scene.netmon, *pair[2:])
-    for events, direction, end, sent in (
-        (client, "egress", client_end, 4),
-        (server, "ingress", (*client_end[2:], *client_end[:2]), 0),
+    before, after = len(BEFORE), len(BEFORE) + 4
+    for events, direction, end, counts in (
+        (client, "egress", client_end, ((before, 0), (after, 0))),
+        (server, "ingress", (*client_end[2:], *client_end[:2]), ((0, before), (0, after))),
     ):
         existing, closed = events
         assert types_of([existing, closed]) == ["Existing", "Close"]
         assert existing["network_event"]["direction"] == direction
         assert endpoints_of(existing) == endpoints_of(closed) == end
-        assert closed["network_event"]["bytes_sent"] == sent
+        check_statistics(existing, closed, *counts)
         for event in (existing, closed):
             assert (event["process"]["pid"], event["process"]["tid"]) == (os.getpid(), os.getpid())
         assert existing["process"] == closed["process"]
@@ -352,6 +381,10 @@ def test_a_connection_that_two_processes_hold_is_reported_once(scene: Scene) -> 
     for events in closes_of(scene.netmon, *scene.held_twice[2:]):
         assert types_of(events) == ["Existing", "Close"]
         assert {event["process"]["pid"] for event in events} == {os.getpid()}
+        for event in events:  # data went both ways, so the kernel does not know since when it is open
+            assert "duration_us" not in event["network_event"]
+            counts = event["network_event"]["bytes_sent"], event["network_event"]["bytes_received"]
+            assert counts == (len(BEFORE), len(BEFORE))
 
 
 def test_an_accept_begun_before_the_start_is_reported(scene: Scene) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.json_events import types_by_cookie
-from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
+from tests.support.json_events import Event
+from tests.support.netmon_command import PROGRAMS, Ended, Netmon, counts_of
 from tests.support.sockets import connect_pair, listen, refused_connection
 from tests.support.waiting import wait_until
 
 CONNECTIONS = 300
+EVENTS = 4 * CONNECTIONS
+MPTCP_EACH = 4
+MPTCP = 262
 CPU = 1
 PAUSE = 0.002  # seconds
 MODE = Path("/sys/kernel/debug/sched/preempt")
@@ -42,9 +46,6 @@ def _full_preemption() -> Iterator[None]:
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
     """Run processes that make netmon describe them without end."""
-    if not processes:
-        yield
-        return
     load = subprocess.Popen([PROGRAMS / "describe_load", str(processes), str(CPU)], stdout=subprocess.PIPE)
     try:
         assert load.stdout is not None
@@ -56,13 +57,14 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def connect_on_the_same_cpu() -> set[int]:
-    """Make connections and close them; return the cookies of both sockets of each."""
+    """Make connections, some of MPTCP, and close them; return the cookies of both sockets of each."""
     cookies: set[int] = set()
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {CPU})
     try:
-        with listen() as listener:
-            for _ in range(CONNECTIONS):
+        with listen() as tcp, listen(protocol=MPTCP) as mptcp:
+            for number in range(CONNECTIONS):
+                listener = tcp if number % MPTCP_EACH else mptcp
                 pair = connect_pair(listener, listener.getsockname())
                 cookies |= {pair.client_cookie, pair.server_cookie}
                 pair.close()
@@ -72,38 +74,47 @@ def connect_on_the_same_cpu() -> set[int]:
     return cookies
 
 
-def reported(netmon: Netmon, cookies: set[int]) -> dict[int, list[str]]:
-    """Return the types of the events of these sockets."""
-    return {cookie: types for cookie, types in types_by_cookie(netmon.events).items() if cookie in cookies}
+def cookies_of(events: list[Event]) -> list[int]:
+    """Return the cookie of each event."""
+    return [event["network_event"]["cookie"] for event in events]
+
+
+def times_described(stderr: str) -> int:
+    """Return how often processes with too many arguments were described, which the busy ones have, by the summary."""
+    match = re.search(r"(\d+) args incomplete", stderr)
+    return int(match[1]) if match else 0
 
 
 # What the test reads: the busy processes' arguments would take much of the guest's memory.
 KEYS = ("--fields", "type,network_event.type,network_event.cookie,lost_events.missed")
 
 
-@pytest.mark.core
-def test_every_connection_is_reported_beside_busy_processes() -> None:
-    with Netmon("--ring-size", "64M", *KEYS) as netmon:
-        with busy(8):
+def run_beside(processes: int, *flags: str) -> tuple[int, Ended]:
+    """Make connections beside busy processes; return how many of their events were reported, and how netmon ended."""
+    with Netmon("--ring-size", "64M", *KEYS, *flags) as netmon:
+        with busy(processes):
             cookies = connect_on_the_same_cpu()
-        wait_until(lambda: sum(map(len, reported(netmon, cookies).values())) >= 4 * CONNECTIONS, "all events")
+        last = {refused_connection() for _ in range(20)}  # the busy processes may not be gone yet
+        wait_until(lambda: not last.isdisjoint(cookies_of(netmon.events)), "one of the last connections")
         ended = netmon.stop()
-    print(ended.stderr.splitlines()[-1])
-    assert {*map(tuple, reported(netmon, cookies).values())} == {("Establish", "Close"), ("Accept", "Close")}
-    events, _, missed = counts_of(ended.stderr)
-    assert missed < events / 10  # the busy processes hide some connections of each other
+    count = sum(cookie in cookies for cookie in cookies_of(ended.events))
+    print(f"{count} of {EVENTS} events; {ended.stderr.splitlines()[-1]}")
+    assert times_described(ended.stderr) > CONNECTIONS
+    return count, ended
+
+
+@pytest.mark.core
+def test_connections_are_reported_beside_busy_processes() -> None:
+    """Those that are not, a few in a thousand, are counted: as missed, or lost."""
+    count, ended = run_beside(8)
+    _, lost, missed = counts_of(ended.stderr)
+    assert 0.98 * EVENTS < count <= EVENTS <= count + lost + missed
 
 
 @pytest.mark.oldest_and_newest
 @pytest.mark.parametrize("flags", [("--outcome", "--statistics"), ("--context",)], ids=["outcome", "context"])
 def test_what_may_have_been_missed_with_options_is_counted(flags: tuple[str, ...]) -> None:
     """Since 7.0 a task can be preempted in programs at tracepoints, too, which outcomes take."""
-    with Netmon("--ring-size", "64M", *KEYS, *flags) as netmon:
-        with busy(4):
-            cookies = connect_on_the_same_cpu()
-        last = refused_connection()
-        wait_until(lambda: last in types_by_cookie(netmon.events), "the last connection")
-        ended = netmon.stop()
-    count = sum(map(len, reported(netmon, cookies).values()))
-    print(f"{count} of {4 * CONNECTIONS} events; {ended.stderr.splitlines()[-1]}")
-    assert count <= 4 * CONNECTIONS <= count + counts_of(ended.stderr)[2]
+    count, ended = run_beside(4, *flags)
+    _, lost, missed = counts_of(ended.stderr)
+    assert count <= EVENTS <= count + lost + missed

@@ -42,7 +42,7 @@ def test_a_file_mounted_under_another_name_has_that_name(port: str, tmp_path: Pa
 
 
 def test_a_close_at_exit_never_has_another_programs_path(netmon: Netmon, listener: socket.socket) -> None:
-    """The program that exits has only inherited the connection, and its name is all that is known of it."""
+    """The program that exits has only inherited the connection: all that is known of it is what it calls itself."""
     with netmon.watch() as seen:
         connection = socket.create_connection(listener.getsockname())
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[connection.fileno()])
@@ -51,6 +51,7 @@ def test_a_close_at_exit_never_has_another_programs_path(netmon: Netmon, listene
     assert types_of(seen) == ["Establish", "Close"]
     process = seen[1]["process"]
     assert (process["pid"], process["filename"], process["binary_path"]) == (child.pid, "cat", "")
+    assert process["truncated"] == "filename | binary_path | args"
 
 
 def test_a_close_at_exit_after_exec_has_the_new_program(netmon: Netmon, port: str) -> None:

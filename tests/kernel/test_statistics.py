@@ -289,7 +289,10 @@ def test_only_statistics_load_their_programs() -> None:
             loaded.append([info.name for info in monitor.program_infos()])
     plain, with_statistics = loaded
     assert [name for name in with_statistics if name not in plain] == [
+        "tcp_close_locked_entry",
+        "mptcp_close_locked_entry",
         "inet_csk_destroy_sock_entry",
+        "mptcp_destroy_entry",
         "inet_sock_set_state_enter",
         "inet_sock_set_state_backup",
     ]

@@ -6,7 +6,7 @@
  *
  * Each process runs on that CPU alone, when nothing else wants to (SCHED_IDLE). It has a working program deep in
  * directories and 8 KiB of arguments, and its capabilities differ at each connect: those of a user namespace of its
- * own. Prints "busy" when all connect, and goes on until it is killed.
+ * own. Some of its sockets are of MPTCP. Prints "busy" when all connect, and goes on until it is killed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DEPTH = 1000, ARGUMENTS = 8192, USER = 1000, AT_ONCE = 20 };
+enum { DEPTH = 1000, ARGUMENTS = 8192, USER = 1000, AT_ONCE = 20, MPTCP_EACH = 4, MPTCP = 262 };
 
 static void set_effective(unsigned int bits)
 {
@@ -48,8 +48,8 @@ static void exec_deep(char **argv)
 	int from = open("/proc/self/exe", O_RDONLY), to;
 	ssize_t n;
 
-	if (chdir("/tmp") || unshare(CLONE_NEWUSER))
-		err(1, "unshare");
+	if (chdir("/tmp"))
+		err(1, "/tmp");
 	snprintf(text, sizeof(text), "describe_load.%d", getpid());
 	for (int i = 0; i < DEPTH; i++) {
 		if (mkdir(i ? "d" : text, 0700) || chdir(i ? "d" : text))
@@ -76,13 +76,18 @@ static void connect_for_ever(const char *cpu)
 	struct sched_param none = {};
 	cpu_set_t cpus;
 
+	if (unshare(CLONE_NEWUSER)) /* not before exec, which takes the capabilities away */
+		err(1, "unshare");
 	CPU_ZERO(&cpus);
 	CPU_SET(atoi(cpu), &cpus);
+	/* After the exec, which takes the capabilities of whoever is not root in the namespace. */
+	if (unshare(CLONE_NEWUSER))
+		err(1, "unshare");
 	if (sched_setaffinity(0, sizeof(cpus), &cpus) ||
 	    syscall(SYS_sched_setscheduler, 0, SCHED_IDLE, &none)) /* musl has no function for it */
 		err(1, "sched");
 	for (unsigned int i = 0;; i++) {
-		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		int fd = socket(AF_INET, SOCK_STREAM, i % MPTCP_EACH ? 0 : MPTCP);
 
 		set_effective(i);
 		connect(fd, (struct sockaddr *)&address, sizeof(address));

@@ -5,6 +5,7 @@ Written from the rules alone, with the standard library's addresses; nothing of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -38,6 +39,28 @@ class Program(NamedTuple):
     @property
     def name(self) -> bytes:
         return self.path.rpartition(b"/")[2]
+
+
+ID = "([0-9a-f]{64})"
+RUNTIMES = "docker|cri-containerd|crio|libpod|libpod-payload|nerdctl"
+CONTAINERS = (
+    rf"(?:{RUNTIMES})-{ID}(?:\.scope)?",
+    rf".*:(?:docker|cri-containerd|crio|libpod|nerdctl):{ID}(?:\.scope)?",
+    rf"(?:docker|pod.*|kubepods.*|k8s\.io|moby|default|garden|actions_job)/{ID}",
+    rf"ecs/[^/]*/{ID}",
+)
+
+
+def container_id_of(cgroup: str) -> str | None:
+    """Return the id of the innermost container that a cgroup's path names; None on the host."""
+    names = cgroup.split("/")[1:]
+    for end in range(len(names), 0, -1):
+        for pattern in CONTAINERS:
+            levels = 1 + pattern.count("/")
+            match = re.fullmatch(pattern, "/".join(names[max(0, end - levels) : end]))
+            if match:
+                return match[1]
+    return None
 
 
 class Socket(NamedTuple):

@@ -17,6 +17,17 @@ STATISTICS: dict[str, Any] = {
     "rtt_us": 1000,
     "closed_by": "local",
 }
+PROGRESS: dict[str, Any] = {
+    "duration_us": 20_000_000,
+    "interval_us": 2_000_000,
+    "bytes_sent": 2_100_000,
+    "bytes_received": 30_000,
+    "interval_bytes_sent": 2_000_000,
+    "interval_bytes_received": 30_000,
+    "segments_retransmitted": 0,
+    "rtt_us": 1000,
+    "sampled": True,
+}
 
 
 def process(**changes: Any) -> Process:

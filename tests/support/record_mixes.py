@@ -8,7 +8,8 @@ from typing import NamedTuple
 from netmon.layout import RecordType
 from tests.support.records import ipv4_event, ipv6_event, process_record
 
-CONTAINER = f"cri-containerd-{'0123456789abcdef' * 4}.scope/kubepods-burstable.slice/kubepods.slice/".encode()
+CONTAINER_ID = b"0123456789abcdef" * 4
+CGROUP = b"cri-containerd-" + CONTAINER_ID + b".scope/kubepods-burstable.slice/kubepods.slice/"
 KINDS = (RecordType.ESTABLISH, RecordType.CLOSE)
 
 
@@ -24,7 +25,8 @@ class Mix(NamedTuple):
 def _describe(process_id: int) -> tuple[int, bytes]:
     name = f"worker-{process_id % 50}".encode()
     record = process_record(
-        cgroup=CONTAINER if process_id % 2 else b"user.slice/",
+        cgroup=CGROUP if process_id % 2 else b"user.slice/",
+        container_id=CONTAINER_ID if process_id % 2 else b"",
         path=b"/usr/local/lib/service/bin/" + name,
         argv=name + b"\0--config\0/etc/service/production.yaml\0--listen\0[::]:8443\0",
         pid=1000 + process_id,

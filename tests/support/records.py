@@ -11,16 +11,20 @@ from netmon.batch import ALIGNMENT, HEADER, Batch
 from netmon.layout import (
     DETAILED_EVENT,
     EVENT_CONTEXT,
+    EXEC_RECORD,
     IPV4_EVENT,
     IPV6_EVENT,
     PROCESS_RECORD,
+    PROGRESS_EVENT,
     DetailedEvent,
     Ending,
     EventContext,
+    ExecRecord,
     Family,
     Ipv4Event,
     Ipv6Event,
     ProcessRecord,
+    ProgressEvent,
     RecordType,
 )
 
@@ -42,13 +46,22 @@ def records_of(batch: Batch) -> Iterator[bytes]:
 
 
 def process_record(
-    cgroup: bytes = b"", path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0", **changes: int | bytes
+    cgroup: bytes = b"",
+    path: bytes = b"/usr/bin/curl",
+    argv: bytes = b"curl\0",
+    **changes: int | bytes,
 ) -> bytes:
-    """Return the record of process 7, a curl that is set-user-ID root, and its strings."""
+    """Return the record of process 7, a curl that is set-user-ID root, and its strings.
+
+    container_id: the string of that name, empty by default.
+    """
+    container_id = changes.pop("container_id", b"")
+    assert isinstance(container_id, bytes)
     fields: dict[str, int | bytes] = {
         **dict.fromkeys(ProcessRecord._fields, 0),
         "type": RecordType.PROCESS,
         "cgroup_length": len(cgroup),
+        "container_length": len(container_id),
         "path_length": len(path),
         "args_length": len(argv),
         "process_id": 7,
@@ -63,9 +76,27 @@ def process_record(
         "ppid": 1,
         "secureexec": 1,
         "comm": b"curl\0",
+        "name_length": len(path.rpartition(b"/")[2]),
         **changes,
     }
-    return PROCESS_RECORD.pack(*ProcessRecord(**fields)) + cgroup + path + argv  # type: ignore[arg-type]
+    return PROCESS_RECORD.pack(*ProcessRecord(**fields)) + cgroup + container_id + path + argv  # type: ignore[arg-type]
+
+
+def exec_record(path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0-s\0", **changes: int) -> bytes:
+    """Return the record of exec 3, of a curl, and its strings."""
+    fields: dict[str, int] = {
+        **dict.fromkeys(ExecRecord._fields, 0),
+        "type": RecordType.EXEC,
+        "name_length": len(path.rpartition(b"/")[2]),
+        "path_length": len(path),
+        "args_length": len(argv),
+        "exec_id": 3,
+        "time_ns": 1_500_000_000,
+        "inode": 1835126,
+        "device": 8 << 20 | 1,
+        **changes,
+    }
+    return EXEC_RECORD.pack(*ExecRecord(**fields)) + path + argv
 
 
 IPV4_ESTABLISH = Ipv4Event(
@@ -119,6 +150,25 @@ def detailed_event(**changes: int | bytes) -> bytes:
         **changes,
     }
     return DETAILED_EVENT.pack(*DetailedEvent(**fields))  # type: ignore[arg-type]
+
+
+def progress_event(**changes: int | bytes) -> bytes:
+    """Return the record of an open IPv4 connection that has carried something."""
+    fields: dict[str, int | bytes] = {
+        **dict.fromkeys(ProgressEvent._fields, 0),
+        **IPV4_ESTABLISH._asdict(),
+        "type": RecordType.PROGRESS,
+        "duration_ns": 90_000_000,
+        "interval_ns": 30_000_000,
+        "bytes_sent": 1 << 33,
+        "bytes_received": 5,
+        "interval_bytes_sent": 1000,
+        "interval_bytes_received": 2,
+        "segments_retransmitted": 3,
+        "rtt_us": 350,
+        **changes,
+    }
+    return PROGRESS_EVENT.pack(*ProgressEvent(**fields))  # type: ignore[arg-type]
 
 
 def event_context(**changes: int) -> bytes:

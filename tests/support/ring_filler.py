@@ -95,6 +95,10 @@ class Filler:
         """Return that there are no open connections to report."""
         return False
 
+    def report_open(self, *, anew: bool = False) -> bool:
+        """Return that nothing is known of open connections."""
+        return False
+
     def swap_filters(self, filters: CompiledFilters) -> None:
         """Keep sending the mix, whatever the filters."""
 
@@ -104,6 +108,10 @@ class Filler:
     def read_losses(self) -> Losses:
         """Return how many records did not fit into the ring buffer."""
         return Losses(ring_full=self.lost)
+
+    @property
+    def inexact(self) -> str:
+        return ""
 
     @property
     def blind(self) -> str:

@@ -80,6 +80,13 @@ class ScriptedSource:
     def flows_are_many(self) -> bool:
         return False
 
+    def report_open(self, *, anew: bool = False) -> bool:
+        return False
+
+    @property
+    def inexact(self) -> str:
+        return ""
+
     def take_flows(self) -> list[tuple[bytes, bytes]]:
         return []
 

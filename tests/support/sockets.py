@@ -58,9 +58,11 @@ def drop(sock: socket.socket, part: float = 1.0) -> None:
     sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", len(program), ctypes.addressof(code)))
 
 
-def listen(address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET, port: int = 0) -> socket.socket:
+def listen(
+    address: str = "127.0.0.1", family: socket.AddressFamily = socket.AF_INET, port: int = 0, protocol: int = 0
+) -> socket.socket:
     """Return a listening socket on a free port."""
-    sock = socket.socket(family)
+    sock = socket.socket(family, socket.SOCK_STREAM, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((address, port))
     sock.listen(128)
@@ -82,8 +84,8 @@ class Pair(NamedTuple):
 
 
 def connect_pair(listener: socket.socket, to: tuple[str, int], family: socket.AddressFamily = socket.AF_INET) -> Pair:
-    """Connect to a listener of this process and accept."""
-    client = socket.socket(family)
+    """Connect to a listener of this process, by its protocol, and accept."""
+    client = socket.socket(family, socket.SOCK_STREAM, listener.proto)
     client.connect(to)
     server, _ = listener.accept()
     return Pair(client, server, cookie_of(client), cookie_of(server))

@@ -42,6 +42,18 @@ IN_CONTAINER = [
     f"/machine.slice/libpod-{ID}.scope",
     f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/container",
     f"/libpod_parent/libpod-{ID}",
+    f"/kubepods.slice/kubepods-pod1.slice/{ID}",
+    f"/libpod_parent/{OTHER_ID}/libpod-{ID}",  # in a pod
+    f"/user.slice/app.service/libpod-payload-{ID}",
+    f"/machine.slice/nerdctl-{ID}.scope",
+    f"/default/{ID}",
+    f"/k8s.io/{ID}",
+    f"/garden/{ID}",
+    f"/actions_job/{ID}",
+    f"/ecs/{ID[:32]}/{ID}",
+    # long names above and below it
+    f"/{'n' * 300}/docker-{ID}.scope",
+    f"/docker-{ID}.scope/{'n' * 300}/{'n' * 1100}",
     # systemd inside a container
     f"/system.slice/docker-{ID}.scope/init.scope",
     f"/system.slice/docker-{ID}.scope/system.slice/nginx.service",
@@ -64,6 +76,22 @@ ON_THE_HOST = [
     f"/docker_{ID}",
     f"/docker-{ID}.scope.scope",
     f"/machine.slice/machine-libpod_pod_{ID}.slice",  # a pod is no container
+    f"/machine.slice/machine-libpod_pod_{ID}.slice/libpod-conmon-{ID}.scope",
+    f"/libpod_parent/{ID}",
+    f"/libpod_parent/{ID}/conmon",
+    # an id alone says nothing
+    f"/{ID}",
+    f"/{ID}.scope",
+    f"/docker/{ID}.scope",
+    f"/docker/x/{ID}",
+    f"/ecs/{ID}",
+    f"/foo/{ID}",
+    f"/user.slice/user-1000.slice/user@1000.service/{ID}",
+    f"/user.slice/foo-{ID}.scope",
+    f"/user.slice/my-docker-{ID}.scope",
+    f"/user.slice/xdocker-{ID}.scope",
+    f"/user.slice:foo:{ID}",
+    f"/docker:{ID}",
     f"/docker/{ID[:-1]}",
     f"/docker/{ID}0",
     f"/docker/0{ID}",
@@ -159,7 +187,10 @@ def configs(draw: st.DrawFn, *, both: bool = False) -> Config:
             data[key] = filter_
     if draw(st.booleans()):
         options = [name for name, option in OPTIONS.items() if not option.needs or data[option.needs]["enabled"]]
-        data["report"] = dict.fromkeys(draw(st.sets(st.sampled_from(options))), True)
+        report: dict[str, Any] = dict.fromkeys(draw(st.sets(st.sampled_from(options))), True)
+        if draw(st.booleans()):
+            report["progress"] = f"{draw(st.decimals(1, 86400, places=9))}s"
+        data["report"] = report
     return Config.from_dict(data)
 
 

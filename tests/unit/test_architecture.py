@@ -154,21 +154,8 @@ EVERY_FLAG = (
     *("--src-ip", "10.0.0.0/8", "--dst-ip", "10.0.0.0/8", "--deny-ip", "--src-port", "22", "--dst-port", "1-9"),
     *("--deny-port", "--netns", "/proc/self/ns/net", "--deny-netns", "--uid", "0", "--euid", "0", "--auid", "0"),
     *("--name", "a", "--prefix", "/b", "--path", "/c", "--cgroup", "/d", "--container-id", "0" * 12, "--pid", "1"),
-    *(
-        "--tree",
-        "1",
-        "--deny-process",
-        "--gid",
-        "0",
-        "--comm",
-        "e",
-        "-4",
-        "-6",
-        "--ring-size",
-        "4M",
-        "--batch-delay",
-        "0",
-    ),
+    *("--tree", "1", "--deny-process", "--gid", "0", "--comm", "e", "-4", "-6", "--progress", "30s"),
+    *("--ring-size", "4M", "--batch-delay", "0"),
     *("--record-limit", "2G", "--record", "f", "--any-kernel", "--lost-events", "--user", "root", "--confine"),
 )
 

@@ -14,7 +14,8 @@ def test_each_option_is_a_field_of_the_load_options() -> None:
 
 
 def test_the_events_are_the_records_of_connections() -> None:
-    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind != RecordType.PROCESS]
+    of_processes = (RecordType.PROCESS, RecordType.EXEC)
+    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in of_processes]
 
 
 def test_each_option_has_a_help_text_and_is_off_by_default() -> None:

@@ -19,10 +19,12 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """Print each requirement with what was found; return EXIT_FAILED when one is not met."""
-    from netmon.cli.selftest import check_programs  # slow to import
+    from netmon.cli.selftest import check_bytes, check_programs  # slow to import
     from netmon.kernel.requirements import check_host
 
     requirements = [*check_host(any_kernel=options.any_kernel), check_programs()]
+    if requirements[-1].ok:
+        requirements.append(check_bytes())
     for requirement in requirements:
         show(f"{'ok' if requirement.ok else 'FAIL':<5}{requirement.name}: {requirement.detail}")
         if not requirement.ok and requirement.remedy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TextIO
 
@@ -49,6 +50,14 @@ def show(text: str) -> None:
     """Write a result and a line end to standard output. Raises OutputError."""
     try:
         print(text)
+    except OSError as error:
+        raise OutputError(STANDARD_OUTPUT, error) from error
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Write lines, each with its newline, to standard output in UTF-8, whatever the locale. Raises OutputError."""
+    try:
+        sys.stdout.buffer.writelines(line.encode() for line in lines)
     except OSError as error:
         raise OutputError(STANDARD_OUTPUT, error) from error
 

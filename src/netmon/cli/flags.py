@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon import amounts
@@ -19,7 +19,7 @@ from netmon.limits import (
     MAX_LINE_LIMIT,
     MINIMUM_KERNEL,
 )
-from netmon.report import EVENTS, EVENTS_HELP, OPTIONS
+from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
 
 if TYPE_CHECKING:
     from netmon.config.checked import CheckedConfig
@@ -172,9 +172,27 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
 
 
+def add_ls_flags(parser: argparse.ArgumentParser, sort_keys: Iterable[str], reports: Iterable[str]) -> None:
+    """Add `netmon ls`'s flags to its parser: those of `netmon run` that choose connections, keys and a format."""
+    _add_any_kernel_flag(parser)
+    output = add_output_flags(parser, each=False)
+    output.add_argument("--sort", metavar="KEY", help=f"in the order of {', '.join(sort_keys)} (default: pid)")
+    output.add_argument("--reverse", action="store_true", help="the other way round")
+    for name in reports:
+        output.add_argument(flag_of(name), action="store_true", help=OPTIONS[name].help)
+    _add_connection_flags(parser)
+    _add_process_flags(parser)
+    absent: dict[str, object] = {name: None for name in OPTIONS if name not in reports}
+    parser.set_defaults(config=None, events=[], failures=False, **absent)
+
+
+def _add_any_kernel_flag(run: argparse.ArgumentParser) -> None:
+    _add_switch(run, "any_kernel", f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)")
+
+
 def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
     """Add the flags that say how events are read, and with which rights."""
-    _add_switch(run, "any_kernel", f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)")
+    _add_any_kernel_flag(run)
     _add_switch(run, "lost_events", "leave LostEvents out of the output", default=True)
     run.add_argument(
         "--ring-size",
@@ -217,6 +235,12 @@ def _add_report_flags(run: argparse.ArgumentParser) -> None:
         _add_switch(
             report, name, option.help + ("" if option.with_aggregate else " (not with --aggregate)"), default=None
         )
+    report.add_argument(
+        "--progress",
+        type=_amount(amounts.progress),
+        metavar="TIME",
+        help=f"{PROGRESS_HELP} (not with --aggregate)",
+    )
     _add_list(
         report,
         "--events",
@@ -299,12 +323,14 @@ def _add_process_flags(run: argparse.ArgumentParser) -> None:
     process.add_argument("--deny-process", action="store_true", help="report processes that do not match")
 
 
-def add_output_flags(run: argparse.ArgumentParser) -> None:
-    """Add the flags that say how events are written."""
+def add_output_flags(run: argparse.ArgumentParser, *, each: bool = True) -> argparse._ArgumentGroup:
+    """Add the flags that say how events are written; return their group. each: whether a line may be an event."""
     output = run.add_argument_group(
         "output",
         "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags "
-        "ask for (docs/output.md)",
+        "ask for (docs/output.md)"
+        if each
+        else "on a terminal a line a connection; else JSON (docs/output.md)",
     )
     output.add_argument("--format", metavar="FORMAT", help="line, json, table or template")
     output.add_argument(
@@ -316,8 +342,10 @@ def add_output_flags(run: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--template", metavar="TEXT", help="a line for each event, like '{process.pid} {network_event.daddr}'"
     )
-    _add_switch(output, "each", "lines: one for each event, not for each connection")
+    if each:
+        _add_switch(output, "each", "lines: one for each event, not for each connection")
     _add_switch(output, "color", "no colours (or set NO_COLOR=1) on a terminal", default=True)
+    return output
 
 
 def config_of(options: argparse.Namespace) -> CheckedConfig | None:

@@ -20,7 +20,7 @@ from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say, say_help
 from netmon.errors import ConfigError, NetmonError, OutputError
 
-COMMANDS = ("run", "exec", "replay", "check", "validate", "schema", "help")  # each a module of netmon.cli
+COMMANDS = ("run", "exec", "ls", "replay", "check", "validate", "schema", "help")  # each a module of netmon.cli
 HELP_WIDTH = 80
 # What `netmon`, and the help of a command, end with.
 EXAMPLES = {
@@ -46,6 +46,13 @@ examples:
 examples:
   netmon exec -- curl https://example.com/
   netmon exec --report table -- make -j8
+""",
+    "ls": """
+examples:
+  netmon ls                               all connections
+  netmon ls --sort bytes                  those that have carried most first
+  netmon ls --peer-port 5432 --sort idle  clients of PostgreSQL, the idlest first
+  netmon ls --tree 4711 --format json     those of a process and its descendants
 """,
 }
 

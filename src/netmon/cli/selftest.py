@@ -7,13 +7,18 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from netmon.errors import BpfError, LibbpfError, NetmonError
+from netmon.kernel.features import read_features
+from netmon.kernel.programs import PROGRAMS, missing_hooks
 from netmon.kernel.requirements import Requirement
 from netmon.layout import RecordType
+from netmon.limits import MAX_PERIOD
 from netmon.monitor import Monitor
 
 NAME = "tracing programs"
+BYTES = "byte counts"
 DEADLINE = 5.0  # seconds for the events
 RING_SIZE = max(64 << 10, mmap.PAGESIZE)
 SO_COOKIE = 57  # asm-generic/socket.h; Python has no name for it
@@ -35,6 +40,7 @@ def check_programs() -> Requirement:
                     skipped.append(f"no connection to {address} could be made to test them ({error.strerror})")
             missing = _unreported(monitor, wanted)
             why = monitor.blind
+            hooks = missing_hooks(read_features(program.hook for program in PROGRAMS if program.is_optional))
     except BpfError as error:
         what, _, remedy = str(error).partition("\n")
         return Requirement(NAME, False, what, remedy)
@@ -45,7 +51,24 @@ def check_programs() -> Requirement:
     if missing:
         remedy = why or "another tool may have replaced these functions (a live patch), or this kernel inlines them"
         return Requirement(NAME, False, f"attached, but not reported: {', '.join(missing)}", remedy)
-    return Requirement(NAME, True, "; ".join([f"load, attach, and report {len(wanted)} events of a test", *skipped]))
+    found = [f"load, attach, and report {len(wanted)} events of a test", *skipped]
+    if hooks:
+        found.append(f"this kernel has no {', '.join(hooks)}: some connections may be missed, which is counted")
+    return Requirement(NAME, True, "; ".join(found))
+
+
+def check_bytes() -> Requirement:
+    """Attach the programs that count bytes, close a connection, and say whether they read it with its lock held.
+
+    Nothing depends on it but the exactness of counts, so it is always met.
+    """
+    try:
+        with Monitor(any_kernel=True, ring_size=RING_SIZE, aggregate=MAX_PERIOD) as monitor:
+            with suppress(OSError):
+                list(_connect(socket.AF_INET, "127.0.0.1"))
+            return Requirement(BYTES, True, monitor.inexact or "exact")
+    except NetmonError as error:
+        return Requirement(BYTES, True, f"not tested: {error}")
 
 
 def _connect(family: socket.AddressFamily, address: str) -> Iterator[tuple[Wanted, str]]:

@@ -113,6 +113,7 @@ class Session:
             NetmonError: There is no socket for messages to the service manager.
         """
         self._blind = ""
+        self._inexact = ""
         self._monitor = monitor
         self._signals = signals
         self._config_file = config_file
@@ -157,6 +158,9 @@ class Session:
         if (blind := self._monitor.blind) != self._blind:
             self._blind = blind
             self._say_whether_blind()
+        if not self._inexact and (inexact := self._monitor.inexact):
+            self._inexact = inexact
+            say(inexact)
         if self._reading is None and self._signals.take_reload():
             self._notify("RELOADING=1")
             self._say_late_at = time.monotonic() + READ_DEADLINE

@@ -104,7 +104,7 @@ def make_view(
     Raises:
         ConfigError: A field does not exist.
     """
-    coloured = _is_coloured(options, os.environ, on_terminal=on_terminal)
+    coloured = is_coloured(options, os.environ, on_terminal=on_terminal)
     ascii_only = not expects_utf8(os.environ)
     if name == "line":
         from netmon.terminal.line_view import LineView
@@ -112,17 +112,21 @@ def make_view(
 
         return LineView(
             Users(ascii_only=ascii_only).name,
-            width=(lambda: _terminal_width(fd)) if on_terminal else lambda: None,
+            width=(lambda: terminal_width(fd)) if on_terminal else lambda: None,
             coloured=coloured,
             ascii_only=ascii_only,
             each=options.each or not _has_outcomes(watched),
             totals=on_terminal,
         )
-    return _field_view(name, options, coloured=coloured, ascii_only=ascii_only)
+    from netmon.terminal.field_views import CONNECTION_COLUMNS, FLOW_COLUMNS
+
+    columns = CONNECTION_COLUMNS if options.aggregate is None else FLOW_COLUMNS
+    return field_view(name, options, columns, coloured=coloured, ascii_only=ascii_only)
 
 
-def _field_view(name: str, options: argparse.Namespace, *, coloured: bool, ascii_only: bool) -> View:
-    from netmon.terminal.field_views import CONNECTION_COLUMNS, FLOW_COLUMNS, JsonView, TableView, TemplateView
+def field_view(name: str, options: argparse.Namespace, columns: str, *, coloured: bool, ascii_only: bool) -> View:
+    """Return the view of a format that shows fields. columns: of a table without --fields. Raises ConfigError."""
+    from netmon.terminal.field_views import JsonView, TableView, TemplateView
     from netmon.terminal.fields import FieldError, parse_fields
 
     try:
@@ -130,8 +134,7 @@ def _field_view(name: str, options: argparse.Namespace, *, coloured: bool, ascii
             return TemplateView(options.template, say, ascii_only=ascii_only)
         if name == "json":
             return JsonView(parse_fields(options.fields), say)
-        usual = CONNECTION_COLUMNS if options.aggregate is None else FLOW_COLUMNS
-        paths = parse_fields(usual if options.fields is None else options.fields)
+        paths = parse_fields(columns if options.fields is None else options.fields)
         return TableView(paths, coloured=coloured, ascii_only=ascii_only)
     except FieldError as error:
         raise flag_error("template" if name == "template" else "fields", str(error)) from None
@@ -143,7 +146,7 @@ def _has_outcomes(watched: Watched) -> bool:
     return report.statistics and report.events is None and (report.outcome or not watched.egress)
 
 
-def _is_coloured(options: argparse.Namespace, environ: Mapping[str, str], *, on_terminal: bool) -> bool:
+def is_coloured(options: argparse.Namespace, environ: Mapping[str, str], *, on_terminal: bool) -> bool:
     """Return whether to use colours (https://no-color.org, https://bixense.com/clicolors)."""
     if not options.color or environ.get("NO_COLOR"):
         return False
@@ -158,7 +161,7 @@ def expects_utf8(environ: Mapping[str, str]) -> bool:
     return "utf8" in locale.lower().replace("-", "")
 
 
-def _terminal_width(fd: int) -> int | None:
+def terminal_width(fd: int) -> int | None:
     """Return the terminal's width now: asked for each batch, it follows each resize. None if it has none."""
     try:
         return os.get_terminal_size(fd).columns or None

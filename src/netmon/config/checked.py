@@ -20,6 +20,7 @@ from netmon.config.checks import (
     check_event,
     check_field,
     check_id,
+    check_interval,
     check_name,
     check_path,
     check_pid,
@@ -310,7 +311,11 @@ class CheckedConfig(NamedTuple):
 
 # The checks of each section's keys.
 CHECKS: dict[type[Any], dict[str, _Check]] = {
-    Report: {**dict.fromkeys(OPTIONS, _flag), "events": _list_of(_text(check_event))},
+    Report: {
+        **dict.fromkeys(OPTIONS, _flag),
+        "progress": _value(check_interval),
+        "events": _list_of(_text(check_event)),
+    },
     **{
         kind: {name: annotation.__metadata__[0] for name, annotation in kind.__annotations__.items()}
         for kind in (

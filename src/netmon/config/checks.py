@@ -129,6 +129,14 @@ def check_amount(name: str, value: Any) -> str:
     return text
 
 
+def check_interval(value: Any) -> float:
+    from netmon.amounts import progress
+
+    if not isinstance(value, str):
+        raise ValueError("is not a duration; write it like 30s or 5m")
+    return progress(value)
+
+
 def check_field(text: str) -> str:
     from netmon.terminal.fields import parse_path  # needs the models of events: seldom needed
 

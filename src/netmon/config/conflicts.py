@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from netmon.limits import MIN_PROGRESS
 from netmon.report import OPTIONS, Report
 
 if TYPE_CHECKING:
@@ -29,14 +30,16 @@ def conflicts_between(enabled: dict[str, bool], report: Report) -> list[tuple[Lo
         for name, direction in report.without_direction(enabled).items()
     ]
     return conflicts + [
-        (("report", "events"), f"{event} needs {_key_of(needed)}: true; set it, or leave {event} out")
+        (("report", "events"), f"{event} needs {_setting_of(needed)}; set it, or leave {event} out")
         for event, needed in report.impossible_events(enabled).items()
     ]
 
 
-def _key_of(needed: str) -> str:
-    """Return the key that turns a direction or a report option on."""
-    return f"report.{needed}" if needed in OPTIONS else f"{needed}.enabled"
+def _setting_of(needed: str) -> str:
+    """Return what turns a direction or a report option on."""
+    if needed == "progress":
+        return "report.progress, like 30s"
+    return f"report.{needed}: true" if needed in OPTIONS else f"{needed}.enabled: true"
 
 
 def conflicts_in(document: Document, *, may_enable: bool) -> list[tuple[Location, str]]:
@@ -51,7 +54,9 @@ def conflicts_in(document: Document, *, may_enable: bool) -> list[tuple[Location
     # A wrong value of `enabled` is reported itself: it may be meant to enable.
     enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
     options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
-    conflicts = conflicts_between(enabled, Report(**options))
+    # A wrong interval is reported itself.
+    progress = MIN_PROGRESS if "progress" in sections.get("report", {}) else None
+    conflicts = conflicts_between(enabled, Report(**options, progress=progress))
     # So may a direction that is no mapping.
     if may_enable or any(finding.location in DIRECTIONS for finding in document.found.listed()):
         conflicts = [conflict for conflict in conflicts if conflict[1] != NOTHING_ENABLED]

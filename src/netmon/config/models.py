@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, core_schema
 
+from netmon.amounts import duration_text
 from netmon.config.checked import (
     CheckedBinaryFilter,
     CheckedConfig,
@@ -47,6 +48,7 @@ from netmon.config.values import (
     EventName,
     FullPath,
     Id,
+    Interval,
     Ipv4Cidrs,
     Ipv6Cidrs,
     ListOf,
@@ -59,7 +61,7 @@ from netmon.config.values import (
     refuse_none,
 )
 from netmon.config.yaml_reader import load_yaml
-from netmon.report import EVENTS_HELP, OPTIONS, Report
+from netmon.report import EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
 
 MATCH_HELP = "Whether either end is enough (any), or both must be in their lists (all)."
@@ -162,6 +164,10 @@ _REPORT_FIELDS: dict[str, Any] = {
     )
     for (name, option), default in zip(OPTIONS.items(), Report(), strict=False)
 }
+_REPORT_FIELDS["progress"] = (
+    Optionally[Interval],  # type: ignore[misc]
+    Field(default=None, description=f"{PROGRESS_HELP[0].upper()}{PROGRESS_HELP[1:]}."),
+)
 _REPORT_FIELDS["events"] = (
     ListOf[EventName],  # type: ignore[misc]
     Field(default=None, description=f"{EVENTS_HELP[0].upper()}{EVENTS_HELP[1:]}."),
@@ -172,9 +178,10 @@ _ReportSection = create_model("Report", __base__=Section, __doc__=Report.__doc__
 def _plain_report(report: Report) -> dict[str, Any]:
     """Return the keys and values that from_dict() reads back."""
     values = report._asdict()
-    if report.events is None:
-        del values["events"]
-    else:
+    del values["progress"], values["events"]
+    if report.progress is not None:
+        values["progress"] = duration_text(report.progress)
+    if report.events is not None:
         values["events"] = list(report.events)
     return values
 

@@ -15,6 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from netmon import amounts
 from netmon.config.checks import (
     EMPTY,
     EMPTY_LIST,
@@ -24,6 +25,7 @@ from netmon.config.checks import (
     check_container_id,
     check_event,
     check_id,
+    check_interval,
     check_name,
     check_path,
     check_pid,
@@ -75,6 +77,11 @@ ContainerId = Annotated[
     ),
 ]
 
+Interval = Annotated[
+    float,
+    BeforeValidator(check_interval),
+    WithJsonSchema({"type": "string", "pattern": f"^{amounts.DURATION.replace('?:', '')}$", "examples": ["30s"]}),
+]
 EventName = Annotated[StrictStr, AfterValidator(check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.batch import HEADER, Batch
 from netmon.decode.clock import Clock
-from netmon.decode.details import context_of, details_of, unpack_context, unpack_detailed
+from netmon.decode.details import context_of, details_at, unpack_context, unpack_detailed
 from netmon.decode.format import EVENT_TYPES, format_timestamp
 from netmon.decode.processes import LINE_REST, ProcessTable
 from netmon.decode.raw_event import Opener, make_raw_event, model_renderer, render_json
@@ -35,6 +35,7 @@ ORDINARY = CHUNK_SIZE // CHUNK_LINES - LINE_REST  # characters of a process's JS
 CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
+_EXEC = int(RecordType.EXEC)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
@@ -137,6 +138,10 @@ class Decoder:
                     if self._processes.longest > longest:
                         return
                     continue
+                if type_ == _EXEC:
+                    start = at + HEADER.size
+                    self._processes.add_exec(data[start : start + size])
+                    continue
                 try:
                     if size == _IPV6_SIZE and type_ in EVENT_TYPES:
                         size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
@@ -144,10 +149,11 @@ class Decoder:
                         event, addresses = unpack_detailed(data, at + HEADER.size)
                         type_, _, sport, dport, tid, time, process_id, cookie = event[:8]
                         if size == _DETAILED_SIZE:
-                            details = details_of(event)
+                            details = details_at(data, at + HEADER.size, event)
                         else:
                             context = unpack_context(data, at + HEADER.size + _DETAILED_SIZE)
-                            details = (details_of(event) if context.has_details else {}) | context_of(context)
+                            details = details_at(data, at + HEADER.size, event) if context.has_details else {}
+                            details = details | context_of(context)
                             opener = self._opener(context)
                     else:
                         raise _unknown_record(data, at)

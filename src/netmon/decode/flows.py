@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from netmon.decode.format import DIRECTIONS, IPV4_LENGTH, NSEC_PER_USEC, format_address, plain_json
-from netmon.decode.processes import KnownProcess
+from netmon.decode.known_process import KnownProcess
 from netmon.errors import DecodeError
 from netmon.layout import FLOW, FLOW_KEY, Family, Flow, FlowKey
 
@@ -72,7 +72,7 @@ def merge(flows: Iterable[tuple[FlowKey, Flow, KnownProcess]]) -> Iterator[tuple
     """
     merged: dict[tuple[object, ...], tuple[FlowKey, Flow, KnownProcess]] = {}
     for key, flow, process in flows:
-        same = (*key._replace(process_id=0), process.json_head, process.json_tail)
+        same = (*key._replace(process_id=0), process.key)
         if same in merged:
             flow = Flow._make(map(operator.add, merged[same][1], flow))
         merged[same] = key, flow, process

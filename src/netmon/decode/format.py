@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import re
 import time
 from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from netmon.capabilities import CAPABILITIES
-from netmon.layout import Direction, Ending, Limit, RecordType, Secureexec
+from netmon.layout import Direction, Ending, RecordType, Secureexec, TcpState
 from netmon.text import is_harmless
 
 if TYPE_CHECKING:
@@ -22,9 +21,11 @@ IPV4_LENGTH = 4  # bytes of an address
 NSEC_PER_USEC = 1000
 
 # By plain numbers: members of an enum are slow to look up.
-EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind != RecordType.PROCESS}
+_OF_PROCESSES = (RecordType.PROCESS, RecordType.EXEC)
+EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind not in _OF_PROCESSES}
 DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
 ENDINGS = {int(ending): ending.name.lower() for ending in Ending if ending != Ending.NONE}
+STATES = {int(state): state.name.lower() for state in TcpState}
 
 # Why a connect attempt failed, by errno. All others are "other"; without an errno it is "closed" or "killed".
 REASONS: dict[int, FailureReason] = {
@@ -172,25 +173,3 @@ def format_args(argv: bytes, limit: int | None = None) -> str:
     """
     _, _, rest = argv.partition(b"\0")
     return rest.rstrip(b"\0")[:limit].replace(b"\0", b" ").decode(errors="backslashreplace")
-
-
-@lru_cache(maxsize=1)
-def _container_pattern() -> re.Pattern[str]:
-    """Return what the name of a container's cgroup matches. It is compiled late: start-up does not need it.
-
-    docker-ID.scope, cri-containerd-ID.scope, ...: a scope that the runtime asked systemd for.
-    ID: a directory that the runtime made itself (the cgroupfs driver).
-    SLICE:cri-containerd:ID: a name meant for systemd, but made as a directory.
-    Not conmon-ID.scope: conmon watches the container from outside. bpf/cgroup_filter.h has the same rule in C.
-    """
-    return re.compile(rf"(?:.*(?<!conmon)[-:])?([0-9a-f]{{{Limit.CONTAINER_ID_SIZE:d}}})(?:\.scope)?")
-
-
-def container_id_of(cgroup_path: str) -> str | None:
-    """Return the full id of the innermost container that a cgroup's path names; None on the host."""
-    pattern = _container_pattern()
-    for name in reversed(cgroup_path.split("/")):
-        match = pattern.fullmatch(name)
-        if match:
-            return match[1]
-    return None

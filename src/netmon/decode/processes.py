@@ -2,228 +2,49 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.decode.clock import Clock
-from netmon.decode.format import (
-    byte_size,
-    container_id_of,
-    fit_json,
-    format_args,
-    format_capabilities,
-    format_secureexec,
-    format_timestamp,
-    json_members,
+from netmon.decode.format import format_timestamp
+from netmon.decode.images import (
+    ARGS_INCOMPLETE,
+    CGROUP_INCOMPLETE,
+    PATH_INCOMPLETE,
+    Cgroup,
+    Exec,
+    Image,
+    SharedMemory,
+    nameless_image,
+    split_exec_record,
 )
+from netmon.decode.known_process import KnownProcess, RenderedMemory
+from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_room
 from netmon.errors import DecodeError
 from netmon.layout import PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
-
-if TYPE_CHECKING:
-    from netmon.events import Process
-
-DELETED = " (deleted)"  # as /proc/PID/exe marks it
 
 # Limits of a ProcessTable: beyond one of the first two it evicts the older half. It does so at once, and loses events
 # that wait in the ring buffer, beyond the last one: a full ring buffer may describe a million processes.
 DEFAULT_LIMIT = 8192  # processes
 SIZE_LIMIT = 16 << 20  # bytes that they take
 HARD_SIZE_LIMIT = 64 << 20
-PROCESS_SIZE = 800  # bytes of a process beside the texts that have any length
-
-MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
-MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
 
 # A BPF program that was preempted may write its record late: after so many bytes of others at most, a generous guess.
 LATE_RECORDS = 64 << 10
 
-FRAGMENTS_KEPT = 64  # of JSON, of each kind: many processes share them, but a path may be long
-
-# Bytes of a line, at most, beside its processes; and of a process beside its credentials and the texts below.
+# Bytes of a line, at most, beside its processes; and of a process beside its credentials and its texts.
 LINE_REST = 1 << 10
 PROCESS_REST = 256
-# How the texts of a process share the bytes that its line leaves them. The arguments get the rest, up to a limit of
-# their own: each event repeats them.
-FILENAME_SHARE, PATH_SHARE, CGROUP_SHARE = 2 / 16, 5 / 16, 3 / 16
-ARGS_LIMIT = 8 << 10
-ROOM_STEP = 256  # the room is rounded to it, so that processes with other credentials share texts, too
+EXEC_REST = 256  # of what it exec'd beside the texts
+
+SOURCES_KEPT = 64  # images and cgroups that other processes may have, too
+EXECS_KEPT = 64  # an exec's record comes right before that of its process, but for those of other CPUs
 
 # Plain ints: members of an enum are slow to look up.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
-_UNLINKED = int(ProcessFlag.UNLINKED)
-_PATH_INCOMPLETE = int(ProcessFlag.PATH_INCOMPLETE)
-_PATH_FLAGS = int(ProcessFlag.UNLINKED | ProcessFlag.PATH_INCOMPLETE)
-_ARGS_INCOMPLETE = int(ProcessFlag.ARGS_INCOMPLETE)
 _ARGS_MISSING = int(ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD)
-
-# The fields of struct credentials in a record. Events have them as keys, with the same names in the same order.
-CREDENTIALS = slice(ProcessRecord._fields.index("uid"), ProcessRecord._fields.index("pid"))
-
-_EVENT = '{"type":"NetworkEvent","process":'
-_PARENT = ',"parent":'
-
-
-class Part(NamedTuple):
-    """A part of a process's JSON: some members, each preceded by a comma."""
-
-    json: str
-    cut: tuple[str, ...] = ()  # the keys whose values are not whole
-    size: int = 0  # bytes of the JSON, where others need to know it
-
-
-class ModelMemory:
-    """Bounds the memory of the models of all processes of a table: they are dropped together."""
-
-    def __init__(self) -> None:
-        self._holders: list[dict[int, Process]] = []
-        self._size = 0
-
-    def keep(self, holder: dict[int, Process], key: int, model: Process, size: int) -> None:
-        """Keep a model in a process's dict until there are too many. size: its bytes."""
-        if self._size + size > MODELS_SIZE_LIMIT:
-            for models in self._holders:
-                models.clear()
-            self._holders.clear()
-            self._size = 0
-        if not holder:
-            self._holders.append(holder)
-        holder[key] = model
-        self._size += size
-
-
-_PARENT_KEY = -1  # of the parent's model among those of a process, which have thread ids
-
-
-class KnownProcess:
-    """A process as one record described it: with one executable and one set of credentials.
-
-    All of its events begin with the same JSON, except for the thread id. So that is rendered once, here:
-
-        {"type":"NetworkEvent","process":{"start_time":"...","pid":42,"tid":   json_head
-                                                                          43   the thread id
-        ,"ppid":1,"uid":0, ... ,"args":"..."},"parent":{ ... }                 json_tail
-
-    Its length is bounded, for each event repeats it, and a process may have megabytes of arguments.
-
-    The dict and the models are read back from this JSON: each key is written in one place.
-    """
-
-    __slots__ = (
-        "_image_at",
-        "_image_length",
-        "_memory",
-        "_models",
-        "_process_end",
-        "comm",
-        "cut",
-        "has_parent",
-        "json_head",
-        "json_tail",
-        "pid",
-        "size",
-    )
-
-    def __init__(
-        self,
-        start_time: str,
-        record: ProcessRecord,
-        credentials: str,
-        image: Part,
-        container: Part,
-        parent: str,
-        memory: ModelMemory,
-    ) -> None:
-        """Render the process. The keys have the order of the model's fields.
-
-        Args:
-            start_time: The value of that key.
-            record: The fixed part of the kernel's record.
-            credentials: Members of the JSON, each preceded by a comma.
-            image: The keys that an exec changes: the executable's and `args`.
-            container: The keys of the process's cgroup.
-            parent: The parent's JSON, "" without one. The parent itself may be evicted before its child.
-            memory: Bounds the memory of its models.
-        """
-        self.pid = record.pid
-        self.comm = record.comm
-        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{record.pid},"tid":'
-        ppid = f',"ppid":{record.ppid}'
-        self.cut = cut = image.cut + container.cut
-        truncated = f',"truncated":"{" | ".join(cut)}"' if cut else ""
-        self.json_tail = f"{ppid}{credentials}{image.json}{container.json}{truncated}}}"
-        self._image_at = len(ppid) + len(credentials)  # in json_tail
-        self._image_length = len(image.json)
-        self._process_end = len(self.json_tail)  # where `parent` begins
-        self.has_parent = bool(parent)
-        if parent:
-            self.json_tail += _PARENT + parent
-        self._models: dict[int, Process] = {}
-        self._memory = memory
-        # Bytes that it takes: a character takes up to four, if the text has an emoji, for example.
-        self.size = PROCESS_SIZE + sys.getsizeof(self.json_tail)
-
-    @property
-    def image(self) -> Part:
-        """The keys that an exec changes."""
-        json = self.json_tail[self._image_at : self._image_at + self._image_length]
-        return Part(json, tuple(key for key in self.cut if key != "cgroup"))
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The keys of the process, in a new dict. `tid` is 0."""
-        return _parse(self.json(0))
-
-    @property
-    def parent(self) -> dict[str, Any] | None:
-        """The keys of its parent, in a new dict; None without one."""
-        return _parse(self._parent_json) if self.has_parent else None
-
-    @property
-    def parent_model(self) -> Process | None:
-        """The model of its parent; None without one."""
-        if not self.has_parent:
-            return None
-        return self._models.get(_PARENT_KEY) or self._parse_model(_PARENT_KEY, self._parent_json)
-
-    @property
-    def _parent_json(self) -> str:
-        return self.json_tail[self._process_end + len(_PARENT) :]
-
-    def json(self, tid: int) -> str:
-        """Return the process, with thread `tid`, as JSON."""
-        return f"{self.json_head[len(_EVENT) :]}{tid}{self.json_tail[: self._process_end]}"
-
-    def json_with_parent(self) -> str:
-        """Return the members `process` and `parent` of an event that belongs to no thread: `tid` is the process id."""
-        return f'"process":{self.json_head[len(_EVENT) :]}{self.pid}{self.json_tail}'
-
-    def model(self, tid: int) -> Process:
-        """Return the process, with thread `tid`, as the pydantic model."""
-        return self._models.get(tid) or self._parse_model(tid, self.json(tid))
-
-    def _parse_model(self, key: int, json: str) -> Process:
-        model = _model_parser()(json)
-        self._memory.keep(self._models, key, model, sys.getsizeof(json) + MODEL_SIZE)
-        return model
-
-
-def _parse(json: str) -> dict[str, Any]:
-    import orjson  # imported late: slow, and start-up does not need it
-
-    fields: dict[str, Any] = orjson.loads(json)
-    return fields
-
-
-@lru_cache(maxsize=1)
-def _model_parser() -> Callable[[str], Process]:
-    from pydantic import TypeAdapter  # imported late: slow, and JSON lines do not need it
-
-    from netmon.events import Process
-
-    return TypeAdapter(Process).validator.validate_json
+_IMAGE_FLAGS = int(ProcessFlag.UNLINKED | ProcessFlag.PATH_INCOMPLETE)
 
 
 class ProcessTable:
@@ -247,6 +68,7 @@ class ProcessTable:
         roles: int = 1,
         evict_on_add: bool = True,
         with_cgroup: bool = False,
+        with_exec: bool = False,
     ) -> None:
         """Make an empty table.
 
@@ -261,6 +83,7 @@ class ProcessTable:
             roles: How many processes an event may have: beside its own the parent, the opener.
             evict_on_add: Whether add() evicts. If not, only evict() does.
             with_cgroup: Whether processes have the key `cgroup`.
+            with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -271,16 +94,24 @@ class ProcessTable:
         self._text_limit = (line_limit - LINE_REST) // roles - PROCESS_REST
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
+        self._with_exec = with_exec
+        # Many processes run the same: their texts are rendered once, and kept once.
+        self._image_of = lru_cache(maxsize=SOURCES_KEPT)(Image)
+        self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
+        self._execs: dict[int, Exec] = {}  # the last ones, by their ids
         self._known: dict[int, KnownProcess] = {}
+        # Of processes that were dropped at once, while records that refer to them may wait.
+        self._sources: dict[int, tuple[Image, Cgroup]] = {}
+        self._shared = SharedMemory()  # the images and cgroups of both
         self._oldest = 0
-        self._size = 0
+        self._size = 0  # of the processes alone
         self._consumed = 0
         self._next_eviction = 0  # in bytes consumed
         self.described = 0  # how many records were added
         # Processes reported with only a part of their path, arguments or cgroup. The kernel has not counted these.
         self.path_incomplete = self.args_incomplete = self.cgroup_incomplete = 0
         self.longest = 0  # characters of a process's JSON: the most of those known
-        self._models = ModelMemory()
+        self._rendered = RenderedMemory()
         self.get = self._known.get
 
     def __len__(self) -> int:
@@ -295,44 +126,84 @@ class ProcessTable:
         Raises:
             DecodeError: The record is shorter than its lengths say.
         """
-        process, cgroup, path, argv = split_record(record)
-        credentials, room = _credentials(process[CREDENTIALS], self._last_cap, self._text_limit)
-        container = _container(cgroup, self._with_cgroup, room)
-        image = self._image(process, path, argv, room, room - container.size)
-        start_time = format_timestamp(self._clock.start_time(process.start_time_ns))
-        parent = self._parent_json(process) if process.parent_id else ""
-        known = KnownProcess(start_time, process, credentials, image, container, parent, self._models)
-        if known.cut:
-            self._count_cuts(known.cut, process.flags)
-        self.described += 1
+        process, names, container_id, path, argv = split_record(record)
         process_id = process.process_id
+        image = self._image(process, path, argv)
+        cgroup = self._cgroup(process, names, container_id)
+        credentials = credentials_part(process[CREDENTIALS], self._last_cap)
+        room = self._text_limit - credentials.size
+        room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
+        cgroup_part = cgroup.part(self._shared, room, 0)
+        image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
+        exec_part = image.exec.part(self._shared, room, room) if image.exec else NO_PART
+        known = KnownProcess(
+            (process.pid, format_timestamp(self._clock.start_time(process.start_time_ns))),
+            f',"ppid":{process.ppid}{credentials.json}',
+            image,
+            cgroup,
+            (image_part, cgroup_part, exec_part),
+            self._parent(process) if process.parent_id else None,
+            self._rendered,
+            process.foreign,
+        )
+        if image_part.cut or cgroup_part.cut or exec_part.cut:
+            self._count_cuts(known.cut, process, image)
+        self.described += 1
         if process_id in self._known:
-            self._size -= self._known[process_id].size
+            self._drop(process_id)
         self._known[process_id] = known
         self._size += known.size
-        if len(known.json_tail) > self.longest:
-            self.longest = len(known.json_tail)
+        self._shared.use(known.sources)
+        if known.length > self.longest:
+            self.longest = known.length
         if self._evict_on_add and self.over_limit and self._consumed >= self._next_eviction:
             self._drop_old()
             self._move_oldest()
-        while self._size > HARD_SIZE_LIMIT and len(self._known) > 1:
+        while self.size > HARD_SIZE_LIMIT and len(self._known) > 1:
             self._move_oldest()
-            self._drop_old()
+            self._keep_sources()
+            self._drop_processes()
+            if self.size > HARD_SIZE_LIMIT:
+                self._drop_sources()
 
-    def _count_cuts(self, cut: tuple[str, ...], flags: int) -> None:
-        self.path_incomplete += not flags & _PATH_INCOMPLETE and not {"filename", "binary_path"}.isdisjoint(cut)
-        self.args_incomplete += not flags & _ARGS_INCOMPLETE and "args" in cut
-        self.cgroup_incomplete += "cgroup" in cut
+    def add_exec(self, record: bytes) -> None:
+        """Add what a process exec'd, whose own record follows.
+
+        Args:
+            record: A struct exec_record and the strings that follow it.
+
+        Raises:
+            DecodeError: The record is shorter than its lengths say.
+        """
+        fixed, path, argv = split_exec_record(record)
+        while len(self._execs) >= EXECS_KEPT:
+            del self._execs[next(iter(self._execs))]
+        time = format_timestamp(self._clock.event_time(fixed.time_ns))
+        self._execs[fixed.exec_id] = Exec(fixed, path, argv[: Limit.ARGS_SIZE], time)
+
+    def _count_cuts(self, cut: tuple[str, ...], process: ProcessRecord, image: Image) -> None:
+        """Count the keys that are not whole: once an image or a cgroup, and unless the kernel half has done so."""
+        flags = process.flags
+        if not process.image_source or image.unknown:
+            self.path_incomplete += not flags & PATH_INCOMPLETE and not {"filename", "binary_path"}.isdisjoint(cut)
+            self.args_incomplete += not flags & ARGS_INCOMPLETE and "args" in cut
+        if not process.cgroup_source or "container_id" in cut:
+            self.cgroup_incomplete += "cgroup" in cut or "container_id" in cut
+
+    @property
+    def size(self) -> int:
+        """Bytes that the processes take."""
+        return self._size + self._shared.size
 
     @property
     def over_limit(self) -> bool:
         """Whether there are more processes, or larger ones, than should be kept."""
-        return len(self._known) > self._limit or self._size > SIZE_LIMIT
+        return len(self._known) > self._limit or self.size > SIZE_LIMIT
 
     @property
     def far_over_limit(self) -> bool:
         """Whether they take so much memory that they cannot be kept for any longer."""
-        return self._size > 2 * SIZE_LIMIT
+        return self.size > 2 * SIZE_LIMIT
 
     @property
     def position(self) -> int:
@@ -356,10 +227,31 @@ class ProcessTable:
         """Count bytes that were read from the ring buffer."""
         self._consumed += size
 
+    def _drop(self, process_id: int) -> None:
+        known = self._known.pop(process_id)
+        self._size -= known.size
+        self._shared.release(known.sources)
+
     def _drop_old(self) -> None:
+        self._drop_processes()
+        self._drop_sources()
+
+    def _drop_processes(self) -> None:
         for process_id in [known for known in self._known if known < self._oldest]:
-            self._size -= self._known.pop(process_id).size
-        self.longest = max((len(known.json_tail) for known in self._known.values()), default=0)
+            self._drop(process_id)
+        self.longest = max((known.length for known in self._known.values()), default=0)
+
+    def _keep_sources(self) -> None:
+        """Keep what records that wait may refer to of the processes that are dropped."""
+        for process_id, known in self._known.items():
+            if process_id < self._oldest and process_id not in self._sources:
+                self._sources[process_id] = known.image, known.cgroup
+                self._shared.use((*known.image.sources, known.cgroup))
+
+    def _drop_sources(self) -> None:
+        for process_id in [source for source in self._sources if source < self._oldest]:
+            image, cgroup = self._sources.pop(process_id)
+            self._shared.release((*image.sources, cgroup))
 
     def _move_oldest(self) -> None:
         ids = sorted(self._known)
@@ -368,48 +260,64 @@ class ProcessTable:
         # Records that may refer to an older id: those that wait already, and those that a preempted program adds late.
         self._next_eviction = self._consumed + self._bytes_waiting() + LATE_RECORDS
 
-    def _parent_json(self, process: ProcessRecord) -> str:
+    def _parent(self, process: ProcessRecord) -> KnownProcess | None:
         parent = self._known.get(process.parent_id)
         # If the parent has ended since it was described, its child has another one.
-        if parent is None or parent.pid != process.ppid:
-            return ""
-        return parent.json(process.ppid)
+        return parent.alone if parent is not None and parent.pid == process.ppid else None
 
-    def _image(self, process: ProcessRecord, path: bytes, argv: bytes, room: int, image_room: int) -> Part:
-        """Return the keys that an exec changes. image_room: the bytes that they may take, of the room for all texts."""
-        flags = process.flags
-        if flags & _NO_IMAGE:
-            return self._image_of_source(process, room, image_room)
-        complete = not flags & _ARGS_MISSING
-        if not complete and not argv:  # not for the rest of long ones
-            argv, complete = self._complete_args(process, path)
-        return _image_part(path, flags & _PATH_FLAGS, process.secureexec, argv, complete, room, image_room)
+    def _source(self, process_id: int) -> tuple[Image, Cgroup] | None:
+        """Return the image and the cgroup of an earlier record."""
+        if (source := self._sources.get(process_id)) is not None:
+            return source
+        known = self._known.get(process_id)
+        return (known.image, known.cgroup) if known is not None else None
 
-    def _image_of_source(self, process: ProcessRecord, room: int, image_room: int) -> Part:
-        """Return the image of the process that this one was forked from, for the kernel has freed an exiting one's own.
+    def _image(self, process: ProcessRecord, path: bytes, argv: bytes) -> Image:
+        """Return what a process runs: what its record says, or that of the record that it refers to.
 
-        The kernel names a source that has exec'd as often. A source of another name must be a wrong guess.
+        What an image shows at first is kept, its arguments, too: the process may overwrite them. If they were not read
+        then, a later record has them.
         """
-        source = self._known.get(process.image_source)
-        if source is not None and source.comm == process.comm:
-            image = source.image
-            if byte_size(image.json) <= image_room:
+        flags = process.flags
+        if process.image_source:
+            source = self._source(process.image_source)
+            if source is None:
+                return Image(b"", 0, unknown=True)
+            image = source[0]
+            if image.has_args or flags & _NO_IMAGE or not (argv or flags & ARGS_INCOMPLETE):
                 return image
-            texts = _parse(f"{{{image.json[1:]}}}")
-            executable = _executable_part(texts["secureexec"], texts["filename"], texts["binary_path"], room, image.cut)
-            return _with_args(executable, texts["args"], image_room, "args" not in image.cut)
-        name = process.comm.rstrip(b"\0").decode(errors="backslashreplace")
-        return _with_args(_executable_part("", name, "", room), "", image_room)
+            argv, complete = self._arguments(process, image.exe, argv)
+            return image.with_args(argv, complete=complete)
+        executed = self._execs.get(process.exec_id) if process.exec_id else None
+        if flags & _NO_IMAGE:
+            return nameless_image(process, executed)
+        texts = (path, process.name_length, process.secureexec, flags & _IMAGE_FLAGS, argv, not flags & _ARGS_MISSING)
+        image = Image(*texts, executed=executed) if executed else self._image_of(*texts)
+        if image.has_args:
+            return image
+        argv, complete = self._arguments(process, image.exe, argv)
+        return image.with_args(argv, complete=complete)
 
-    def _complete_args(self, process: ProcessRecord, path: bytes) -> tuple[bytes, bool]:
-        """Return the arguments of a process whose memory the kernel half could not read, and whether they are whole."""
-        exe = _binary_path(path, process.flags & _UNLINKED)
-        argv = self._read_cmdline(process.pid, process.start_time_ns, exe, process.comm.rstrip(b"\0"))
-        return (b"", False) if argv is None else (argv[: Limit.ARGS_SIZE], len(argv) <= Limit.ARGS_SIZE)
+    def _arguments(self, process: ProcessRecord, exe: str, argv: bytes) -> tuple[bytes, bool]:
+        """Return the arguments of a process, and whether they are whole: from /proc, if the kernel half has none."""
+        if argv:  # not for the rest of long ones
+            return argv, not process.flags & ARGS_INCOMPLETE
+        read = self._read_cmdline(process.pid, process.start_time_ns, exe, process.comm.rstrip(b"\0"))
+        return (b"", False) if read is None else (read[: Limit.ARGS_SIZE], len(read) <= Limit.ARGS_SIZE)
+
+    def _cgroup(self, process: ProcessRecord, names: bytes, container_id: bytes) -> Cgroup:
+        """Return the cgroup that a process is in."""
+        if process.cgroup_source:
+            source = self._source(process.cgroup_source)
+            if source is None:
+                return Cgroup(b"", b"", self._with_cgroup, ("container_id", "cgroup"))
+            return source[1]
+        cut = ("cgroup",) if process.flags & CGROUP_INCOMPLETE else ()
+        return self._cgroup_of(names, container_id, self._with_cgroup, cut)
 
 
-def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
-    """Return a process record's fixed part, its cgroup names, path and argv.
+def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes, bytes]:
+    """Return a process record's fixed part, its cgroup's names, container id, path and argv.
 
     Raises:
         DecodeError: The record is shorter than its lengths say.
@@ -417,82 +325,16 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes]:
     if len(record) < PROCESS_RECORD.size:
         raise DecodeError(f"a process record has {len(record)} bytes, but needs at least {PROCESS_RECORD.size}")
     process = ProcessRecord._make(PROCESS_RECORD.unpack_from(record))
-    path_at = PROCESS_RECORD.size + process.cgroup_length
+    container_at = PROCESS_RECORD.size + process.cgroup_length
+    path_at = container_at + process.container_length
     args_at = path_at + process.path_length
     end = args_at + process.args_length
     if len(record) < end:
         raise DecodeError(f"a process record has {len(record)} bytes, but its lengths say {end}")
     return (
         process,
-        record[PROCESS_RECORD.size : path_at],
+        record[PROCESS_RECORD.size : container_at],
+        record[container_at:path_at],
         record[path_at:args_at],
         record[args_at:end],
     )
-
-
-@lru_cache(maxsize=FRAGMENTS_KEPT)
-def _credentials(values: tuple[int, ...], last_cap: int, limit: int) -> tuple[str, int]:
-    """Return the members for the CREDENTIALS of a record, and the room that they leave of limit bytes for texts."""
-    fields = zip(ProcessRecord._fields[CREDENTIALS], values, strict=True)
-    members = json_members(
-        {key: format_capabilities(value, last_cap) if key.startswith("cap_") else value for key, value in fields}
-    )
-    return members, (limit - len(members)) // ROOM_STEP * ROOM_STEP
-
-
-@lru_cache(maxsize=FRAGMENTS_KEPT)
-def _image_part(
-    path: bytes, flags: int, secureexec: int, argv: bytes, complete: bool, room: int, image_room: int
-) -> Part:
-    executable = _executable(path, flags, secureexec, room)
-    # Each byte takes at least one in JSON. So what is beyond the limit and one whole character is cut in any case.
-    return _with_args(executable, format_args(argv, ARGS_LIMIT + 4), image_room, complete)
-
-
-@lru_cache(maxsize=FRAGMENTS_KEPT)
-def _executable(path: bytes, flags: int, secureexec: int, room: int) -> Part:
-    """Return the executable's keys. room: the bytes for all texts of the process."""
-    name = path.decode(errors="backslashreplace").rpartition("/")[2]
-    cut = ("binary_path",) if flags & _PATH_INCOMPLETE else ()
-    return _executable_part(format_secureexec(secureexec), name, _binary_path(path, flags & _UNLINKED), room, cut)
-
-
-def _executable_part(secureexec: str, name: str, path: str, room: int, cut: tuple[str, ...] = ()) -> Part:
-    """Return the executable's keys. cut: those whose values were not whole before."""
-    filename, name_cut = fit_json(name, int(room * FILENAME_SHARE))
-    # What matters most of a path is its end.
-    binary_path, path_cut = fit_json(path, int(room * PATH_SHARE), keep_end=True)
-    was_cut = {"filename": name_cut or "filename" in cut, "binary_path": path_cut or "binary_path" in cut}
-    json = f',"secureexec":"{secureexec}","filename":{filename},"binary_path":{binary_path}'
-    return Part(json, tuple(key for key, value in was_cut.items() if value), byte_size(json))
-
-
-def _with_args(executable: Part, args: str, room: int, complete: bool = True) -> Part:
-    """Return the keys that an exec changes. room: the bytes that they may take; complete: whether args are whole."""
-    left = room - executable.size
-    json, cut = fit_json(args, left if left < ARGS_LIMIT else ARGS_LIMIT)
-    not_whole = executable.cut if complete and not cut else (*executable.cut, "args")
-    return tuple.__new__(Part, (f'{executable.json},"args":{json}', not_whole, 0))  # in half the time of Part()
-
-
-def _binary_path(path: bytes, unlinked: int) -> str:
-    return path.decode(errors="backslashreplace") + DELETED * bool(unlinked)
-
-
-@lru_cache(maxsize=FRAGMENTS_KEPT)
-def _container(cgroup: bytes, with_cgroup: bool, room: int) -> Part:
-    """Return the keys of the process's cgroup. room: the bytes for all texts of the process."""
-    path = cgroup_path(cgroup)
-    container_id = container_id_of(path)
-    members = f',"container_id":"{container_id}"' if container_id is not None else ""
-    if not with_cgroup:
-        return Part(members, (), byte_size(members))
-    json, cut = fit_json(path, int(room * CGROUP_SHARE), keep_end=True)
-    members += f',"cgroup":{json}'
-    return Part(members, ("cgroup",) if cut else (), byte_size(members))
-
-
-def cgroup_path(names: bytes) -> str:
-    """Return a cgroup's path from its names, which the kernel lists from the leaf up, each followed by '/'."""
-    parts = names.decode(errors="backslashreplace").split("/")[:-1]
-    return "/" + "/".join(reversed(parts))

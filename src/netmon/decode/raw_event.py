@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.decode.format import ADDRESSES_KEPT, EVENT_TYPES, format_address, plain_json
-from netmon.decode.processes import KnownProcess
+from netmon.decode.known_process import KnownProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,8 +86,9 @@ def render_json(
     """Return a line of JSON. The keys have the order of the models' fields."""
     further = f",{plain_json(details)[1:-1]}" if details else ""
     opened_by = f',"opener":{opener.process.json(opener.tid)}' if opener else ""
+    tail = process.json_tail or process.tail
     return (
-        f'{process.json_head}{tid}{process.json_tail}{opened_by},"network_event":{{"type":"{EVENT_TYPES[type_]}",'
+        f'{process.json_head}{tid}{tail}{opened_by},"network_event":{{"type":"{EVENT_TYPES[type_]}",'
         f'{_json_addresses(addresses)},"sport":{sport},"dport":{dport},"cookie":{cookie}{further}}},"timestamp":"{timestamp}"}}\n'
     )
 

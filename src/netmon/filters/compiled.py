@@ -30,6 +30,12 @@ class Watched(NamedTuple):
     report: Report = Report()
     pids: tuple[int, ...] = ()  # processes that are followed alone
     trees: tuple[int, ...] = ()  # and with all their descendants
+    snapshot: bool = False  # only what is open now is reported: nothing is attached
+
+    @property
+    def follows_forks(self) -> bool:
+        """Whether a program follows the forks of processes."""
+        return bool(self.trees) and not self.snapshot
 
     @property
     def follows(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 REMEMBERED = 1 << 16  # open connections: the close of one beyond is judged like an opening
 DELETED = " (deleted)"
 PREFIX = "TcpConnection"
+# Whether one end or both must be listed: the key `match`.
+_COMBINE: Mapping[str, Callable[[Iterable[bool]], bool]] = {"any": any, "all": all}
 DIRECTION_OF = {"establish": "egress", "fail": "egress", "accept": "ingress"}
 
 Json = Mapping[str, Any]
@@ -37,6 +39,10 @@ class EventFilter:
         if process is not None and process.descendants:
             raise ArgumentError(
                 "config", "has process_filter.descendants, but events do not say who descends from whom"
+            )
+        if process is not None and process.binary is not None and process.binary.comm:
+            raise ArgumentError(
+                "config", "has process_filter.binary.comm, but events do not say what a process calls itself"
             )
         needed = {
             "netns_filter": netns is not None,
@@ -86,13 +92,14 @@ def _passes_direction(part: Direction, network: Json) -> bool:
     addresses = part.ipv6_filter if ":" in saddr else part.ipv4_filter
     if addresses is None:
         return True
-    matches = _is_listed(saddr, addresses.src_ip) or _is_listed(daddr, addresses.dst_ip)
-    return matches != addresses.deny_list
+    ends = ((saddr, addresses.src_ip), (daddr, addresses.dst_ip))
+    listed = (_is_listed(address, cidrs) for address, cidrs in ends if cidrs is not None)
+    return _COMBINE[addresses.match](listed) != addresses.deny_list
 
 
-def _is_listed(address: str, cidrs: Sequence[Any] | None) -> bool:
+def _is_listed(address: str, cidrs: Sequence[Any]) -> bool:
     packed = ip_address(address)
-    return any(packed in _network(str(cidr)) for cidr in cidrs or ())
+    return any(packed in _network(str(cidr)) for cidr in cidrs)
 
 
 @cache
@@ -101,12 +108,13 @@ def _network(cidr: str) -> IPv4Network | IPv6Network:
 
 
 def _passes_ports(ports: PortFilter, network: Json) -> bool:
-    matches = _is_in(network["sport"], ports.src_port) or _is_in(network["dport"], ports.dst_port)
-    return matches != ports.deny_list
+    ends = ((network["sport"], ports.src_port), (network["dport"], ports.dst_port))
+    listed = (_is_in(port, wanted) for port, wanted in ends if wanted is not None)
+    return _COMBINE[ports.match](listed) != ports.deny_list
 
 
-def _is_in(port: int, listed: Sequence[Any] | None) -> bool:
-    for one in listed or ():
+def _is_in(port: int, listed: Sequence[Any]) -> bool:
+    for one in listed:
         first, _, last = str(one).partition("-")
         if int(first) <= port <= int(last or first):
             return True
@@ -117,7 +125,8 @@ def _passes_process(wanted: ProcessFilter, process: Json) -> bool:
     matches = (
         all(
             listed is None or process[key] in listed
-            for key, listed in (("uid", wanted.uid), ("euid", wanted.euid), ("auid", wanted.auid), ("pid", wanted.pid))
+            for key in ("uid", "euid", "auid", "gid", "pid")
+            for listed in (getattr(wanted, key),)
         )
         and (wanted.binary is None or _matches_binary(wanted.binary, process))
         and (wanted.cgroup is None or any(_is_below(process["cgroup"], str(cgroup)) for cgroup in wanted.cgroup))

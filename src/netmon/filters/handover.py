@@ -30,6 +30,7 @@ from netmon.layout import (
     Limit,
     Settings,
 )
+from netmon.limits import MAX_PROGRESS, MIN_PROGRESS
 from netmon.report import EVENTS, OPTIONS, Report
 
 MAGIC = b"netmon\0\1"  # the last byte is the version of the form
@@ -58,8 +59,10 @@ SECTIONS = (*PIDS, *KEY_MAPS, PORTS)
 FLAGS = ("ingress", "egress", *OPTIONS)
 EVENT_NAMES = tuple(EVENTS)
 ALL_EVENTS = 255  # as the number of the events that are sent: all of them
-# A byte for each of FLAGS; the number of the events that are sent, and which these are; the size of each of SECTIONS.
-HEAD = Struct(f"={len(FLAGS)}BB{len(EVENTS)}B{len(SECTIONS)}Q")
+NO_PROGRESS = 0.0  # as the seconds between two reports of what open connections have carried
+# A byte for each of FLAGS; the number of the events that are sent, and which these are; the seconds of `progress`; the
+# size of each of SECTIONS.
+HEAD = Struct(f"={len(FLAGS)}BB{len(EVENTS)}Bd{len(SECTIONS)}Q")
 
 
 def _damaged(reason: str) -> NetmonError:
@@ -78,6 +81,7 @@ def write_filters(filters: CompiledFilters, settings: Mapping[str, Any], fd: int
         *(flags[name] for name in FLAGS),
         ALL_EVENTS if chosen is None else len(events),
         *(events + [0] * (len(EVENTS) - len(events))),
+        watched.report.progress or NO_PROGRESS,
         *(len(parts[name]) for name in SECTIONS),
     )
     text = _json_of(settings) if settings else b""
@@ -235,17 +239,19 @@ def _filters_of(file: StoredFilters, position: int, size: int) -> CompiledFilter
     return CompiledFilters(watched, settings, configured=True, ports=ports, stored=file, **parts)
 
 
-def _watched_of(numbers: tuple[int, ...]) -> Watched:
+def _watched_of(numbers: tuple[Any, ...]) -> Watched:
     """Return what is watched, by the numbers of the head."""
     flags = dict(zip(FLAGS, numbers, strict=False))
-    count, *events = numbers[len(FLAGS) :]
+    count, *events, progress = numbers[len(FLAGS) :]
     if not {*flags.values()} <= {0, 1}:
         raise _damaged("a flag is neither on nor off")
     if count != ALL_EVENTS and (count > len(events) or max(events) >= len(EVENT_NAMES)):
         raise _damaged("an event is none")
+    if progress != NO_PROGRESS and not MIN_PROGRESS <= progress <= MAX_PROGRESS:
+        raise _damaged("progress is out of range")
     chosen = None if count == ALL_EVENTS else tuple(EVENT_NAMES[event] for event in events[:count])
     on = {name: bool(flag) for name, flag in flags.items()}
-    return Watched(on.pop("ingress"), on.pop("egress"), Report(**on, events=chosen))
+    return Watched(on.pop("ingress"), on.pop("egress"), Report(**on, progress=progress or None, events=chosen))
 
 
 def _unpack_ids(data: bytes) -> tuple[int, ...]:

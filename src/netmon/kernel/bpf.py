@@ -224,6 +224,16 @@ class BpfObject(Handle):
         pointer = libbpf.call(f"attach {program}", "bpf_program__attach", self._program(program))
         return Link(pointer, "bpf_link__destroy")
 
+    def attach_to_map(self, program: str, map_name: str) -> Link:
+        """Attach a loaded iterator of maps to one of the object's maps."""
+        info = libbpf.bpf_iter_link_info(self.map_fd(map_name))
+        options = libbpf.bpf_iter_attach_opts(
+            ctypes.sizeof(libbpf.bpf_iter_attach_opts), ctypes.pointer(info), ctypes.sizeof(info)
+        )
+        operation = f"attach {program} to {map_name}"
+        pointer = libbpf.call(operation, "bpf_program__attach_iter", self._program(program), ctypes.byref(options))
+        return Link(pointer, "bpf_link__destroy")
+
     def test_run(self, program: str) -> None:
         """Have the kernel test a loaded program of its test functions: it calls these functions. Raises BpfError."""
         options = libbpf.bpf_test_run_opts(sz=ctypes.sizeof(libbpf.bpf_test_run_opts))

@@ -4,6 +4,7 @@
 
 import re
 import struct
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
@@ -18,6 +19,9 @@ BTF_HEADER = struct.Struct("4x5I")
 
 PREEMPTION = "/sys/kernel/debug/sched/preempt"
 FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
+
+CLOCK_MONOTONIC_COARSE = 6  # linux/time.h; the time module does not have it
+NSEC_PER_SEC = 1_000_000_000
 
 
 class Features(NamedTuple):
@@ -91,6 +95,11 @@ def why_programs_do_not_run() -> str:
     return f"{what}: see the kernel's log (dmesg) for a warning of ftrace"
 
 
+def why_bytes_are_inexact(because: str) -> str:
+    """Return what is said where closes are read without the socket's lock. because: what this kernel does."""
+    return f"this kernel {because}: bytes of closes amid sending or receiving may be off"
+
+
 def _read_btf_names() -> bytes:
     """Return the strings of the kernel's BTF, in which a name is found without parsing the types.
 
@@ -103,3 +112,8 @@ def _read_btf_names() -> bytes:
             return file.read(size)
     except (OSError, struct.error) as error:
         raise KernelError(f"{KERNEL_BTF} cannot be read ({error}): this kernel has no BTF") from None
+
+
+def read_tick_ns() -> int:
+    """Return how long a tick of the kernel's jiffies is: the resolution of the clock that goes by them."""
+    return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * NSEC_PER_SEC)

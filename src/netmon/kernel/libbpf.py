@@ -126,6 +126,18 @@ class bpf_test_run_opts(ctypes.Structure):  # noqa: N801
     )
 
 
+class bpf_iter_link_info(ctypes.Structure):  # noqa: N801
+    """A part of include/uapi/linux/bpf.h's union of that name: that of an iterator of a map."""
+
+    _fields_ = (("map_fd", c_uint32), ("reserved", c_uint32 * 3))
+
+
+class bpf_iter_attach_opts(ctypes.Structure):  # noqa: N801
+    """libbpf's struct; sz is its size."""
+
+    _fields_ = (("sz", c_size_t), ("link_info", POINTER(bpf_iter_link_info)), ("link_info_len", c_uint32))
+
+
 object_p, program_p, map_p = POINTER(bpf_object), POINTER(bpf_program), POINTER(bpf_map)
 link_p = POINTER(bpf_link)
 
@@ -142,6 +154,7 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_program__set_autoload", c_int, (program_p, ctypes.c_bool)),
     ("bpf_program__fd", c_int, (program_p,)),
     ("bpf_program__attach", link_p, (program_p,)),
+    ("bpf_program__attach_iter", link_p, (program_p, POINTER(bpf_iter_attach_opts))),
     ("bpf_link__destroy", c_int, (link_p,)),
     ("bpf_link__fd", c_int, (link_p,)),
     ("bpf_iter_create", c_int, (c_int,)),

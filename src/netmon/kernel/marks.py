@@ -56,7 +56,7 @@ class Marks:
         self._fd = fd
 
     def follow(self, pids: Sequence[int], roots: Sequence[int]) -> None:
-        """Mark processes. The program of fork must be attached, if there are roots.
+        """Mark processes. If there are roots, the program of fork must be attached, or new descendants have no mark.
 
         Args:
             pids: Those that are followed alone.

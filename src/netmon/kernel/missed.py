@@ -11,6 +11,11 @@ from netmon.kernel.programs import (
     CLOSE,
     CONNECT_BACKUPS,
     DESTROY,
+    LOCKED_CLOSE,
+    MPTCP_CLOSE,
+    MPTCP_CONNECT,
+    MPTCP_DESTROY,
+    MPTCP_LOCKED_CLOSE,
     SET_STATE,
     SET_STATE_BACKUP,
     V4_CONNECT,
@@ -25,10 +30,11 @@ OPENING, CLOSING = 2, 1
 # So many connect() calls may have passed the backup programs before these were attached, and returned afterwards.
 IN_FLIGHT = 64
 
-MAINS = (V4_CONNECT, V6_CONNECT)
+CONNECTS = (V4_CONNECT, V6_CONNECT, MPTCP_CONNECT)
+CLOSES = (CLOSE, LOCKED_CLOSE, MPTCP_CLOSE, MPTCP_LOCKED_CLOSE)
 
 # Those that are counted together with others; each of the rest sees events that no other program sees.
-PAIRED = frozenset({V4_CONNECT, V6_CONNECT, *CONNECT_BACKUPS, CLOSE, DESTROY, SET_STATE, SET_STATE_BACKUP})
+PAIRED = frozenset({*CONNECTS, *CONNECT_BACKUPS, *CLOSES, DESTROY, MPTCP_DESTROY, SET_STATE, SET_STATE_BACKUP})
 
 
 def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bool, failures: bool) -> int:
@@ -45,13 +51,13 @@ def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bo
         openings += min(skips[SET_STATE], skips[SET_STATE_BACKUP])
     alone = {program: count for program, count in skips.items() if program not in PAIRED}
     openings += sum(count for program, count in alone.items() if program.is_opening)
-    closings = _missed_closes(skips, coverage.closes_by_backup)
+    closings = _missed_closes(skips, coverage)
     closings += sum(count for program, count in alone.items() if program.is_closing)
     return OPENING * openings + CLOSING * closings + (_missed_failures(skips, coverage) if failures else 0)
 
 
 def _missed_connects(skips: Mapping[Program, int], coverage: Coverage) -> int:
-    main = _sum(skips, MAINS)
+    main = _sum(skips, CONNECTS)
     if not any(program in skips for program in CONNECT_BACKUPS):
         return main
     backup = _sum(skips, CONNECT_BACKUPS)
@@ -70,12 +76,20 @@ def _missed_failures(skips: Mapping[Program, int], coverage: Coverage) -> int:
     """
     if not any(program in skips for program in CONNECT_BACKUPS):
         return 0  # counted as openings
-    return max(0, _sum(skips, MAINS) - max(0, coverage.marks_left - coverage.marks_taken))
+    return max(0, _sum(skips, CONNECTS) - max(0, coverage.marks_left - coverage.marks_taken))
 
 
-def _missed_closes(skips: Mapping[Program, int], by_backup: int) -> int:
-    main = max(0, skips.get(CLOSE, 0) - by_backup)
-    return min(main, skips[DESTROY]) if DESTROY in skips else main
+def _skipped_closes(skips: Mapping[Program, int], unlocked: Program, locked: Program, is_locked: int) -> int:
+    """Return how many closes no main program saw: once the one with the lock runs, the other one leaves them to it."""
+    return skips.get(locked, 0) + (0 if is_locked else skips.get(unlocked, 0))
+
+
+def _missed_closes(skips: Mapping[Program, int], coverage: Coverage) -> int:
+    tcp = _skipped_closes(skips, CLOSE, LOCKED_CLOSE, coverage.tcp_close_is_locked)
+    mptcp = _skipped_closes(skips, MPTCP_CLOSE, MPTCP_LOCKED_CLOSE, coverage.mptcp_close_is_locked)
+    main = max(0, tcp + mptcp - coverage.closes_by_backup)
+    # Where there is no backup, the skips of the main programs count.
+    return min(main, skips.get(DESTROY, tcp) + skips.get(MPTCP_DESTROY, mptcp))
 
 
 def _sum(skips: Mapping[Program, int], programs: Iterable[Program]) -> int:

@@ -11,18 +11,29 @@ from netmon import layout
 from netmon.errors import BpfError, KernelError, NetmonError
 from netmon.filters.compiled import CompiledFilters, Watched
 from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
-from netmon.kernel.features import Features, read_features, why_programs_do_not_run
+from netmon.kernel.features import (
+    Features,
+    read_features,
+    read_tick_ns,
+    why_bytes_are_inexact,
+    why_programs_do_not_run,
+)
 from netmon.kernel.filter_maps import FilterMaps
 from netmon.kernel.offenders import Offenders
 from netmon.kernel.programs import (
+    CLOSE,
     CONNECT_BACKUPS,
-    FORK,
+    LOCKED_CLOSE,
+    MPTCP_CLOSE,
     MPTCP_CONNECT,
+    OPEN_WALK,
     PROGRAMS,
     PULSE,
     WALK,
+    Program,
     count_scratch_slots,
     hook_programs,
+    process_programs,
     programs_in_object,
     read_object,
 )
@@ -33,6 +44,7 @@ from netmon.report import EVENTS, OPTIONS
 
 if TYPE_CHECKING:
     from netmon.kernel.marks import FollowedProcess, Marks
+    from netmon.kernel.open_walk import OpenWalk
 
 MAX_FLOWS = 1 << 16  # in a period
 MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends early
@@ -41,6 +53,7 @@ MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends e
 OLDEST_PROCESS_ID = layout.Control._fields.index("oldest_process_id")
 WALKER = layout.Control._fields.index("walker")
 FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
+WALK_BUDGET = layout.Control._fields.index("walk_budget")
 
 
 class Probes:
@@ -62,15 +75,18 @@ class Probes:
         self._watched = filters.watched
         self._configured = filters.configured
         self._pid = os.getpid()
-        self._links: list[Link] = []
+        self._links: dict[Program, Link] = {}
+        self._counts_bytes = aggregate or filters.watched.report.statistics
         self._flows: Map | None = None
         self._walk_fd: int | None = None
+        self._follows_progress = aggregate or filters.watched.report.sends_progress
+        self._open_walk: OpenWalk | None = None
         self._marks: Marks | None = None
         options = _report_options(filters.watched, aggregate)
         self._object = BpfObject(read_object(minimal=options is None), "netmon")
         try:
             features = read_features(program.hook for program in PROGRAMS if program.is_optional)
-            self.programs = hook_programs(filters.watched, features)
+            self.programs = hook_programs(filters.watched, features, aggregate=aggregate)
             self._filter_maps = FilterMaps(self._object)
             self._flow_kind = self._object.inner_map_kind("flows")
             self._load(filters, options, features, ring_size)
@@ -79,6 +95,7 @@ class Probes:
             self._control = self._object.data(".data.control").cast("Q")
             self._flows_made = self._object.data(".data.flows").cast("Q")
             self._coverage = self._object.data(".data.coverage")
+            self._overflowed = self._object.data(".data.overflowed").cast("Q")
             self._pulses = self._object.data(".data.pulses").cast("Q")
             self._pulse = Pulse(self._runs)
             self._offenders = Offenders(self._object.data("payers", layout.TableSize.PAYER_TABLE_SIZE))
@@ -96,7 +113,12 @@ class Probes:
         """Configure the object and load it. options: None for the minimal object."""
         bpf = self._object
         watched = filters.watched
-        programs = [*self.programs, *[WALK] * watched.report.existing, *[FORK] * bool(watched.trees)]
+        programs = [
+            *self.programs,
+            *[WALK] * watched.report.existing,
+            *[OPEN_WALK] * self._follows_progress,
+            *process_programs(watched),
+        ]
         for program in programs_in_object(minimal=options is None):
             bpf.set_autoload(program.name, program in programs)
         load_config = layout.LoadConfig(
@@ -107,6 +129,7 @@ class Probes:
             filters=filters.configured,
             ring_size=ring_size,
             follows=watched.follows,
+            tick_ns=read_tick_ns(),
         )
         bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
         if options is not None:
@@ -124,21 +147,35 @@ class Probes:
             ConfigError: A process that is to be followed does not run.
             KernelError: The programs are attached, but the kernel does not run them.
         """
+        for program in process_programs(self._watched):
+            self._links[program] = self._object.attach(program.name)
         if self._watched.follows:
             self._follow()
         for program in reversed(self.programs):
-            self._links.append(self._object.attach(program.name))
+            self._links[program] = self._object.attach(program.name)
         if not self._runs():
             raise KernelError(why_programs_do_not_run())
         self._pulse.begin()
+        if self._follows_progress:
+            self._open_walk = self._attach_open_walk()
         if self._watched.report.existing:
             with self._object.attach(WALK.name) as walk:
                 self._walk_fd = walk.iterate()
 
+    def _attach_open_walk(self) -> OpenWalk:
+        from netmon.kernel.open_walk import OpenWalk  # seldom needed
+
+        def attach(map_name: str) -> Link:
+            return self._object.attach_to_map(OPEN_WALK.name, map_name)
+
+        # The overflow takes a while even if it is empty. With existing, all connections are there.
+        iterators = {attach("connection_overflow"): lambda: bool(self._overflowed[0])}
+        if not self._watched.report.existing:
+            iterators[attach("connection_table")] = lambda: True
+        return OpenWalk(iterators, self._allow_walk)
+
     def _follow(self) -> None:
         """Mark the processes that are followed: before anything is reported, so that no verdict is without the mark."""
-        if self._watched.trees:
-            self._links.append(self._object.attach(FORK.name))
         from netmon.kernel.marks import Marks  # seldom needed
 
         self._marks = Marks(self._object.map_fd("marks"))
@@ -176,6 +213,13 @@ class Probes:
         self._end_walk()
         return False
 
+    def report_open(self, *, anew: bool = False) -> bool:
+        """Report what open connections have carried since the last time, as of OpenWalk.go_on()."""
+        return self._open_walk is not None and self._open_walk.go_on(anew=anew)
+
+    def _allow_walk(self, connections: int) -> None:
+        self._control[WALK_BUDGET] = connections
+
     def _end_walk(self) -> None:
         if self._walk_fd is not None:
             os.close(self._walk_fd)
@@ -194,14 +238,42 @@ class Probes:
     @property
     def blind(self) -> str:
         """Why the kernel runs no programs, and what to do; "" if it runs them. It looks once a second, at most."""
-        if self._links:
-            self._pulse.look()
+        self._look()
         return why_programs_do_not_run() if self._pulse.failed else ""
+
+    def _look(self) -> None:
+        if self._links and self._pulse.look():
+            self._leave_closes()
+
+    def _leave_closes(self) -> None:
+        """Detach the programs that leave closes to others by now: see bpf/close.h."""
+        coverage = self._read_coverage()
+        for program, is_left in (
+            (CLOSE, coverage.tcp_close_is_locked),
+            (MPTCP_CLOSE, coverage.mptcp_close_is_locked),
+        ):
+            if is_left and program in self._links:
+                self._links.pop(program).close()
+
+    def _read_coverage(self) -> layout.Coverage:
+        return layout.Coverage._make(layout.COVERAGE.unpack(self._coverage))
+
+    @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off by what was sent or received meanwhile; "" if they are exact."""
+        if not self._counts_bytes:
+            return ""
+        if LOCKED_CLOSE not in self.programs:
+            return why_bytes_are_inexact(f"does not have {LOCKED_CLOSE.hook}()")
+        coverage = self._read_coverage()
+        if coverage.unlocked_closes and not (coverage.tcp_close_is_locked or coverage.mptcp_close_is_locked):
+            return why_bytes_are_inexact(f"has {LOCKED_CLOSE.hook}() inside of {CLOSE.hook}()")
+        return ""
 
     def detach(self) -> None:
         """Detach the programs; the records in the ring buffer can still be read. Idempotent."""
         while self._links:
-            self._links.pop().close()
+            self._links.popitem()[1].close()
 
     def close(self) -> None:
         """Detach and free everything. Idempotent."""
@@ -209,12 +281,15 @@ class Probes:
         if self._object.closed:
             return
         self._end_walk()
+        if self._open_walk is not None:
+            self._open_walk.close()
         for memory in (
             self._losses,
             self._settings,
             self._control,
             self._flows_made,
             self._coverage,
+            self._overflowed,
             self._pulses,
         ):
             memory.release()
@@ -264,14 +339,13 @@ class Probes:
         return taken
 
     def program_infos(self) -> list[ProgramInfo]:
-        """Return what the kernel reports about each program that is attached."""
-        programs = [*self.programs, *[FORK] * bool(self._watched.trees)]
+        """Return what the kernel reports about each program that is attached, once or for all the time."""
+        programs = [*self.programs, *[OPEN_WALK] * self._follows_progress, *process_programs(self._watched)]
         return [self._object.program_info(program.name) for program in programs]
 
     def read_losses(self) -> Losses:
         """Return the losses so far, and look once a second whether the kernel runs the programs."""
-        if self._links:
-            self._pulse.look()
+        self._look()
         kernel = layout.Losses._make(layout.LOSSES.unpack(self._losses))
         return Losses(
             **kernel._asdict(),
@@ -285,7 +359,7 @@ class Probes:
         from netmon.kernel.missed import most_missed  # a start does not need it
 
         # Read before the skips, so that each event counted here has its skip counted, too.
-        coverage = layout.Coverage._make(layout.COVERAGE.unpack(self._coverage))
+        coverage = self._read_coverage()
         skips = {program: self._object.program_info(program.name).recursion_misses for program in self.programs}
         outcome = self._watched.report.outcome
         return most_missed(skips, coverage, outcome=outcome, failures=outcome or self._flows is not None)
@@ -303,8 +377,10 @@ def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions |
         aggregate=aggregate,
         existing_ingress=report.existing and watched.ingress,
         existing_egress=report.existing and watched.egress,
+        progress=report.sends_progress,
         unsent=sum(1 << layout.RecordType[event.upper()] for event in EVENTS if not report.sends(event)),
         with_context=report.opener or report.context,
         other_tasks=report.existing or report.parent,
+        snapshot=watched.snapshot,
     )
     return options if any(options) else None

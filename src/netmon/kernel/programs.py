@@ -47,14 +47,36 @@ MPTCP_ACCEPT = Program(
 )
 CLOSE = Program("tcp_close_entry", "tcp_close", Slot.TCP_CLOSE, is_closing=True)
 MPTCP_CLOSE = Program("mptcp_close_entry", "mptcp_close", Slot.MPTCP_CLOSE, is_optional=True, is_closing=True)
+# These take over from CLOSE and MPTCP_CLOSE where bytes are counted: see bpf/close.h.
+LOCKED_CLOSE = Program(
+    "tcp_close_locked_entry",
+    "__tcp_close",
+    Slot.TCP_CLOSE_LOCKED,
+    in_minimal=False,
+    is_optional=True,
+    is_closing=True,
+)
+MPTCP_LOCKED_CLOSE = Program(
+    "mptcp_close_locked_entry",
+    "__mptcp_close",
+    Slot.MPTCP_CLOSE_LOCKED,
+    in_minimal=False,
+    is_optional=True,
+    is_closing=True,
+)
 DESTROY = Program("inet_csk_destroy_sock_entry", "inet_csk_destroy_sock", is_closing=True)
+MPTCP_DESTROY = Program("mptcp_destroy_entry", "mptcp_destroy", is_optional=True, is_closing=True)
 # An interrupt may change a connection's state while a task's program runs, on any kernel: so there are two.
 SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minimal=False)
 SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", in_minimal=False)
 # An iterator: it runs on request.
 WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
+# Another one, of the maps that hold open connections.
+OPEN_WALK = Program("connection_walk", "bpf_map_elem", in_minimal=False)
 # Marks the descendants of processes: see bpf/follow.h.
 FORK = Program("sched_process_fork_enter", "sched_process_fork")
+# Keeps what each process exec'd: see bpf/exec.h.
+EXEC = Program("sched_process_exec_enter", "sched_process_exec", Slot.EXEC, in_minimal=False)
 # Counts its runs: see bpf/pulse.h.
 PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
@@ -69,11 +91,16 @@ PROGRAMS = (
     MPTCP_CONNECT,
     MPTCP_ACCEPT,
     MPTCP_CLOSE,
+    MPTCP_DESTROY,
+    LOCKED_CLOSE,
+    MPTCP_LOCKED_CLOSE,
     PULSE,
     FORK,
+    EXEC,
     SET_STATE,
     SET_STATE_BACKUP,
     WALK,
+    OPEN_WALK,
 )
 
 
@@ -96,23 +123,48 @@ def programs_in_object(*, minimal: bool) -> list[Program]:
     return [program for program in PROGRAMS if program.in_minimal or not minimal]
 
 
-def hook_programs(watched: "Watched", features: "Features") -> list[Program]:
+def hook_programs(watched: "Watched", features: "Features", *, aggregate: bool = False) -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
+    if watched.snapshot:
+        return []
     report = watched.report
     follows_states = report.statistics or report.outcome or report.existing
     programs = [PULSE]
     # With existing, all openings are followed: one must not be taken for an existing connection.
-    if watched.egress and (report.existing or any(map(report.sends, ("establish", "fail", "close")))):
+    if watched.egress and (report.existing or any(map(report.sends, ("establish", "fail", "close", "progress")))):
         programs += [V4_CONNECT, V6_CONNECT, MPTCP_CONNECT]
         # Where IPv6 is a module, they alone see its connections: what they are attached to is not in the module.
         programs += CONNECT_BACKUPS * (features.preemptible or features.ipv6_is_module)
-    if watched.ingress and (report.existing or any(map(report.sends, ("accept", "close")))):
+    if watched.ingress and (report.existing or any(map(report.sends, ("accept", "close", "progress")))):
         programs += [GRAFT] if GRAFT.hook in features.functions else [ACCEPT, MPTCP_ACCEPT]
     programs += [CLOSE, MPTCP_CLOSE]
+    programs += (LOCKED_CLOSE, MPTCP_LOCKED_CLOSE) * (report.statistics or aggregate)
     if follows_states or features.preemptible:
-        programs.append(DESTROY)
+        programs += [DESTROY, MPTCP_DESTROY]
     programs += (SET_STATE, SET_STATE_BACKUP) * follows_states
     return [program for program in programs if not program.is_optional or program.hook in features.functions]
+
+
+def missing_hooks(features: "Features") -> list[str]:
+    """Return the functions that this kernel lacks for its connections to be seen in every case.
+
+    It may have inlined or renamed them (link-time optimisation). What it lacks since it has no IPv6 or no MPTCP is not
+    among them.
+    """
+    has = features.functions
+    wanted = [GRAFT]
+    if features.preemptible:
+        wanted += [EHASH, V4_CHECK]
+        wanted += [V6_CHECK] * (V6_CONNECT.hook in has)
+        wanted += [MPTCP_DESTROY] * (MPTCP_CLOSE.hook in has)
+    if MPTCP_CONNECT.hook in has or MPTCP_CLOSE.hook in has:
+        wanted += [MPTCP_CONNECT, MPTCP_CLOSE]
+    return [program.hook for program in wanted if program.hook not in has]
+
+
+def process_programs(watched: "Watched") -> list[Program]:
+    """Return the programs that follow processes, not connections: attach them before those of hook_programs()."""
+    return [FORK] * (watched.follows_forks or watched.report.exec) + [EXEC] * watched.report.exec
 
 
 def count_scratch_slots(programs: Sequence[Program]) -> int:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from netmon.decode.clock import Clock
 from netmon.decode.flows import FlowSummary, merge, unpack_flow
 from netmon.decode.format import format_timestamp
-from netmon.decode.processes import KnownProcess, ProcessTable
+from netmon.decode.known_process import KnownProcess
+from netmon.decode.processes import ProcessTable
 from netmon.layout import Flow, FlowKey
 from netmon.limits import MIN_PERIOD
 
@@ -42,19 +43,24 @@ class FlowReporter:
     def prepare(self, ending: bool) -> None:
         """Take the flows of a period that is over, before the ring buffer is read.
 
-        So the ring buffer has the records of all their processes.
+        So the ring buffer has the records of all their processes. Before that, what open connections have carried is
+        added to them; not if the period ends early, as there is too much to keep already.
         """
         if self._taken is None and (ending or self._is_over()):
+            if not ending and self._is_complete() and self._source.report_open():
+                return  # the rest at the next call
             self._start_ns, self._end_ns = self._started_ns, self._clock.boot_time_ns()
             self._taken = self._source.take_flows()
             self._described_at = self._processes.position
             self._begin()
 
+    def _is_complete(self) -> bool:
+        return time.monotonic() - self._started >= self._period
+
     def _is_over(self) -> bool:
         """Return whether the period is over, or must end early because there is too much to keep."""
-        age = time.monotonic() - self._started
-        over_limit = self._processes.over_limit and age >= MIN_PERIOD
-        return age >= self._period or over_limit or self._processes.far_over_limit or self._source.flows_are_many
+        over_limit = self._processes.over_limit and time.monotonic() - self._started >= MIN_PERIOD
+        return self._is_complete() or over_limit or self._processes.far_over_limit or self._source.flows_are_many
 
     def collect(self, drained: bool, ending: bool) -> list[FlowSummary]:
         # Under load the ring buffer is never empty, and all processes that are described meanwhile must be kept.

@@ -14,6 +14,7 @@ from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.errors import NetmonError
 from netmon.losses import Losses
+from netmon.reader.progress import Progress
 from netmon.reader.reporters import Reporter
 from netmon.reader.wakeup import Wakeup, left_until
 
@@ -64,6 +65,7 @@ class Reader:
         reporters: Sequence[Reporter],
         ring_size: int,
         batch_delay: float,
+        progress: float | None = None,
         record: Callable[[Batch], None] = lambda _batch: None,
     ) -> None:
         """Take over an attached source, which close() closes.
@@ -75,6 +77,7 @@ class Reader:
             reporters: Report beside the events, in this order.
             ring_size: Size of the source's buffer, in bytes.
             batch_delay: Seconds that a first record waits for others to be read with it, at most.
+            progress: Seconds between two reports of what open connections have carried; None: there are none.
             record: Is called with each batch before it is decoded; with the same one again, if an exception, such as a
                 signal handler's, came in between.
 
@@ -98,6 +101,7 @@ class Reader:
         self._more = self._walking  # whether there is certainly more to read
         self._read_since_wait = 0  # bytes
         self._finish_by: float | None = None  # until when (time.monotonic()) to wait for the last records
+        self._progress = Progress(source, progress)
         self._closed = False
         # Held while the source's memory is used: another thread may call close().
         self._lock = threading.RLock()
@@ -162,6 +166,12 @@ class Reader:
         with self._open:
             return "" if self._closed or self.forked else self.source.blind
 
+    @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off; "" if they are exact or not counted, and once closed."""
+        with self._open:
+            return "" if self._closed or self.forked else self.source.inexact
+
     def collect(self, reports: deque[ReportedEvent]) -> None:
         """Append the reports that are due, the batch being decoded."""
         with self._open:
@@ -193,7 +203,8 @@ class Reader:
 
     def set_timer(self, reporters: Sequence[Reporter]) -> None:
         """Make fileno() readable when a report is due, and at once when there is more to read."""
-        due = [due for reporter in reporters if (due := reporter.due()) is not None]
+        times = [self._progress.due(), *(reporter.due() for reporter in reporters)]
+        due = [time for time in times if time is not None]
         due += [0.0] * self._more
         if (wakeup := self._wakeup) is not None:
             wakeup.set_timer(min(due, default=None))
@@ -233,13 +244,16 @@ class Reader:
             stopping = self.stopping  # stop() may be called at any moment: after this one, the next batch ends it
             if stopping and self._finish_by is None:
                 self._more = True  # until the last batch is read: an exception may come first
-                self.source.detach()
-                self._finish_by = time.monotonic() + FINISH_LIMIT
+                if not self._progress.finish():  # while closes are still seen
+                    self.source.detach()
+                    self._finish_by = time.monotonic() + FINISH_LIMIT
+            detached = self._finish_by is not None
             for reporter in reporters:
-                reporter.prepare(stopping)
+                reporter.prepare(detached)
             if self._walking:
                 self._walking = self.source.report_existing() and not stopping
-            self._more = self.source.ring.fill(limit) or self._walking
+            looking = not detached if stopping else self._progress.look()
+            self._more = self.source.ring.fill(limit) or self._walking or looking
             if self._finish_by is not None and not self._more:
                 self._more = self._wait_for_unfinished(self._finish_by)
             size = self.batch.size

@@ -72,6 +72,16 @@ class Source(Protocol):
     def report_existing(self) -> bool:
         """Write records of connections that are open already, while there is room; return whether more may follow."""
 
+    def report_open(self, *, anew: bool = False) -> bool:
+        """Write records of what open connections have carried, or add it to the flows; some connections at a time.
+
+        Args:
+            anew: Begin with the first connection, even if an earlier call has left some.
+
+        Returns:
+            Whether there are more.
+        """
+
     def swap_filters(self, filters: CompiledFilters) -> None:
         """Filter the connections that open from now on by other filters."""
 
@@ -84,6 +94,10 @@ class Source(Protocol):
     @property
     def blind(self) -> str:
         """Why it writes no records although it is attached, and what to do; "" if it writes them."""
+
+    @property
+    def inexact(self) -> str:
+        """Why the bytes of closes may be off; "" if they are exact, or not counted."""
 
     @property
     def flows_are_many(self) -> bool:

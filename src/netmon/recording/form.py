@@ -73,11 +73,17 @@ class Header(NamedTuple):
 
 def layout_id() -> str:
     """Return what tells the layout of this version's records from others. A further kind of record belongs here."""
-    structs = (layout.PROCESS_RECORD, layout.IPV4_EVENT, layout.IPV6_EVENT, layout.DETAILED_EVENT, layout.EVENT_CONTEXT)
-    fields = (layout.ProcessRecord, layout.Ipv4Event, layout.Ipv6Event, layout.DetailedEvent, layout.EventContext)
+    structs = (
+        *(layout.PROCESS_RECORD, layout.IPV4_EVENT, layout.IPV6_EVENT),
+        *(layout.DETAILED_EVENT, layout.EVENT_CONTEXT, layout.PROGRESS_EVENT, layout.EXEC_RECORD),
+    )
+    fields = (
+        *(layout.ProcessRecord, layout.Ipv4Event, layout.Ipv6Event),
+        *(layout.DetailedEvent, layout.EventContext, layout.ProgressEvent, layout.ExecRecord),
+    )
     enums = (
         *(layout.RecordType, layout.Family, layout.Direction, layout.Ending),
-        *(layout.Secureexec, layout.ProcessFlag),
+        *(layout.Secureexec, layout.ProcessFlag, layout.Foreign),
     )
     parts = (
         [each.format for each in structs],

@@ -166,6 +166,15 @@ class RecordedSource:
         """Whether there are many flows: there are none."""
         return False
 
+    def report_open(self, *, anew: bool = False) -> bool:
+        """Report nothing: what was reported of open connections is recorded."""
+        return False
+
+    @property
+    def inexact(self) -> str:
+        """Nothing: what netmon said of it is not recorded."""
+        return ""
+
     def take_flows(self) -> list[tuple[bytes, bytes]]:
         """Return no flows."""
         return []

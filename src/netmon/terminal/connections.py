@@ -50,6 +50,14 @@ class Connections:
         _, row = self._waiting.pop(cookie, (0.0, None))
         return self._openings.pop(cookie, Opening()), row
 
+    def looked_up(self, cookie: int) -> tuple[Opening, Row | None]:
+        """Return what is remembered of a connection, and its row if that still waits, which is taken to be shown."""
+        opening = self._openings.get(cookie, Opening())
+        _, row = self._waiting.pop(cookie, (0.0, None))
+        if row and cookie in self._openings:
+            self._openings[cookie] = Opening(opening.arrow)  # the row shows the handshake
+        return opening, row
+
     def due(self, *, everything: bool = False) -> list[Row]:
         """Return the rows that have waited long enough, or all."""
         now, rows = self._now(), []

@@ -17,9 +17,8 @@ from netmon.text import escape_for_terminal
 
 Json = Mapping[str, Any]
 
-ESTABLISH, ACCEPT, CLOSE, FAIL, EXISTING = (
-    EVENT_TYPES[kind]
-    for kind in (RecordType.ESTABLISH, RecordType.ACCEPT, RecordType.CLOSE, RecordType.FAIL, RecordType.EXISTING)
+ESTABLISH, ACCEPT, CLOSE, FAIL, EXISTING, PROGRESS = (
+    EVENT_TYPES[RecordType[name]] for name in ("ESTABLISH", "ACCEPT", "CLOSE", "FAIL", "EXISTING", "PROGRESS")
 )
 ARROWS = {"egress": OUT, "ingress": IN}
 _ARROW_OF_TYPE = {ESTABLISH: OUT, FAIL: OUT, ACCEPT: IN}
@@ -102,7 +101,7 @@ def opened(network: Json) -> tuple[str, str]:
     if network["type"] == ACCEPT:
         return "accepted", ""
     if network["type"] == EXISTING:
-        return "open already", ""
+        return f"open already {traffic(network)}" if "bytes_sent" in network else "open already", ""
     if "handshake_us" in network:
         return f"open {duration(network['handshake_us'])}", ""
     return "connecting", ""
@@ -133,6 +132,15 @@ def closed(network: Json, handshake_us: int | None, good: str) -> tuple[str, str
     if again := network.get("segments_retransmitted"):
         words.append(f"{again} resent")
     return " ".join(words), YELLOW if ending in _BAD_ENDINGS else GREEN if good == "ok" else ""
+
+
+def progressed(network: Json) -> tuple[str, str]:
+    """Return what the line of a connection that is open says, and its style: how much it carries in a second."""
+    if not network.get("interval_us"):
+        return "open", ""
+    per_second = 1e6 / network["interval_us"]
+    sent, received = (size(round(network[f"interval_bytes_{way}"] * per_second)) for way in ("sent", "received"))
+    return f"open >{sent}/s <{received}/s {duration(network['duration_us'])}", ""
 
 
 def traffic(counts: Json) -> str:

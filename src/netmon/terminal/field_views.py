@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netmon.decode.format import format_json
@@ -40,7 +40,7 @@ class TableView(EventView):
         ]
         self._has_header = False
 
-    def lines(self, events: Sequence[str]) -> list[str]:
+    def lines(self, events: Iterable[str]) -> list[str]:
         """Return the events' rows; before the first one, the header, too."""
         from orjson import loads  # slow to import
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from netmon.terminal import describe
 from netmon.terminal.cells import shorten
 from netmon.terminal.connections import Connections, Opening
-from netmon.terminal.describe import CLOSE, EXISTING, FAIL, Describer, Json, local_time
+from netmon.terminal.describe import CLOSE, EXISTING, FAIL, PROGRESS, Describer, Json, local_time
 from netmon.terminal.row import IN, Row
 from netmon.terminal.totals import Totals
 from netmon.terminal.view import Event, loss_line
@@ -52,7 +52,7 @@ class LineView:
         self._connections = connections or Connections()
         self._totals = Totals() if totals else None
 
-    def lines(self, events: Sequence[str]) -> list[str]:
+    def lines(self, events: Iterable[str]) -> list[str]:
         """Return lines of text, each with its newline."""
         from orjson import loads  # slow to import
 
@@ -98,6 +98,8 @@ class LineView:
         network = event["network_event"]
         if network["type"] == CLOSE:
             return self._close_rows(event, network)
+        if network["type"] == PROGRESS:
+            return self._progress_rows(event, network)
         arrow = describe.arrow_of(network, "")
         if network["type"] == FAIL:
             row = self._describer.row(event, arrow, *describe.failed(network))
@@ -111,6 +113,12 @@ class LineView:
             return [row]
         self._connections.wait(cookie, row)
         return []
+
+    def _progress_rows(self, event: Event, network: Json) -> list[Row]:
+        """Return the rows of the opening, if that still waits, and of the progress. The summary counts the close."""
+        opening, waiting = self._connections.looked_up(network["cookie"])
+        row = self._describer.row(event, opening.arrow, *describe.progressed(network))
+        return [waiting, row] if waiting else [row]
 
     def _close_rows(self, event: Event, network: Json) -> list[Row]:
         opening, waiting = self._connections.ended(network["cookie"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from netmon.decode.format import format_json
 from netmon.terminal import describe
 from netmon.terminal.cells import pad
-from netmon.terminal.describe import ARROWS, CLOSE, FAIL, Json, endpoint, local_time, serving
+from netmon.terminal.describe import ARROWS, CLOSE, FAIL, PROGRESS, Json, endpoint, local_time, serving
 from netmon.terminal.row import IN, OUT
 from netmon.terminal.units import size
 from netmon.terminal.view import Event
@@ -50,12 +50,12 @@ class ReportView:
         self._entries: dict[Key, Entry] = {}
         self._open: dict[int, Key] = {}
 
-    def lines(self, events: Sequence[str]) -> list[str]:
+    def lines(self, events: Iterable[str]) -> list[str]:
         """Count the events; return no lines."""
         from orjson import loads  # slow to import
 
         for event in map(loads, events):
-            if event["type"] == "NetworkEvent":
+            if event["type"] == "NetworkEvent" and event["network_event"]["type"] != PROGRESS:  # the close counts
                 self._count(event, event["network_event"])
         return []
 

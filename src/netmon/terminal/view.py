@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from netmon.terminal.describe import lost
@@ -15,7 +15,7 @@ Event = dict[str, Any]
 class View(Protocol):
     """Turns events into text, in the order in which they come."""
 
-    def lines(self, events: Sequence[str]) -> list[str]:
+    def lines(self, events: Iterable[str]) -> list[str]:
         """Return lines of text, each with its newline.
 
         Args:
@@ -32,7 +32,7 @@ class View(Protocol):
 class EventView:
     """The base of views that show each event by itself."""
 
-    def lines(self, events: Sequence[str]) -> list[str]:
+    def lines(self, events: Iterable[str]) -> list[str]:
         """Return lines of text, each with its newline."""
         from orjson import loads  # slow to import
 

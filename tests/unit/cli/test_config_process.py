@@ -38,7 +38,7 @@ netns_filter: {netns: [7, /proc/self/ns/net]}
 process_filter:
   {uid: [0], gid: [3], pid: [1], descendants: [2], cgroup: [/d],
   binary: {name: [a], prefix: [/b], path: [/c], comm: [d]}}
-report: {parent: true, events: [close]}
+report: {parent: true, exec: true, progress: 30s, events: [close]}
 """
 NETNS = "egress: {enabled: true}\nnetns_filter: {netns: [/proc/self/ns/net]}\n"
 
@@ -77,6 +77,8 @@ def test_a_file_gives_the_filters_that_the_library_compiles(path: Path) -> None:
         "egress: {enabled: true}\nnetns_filter: {netns: [/run/netns/absent, /dev/null, blue]}\nreport: {events: [x]}\n",
         f"egress: {{enabled: true}}\nnetns_filter: {{netns: ['/{'x' * 5000}']}}\n",
         "".join(f"k{number}: 1\n" for number in range(9)),
+        "egress: {enabled: true}\nreport: {progress: 0.1s, exec: 1, events: [progress]}\n",
+        "egress: {enabled: true}\nreport: {progress: 30}\n",
         "egress: {enabled: true, port_filter: {dst_port: [1], match: both}}\nrun: [1]\n",
         "egress: {enabled: true}\nrun: {ring_size: 3, aggregate: [1], batch_delay: , format: yaml, each: 1, rings: 2}",
         "egress: {enabled: true}\nrun: {fields: [type, process.pdi, 7]}",

@@ -23,7 +23,7 @@ def options_of(*arguments: str) -> argparse.Namespace:
 def test_each_report_option_has_a_flag() -> None:
     config = config_of(options_of(*(f"--{name}" for name in OPTIONS)))
     assert config is not None
-    assert config.report._asdict() == {**dict.fromkeys(OPTIONS, True), "events": None}
+    assert config.report._asdict() == {**dict.fromkeys(OPTIONS, True), "progress": None, "events": None}
     assert config.ingress.enabled and config.egress.enabled
 
 
@@ -66,6 +66,18 @@ def test_refused_events(flags: list[str], problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(options_of(*flags))
     assert str(caught.value) == f"--events: {problem}"
+
+
+def test_the_interval_of_progress() -> None:
+    config = config_of(options_of("--progress", "1.5s", "--events", "progress"))
+    assert config is not None
+    assert config.report == Report(progress=1.5, events=("progress",))
+
+
+def test_progress_among_the_events_needs_an_interval() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(options_of("--events", "progress"))
+    assert str(caught.value) == "--events: progress needs --progress; add it, or leave progress out"
 
 
 def test_outcome_without_egress_is_refused() -> None:

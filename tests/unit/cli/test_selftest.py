@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +30,23 @@ def test_events_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert "connect() at 127.0.0.1" in requirement.detail
     assert "close() after accept() at 127.0.0.1" in requirement.detail
     assert requirement.remedy
+
+
+def test_whether_bytes_are_exact_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    inexact = "this kernel does not have __tcp_close()"
+    monitor = SimpleNamespace(inexact=inexact)
+    monkeypatch.setattr(selftest, "Monitor", lambda **_options: nullcontext(monitor))
+    assert selftest.check_bytes() == Requirement(selftest.BYTES, True, inexact)
+    monitor.inexact = ""
+    assert selftest.check_bytes() == Requirement(selftest.BYTES, True, "exact")
+
+
+def test_a_refusal_leaves_the_bytes_untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_options: object) -> Monitor:
+        raise KernelError("no BTF")
+
+    monkeypatch.setattr(selftest, "Monitor", refuse)
+    assert selftest.check_bytes() == Requirement(selftest.BYTES, True, "not tested: no BTF")
 
 
 @pytest.mark.parametrize(

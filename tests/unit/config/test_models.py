@@ -203,7 +203,7 @@ def test_an_event_that_cannot_happen_is_refused(event: str, needed: str) -> None
     ("event", "problem"),
     [
         ("closes", "'closes' is no event; did you mean close?"),
-        ("x", "'x' is no event; they are establish, accept, close, fail, existing"),
+        ("x", "'x' is no event; they are establish, accept, close, fail, existing, progress"),
         (4, "4 must be text; put it in quotes"),
     ],
 )
@@ -217,6 +217,37 @@ def test_events_are_read_back_from_plain_data() -> None:
     assert config.to_dict()["report"]["events"] == ["close", "establish"]
     assert Config.from_dict(config.to_dict()) == config
     assert "events" not in Config.everything().to_dict()["report"]
+
+
+def test_an_interval_is_read_back_from_plain_data() -> None:
+    config = Config.from_dict({"egress": ON, "report": {"progress": "2m"}})
+    assert config.report == Report(progress=120.0)
+    assert config.to_dict()["report"]["progress"] == "120s"
+    assert Config.from_dict(config.to_dict()) == config
+    assert (
+        Config(egress=Direction(enabled=True), report=Report(progress=1.25)).to_dict()["report"]["progress"] == "1.25s"
+    )
+    assert "progress" not in Config.everything().to_dict()["report"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "problem"),
+    [
+        (30, "30 is not a duration; write it like 30s or 5m"),
+        ("soon", "'soon' is not a duration; write it like 10s, 500ms, 5m or 1h"),
+        ("10ms", "'10ms' is out of range; progress is from 1s to 24h"),
+        ("25h", "'25h' is out of range; progress is from 1s to 24h"),
+        (None, "is empty; give it a value or leave it out"),
+    ],
+)
+def test_a_wrong_interval(interval: Any, problem: str) -> None:
+    config = {"egress": ON, "report": {"progress": interval, "events": ["progress"]}}
+    assert problems_in(config) == [f"test: report.progress: {problem}"]
+
+
+def test_progress_among_the_events_needs_an_interval() -> None:
+    problem = "progress needs report.progress, like 30s; set it, or leave progress out"
+    assert problems_in({"egress": ON, "report": {"events": ["progress"]}}) == [f"test: report.events: {problem}"]
 
 
 def test_keys_that_are_not_text_or_not_identifiers() -> None:

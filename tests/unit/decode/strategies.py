@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -17,9 +18,11 @@ from netmon.layout import (
     Ending,
     EventContext,
     Family,
+    Foreign,
     ProcessRecord,
     RecordType,
     Secureexec,
+    TcpState,
 )
 from tests.support.records import detailed_event, event_context, ipv4_event, ipv6_event, process_record
 from tests.support.strategies import ID
@@ -47,11 +50,16 @@ def numbers(layout: struct.Struct, names: Sequence[str]) -> dict[str, st.SearchS
 
 @st.composite
 def process_records(draw: st.DrawFn, process_id: int) -> bytes:
-    """Draw a process, whose parent may be one of those with lower ids."""
+    """Draw a process, whose parent and image may be those of one of those with lower ids."""
+    sources = st.just(0) | st.integers(0, process_id - 1)
     fields = {
         **numbers(PROCESS_RECORD, ProcessRecord._fields),
         "type": st.just(RecordType.PROCESS),
         "flags": st.just(0),
+        "image_source": sources,
+        "cgroup_source": sources,
+        "exec_id": st.sampled_from([0, 3, 4]),
+        "foreign": st.integers(0, sum(Foreign)),
         "process_id": st.just(process_id),
         "start_time_ns": times,
         "pid": st.just(process_id),
@@ -59,11 +67,12 @@ def process_records(draw: st.DrawFn, process_id: int) -> bytes:
         "parent_id": st.integers(0, process_id - 1),
         "secureexec": st.integers(0, sum(Secureexec)),
     }
+    changes: dict[str, Any] = {name: draw(numbers) for name, numbers in fields.items() if not name.endswith("_length")}
     return process_record(
-        cgroup=f"docker-{ID}.scope/".encode() if draw(st.booleans()) else b"",
+        container_id=ID.encode() if draw(st.booleans()) else b"",
         path=b"/" + draw(texts).replace(b"\0", b""),
         argv=b"\0".join([b"argv0", *draw(st.lists(texts))]) + b"\0",
-        **{name: draw(numbers) for name, numbers in fields.items() if not name.endswith("_length")},
+        **changes,
     )
 
 
@@ -98,6 +107,7 @@ def detailed_records(draw: st.DrawFn) -> bytes:
         "killed": st.integers(0, 1),
         "direction": st.sampled_from(Direction),
         "closed_by": st.sampled_from([ending for ending in Ending if ending != Ending.NONE]),
+        "state": st.sampled_from([0, *TcpState]),
     }
     context = {
         **numbers(EVENT_CONTEXT, EventContext._fields),

@@ -6,9 +6,16 @@ import errno
 
 import pytest
 
-from netmon.layout import Direction, Family, RecordType
+from netmon.layout import Direction, Family, RecordType, TcpState
 from tests.support.decoders import make_decoder
-from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, process_record
+from tests.support.records import (
+    batch_of,
+    detailed_event,
+    event_context,
+    ipv4_event,
+    process_record,
+    progress_event,
+)
 
 
 def test_a_close_with_statistics() -> None:
@@ -41,12 +48,58 @@ def test_a_close_with_statistics() -> None:
         (RecordType.FAIL, {}, {"reason": "closed"}),
         (RecordType.FAIL, {"killed": 1}, {"reason": "killed"}),
         (RecordType.EXISTING, {"direction": Direction.EGRESS}, {"direction": "egress"}),
+        (
+            RecordType.EXISTING,
+            {"direction": Direction.INGRESS, "state": TcpState.CLOSE_WAIT, "is_idle_known": 1, "idle_ms": 70},
+            {
+                "direction": "ingress",
+                "duration_us": 1234,
+                "bytes_sent": 1 << 33,
+                "bytes_received": 5,
+                "segments_retransmitted": 2,
+                "rtt_us": 350,
+                "state": "close_wait",
+                "idle_ms": 70,
+            },
+        ),
     ],
 )
 def test_outcomes(type_: RecordType, fields: dict[str, int], details: dict[str, object]) -> None:
     (event,) = make_decoder().events(batch_of([process_record(), detailed_event(type=type_, **fields)]))
     connection = event.network_event.model_dump()
     assert {key: connection[key] for key in list(connection)[6:]} == details
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"type": RecordType.EXISTING, "state": TcpState.ESTABLISHED}], ids=["close", "existing"]
+)
+def test_without_a_duration_there_is_no_key_for_it(fields: dict[str, int]) -> None:
+    """The kernel does not know since when the connection is open."""
+    (event,) = make_decoder().events(batch_of([process_record(), detailed_event(duration_ns=0, **fields)]))
+    connection = event.network_event.model_dump()
+    assert connection["bytes_received"] == 5
+    assert "duration_us" not in connection
+    assert "idle_ms" not in connection
+
+
+def test_progress() -> None:
+    (event,) = make_decoder().events(batch_of([process_record(), progress_event()]))
+    connection = event.network_event.model_dump()
+    assert {key: connection[key] for key in list(connection)[6:]} == {
+        "duration_us": 90_000,
+        "interval_us": 30_000,
+        "bytes_sent": 1 << 33,
+        "bytes_received": 5,
+        "interval_bytes_sent": 1000,
+        "interval_bytes_received": 2,
+        "segments_retransmitted": 3,
+        "rtt_us": 350,
+        "sampled": True,
+    }
+    (with_context,) = make_decoder().events(
+        batch_of([process_record(), progress_event() + event_context(has_details=1)])
+    )
+    assert with_context.network_event.model_dump() == {**connection, "netns": 4026531840, "ifindex": 1, "mark": 42}
 
 
 def test_details_do_not_leak_into_the_next_event() -> None:

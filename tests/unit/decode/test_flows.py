@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from netmon.decode.flows import FlowSummary, merge, unpack_flow
-from netmon.decode.processes import KnownProcess, ProcessTable
+from netmon.decode.known_process import KnownProcess
+from netmon.decode.processes import ProcessTable
 from netmon.errors import DecodeError
 from netmon.events import Flow as FlowModel
 from netmon.events import NetworkSummary

@@ -17,7 +17,6 @@ from netmon.decode.format import (
     ENDINGS,
     EVENT_TYPES,
     REASONS,
-    container_id_of,
     fit_json,
     format_args,
     format_capabilities,
@@ -27,7 +26,6 @@ from netmon.decode.format import (
 from netmon.events import ClosedBy, ConnectionEventType, FailureReason
 from netmon.events import Direction as DirectionName
 from netmon.text import is_harmless
-from tests.support.strategies import ID, IN_CONTAINER, ON_THE_HOST
 
 
 @pytest.mark.parametrize(
@@ -134,16 +132,6 @@ def test_format_secureexec(flags: int, text: str) -> None:
 )
 def test_format_args(argv: bytes, text: str) -> None:
     assert format_args(argv) == text
-
-
-@pytest.mark.parametrize("path", IN_CONTAINER)
-def test_containers(path: str) -> None:
-    assert container_id_of(path) == ID
-
-
-@pytest.mark.parametrize("path", ON_THE_HOST)
-def test_on_the_host(path: str) -> None:
-    assert container_id_of(path) is None
 
 
 @given(st.text(max_size=60), st.integers(2, 80), st.booleans())

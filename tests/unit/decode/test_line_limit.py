@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netmon.decode import known_process
 from netmon.decode import processes as processes_module
 from netmon.decode.decoder import CHUNK_SIZE
 from netmon.decode.flows import FlowSummary, unpack_flow
@@ -20,6 +21,7 @@ from netmon.layout import (
     Family,
     Flow,
     FlowKey,
+    Foreign,
     Limit,
     ProcessFlag,
     RecordType,
@@ -27,7 +29,7 @@ from netmon.layout import (
 )
 from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT
 from tests.support.decoders import make_decoder, make_table
-from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, process_record
+from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
 from tests.support.strategies import ID
 
 KEYS = ("filename", "binary_path", "args", "cgroup")
@@ -56,11 +58,14 @@ def long_processes(draw: st.DrawFn, process_id: int, parent_id: int) -> bytes:
         process_id=process_id,
         parent_id=parent_id,
         ppid=LARGEST,
+        container_id=ID.encode(),
         path=draw(texts(Limit.PATH_SIZE - 1)),
         argv=b"\0" + draw(texts(Limit.ARGS_SIZE - 1)),
         cgroup=cgroup,
         flags=draw(st.sampled_from([0, ProcessFlag.UNLINKED, ProcessFlag.PATH_INCOMPLETE])),
         secureexec=sum(Secureexec),
+        exec_id=process_id,
+        foreign=sum(Foreign),
         **(CREDENTIALS if draw(st.booleans()) else {"pid": LARGEST}),
     )
 
@@ -70,7 +75,13 @@ def long_processes(draw: st.DrawFn, process_id: int, parent_id: int) -> bytes:
 @settings(max_examples=max(1, settings().max_examples // 3))  # long texts take long
 def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> None:
     """Not with every option, the largest numbers and the longest texts."""
-    processes = [data.draw(long_processes(1, 0)), data.draw(long_processes(2, int(others)))]
+    executed = [
+        exec_record(data.draw(texts(4095)), b"\0" + data.draw(texts(8191)), exec_id=number) for number in (1, 2)
+    ]
+    processes = [*executed, data.draw(long_processes(1, 0)), data.draw(long_processes(2, int(others)))]
+    with_exec = data.draw(st.booleans())
+    if not with_exec:
+        processes = processes[2:]
     exiting = process_record(
         process_id=3,
         image_source=2,
@@ -99,7 +110,7 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
         exiting,
         *(detailed_event(process_id=process_id, **largest) + context for process_id in (2, 3)),
     ]
-    options = {"line_limit": limit, "roles": 3 if others else 1, "with_cgroup": True}
+    options = {"line_limit": limit, "roles": 3 if others else 1, "with_cgroup": True, "with_exec": with_exec}
     decoder = make_decoder(**options)
     lines = [line for chunk in decoder.json_lines(batch_of(records)) for line in chunk]
     assert len(lines) == 2
@@ -165,7 +176,8 @@ def test_a_table_is_bounded_in_bytes_though_eviction_waits(monkeypatch: pytest.M
     tracemalloc.start()
     try:
         for process_id in range(1, 1001):
-            table.add(process_record(process_id=process_id, argv=EMOJI_AND_CONTROLS[: Limit.ARGS_SIZE]))
+            argv = b"%d" % process_id + EMOJI_AND_CONTROLS  # each has its own
+            table.add(process_record(process_id=process_id, argv=argv[: Limit.ARGS_SIZE]))
             assert table.get(process_id) is not None
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
@@ -176,7 +188,7 @@ def test_a_table_is_bounded_in_bytes_though_eviction_waits(monkeypatch: pytest.M
 
 
 def test_the_memory_of_models_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes_module, "MODELS_SIZE_LIMIT", 1 << 20)
+    monkeypatch.setattr(known_process, "MODELS_SIZE_LIMIT", 1 << 20)
     decoder = make_decoder(roles=2)
     list(decoder.events(batch_of([process_record(argv=EMOJI_AND_CONTROLS[: Limit.ARGS_SIZE]), ipv4_event()])))
     records = [ipv4_event(tid=tid) for tid in range(2000)]

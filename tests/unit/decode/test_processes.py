@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from netmon.decode.processes import ProcessTable, split_record
-from netmon.layout import Limit, ProcessFlag
+from netmon.decode import processes
+from netmon.decode.known_process import KnownProcess
+from netmon.decode.processes import HARD_SIZE_LIMIT, ProcessTable, split_record
+from netmon.layout import Foreign, Limit, ProcessFlag
 from tests.support.decoders import make_decoder, make_table
-from tests.support.records import batch_of, ipv4_event, process_record
-from tests.support.strategies import ID
+from tests.support.records import batch_of, exec_record, ipv4_event, process_record
+from tests.support.strategies import ID, OTHER_ID
 
 
 def process_of(record: bytes, **options: Any) -> dict[str, Any]:
     """Return the process of an event that follows a process record."""
     (event,) = make_decoder(**options).events(batch_of([record, ipv4_event()]))
     process: dict[str, Any] = event.model_dump()["process"]
+    return process
+
+
+def known(table: ProcessTable, process_id: int) -> KnownProcess:
+    process = table.get(process_id)
+    assert process is not None
     return process
 
 
@@ -58,9 +68,25 @@ def test_the_cgroup(names: bytes, path: str) -> None:
     assert "cgroup" not in process_of(process_record(cgroup=names))
 
 
-def test_the_innermost_cgroup_comes_first_in_the_record() -> None:
-    names = f"init.scope/docker-{ID}.scope/system.slice/".encode()
-    assert process_of(process_record(cgroup=names))["container_id"] == ID
+def test_the_container_is_the_one_that_the_kernel_half_found() -> None:
+    """Names of cgroups do not matter here."""
+    names = f"docker-{ID}.scope/system.slice/".encode()
+    assert "container_id" not in process_of(process_record(cgroup=names))
+    assert process_of(process_record(cgroup=names, container_id=OTHER_ID.encode()))["container_id"] == OTHER_ID
+
+
+def test_a_cgroup_whose_names_do_not_all_fit_is_marked() -> None:
+    table = make_table(with_cgroup=True)
+    table.add(process_record(b"c/b/", flags=ProcessFlag.CGROUP_INCOMPLETE))
+    assert known(table, 7).fields["truncated"] == "cgroup"
+    assert table.cgroup_incomplete == 1
+
+
+def test_the_name_of_an_executable_in_memory_may_look_like_a_path() -> None:
+    name = b"memfd:/usr/bin/curl"
+    process = process_of(process_record(path=b"/" + name, flags=ProcessFlag.UNLINKED, name_length=len(name)))
+    assert process["filename"] == "memfd:/usr/bin/curl"
+    assert process["binary_path"] == "/memfd:/usr/bin/curl (deleted)"
 
 
 def test_an_unlinked_executable() -> None:
@@ -180,18 +206,125 @@ def test_a_process_without_an_image_has_that_of_its_source() -> None:
     assert (event.process.binary_path, event.process.args) == ("/usr/bin/curl", "-s")
 
 
-def test_a_source_of_another_name_is_ignored() -> None:
-    source = process_record(process_id=7)
-    exiting = process_record(
-        path=b"", argv=b"", process_id=8, image_source=7, flags=ProcessFlag.NO_IMAGE, comm=b"cat\0"
-    )
-    (event,) = make_decoder().events(batch_of([source, exiting, ipv4_event(process_id=8)]))
-    assert (event.process.filename, event.process.binary_path) == ("cat", "")
+def test_no_name_decides_what_a_process_runs() -> None:
+    """A process gives itself any name (prctl). The kernel half refers to the image by the record that had it."""
+    exiting = process_record(*NOTHING, process_id=8, image_source=7, flags=ProcessFlag.NO_IMAGE, comm=b"worker: 3\0")
+    (event,) = make_decoder().events(batch_of([process_record(argv=b"x\0-s\0"), exiting, ipv4_event(process_id=8)]))
+    process = event.process
+    assert (process.filename, process.binary_path, process.args) == ("curl", "/usr/bin/curl", "-s")
+    assert process.truncated is None
 
 
-def test_a_process_without_an_image_or_a_source_has_only_a_name() -> None:
-    process = process_of(process_record(path=b"", argv=b"", flags=ProcessFlag.NO_IMAGE))
-    assert (process["filename"], process["binary_path"], process["args"]) == ("curl", "", "")
+NOTHING = (b"", b"", b"")  # of strings: a record that refers to others
+
+
+def test_a_process_without_an_image_or_a_source_has_only_its_threads_name_and_says_so() -> None:
+    table = make_table()
+    table.add(process_record(*NOTHING, flags=ProcessFlag.NO_IMAGE))
+    fields = known(table, 7).fields
+    assert (fields["filename"], fields["binary_path"], fields["args"]) == ("curl", "", "")
+    assert fields["truncated"] == "filename | binary_path | args"
+    assert (table.path_incomplete, table.args_incomplete) == (1, 1)
+
+
+def test_a_kernel_thread_has_a_name_and_nothing_else_to_report() -> None:
+    flags = ProcessFlag.NO_IMAGE | ProcessFlag.KERNEL_THREAD
+    process = process_of(process_record(*NOTHING, flags=flags, comm=b"nfsd\0"))
+    assert (process["filename"], process["binary_path"], process["args"]) == ("nfsd", "", "")
+    assert "truncated" not in process
+
+
+def again(process_id: int, **changes: Any) -> bytes:
+    """Return a record that describes process 7 again, by references to its first one."""
+    return process_record(*NOTHING, **{"process_id": process_id, "image_source": 7, "cgroup_source": 7, **changes})
+
+
+def test_a_process_that_is_described_again_has_its_image_and_its_cgroup() -> None:
+    records = [
+        process_record(container_id=ID.encode(), argv=b"curl\0-s\0", secureexec=8, flags=ProcessFlag.UNLINKED),
+        again(8, euid=5, ppid=9),
+        again(9, image_source=8, cgroup_source=8),
+        again(10, cgroup_source=0),
+        *(ipv4_event(process_id=process_id) for process_id in (7, 8, 9, 10)),
+    ]
+    first, *others, moved = (event.process for event in make_decoder().events(batch_of(records)))
+    assert first.args == "-s"
+    assert (others[0].euid, others[0].ppid) == (5, 9)
+    for process in others:
+        assert process == first.model_copy(update={"euid": process.euid, "ppid": process.ppid})
+    assert moved == first.model_copy(update={"container_id": None})
+
+
+def test_arguments_that_were_not_read_at_first_come_later() -> None:
+    table = make_table()
+    table.add(process_record(argv=b"", flags=ProcessFlag.ARGS_UNREAD))
+    table.add(process_record(b"", b"", b"curl\0-s\0", process_id=8, image_source=7, cgroup_source=7))
+    table.add(again(9, image_source=8))
+    assert [known(table, process_id).fields["args"] for process_id in (7, 8, 9)] == ["", "-s", "-s"]
+    assert [known(table, process_id).cut for process_id in (7, 8, 9)] == [("args",), (), ()]
+
+
+def test_arguments_stay_as_they_were_at_first() -> None:
+    """A process may overwrite them."""
+    table = make_table(read_cmdline=lambda pid, start, exe, comm: b"curl\0-s\0")
+    table.add(process_record(argv=b"", flags=ProcessFlag.ARGS_UNREAD))
+    table.add(process_record(b"", b"", b"curl\0--harmless\0", process_id=8, image_source=7, cgroup_source=7))
+    assert known(table, 8).fields["args"] == "-s"
+
+
+def test_a_reference_to_nothing_costs_no_event() -> None:
+    """It cannot come, but after the limit that loses events."""
+    decoder = make_decoder(with_cgroup=True)
+    (event,) = decoder.events(batch_of([again(8, comm=b"curl\0"), ipv4_event(process_id=8)]))
+    process = event.process
+    assert (process.filename, process.binary_path, process.args, process.cgroup) == ("", "", "", "/")
+    assert process.truncated == "filename | binary_path | args | container_id | cgroup"
+    assert decoder.unknown_process == 0
+
+
+LONG_ARGV = b"x\0" + b"a" * 8000 + b"\0"
+
+
+def test_a_process_that_is_described_without_end_takes_little_memory() -> None:
+    """Its records are short, though its arguments are long: so very many of them wait in a ring buffer at once."""
+    table = make_table(bytes_waiting=lambda: 1 << 30, evict_on_add=False)
+    tracemalloc.start()
+    try:
+        table.add(process_record(argv=LONG_ARGV))
+        for process_id in range(8, 8008):
+            table.add(again(process_id, cap_effective=process_id))
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert used / 2 < table.size < 2 * used
+    assert used < 8000 * 1500
+
+
+@pytest.mark.parametrize("hard_limit", [HARD_SIZE_LIMIT, 1 << 20], ids=["in time", "at once"])
+def test_every_reference_resolves(hard_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have so many descriptions that old ones are evicted, or dropped at once, while references wait.
+
+    The kernel half is modelled: it refers to the image of one process until that is older than its oldest id.
+    """
+    monkeypatch.setattr(processes, "HARD_SIZE_LIMIT", hard_limit)
+    ring: deque[bytes] = deque()
+    oldest = [0]
+    table = make_table(limit=200, bytes_waiting=lambda: sum(map(len, ring)), set_oldest=oldest.append)
+    images = {"/usr/bin/curl": 0, "/other": 0}
+    for process_id in range(1, 9000):
+        path = "/other" if process_id % 3 else "/usr/bin/curl"
+        if images[path] and images[path] >= oldest[-1]:
+            ring.append(again(process_id, image_source=images[path], cgroup_source=images[path], euid=process_id))
+        else:
+            ring.append(process_record(process_id=process_id, path=path.encode(), argv=b"x\0" + b"a" * 2000))
+            images[path] = process_id
+        while len(ring) > 3000:
+            record = ring.popleft()
+            table.add(record)
+            table.note_consumed(len(record))
+            described = split_record(record)[0].process_id
+            assert known(table, described).fields["binary_path"] == ("/other" if described % 3 else "/usr/bin/curl")
+    assert len(oldest) > 2
 
 
 def test_the_table_is_bounded_and_the_kernel_learns_of_an_eviction_first() -> None:
@@ -229,3 +362,66 @@ def test_a_table_can_evict_on_request_only() -> None:
     assert len(table) == 50
     assert table.get(50) is None
     assert table.get(51) is not None
+
+
+def test_what_was_executed() -> None:
+    records = [
+        exec_record(argv=b"curl\0--genuine\0"),
+        process_record(argv=b"curl\0--pretended\0", exec_id=3, foreign=Foreign.MOUNT | Foreign.USER),
+        again(8),
+    ]
+    table = make_table()
+    table.add_exec(records[0])
+    for record in records[1:]:
+        table.add(record)
+    fields = known(table, 7).fields
+    assert fields["args"] == "--pretended"
+    assert fields["exec"] == {
+        "time": "2025-11-23T00:00:01.500Z",
+        "path": "/usr/bin/curl",
+        "args": "--genuine",
+        "device": "8:1",
+        "inode": 1835126,
+    }
+    assert fields["foreign"] == "mount | user"
+    assert known(table, 8).fields["exec"] == fields["exec"]
+    assert "foreign" not in known(table, 8).fields
+
+
+@pytest.mark.parametrize(
+    ("seen", "executed", "reported"), [(8, 0, ""), (0, 1, "FILELESS_EXEC"), (8, 1, "FILELESS_EXEC")]
+)
+def test_whether_a_file_had_a_link_is_known_from_its_exec(seen: int, executed: int, reported: str) -> None:
+    table = make_table()
+    table.add_exec(exec_record(flags=executed))
+    table.add(process_record(secureexec=seen, exec_id=3))
+    fields = known(table, 7).fields
+    assert fields["secureexec"] == reported
+    assert fields["exec"]["path"] == "/usr/bin/curl" + " (deleted)" * executed
+
+
+def test_a_long_exec_is_cut_and_marked() -> None:
+    table = make_table(with_exec=True)
+    table.add_exec(exec_record(path=b"/" + b"\x01" * 4000, argv=b"x\0" + b"\x01" * 8000))
+    table.add(process_record(exec_id=3))
+    fields = known(table, 7).fields
+    assert fields["truncated"] == "exec"
+    assert len(fields["exec"]["path"]) > 100
+
+
+def test_few_execs_are_kept_until_their_process_comes() -> None:
+    table = make_table()
+    for exec_id in range(1000):
+        table.add_exec(exec_record(exec_id=exec_id))
+    for exec_id, there in ((999, True), (950, True), (900, False)):
+        table.add(process_record(process_id=exec_id, exec_id=exec_id))
+        assert ("exec" in known(table, exec_id).fields) == there
+    assert table.size < 100_000
+
+
+def test_a_short_exec_record_may_be_the_last_of_a_batch() -> None:
+    decoder = make_decoder()
+    assert list(decoder.events(batch_of([exec_record(path=b"/a", argv=b"")]))) == []
+    (event,) = decoder.events(batch_of([process_record(exec_id=3), ipv4_event()]))
+    assert event.process.exec is not None
+    assert event.process.exec.path == "/a"

@@ -8,11 +8,11 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netmon.events import NetworkEvent, Process, TcpConnection
-from netmon.layout import ProcessFlag, RecordType
+from netmon.events import NetworkEvent, Process, ProcessExec, TcpConnection
+from netmon.layout import Foreign, ProcessFlag, RecordType, TcpState
 from netmon.text import is_harmless
 from tests.support.decoders import make_decoder
-from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, process_record
+from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
 from tests.support.strategies import ID
 from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, event_records, process_records
 
@@ -78,17 +78,21 @@ def test_no_harmful_character_is_written_raw() -> None:
 def test_each_key_of_the_models_is_in_some_event() -> None:
     records = [
         process_record(process_id=6, pid=100),
+        exec_record(),
         process_record(
             process_id=7,
             parent_id=6,
+            exec_id=3,
+            foreign=Foreign.USER,
             ppid=100,
-            cgroup=f"docker-{ID}.scope/".encode(),
+            container_id=ID.encode(),
             flags=ProcessFlag.PATH_INCOMPLETE,
         ),
         *(
-            detailed_event(type=type_, error=1) + event_context(opener_id=6, has_details=1)
+            detailed_event(type=type_, error=1, state=TcpState.ESTABLISHED, is_idle_known=1)
+            + event_context(opener_id=6, has_details=1)
             for type_ in RecordType
-            if type_ != RecordType.PROCESS
+            if type_ not in (RecordType.PROCESS, RecordType.EXEC)
         ),
     ]
     keys: dict[str, set[str]] = defaultdict(set)
@@ -97,9 +101,12 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
             keys["event"] |= event.keys()
             keys["process"] |= event["process"].keys()
             keys["network_event"] |= event["network_event"].keys()
+            keys["exec"] |= event["process"]["exec"].keys()
     assert keys["event"] == set(NetworkEvent.model_fields)
+    assert keys["exec"] == set(ProcessExec.model_fields)
     assert keys["process"] == set(Process.model_fields)
-    assert keys["network_event"] == set(TcpConnection.model_fields)
+    of_lists = {"holders", "other_pids"}  # netmon.listing adds these
+    assert keys["network_event"] == set(TcpConnection.model_fields) - of_lists
 
 
 def test_an_argument_that_looks_like_the_thread_id_is_left_alone() -> None:

@@ -31,6 +31,7 @@ from netmon.filters.handover import (
 from netmon.filters.handover import (
     FILTERS as FILTERS_KIND,
 )
+from netmon.report import EVENTS
 from tests.support import strategies
 from tests.support.compiled import in_memory
 
@@ -39,7 +40,7 @@ FILTERS = compile_filters(
         {
             "egress": {"enabled": True, "ipv4_filter": {"dst_ip": ["10.0.0.0/8"]}, "port_filter": {"dst_port": [443]}},
             "process_filter": {"uid": [0, 7], "pid": [1, 2], "descendants": [3]},
-            "report": {"parent": True, "events": ["close"]},
+            "report": {"parent": True, "statistics": True, "progress": "30s", "events": ["close"]},
         }
     )
 )
@@ -123,7 +124,7 @@ def with_json(value: Any, kind: int = PROBLEMS) -> bytes:
     return BEGIN.pack(MAGIC, kind, len(text)) + text
 
 
-def changed(index: int, value: int) -> bytes:
+def changed(index: int, value: float) -> bytes:
     """Return FILTERS as they were written, with another number in the head."""
     values = [*HEAD.unpack_from(WRITTEN, BEGIN.size)]
     values[index] = value
@@ -156,8 +157,10 @@ def changed(index: int, value: int) -> bytes:
         (with_json([1], FILTERS_KIND) + WRITTEN[BEGIN.size :], "list in place of dict"),
         (with_json({}, FILTERS_KIND)[:-1] + b"]" + WRITTEN[BEGIN.size :], "no JSON"),
         (changed(0, 2), "neither on nor off"),
-        (changed(len(FLAGS), 6), "an event is none"),
-        (changed(len(FLAGS) + 1, 5), "an event is none"),
+        (changed(len(FLAGS), len(EVENTS) + 1), "an event is none"),
+        (changed(len(FLAGS) + 1, len(EVENTS)), "an event is none"),
+        (changed(len(FLAGS) + 1 + len(EVENTS), 0.5), "progress is out of range"),
+        (changed(len(FLAGS) + 1 + len(EVENTS), float("nan")), "progress is out of range"),
         (changed(-1, 1 << 63), "size of the whole"),
         (written(FILTERS._replace(ids=b"1234567")), "a part of a key"),
         (written(FILTERS._replace(ports=b"12")), "ports has 2 bytes"),

@@ -8,7 +8,7 @@ import pytest
 
 from netmon.errors import KernelError
 from netmon.kernel import features
-from netmon.kernel.features import BTF_HEADER, Features, read_features
+from netmon.kernel.features import BTF_HEADER, Features, read_features, read_tick_ns
 
 HEADER_SIZE = BTF_HEADER.size
 TYPES = b"types" * 10
@@ -77,3 +77,8 @@ def test_without_btf_nothing_is_read_ahead(btf: Path) -> None:
     features.read_ahead()
     with pytest.raises(KernelError, match="this kernel has no BTF"):
         read_features([])
+
+
+def test_a_tick_is_that_of_a_kernel() -> None:
+    """CONFIG_HZ has one of these values."""
+    assert round(1e9 / read_tick_ns()) in (100, 250, 300, 1000)

@@ -10,8 +10,11 @@ from netmon.kernel.programs import (
     CLOSE,
     DESTROY,
     EHASH,
+    LOCKED_CLOSE,
     MPTCP_CLOSE,
     MPTCP_CONNECT,
+    MPTCP_DESTROY,
+    MPTCP_LOCKED_CLOSE,
     SET_STATE,
     SET_STATE_BACKUP,
     V4_CHECK,
@@ -22,7 +25,7 @@ from netmon.kernel.programs import (
 )
 from netmon.layout import Coverage
 
-NONE = Coverage(0, 0, 0, 0, 0)
+NONE = Coverage._make([0] * len(Coverage._fields))
 CONNECTS = {V4_CONNECT: 300, V6_CONNECT: 0, EHASH: 0, V4_CHECK: 0}
 
 
@@ -38,11 +41,14 @@ def missed(skips: dict[Program, int], coverage: Coverage = NONE, *, outcome: boo
         ({V4_CONNECT: 3, V6_CONNECT: 1, CLOSE: 2}, 10),
         ({ACCEPT: 3}, 6),
         ({MPTCP_CONNECT: 1, MPTCP_CLOSE: 1}, 3),
+        ({**CONNECTS, V4_CONNECT: 0, MPTCP_CONNECT: 5, EHASH: 2}, 4),
+        ({MPTCP_CLOSE: 3, MPTCP_DESTROY: 1}, 1),
         (CONNECTS, 0),
         ({**CONNECTS, EHASH: 2, V4_CHECK: 1}, 6),
         ({**CONNECTS, V4_CONNECT: 1, EHASH: 2, V4_CHECK: 1}, 2),
         ({CLOSE: 300, DESTROY: 0}, 0),
         ({CLOSE: 300, DESTROY: 4}, 4),
+        ({CLOSE: 300, DESTROY: 4, MPTCP_CLOSE: 2}, 6),
     ],
 )
 def test_an_event_is_missed_when_all_that_see_it_are_skipped(skips: dict[Program, int], expected: int) -> None:
@@ -78,3 +84,12 @@ def test_openings_at_changes_of_state() -> None:
     skips: dict[Program, int] = {SET_STATE: 3, SET_STATE_BACKUP: 2}
     assert missed(skips) == 0
     assert missed(skips, outcome=True) == 4
+
+
+def test_a_close_is_missed_when_the_program_that_reports_it_is_skipped() -> None:
+    """Before the program with the lock has run, the other one may be the only one that runs."""
+    skips: dict[Program, int] = {CLOSE: 7, LOCKED_CLOSE: 2}
+    assert missed(skips) == 9
+    assert missed(skips, NONE._replace(tcp_close_is_locked=1)) == 2
+    assert missed({MPTCP_CLOSE: 7, MPTCP_LOCKED_CLOSE: 2}, NONE._replace(mptcp_close_is_locked=1)) == 2
+    assert missed({**skips, DESTROY: 2}, NONE._replace(tcp_close_is_locked=1, closes_by_backup=2)) == 0

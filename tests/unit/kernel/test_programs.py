@@ -14,9 +14,14 @@ from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
     CONNECT_BACKUPS,
+    EHASH,
+    EXEC,
     FORK,
     GRAFT,
+    LOCKED_CLOSE,
     MPTCP_CLOSE,
+    MPTCP_DESTROY,
+    MPTCP_LOCKED_CLOSE,
     PROGRAMS,
     SET_STATE,
     V4_CONNECT,
@@ -26,6 +31,8 @@ from netmon.kernel.programs import (
     Program,
     count_scratch_slots,
     hook_programs,
+    missing_hooks,
+    process_programs,
     programs_in_object,
     read_object,
 )
@@ -75,13 +82,35 @@ def test_a_kernel_with_everything() -> None:
         "tcp_close_entry",
         "mptcp_close_entry",
         "inet_csk_destroy_sock_entry",
+        "mptcp_destroy_entry",
     ]
+
+
+def test_a_snapshot_attaches_nothing() -> None:
+    watched = Watched(report=Report(existing=True, statistics=True), trees=(1,), snapshot=True)
+    assert names(watched, EVERYTHING) == []
+    assert watched.follows
+    assert not watched.follows_forks
 
 
 def test_fork_has_no_program_among_those_of_connections() -> None:
     """It is loaded and attached apart from them, and only where descendants are followed."""
     assert FORK not in hook_programs(Watched(trees=(1,)), EVERYTHING)
     assert FORK in programs_in_object(minimal=True)
+
+
+@pytest.mark.parametrize(
+    ("watched", "programs"),
+    [
+        (Watched(), []),
+        (Watched(pids=(1,)), []),
+        (Watched(trees=(1,)), [FORK]),
+        (Watched(report=Report(exec=True)), [FORK, EXEC]),
+        (Watched(trees=(1,), report=Report(exec=True)), [FORK, EXEC]),
+    ],
+)
+def test_programs_that_follow_processes(watched: Watched, programs: list[Program]) -> None:
+    assert process_programs(watched) == programs
 
 
 def test_events_that_are_not_sent_have_no_programs() -> None:
@@ -116,6 +145,24 @@ def test_only_what_is_needed_is_attached(watched: Watched, expected: list[str]) 
     assert names(watched, NOTHING) == expected
 
 
+def test_hooks_that_a_kernel_lacks_are_named() -> None:
+    """Not those of what it does not have at all: IPv6, MPTCP."""
+
+    def missing(*programs: Program, preemptible: bool = True) -> list[str]:
+        functions = EVERYTHING.functions - {program.hook for program in programs}
+        return missing_hooks(EVERYTHING._replace(functions=functions, preemptible=preemptible))
+
+    assert missing() == missing(V6_CONNECT, V6_CHECK) == []
+    assert missing(*(program for program in PROGRAMS if program.name.startswith("mptcp_"))) == []
+    assert missing(GRAFT, EHASH, V6_CHECK, MPTCP_DESTROY) == [
+        "security_sock_graft",
+        "inet_ehash_nolisten",
+        "__inet6_check_established",
+        "mptcp_destroy",
+    ]
+    assert missing(EHASH, MPTCP_CLOSE, preemptible=False) == ["mptcp_close"]
+
+
 def test_backups_are_loaded_where_the_kernel_preempts_programs() -> None:
     unpreempted = hook_programs(Watched(), EVERYTHING._replace(preemptible=False))
     assert not {*CONNECT_BACKUPS} & {*unpreempted}
@@ -131,14 +178,22 @@ def test_backups_see_the_connections_of_ipv6_where_it_is_a_module() -> None:
     assert not {*CONNECT_BACKUPS} & {*hook_programs(Watched(), without_ipv6)}
 
 
+def test_closes_are_reported_under_the_lock_where_bytes_are_counted() -> None:
+    locked = {LOCKED_CLOSE, MPTCP_LOCKED_CLOSE}
+    assert not locked & {*hook_programs(Watched(), EVERYTHING)}
+    assert locked < {*hook_programs(Watched(report=Report(statistics=True)), EVERYTHING)}
+    assert locked < {*hook_programs(Watched(), EVERYTHING, aggregate=True)}
+    assert not locked & {*hook_programs(Watched(), NOTHING, aggregate=True)}
+
+
 @pytest.mark.parametrize(
     ("programs", "count"),
     [
         ([V4_CONNECT, ACCEPT, CLOSE], Slot.TCP_CLOSE + 1),
         ([V4_CONNECT, CLOSE, MPTCP_CLOSE], Slot.MPTCP_CLOSE + 1),
-        ([V4_CONNECT, CLOSE, *CONNECT_BACKUPS], Slot.WALK),
+        ([V4_CONNECT, CLOSE, *CONNECT_BACKUPS], Slot.V6_CHECK + 1),
         ([GRAFT, CLOSE, SET_STATE], Slot.TCP_CLOSE + 1),
-        ([CLOSE, SET_STATE, WALK], Slot.COUNT),
+        ([CLOSE, SET_STATE, WALK], Slot.WALK + 1),
         ([*PROGRAMS], Slot.COUNT),
     ],
 )

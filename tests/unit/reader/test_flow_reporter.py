@@ -29,7 +29,10 @@ class Flows:
         self.now = 1000.0
         monkeypatch.setattr(flow_reporter, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.table: list[tuple[bytes, bytes]] = []
-        self.source = SimpleNamespace(flows_are_many=False, take_flows=self._take)
+        self.source = SimpleNamespace(
+            flows_are_many=False, take_flows=self._take, report_open=lambda: self.parts.pop() if self.parts else False
+        )
+        self.parts: list[bool] = []  # of the walk through open connections: whether there are more
         self.waiting = 0  # bytes in the ring buffer
         self.processes: ProcessTable = make_table(evict_on_add=False, limit=1, bytes_waiting=lambda: self.waiting)
         self.processes.add(process_record(process_id=7))
@@ -56,6 +59,22 @@ class Flows:
 @pytest.fixture
 def flows(monkeypatch: pytest.MonkeyPatch) -> Flows:
     return Flows(monkeypatch)
+
+
+def test_open_connections_are_looked_at_before_the_flows_are_taken(flows: Flows) -> None:
+    """As many as there are: the period ends after the last part."""
+    flows.add(opened=3)
+    flows.parts = [False, True, True]
+    assert [flows.report(PERIOD) for _ in range(3)] == [[], [], [3]]
+    assert flows.reporter.due() == flows.now + PERIOD
+
+
+def test_a_period_that_ends_early_does_not_look_at_open_connections(flows: Flows) -> None:
+    flows.add(opened=3)
+    flows.parts = [True]
+    flows.source.flows_are_many = True
+    assert flows.report(1) == [3]
+    assert flows.parts == [True]
 
 
 def test_flows_are_reported_once_a_period(flows: Flows) -> None:
@@ -115,7 +134,7 @@ def test_memory_is_bounded_though_the_ring_buffer_is_never_empty(flows: Flows, m
     tracemalloc.start()
     try:
         for process_id in range(8, 2008):
-            flows.processes.add(process_record(process_id=process_id, argv=b"x\0" + b"\x01" * 8000))
+            flows.processes.add(process_record(process_id=process_id, argv=b"x\0%d" % process_id + b"\x01" * 8000))
             flows.processes.note_consumed(8 << 10)
             flows.add(process_id)
             reported += sum(flows.report(0, drained=False))

@@ -26,6 +26,8 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.detached = 0
+        self.walks: list[bool] = []  # through open connections: whether each part began anew
+        self.parts = 1
         self.on_fill: Callable[[], None] = lambda: None
         self.on_detach: Callable[[], None] = lambda: None
         self.fd = os.eventfd(0)
@@ -43,6 +45,10 @@ class FakeSource:
 
     def report_existing(self) -> bool:
         return False
+
+    def report_open(self, *, anew: bool = False) -> bool:
+        self.walks.append(anew)
+        return len(self.walks) < self.parts
 
     def close(self) -> None:
         os.close(self.fd)
@@ -99,6 +105,17 @@ def test_reading_ends_after_the_batch_that_follows_the_stop(reader: Reader, sour
     assert reader.read(())
     assert reader.finished
     assert not reader.read(())
+    assert source.detached == 1
+
+
+def test_open_connections_are_looked_at_a_last_time_before_the_end(reader: Reader, source: FakeSource) -> None:
+    """All of them, in parts, while closes are still reported."""
+    source.parts = 3
+    source.on_detach = lambda: source.walks.append(True)
+    reader.stop()
+    while not reader.finished:
+        assert reader.read(())
+    assert source.walks == [True, False, False, True]
     assert source.detached == 1
 
 

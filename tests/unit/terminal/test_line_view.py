@@ -15,7 +15,7 @@ from netmon.terminal import connections
 from netmon.terminal.cells import cells
 from netmon.terminal.connections import REMEMBERED, WAITING, Connections
 from netmon.terminal.line_view import LineView
-from tests.support.json_lines import HOSTILE_TEXTS, STATISTICS, connection_line, flow_line, loss_line, process
+from tests.support.json_lines import HOSTILE_TEXTS, PROGRESS, STATISTICS, connection_line, flow_line, loss_line, process
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 IPV6 = "2001:db8:85a3:1234:5678:8a2e:370:7334"
@@ -64,6 +64,7 @@ def everything(**changes: Any) -> list[str]:
         "Close": STATISTICS,
         "Fail": {"reason": "refused", "errno": "ECONNREFUSED"},
         "Existing": {"direction": "ingress"},
+        "Progress": PROGRESS,
     }
     kinds = [kind.removeprefix("TcpConnection") for kind in get_args(ConnectionEventType)]
     events = [connection_line(kind, cookie, by=by, **details.get(kind, {})) for cookie, kind in enumerate(kinds)]
@@ -80,6 +81,17 @@ def test_each_type_of_event_has_a_line(each: bool) -> None:
     assert len({*lines}) == len(lines)
 
 
+def test_an_open_connection_says_how_much_it_carries_in_a_second(view: LineView) -> None:
+    events = [connection_line("Establish", handshake_us=17_000), connection_line("Progress", **PROGRESS)]
+    assert view.lines(events) == [
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443     open 17ms\n",
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443     open >1.0M/s <15k/s 20s\n",
+    ]
+    assert view.lines([connection_line("Close", **STATISTICS)]) == [
+        "15:42:39 curl[153]      root    -> 192.0.2.10:443     ok >137B <853k 91ms\n"
+    ]
+
+
 def test_a_connection_is_one_line_when_it_has_ended(view: LineView) -> None:
     assert view.lines([connection_line("Establish", handshake_us=17_000)]) == []
     assert view.lines([connection_line("Close", **STATISTICS)]) == [
@@ -91,6 +103,11 @@ def test_a_connection_is_one_line_when_it_has_ended(view: LineView) -> None:
 def test_an_accepted_connection_has_this_host_s_port(view: LineView) -> None:
     events = [connection_line("Accept", sport=80, dport=50_000), connection_line("Close", sport=80, dport=50_000)]
     assert shown(view, *events) == "15:42:39 curl[153]      root    <- 192.0.2.10 on :80  ok\n"
+
+
+def test_a_connection_that_was_open_before_has_what_it_has_carried(view: LineView) -> None:
+    event = connection_line("Existing", direction="egress", bytes_sent=137, bytes_received=853_000)
+    assert shown(view, event).endswith("-> 192.0.2.10:443     open already >137B <853k\n")
 
 
 @pytest.mark.parametrize("reason", get_args(FailureReason))

@@ -36,6 +36,15 @@ def test_a_close_is_counted_with_its_opening() -> None:
     assert (entry["bytes_sent"], entry["bytes_received"]) == (5, 1200)
 
 
+def test_a_progress_counts_neither_as_a_connection_nor_its_bytes() -> None:
+    """The close has them."""
+    progress = event("Progress", 1, bytes_sent=4, bytes_received=700)
+    with_progress, without = ReportView("json"), ReportView("json")
+    with_progress.lines([EVENTS[0], progress, *EVENTS[1:]])
+    without.lines(EVENTS)
+    assert with_progress.finish() == without.finish()
+
+
 def test_a_table_has_a_line_for_each_program_and_peer() -> None:
     view = ReportView("table")
     view.lines(EVENTS)

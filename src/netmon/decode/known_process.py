@@ -1,0 +1,246 @@
+"""A process as one record described it, and its JSON, which all of its events begin with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from netmon.decode.texts import Part, truncated_json
+from netmon.layout import Foreign
+
+if TYPE_CHECKING:
+    from netmon.decode.images import Cgroup, Image, Source
+    from netmon.events import Process
+
+PROCESS_SIZE = 700  # bytes of a process beside its credentials
+HEAD_LENGTH = 200  # characters of its JSON before them, and of short members
+MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
+MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
+TAILS_SIZE_LIMIT = 8 << 20  # bytes of all rendered processes together
+
+_EVENT = '{"type":"NetworkEvent","process":'
+_PARENT_KEY = -1  # of the parent's model among those of a process, which have thread ids
+
+
+class RenderedMemory:
+    """Bounds the memory of what is made of the processes of a table: models, and JSON. Each is dropped together."""
+
+    def __init__(self) -> None:
+        self._with_models: list[dict[int, Process]] = []
+        self._models_size = 0
+        self._with_tails: list[KnownProcess] = []
+        self._tails_size = 0
+
+    def keep_model(self, holder: dict[int, Process], key: int, model: Process, size: int) -> None:
+        """Keep a model in a process's dict until there are too many. size: its bytes."""
+        if self._models_size + size > MODELS_SIZE_LIMIT:
+            for models in self._with_models:
+                models.clear()
+            self._with_models.clear()
+            self._models_size = 0
+        if not holder:
+            self._with_models.append(holder)
+        holder[key] = model
+        self._models_size += size
+
+    def keep_tail(self, process: KnownProcess, tail: str) -> None:
+        """Keep a process's rendered JSON until there is too much."""
+        size = sys.getsizeof(tail)
+        if self._tails_size + size > TAILS_SIZE_LIMIT:
+            for holder in self._with_tails:
+                holder.json_tail = ""
+            self._with_tails.clear()
+            self._tails_size = 0
+        self._with_tails.append(process)
+        process.json_tail = tail
+        self._tails_size += size
+
+
+class KnownProcess:
+    """A process as one record described it: with one executable and one set of credentials.
+
+    All of its events begin with the same JSON, except for the thread id:
+
+        {"type":"NetworkEvent","process":{"start_time":"...","pid":42,"tid":   json_head
+                                                                          43   the thread id
+        ,"ppid":1,"uid":0, ... ,"args":"..."},"parent":{ ... }                 json_tail
+
+    Its length is bounded, for each event repeats it, and a process may have megabytes of arguments. The tail is made of
+    parts when an event needs it, for many processes that have the same long texts may come without events.
+
+    The dict and the models are read back from this JSON: each key is written in one place.
+    """
+
+    __slots__ = (
+        "_alone",
+        "_foreign",
+        "_ids",
+        "_memory",
+        "_models",
+        "_parts",
+        "cgroup",
+        "image",
+        "json_head",
+        "json_tail",
+        "length",
+        "parent_process",
+        "pid",
+        "size",
+        "sources",
+    )
+
+    def __init__(
+        self,
+        head: tuple[int, str],
+        ids: str,
+        image: Image,
+        cgroup: Cgroup,
+        parts: tuple[Part, Part, Part],
+        parent: KnownProcess | None,
+        memory: RenderedMemory,
+        foreign: int = 0,
+    ) -> None:
+        """Make a process. The keys of its JSON have the order of the model's fields.
+
+        Args:
+            head: Its process id, and its `start_time`.
+            ids: The members from `ppid` to the last capabilities.
+            image: What it runs.
+            cgroup: Where it runs.
+            parts: Both of them, rendered, and what it exec'd.
+            parent: Its parent, without that one's own. The parent may be evicted before its child.
+            memory: Bounds the memory of what is rendered.
+            foreign: Of the record.
+        """
+        self.pid, start_time = head
+        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
+        self.json_tail = ""  # of tail, as long as it is kept
+        self.image = image
+        self.cgroup = cgroup
+        self.parent_process = parent
+        self._ids = ids
+        self._parts = parts
+        self._foreign = foreign
+        self._memory = memory
+        self._models: dict[int, Process] = {}
+        self._alone: KnownProcess | None = None
+        image_part, cgroup_part, exec_part = parts
+        # Characters of its JSON.
+        self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
+        # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
+        self.size = PROCESS_SIZE + len(ids)
+        self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
+        if parent is not None:
+            self.length += parent.length
+            self.size += PROCESS_SIZE
+            self.sources += parent.sources
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """The keys whose values are not whole."""
+        image, cgroup, executed = self._parts
+        return image.cut + cgroup.cut + executed.cut
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What two descriptions of the same process have in common, if they say the same."""
+        own = (self.json_head, self._ids, self.image.key, self.cgroup.key, self._foreign)
+        return (*own, self.parent_process.key) if self.parent_process else own
+
+    @property
+    def alone(self) -> KnownProcess:
+        """This process without its parent."""
+        if self.parent_process is None:
+            return self
+        if self._alone is None:
+            alone = object.__new__(KnownProcess)
+            for name in KnownProcess.__slots__:
+                setattr(alone, name, getattr(self, name))
+            alone.json_tail, alone.parent_process, alone._models = "", None, {}
+            alone.sources = (*self.image.sources, self.cgroup)
+            alone.length -= self.parent_process.length
+            self._alone = alone
+        return self._alone
+
+    @property
+    def tail(self) -> str:
+        """What follows the thread id: the rest of the process, and its parent."""
+        if not self.json_tail:
+            self._memory.keep_tail(self, self._own_tail() + self._parent_member())
+        return self.json_tail
+
+    def _own_tail(self) -> str:
+        image, cgroup, executed = self._parts
+        foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
+        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}}}"
+
+    def _parent_member(self) -> str:
+        return f',"parent":{self._parent_json}' if self.parent_process else ""
+
+    @property
+    def _parent_json(self) -> str:
+        parent = self.parent_process
+        return parent.json(parent.pid) if parent else ""
+
+    @property
+    def has_parent(self) -> bool:
+        """Whether its parent is known."""
+        return self.parent_process is not None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The keys of the process, in a new dict. `tid` is 0."""
+        return _parse(self.json(0))
+
+    @property
+    def parent(self) -> dict[str, Any] | None:
+        """The keys of its parent, in a new dict; None without one."""
+        return _parse(self._parent_json) if self.has_parent else None
+
+    @property
+    def parent_model(self) -> Process | None:
+        """The model of its parent; None without one."""
+        if not self.has_parent:
+            return None
+        return self._models.get(_PARENT_KEY) or self._parse_model(_PARENT_KEY, self._parent_json)
+
+    def json(self, tid: int) -> str:
+        """Return the process, with thread `tid`, as JSON."""
+        return f"{self.json_head[len(_EVENT) :]}{tid}{self._own_tail()}"
+
+    def json_with_parent(self) -> str:
+        """Return the members `process` and `parent` of an event that belongs to no thread: `tid` is the process id."""
+        return f'"process":{self.json_head[len(_EVENT) :]}{self.pid}{self.tail}'
+
+    def model(self, tid: int) -> Process:
+        """Return the process, with thread `tid`, as the pydantic model."""
+        return self._models.get(tid) or self._parse_model(tid, self.json(tid))
+
+    def _parse_model(self, key: int, json: str) -> Process:
+        model = _model_parser()(json)
+        self._memory.keep_model(self._models, key, model, sys.getsizeof(json) + MODEL_SIZE)
+        return model
+
+
+@lru_cache(maxsize=8)
+def format_foreign(flags: int) -> str:
+    """Return the names of a process record's foreign flags."""
+    return " | ".join(flag.name.lower() for flag in Foreign if flags & flag)
+
+
+def _parse(json: str) -> dict[str, Any]:
+    import orjson  # imported late: slow, and start-up does not need it
+
+    fields: dict[str, Any] = orjson.loads(json)
+    return fields
+
+
+@lru_cache(maxsize=1)
+def _model_parser() -> Callable[[str], Process]:
+    from pydantic import TypeAdapter  # imported late: slow, and JSON lines do not need it
+
+    from netmon.events import Process
+
+    return TypeAdapter(Process).validator.validate_json
