@@ -55,8 +55,8 @@ def wait_for_progress(netmon: Netmon, cookie: int, carried: tuple[int, int]) -> 
 @pytest.mark.netmon_flags(*SOON)
 def test_an_open_connection_is_reported_while_it_carries_something(netmon: Netmon, protocol: str) -> None:
     with netmon.watch() as seen, ThreadPoolExecutor(1) as thread:
-        pair = thread.submit(connect, protocol).result()
         began = time.monotonic()
+        pair = thread.submit(connect, protocol).result()
         send(pair, 70_000, 3)
         for up, down in ((70_000, 3), (70_001, 20_003)):
             for cookie, carried in ((pair.client_cookie, (up, down)), (pair.server_cookie, (down, up))):
