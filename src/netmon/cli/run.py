@@ -65,11 +65,11 @@ def run(options: argparse.Namespace) -> int:
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
     from netmon.outputs.standard_output import StandardOutput
 
-    losses = run_with([StandardOutput()], options, signals, make_view=_view_maker(options), ready=_ready(options))
+    losses = run_with([StandardOutput()], options, signals, make_view=view_maker(options), ready=_ready(options))
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
 
 
-def _view_maker(options: argparse.Namespace) -> MakeView:
+def view_maker(options: argparse.Namespace) -> MakeView:
     """Return what makes the view that flags, file and standard output ask for. Raises ConfigError, as that does."""
     if options.config is not None:  # it may say how events are written
         return lambda watched: _choose_view(options)(watched)
