@@ -12,7 +12,7 @@ NetmonError
 ArgumentError is a ValueError: an argument has a value that cannot be used.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import errno as errno_names
 import os

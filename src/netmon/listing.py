@@ -19,13 +19,15 @@ from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
 from netmon.kernel.cmdline_reader import CmdlineReader
 from netmon.kernel.probes import Probes
-from netmon.kernel.requirements import explaining_refusals, require_kernel
+from netmon.kernel.refusals import explaining_refusals
+from netmon.kernel.requirements import require_kernel
 from netmon.limits import DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE
 from netmon.reader.reader import BATCH_LIMIT
 from netmon.report import Report
 
 if TYPE_CHECKING:
     from netmon.config import Config
+    from netmon.config.checked import CheckedConfig
     from netmon.decode.raw_event import RawEvent
     from netmon.events import NetworkEvent
     from netmon.reader.source import OpenSource, Source
@@ -57,7 +59,7 @@ def connections(config: Config | None = None, *, any_kernel: bool = False) -> li
 
 
 def list_open(
-    config: Config | None,
+    config: Config | CheckedConfig | None,
     *,
     parent: bool = False,
     context: bool = False,

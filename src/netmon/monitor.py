@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache, cached_property
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
@@ -13,15 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, cast
 from netmon.arguments import check_arguments
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
-from netmon.decode.decoder import Decoder
-from netmon.decode.processes import ProcessTable
-from netmon.decode.raw_event import RawEvent
 from netmon.errors import ArgumentError, NetmonError
 from netmon.filters.compile import compile_filters
 from netmon.kernel import procfs
-from netmon.kernel.cmdline_reader import CmdlineReader
+from netmon.kernel.features import is_new_enough
 from netmon.kernel.probes import Probes
-from netmon.kernel.requirements import explaining_refusals, require_kernel
+from netmon.kernel.refusals import explaining_refusals
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
     DEFAULT_LINE_LIMIT,
@@ -31,7 +29,7 @@ from netmon.limits import (
 from netmon.log import debug_logger
 from netmon.losses import NO_COUNTS, Losses
 from netmon.reader.reader import Reader
-from netmon.reader.reporters import FlowReporter, LossReporter, Reporter
+from netmon.reader.reporters import LossReporter, Reporter
 from netmon.reader.source import Host
 from netmon.reader.stream import Stream
 from netmon.reader.wakeup import bounded, deadline_in
@@ -39,10 +37,16 @@ from netmon.reader.wakeup import bounded, deadline_in
 if TYPE_CHECKING:
     from netmon.command.run import CommandRun, Stdio
     from netmon.config import Config
+    from netmon.decode.decoder import Decoder
     from netmon.decode.loss_report import LossReport
+    from netmon.decode.processes import ProcessTable
+    from netmon.decode.raw_event import RawEvent
     from netmon.events import Event, NetworkEvent
+    from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
+    from netmon.kernel.cmdline_reader import CmdlineReader
     from netmon.kernel.marks import FollowedProcess
+    from netmon.reader.flow_reporter import FlowReporter
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource, Source
     from netmon.recording.replay import Recording
@@ -55,6 +59,18 @@ RECORDING = "recording"  # its name among outputs
 
 def _record_nothing(_batch: Batch) -> None:
     """Without a recording, record nothing."""
+
+
+def _cmdline_reader(boot_offset_ns: int) -> Callable[[int, int, str, bytes], bytes | None]:
+    """Return what reads the argv of live processes. It is imported when it is needed, as the decoder is."""
+
+    @cache
+    def reader() -> CmdlineReader:
+        from netmon.kernel.cmdline_reader import CmdlineReader
+
+        return CmdlineReader(boot_offset_ns)
+
+    return lambda pid, start_time_ns, exe, comm: reader().read(pid, start_time_ns, exe, comm)
 
 
 class Counters(NamedTuple):
@@ -92,7 +108,7 @@ class Monitor:
 
     def __init__(
         self,
-        config: Config | None = None,
+        config: Config | CompiledFilters | None = None,
         *,
         any_kernel: bool = False,
         ring_size: int = DEFAULT_RING_SIZE,
@@ -109,7 +125,8 @@ class Monitor:
 
         Args:
             config: What to watch. None watches everything without code that filters, so reload() cannot add filters
-                later; Config.everything() watches everything and can be reloaded.
+                later; Config.everything() watches everything and can be reloaded. CompiledFilters are what the command
+                gives: another process has compiled them, and a monitor can be started with them once.
             any_kernel: Try on a kernel older than netmon supports.
             ring_size: Size of the buffer between kernel and reader in bytes: a power of two, from a page to 1 GiB.
             batch_delay: Seconds that a first event waits for others to be read with it, at most; from 0 to 10.
@@ -253,22 +270,28 @@ class Monitor:
         """
         if self._reader is not None:
             raise NetmonError("this monitor has been started already")
-        if not self._any_kernel:
-            require_kernel(os.uname().release)
+        release = os.uname().release
+        if not (self._any_kernel or is_new_enough(release)):
+            from netmon.kernel.requirements import require_kernel  # seldom needed
+
+            require_kernel(release)
         with explaining_refusals(), ExitStack() as resources:
             self._start(resources)
             resources.pop_all()  # the reader closes them from now on
+            self._filters.release()
         self._log("started")
 
     def _start(self, resources: ExitStack) -> None:
         self._recorder = None
+        for name in ("_decoder", "_processes"):  # those of an earlier start
+            self.__dict__.pop(name, None)
         if self._recording is not None:
             self._start_replay(self._recording, resources)
             return
         source = self._open_source(self._filters, self._ring_size, aggregate=self._period is not None)
         resources.callback(source.close)
         boot_offset_ns = procfs.read_boot_offset()
-        host = Host(Clock(boot_offset_ns), procfs.read_last_cap(), CmdlineReader(boot_offset_ns).read)
+        host = Host(Clock(boot_offset_ns), procfs.read_last_cap(), _cmdline_reader(boot_offset_ns))
         bytes_waiting = self._bytes_waiting
         if self._record is not None:
             from netmon.recording.writer import begin_recording  # seldom needed
@@ -279,11 +302,13 @@ class Monitor:
             self._recorder = recorder
             resources.callback(recorder.discard)
             bytes_waiting = recorder.recorded_waiting(bytes_waiting)
-        self._processes = self._make_table(host, bytes_waiting)
-        self._decoder = Decoder(host.clock, self._processes)
+        self._clock = host.clock
+        self._make_processes: Callable[[], ProcessTable] = lambda: self._make_table(host, bytes_waiting)
         self._flows: FlowReporter | None = None
         reporters: list[Reporter] = []
         if self._period is not None:
+            from netmon.reader.flow_reporter import FlowReporter  # only this mode needs it
+
             self._flows = FlowReporter(self._period, source, self._processes, host.clock)
             reporters.append(self._flows)
         if self._reports_losses:  # the last one, since the other may lose something
@@ -306,6 +331,8 @@ class Monitor:
         self.stop()
 
     def _make_table(self, host: Host, bytes_waiting: Callable[[], int]) -> ProcessTable:
+        from netmon.decode.processes import ProcessTable  # imported late: see _decoder
+
         report = self._filters.watched.report
         return ProcessTable(
             host.clock,
@@ -336,11 +363,41 @@ class Monitor:
         self._polled: list[Event] = []
         source.attach()
         record = self._recorder.batch if self._recorder is not None else _record_nothing
-        reader = Reader(source, clock, self._processes, reporters, self._ring_size, batch_delay, progress, record)
+        reader = Reader(source, clock, self._note_read, reporters, self._ring_size, batch_delay, progress, record)
         reader.set_timer(reporters)
         self._reader = reader
         if self._stopped:  # stop() was called before there was a reader
             reader.stop()
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        """The decoder. It is imported when it is needed, not before the probes are attached.
+
+        Only the thread that reads makes it: any other one looks at _decoder_counts.
+        """
+        from netmon.decode.decoder import Decoder
+
+        return Decoder(self._clock, self._processes)
+
+    @cached_property
+    def _processes(self) -> ProcessTable:
+        """The processes. Only the thread that reads makes the table: any other one looks at _known."""
+        return self._make_processes()
+
+    @property
+    def _known(self) -> ProcessTable | None:
+        """The processes, if there is a table yet."""
+        made: ProcessTable | None = self.__dict__.get("_processes")
+        return made
+
+    def _note_read(self, size: int) -> None:
+        self._processes.note_consumed(size)
+
+    @property
+    def _decoder_counts(self) -> tuple[int, int]:
+        """How many events the decoder, if there is one yet, has dropped, and reported without their opener."""
+        made: Decoder | None = self.__dict__.get("_decoder")
+        return (made.unknown_process, made.unknown_opener) if made else (0, 0)
 
     def close(self) -> None:
         """Detach the probes and free everything. Idempotent.
@@ -372,7 +429,7 @@ class Monitor:
         if (reader := self._reader) is not None:
             reader.stop()
 
-    def reload(self, config: Config | None) -> None:
+    def reload(self, config: Config | CompiledFilters | None) -> None:
         """Filter connections that open from now on by another configuration; open connections keep their verdicts.
 
         The filters are swapped at once. Call it in the reading thread. After an error the old filters stay in force.
@@ -388,7 +445,7 @@ class Monitor:
         """
         self.prepare_reload(config)()
 
-    def prepare_reload(self, config: Config | None) -> Callable[[], None]:
+    def prepare_reload(self, config: Config | CompiledFilters | None) -> Callable[[], None]:
         """Do the part of reload() that can take long: long lists, and paths whose file system does not answer.
 
         Any thread may call it, so that the reading thread does not wait.
@@ -405,7 +462,10 @@ class Monitor:
         filters = compile_filters(config)
 
         def swap() -> None:
-            self._running().source.swap_filters(filters)
+            try:
+                self._running().source.swap_filters(filters)
+            finally:
+                filters.release()
             self._filters = filters
             self._log("reloaded")
 
@@ -431,13 +491,13 @@ class Monitor:
         losses = reader.read_losses() if reader is not None else None
         if losses is None:
             losses = self._final_losses
-        else:
+        elif (processes := self._known) is not None:  # without them nothing has been decoded
             losses = losses._replace(
                 unknown_process=self._count_unknown(),
-                path_incomplete=losses.path_incomplete + self._processes.path_incomplete,
-                args_incomplete=losses.args_incomplete + self._processes.args_incomplete,
-                cgroup_incomplete=losses.cgroup_incomplete + self._processes.cgroup_incomplete,
-                unknown_opener=self._decoder.unknown_opener,
+                path_incomplete=losses.path_incomplete + processes.path_incomplete,
+                args_incomplete=losses.args_incomplete + processes.args_incomplete,
+                cgroup_incomplete=losses.cgroup_incomplete + processes.cgroup_incomplete,
+                unknown_opener=self._decoder_counts[1],
             )
         return losses._replace(outputs=dict(self._outputs_lost()))
 
@@ -483,13 +543,14 @@ class Monitor:
         reader = self._reader
         if reader is None:
             return self._final_counters
-        described = self._processes.described
+        processes = self._known
+        described = processes.described if processes is not None else 0
         return Counters(
-            connection_events=reader.batch.count - reader.batch.left - described - self._decoder.unknown_process,
+            connection_events=reader.batch.count - reader.batch.left - described - self._decoder_counts[0],
             bytes_read=reader.batch.end,
             bytes_waiting=reader.waiting,
             processes_described=described,
-            processes_known=len(self._processes),
+            processes_known=len(processes) if processes is not None else 0,
             summaries=self._flows.summaries if self._flows else 0,
         )
 
@@ -523,7 +584,7 @@ class Monitor:
         return self._running().source.followed()
 
     def _count_unknown(self) -> int:
-        return self._decoder.unknown_process + (self._flows.unknown_process if self._flows else 0)
+        return self._decoder_counts[0] + (self._flows.unknown_process if self._flows else 0)
 
     def __iter__(self) -> Iterator[NetworkEvent]:
         """Yield connection events until stop(): connection_events() without a timeout."""

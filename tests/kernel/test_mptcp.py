@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from netmon.kernel.requirements import parse_release
+from netmon.kernel.features import parse_release
 from tests.support.json_events import Event, endpoints_of, of_cookie, types_of
 from tests.support.netmon_command import Netmon
 from tests.support.sockets import Pair, cookie_of, disconnect, receive_all

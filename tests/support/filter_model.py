@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from netmon import config as models
 from netmon.config import Config, Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
+from netmon.config.checked import (
+    CheckedConfig,
+)
 from netmon.layout import Direction
 
 
@@ -72,9 +75,15 @@ SOCKET = Socket()
 
 
 def passes(
-    config: Config, direction: Direction, saddr: str, daddr: str, program: Program, socket: Socket = SOCKET
+    config: Config | CheckedConfig,
+    direction: Direction,
+    saddr: str,
+    daddr: str,
+    program: Program,
+    socket: Socket = SOCKET,
 ) -> bool:
     """Return whether a connection is reported. saddr: this host's address; daddr: the peer's."""
+    config = cast("Config", config)  # both have the same attributes
     part = config.ingress if direction == Direction.INGRESS else config.egress
     return (
         part.enabled

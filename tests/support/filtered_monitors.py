@@ -7,9 +7,12 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 
 from netmon import Config, Monitor, NetworkEvent
+from netmon.config.checked import CheckedConfig
+from netmon.filters.compile import compile_filters
+from netmon.report import OPTIONS
 
 # Returns a monitor with a configuration's filters, which has no events yet.
-Filtered = Callable[[Config], Monitor]
+Filtered = Callable[[Config | CheckedConfig], Monitor]
 
 
 @contextmanager
@@ -23,10 +26,10 @@ def filtered_monitors() -> Iterator[Filtered]:
             config = Config.from_dict({**data, "report": dict.fromkeys(report, True)} if report else data)
             return running.enter_context(Monitor(config, any_kernel=True))
 
-        def reload(config: Config) -> Monitor:
-            report = tuple(name for name, wanted in config.to_dict().get("report", {}).items() if wanted)
+        def reload(config: Config | CheckedConfig) -> Monitor:
+            report = tuple(name for name in OPTIONS if getattr(config.report, name))
             monitor = start(config.ingress.enabled, config.egress.enabled, report)
-            monitor.reload(config)
+            monitor.reload(compile_filters(config))
             events_so_far(monitor)
             return monitor
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from netmon.report import OPTIONS
 
 ROOT = Path(__file__).parents[2]
 # Where each top-level package is looked for.
@@ -35,6 +37,8 @@ PURE = ("netmon.command", "netmon.config", "netmon.decode", "netmon.filters", "n
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
 SLOW = ("pydantic", "dataclasses", "yaml")
+# These wait until netmon is ready, or until something asks for them.
+LATE = ("netmon.decode.processes", "netmon.decode.decoder", "netmon.decode.format", "netmon.kernel.requirements")
 # JSON lines in a pipe or a file do without these.
 FOR_PEOPLE = ("netmon.cli.views", "netmon.terminal", "unicodedata", "datetime")
 
@@ -139,10 +143,41 @@ def test_a_plain_run_imports_nothing_slow() -> None:
         "import sys, netmon.cli.main, netmon.cli.run, netmon.cli.session, netmon.monitor\n"
         "import netmon.outputs.fanout, netmon.outputs.standard_output\n"
         "netmon.monitor.Monitor()\n"
-        f"print(*sorted({{*sys.modules}} & {{*{SLOW}}}))"
+        f"print(*sorted({{*sys.modules}} & {{*{SLOW + LATE}}}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+EVERY_FLAG = (
+    *("--ingress", "--egress", *(f"--{name}" for name in OPTIONS), "--events", "close", "--line-limit", "16K"),
+    *("--src-ip", "10.0.0.0/8", "--dst-ip", "10.0.0.0/8", "--deny-ip", "--src-port", "22", "--dst-port", "1-9"),
+    *("--deny-port", "--netns", "/proc/self/ns/net", "--deny-netns", "--uid", "0", "--euid", "0", "--auid", "0"),
+    *("--name", "a", "--prefix", "/b", "--path", "/c", "--cgroup", "/d", "--container-id", "0" * 12, "--pid", "1"),
+    *("--tree", "1", "--deny-process", "--gid", "0", "--comm", "e", "-4", "-6", "--progress", "30s"),
+    *("--ring-size", "4M", "--batch-delay", "0"),
+    *("--record-limit", "2G", "--record", "f", "--any-kernel", "--lost-events", "--user", "root", "--confine"),
+)
+
+
+A_FILE = ("--config", "pack/debian/netmon.yaml")
+
+
+@pytest.mark.parametrize("flags", [(), EVERY_FLAG, A_FILE, A_FILE + EVERY_FLAG], ids=["none", "all", "file", "both"])
+def test_no_flag_imports_anything_slow(flags: Sequence[str]) -> None:
+    """A file is read in another process."""
+    program = (
+        "import sys\nfrom netmon.cli import main, run\nfrom netmon.monitor import Monitor\n"
+        "def run_with(outputs, options, signals, *, make_view, ready):\n"
+        "    Monitor(run.begin_reading(options)())\n"
+        f"    print(*sorted({{*sys.modules}} & {{*{SLOW}}}))\n"
+        "    sys.exit()\n"
+        "run.run_with = run_with\n"
+        "main.main(['run', *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", program, *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("\n", "")
 
 
 def test_json_in_a_pipe_imports_nothing_that_lines_for_people_need() -> None:

@@ -15,6 +15,7 @@ import pytest
 from netmon.cli.main import make_parser
 from netmon.cli.views import prepare_view
 from netmon.config import Config
+from netmon.filters.compile import compile_filters
 from tests.unit.test_documents import ROOT, code_blocks
 
 EVENTS = (Path(__file__).parent / "samples/connections.jsonl").read_text().splitlines(keepends=True)
@@ -46,7 +47,7 @@ def written(arguments: str) -> str:
     """Return what a person sees of the recorded connections."""
     command, *pipe = arguments.split("|")
     options = make_parser(["run"]).parse_args(["run", *shlex.split(command)])
-    view = prepare_view(options, on_terminal=not pipe)(CONFIG)
+    view = prepare_view(options, on_terminal=not pipe)(compile_filters(CONFIG).watched)
     assert view is not None
     lines = [*view.lines(EVENTS), *view.finish()]
     if not view.summary():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -89,6 +89,38 @@ def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | 
         landlock.forbid_changes()
     with suppress(OSError):
         seccomp.refuse_calls(makes_maps=makes_maps)
+
+
+def isolate(*, keep: Collection[int], max_memory: int, max_file: int) -> None:
+    """Give up everything but computing, and some descriptors: for a process that parses what anybody may have written.
+
+    Nothing can be imported afterwards. What a kernel or container does not let it give up, it keeps.
+
+    Args:
+        keep: The descriptors that stay open. No memory that is shared with the kernel's maps stays, either.
+        max_memory: How many bytes of memory it may take.
+        max_file: How large a file may get.
+    """
+    import resource
+
+    with suppress(OSError, ValueError):  # the service may not change limits
+        resource.setrlimit(resource.RLIMIT_DATA, (max_memory, max_memory))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_file, max_file))
+    with suppress(OSError):
+        rights.empty_bounding_set()
+    with suppress(OSError):
+        rights.forbid_new_rights()
+        rights.set_capabilities(CapabilitySets(0, 0))
+        rights.hide_memory()
+    with suppress(OSError):
+        landlock.forbid_changes()
+    rights.unmap_shared()
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            with suppress(OSError):  # that of the list itself
+                os.close(int(name))
+    with suppress(OSError):
+        seccomp.allow_computing()
 
 
 def _drop_capabilities(makes_maps: bool, look: Callable[[], object], files: list[str]) -> None:

@@ -131,4 +131,4 @@ def _view_maker(options: argparse.Namespace, fd: int) -> MakeView:
     from netmon.terminal.report_view import ReportView
 
     add_reports(options)
-    return lambda _config: ReportView(options.report, ascii_only=not expects_utf8(os.environ))
+    return lambda _watched: ReportView(options.report, ascii_only=not expects_utf8(os.environ))

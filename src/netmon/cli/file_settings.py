@@ -1,47 +1,80 @@
-"""The section `run:` of a configuration file: settings of `netmon run` that are flags, too. A flag wins."""
+"""The configuration file: flags on top of it, and its section `run:`, settings that are flags, too. A flag wins."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from netmon.cli.config_process import ConfigProcess
+from netmon.cli.flag_names import COMMAND_LINE, FlagError
+from netmon.cli.flags import describe_configuration
 from netmon.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from netmon.config import Config
+    import argparse
+    from collections.abc import Callable, Mapping
+
+    from netmon.config.checked import CheckedConfig
+    from netmon.filters.compiled import CompiledFilters
 
 
-def apply_file(options: argparse.Namespace) -> None:
-    """Read the configuration file, and set the flags that are not given to its settings.
+def begin_reading_file(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
+    """Begin to read the file in a process of its own.
+
+    Returns:
+        A function that waits for it, sets the flags that are not given to the file's settings, and returns what the
+        file and the flags on top of it filter. It raises ConfigError with the problems of the file, or if the settings
+        are not those that it had before; and NetmonError.
 
     Raises:
-        ConfigError: The file has problems.
+        ConfigError: The flags have problems.
+        OSError: There can be no further process.
     """
-    from netmon.config import Config
+    process = ConfigProcess(options.config, flags_over_file(options))
 
-    config = Config.from_yaml(options.config, resolve=True)
-    options.file = config  # for read_file(): at the start it is read once
-    options.file_run = config.run
+    def finish() -> CompiledFilters:
+        try:
+            filters, settings = process.result()
+        except ConfigError as error:
+            if {problem.source for problem in error.problems} == {COMMAND_LINE}:
+                raise FlagError(error.problems) from None
+            raise
+        try:
+            apply_settings(options, settings)
+        except BaseException:
+            filters.release()
+            raise
+        return filters
+
+    return finish
+
+
+def flags_over_file(options: argparse.Namespace) -> Callable[[CheckedConfig], CheckedConfig]:
+    """Return what puts the flags on top of the file's configuration. Raises FlagError, and so does what it returns."""
+    if not describe_configuration(options):
+        return lambda base: base
+    from netmon.cli.flag_config import FlagConfig
+
+    flags = FlagConfig(vars(options))
+
+    def put_over(base: CheckedConfig) -> CheckedConfig:
+        aggregate = base.run.values().get("aggregate") if base.run is not None else None
+        return flags.over(base, aggregate)
+
+    return put_over
+
+
+def apply_settings(options: argparse.Namespace, settings: Mapping[str, Any]) -> None:
+    """Set the flags that are not given to the settings of a file that has been read.
+
+    Raises:
+        ConfigError: The file has been read before, and its settings were others.
+    """
+    if settings != getattr(options, "file_settings", settings):
+        message = "has changed, which a reload cannot do; restart netmon, or set it back"
+        raise ConfigError([Problem(options.config, None, ("run",), None, message)])
+    options.file_settings = settings
     given = getattr(options, "given", ())
-    for name, value in config.run.values().items() if config.run is not None else ():
+    for name, value in settings.items():
         # Switches have a default, the other flags have none.
         if name not in given and (isinstance(value, bool) or getattr(options, name) is None):
             setattr(options, name, value)
-
-
-def read_file(options: argparse.Namespace) -> Config:
-    """Return the file's configuration: as apply_file() has read it, then read again.
-
-    Raises:
-        ConfigError: The file has problems, or the settings of the run have changed.
-    """
-    from netmon.config import Config
-
-    config: Config | None = vars(options).pop("file", None)
-    if config is not None:
-        return config
-    config = Config.from_yaml(options.config, resolve=True)
-    if config.run != getattr(options, "file_run", config.run):
-        message = "has changed, which a reload cannot do; restart netmon, or set it back"
-        raise ConfigError([Problem(options.config, None, ("run",), None, message)])
-    return config

@@ -12,6 +12,7 @@ from typing import Any
 from netmon.cli.flag_names import (
     ADDRESS_LISTS,
     BINARY_LISTS,
+    COMMAND_LINE,
     PORT_LISTS,
     PROCESS_LISTS,
     FlagError,
@@ -19,8 +20,10 @@ from netmon.cli.flag_names import (
     flag_of,
 )
 from netmon.cli.names import with_link_targets
-from netmon.config import Config
-from netmon.config.values import check_event
+from netmon.config.checked import CheckedConfig, CheckedDirection, check_document
+from netmon.config.checks import check_event
+from netmon.config.document import document_of
+from netmon.config.netns import inode_of
 from netmon.errors import ConfigError, Problem, shorten
 from netmon.report import OPTIONS, Report
 
@@ -39,33 +42,51 @@ INVERTED = {
 }
 
 
-def config_from_flags(values: Values, base: Config | None = None) -> Config:
-    """Return the configuration that flags describe.
+EVERYTHING = CheckedConfig(ingress=CheckedDirection(enabled=True), egress=CheckedDirection(enabled=True))
 
-    Args:
-        values: The values of the flags by their names, with `_` in place of `-`.
-        base: The file's configuration; None without a file: both directions, without a filter.
 
-    Raises:
-        FlagError: The flags have problems.
-    """
-    values = {"failures": False, "events": [], "ipv4": False, "ipv6": False, **values}
-    _refuse_lonely_denials(values)
-    filters = _read_filters(values)
-    config = base or Config.everything()
-    enabled = _enabled_directions(values, config)
-    changes: Values = {"report": _report(values, config.report, enabled)}
-    for name in enabled:
-        part = getattr(filters, name)
-        keys = ["enabled"]
-        keys += FAMILIES if any(values[key] for key in (*ADDRESS_LISTS, "ipv4", "ipv6")) else ()
-        keys += ["port_filter"] if part.port_filter else []
-        changed = {**{key: getattr(part, key) for key in keys}, "enabled": enabled[name]}
-        changes[name] = getattr(config, name).model_copy(update=changed)
-    for key in ("netns_filter", "process_filter"):
-        if (filter_ := getattr(filters, key)) is not None:
-            changes[key] = filter_
-    return config.model_copy(update=changes)
+class FlagConfig:
+    """What flags say about the configuration."""
+
+    def __init__(self, values: Values) -> None:
+        """Check the flags by themselves, and look up the names in them.
+
+        Args:
+            values: The values of the flags by their names, with `_` in place of `-`.
+
+        Raises:
+            FlagError: The flags have problems.
+        """
+        self._values = {"failures": False, "events": [], "ipv4": False, "ipv6": False, **values}
+        _refuse_lonely_denials(self._values)
+        self._filters = _read_filters(self._values)
+
+    def over(self, base: CheckedConfig, aggregate: float | None = None) -> CheckedConfig:
+        """Return the configuration that the flags describe on top of another one.
+
+        Args:
+            base: The file's configuration; EVERYTHING without a file.
+            aggregate: What the file sets this flag to.
+
+        Raises:
+            FlagError: The flags do not go with it.
+        """
+        values, filters = self._values, self._filters
+        if aggregate is not None:
+            values = {**values, "aggregate": aggregate}
+        enabled = _enabled_directions(values, base)
+        changes: Values = {"report": _report(values, base.report, enabled)}
+        for name in enabled:
+            part = getattr(filters, name)
+            keys = ["enabled"]
+            keys += FAMILIES if any(values[key] for key in (*ADDRESS_LISTS, "ipv4", "ipv6")) else ()
+            keys += ["port_filter"] if part.port_filter else []
+            changed = {**{key: getattr(part, key) for key in keys}, "enabled": enabled[name]}
+            changes[name] = getattr(base, name)._replace(**changed)
+        for key in ("netns_filter", "process_filter"):
+            if (filter_ := getattr(filters, key)) is not None:
+                changes[key] = filter_
+        return base._replace(**changes)
 
 
 def _refuse_lonely_denials(values: Values) -> None:
@@ -74,7 +95,7 @@ def _refuse_lonely_denials(values: Values) -> None:
             raise flag_error(name, f"inverts {needed}; add one, or leave it out")
 
 
-def _enabled_directions(values: Values, config: Config) -> dict[str, bool]:
+def _enabled_directions(values: Values, config: CheckedConfig) -> dict[str, bool]:
     """Return for each direction's name whether it is watched."""
     if values["failures"]:
         if values["ingress"] and not values["egress"]:
@@ -86,7 +107,7 @@ def _enabled_directions(values: Values, config: Config) -> dict[str, bool]:
     return {name: values[name] for name in ("ingress", "egress")}
 
 
-def _read_filters(values: Values) -> Config:
+def _read_filters(values: Values) -> CheckedConfig:
     """Return a configuration with the filters alone, in both directions, with the same checks as for YAML."""
     direction: Values = {"enabled": True, **_address_filters(values), **_port_filter(values)}
     data: Values = {"ingress": direction, "egress": direction}
@@ -95,7 +116,7 @@ def _read_filters(values: Values) -> Config:
     if process := _process_filter(values):
         data["process_filter"] = {**process, "deny_list": values["deny_process"]}
     try:
-        return Config.from_dict(data, source="command line", resolve=True)
+        return check_document(document_of(data, COMMAND_LINE), inode_of)
     except ConfigError as error:
         spelled = values.get("spelled", {})
         raise FlagError([_as_typed(problem, spelled) for problem in error.problems]) from None

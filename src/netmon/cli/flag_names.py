@@ -21,6 +21,9 @@ FLAGS = (
 NAMES = {"descendants": "tree", "comm": "name"}
 
 
+COMMAND_LINE = "command line"  # the source of problems of flags
+
+
 class FlagError(ConfigError):
     """Problems of flags: str() renders each by its flag, `--flag: value message`."""
 
@@ -41,4 +44,4 @@ def flag_of(key: str) -> str:
 
 def flag_error(key: str, message: str) -> FlagError:
     """Return an error about one flag. key: the flag, or its name with `_` in place of `-`."""
-    return FlagError([Problem("command line", None, (key,), None, message)])
+    return FlagError([Problem(COMMAND_LINE, None, (key,), None, message)])

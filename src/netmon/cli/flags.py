@@ -22,7 +22,7 @@ from netmon.limits import (
 from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
 
 if TYPE_CHECKING:
-    from netmon.config import Config
+    from netmon.config.checked import CheckedConfig
 
 
 class _Values(argparse.Action):
@@ -348,30 +348,26 @@ def add_output_flags(run: argparse.ArgumentParser, *, each: bool = True) -> argp
     return output
 
 
-def config_of(options: argparse.Namespace) -> Config | None:
-    """Return the configuration that a file and flags describe; a flag wins over the file.
+def config_of(options: argparse.Namespace) -> CheckedConfig | None:
+    """Return the configuration that flags of `netmon run` describe by themselves.
 
     Args:
         options: The parsed flags.
 
     Returns:
-        The configuration; None without any, which reports everything and needs no models.
+        The configuration; None without such a flag, which reports everything.
 
     Raises:
-        ConfigError: The file or the flags have problems. For flags it is a FlagError.
+        ConfigError: The flags have problems.
     """
-    base = None
-    if options.config is not None:
-        from netmon.cli.file_settings import read_file
+    if not describe_configuration(options):
+        return None
+    from netmon.cli.flag_config import EVERYTHING, FlagConfig  # a start without such flags needs none of this
 
-        base = read_file(options)
-    if not any(_is_given(options, name) for name in FLAGS):
-        return base
-    from netmon.cli.flag_config import config_from_flags
-
-    return config_from_flags(vars(options), base)
+    return FlagConfig(vars(options)).over(EVERYTHING)
 
 
-def _is_given(options: argparse.Namespace, name: str) -> bool:
+def describe_configuration(options: argparse.Namespace) -> bool:
     """Return whether a flag of the configuration is given, or a report option is turned off."""
-    return bool(getattr(options, name, None)) or name in getattr(options, "given", ())
+    given = getattr(options, "given", ())
+    return any(getattr(options, name, None) or name in given for name in FLAGS)

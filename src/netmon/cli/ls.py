@@ -49,7 +49,7 @@ def ls(options: argparse.Namespace) -> int:
     view = view_of(options, on_terminal=os.isatty(STDOUT_FILENO))
     order = _order_of(options)
     reports = {name: getattr(options, name) for name in REPORTS}
-    # Without these flags, which alone make no configuration: its models take long to import.
+    # Without these flags, which alone make no configuration.
     config = config_of(argparse.Namespace(**{**vars(options), **dict.fromkeys(REPORTS)}))
     from netmon.listing import list_open
 

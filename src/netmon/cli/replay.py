@@ -14,7 +14,7 @@ from netmon.errors import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from netmon.config import Config
+    from netmon.filters.compiled import Watched
     from netmon.recording.form import Header
     from netmon.terminal.view import View
 
@@ -44,7 +44,7 @@ def replay(options: argparse.Namespace) -> int:
     monitor = Monitor.replay(options.file)
     recording = monitor.recording
     assert recording is not None
-    view = _view_of(options, recording.header)
+    view = _view_of(options, recording.filters.watched)
     choose = _filter_of(options, recording.header)
     with Fanout([StandardOutput()], report=say) as output:
         try:
@@ -78,7 +78,7 @@ def _filter_of(options: argparse.Namespace, header: Header) -> Callable[[list[st
     return lambda lines: [line for line in lines if judge.passes(loads(line))]
 
 
-def _view_of(options: argparse.Namespace, header: Header) -> View | None:
+def _view_of(options: argparse.Namespace, watched: Watched) -> View | None:
     """Return the view that the flags and standard output ask for; None for JSON as it is. Raises ConfigError."""
     on_terminal = os.isatty(STDOUT_FILENO)
     if not on_terminal and options.format is options.fields is options.template is None:
@@ -89,13 +89,4 @@ def _view_of(options: argparse.Namespace, header: Header) -> View | None:
     if name == "json" and options.fields is None:
         return None
     options.aggregate = None  # recordings have no aggregates
-    return make_view(name, options, _config_of(header), on_terminal=on_terminal)
-
-
-def _config_of(header: Header) -> Config:
-    """Return a configuration that reports what was recorded."""
-    from netmon.config import Config, Direction
-
-    return Config(
-        ingress=Direction(enabled=header.ingress), egress=Direction(enabled=header.egress), report=header.report
-    )
+    return make_view(name, options, watched, on_terminal=on_terminal)

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
 from netmon.cli.console import say
 from netmon.cli.flags import add_run_flags, config_of, flag_error
-from netmon.errors import ArgumentError, OutputError, shown
+from netmon.errors import ArgumentError, NetmonError, OutputError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netmon.cli.confine import User
     from netmon.cli.session import Ending
-    from netmon.config import Config
+    from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.losses import Losses
     from netmon.outputs.base import Output
     from netmon.reader.source import OpenSource
     from netmon.terminal.view import View
 
-    MakeView = Callable[[Config | None], View | None]
+    MakeView = Callable[[Watched], View | None]
 
 STDOUT_FILENO = 1
 # The flags that are the Monitor's arguments, too.
@@ -62,18 +63,20 @@ def run(options: argparse.Namespace) -> int:
     from netmon.cli.session import Signals
 
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
-    if options.config is not None:
-        from netmon.cli.file_settings import apply_file
-
-        apply_file(options)
     from netmon.outputs.standard_output import StandardOutput
 
-    losses = run_with([StandardOutput()], options, signals, make_view=_view_maker(options), ready=_ready(options))
+    losses = run_with([StandardOutput()], options, signals, make_view=view_maker(options), ready=_ready(options))
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
 
 
-def _view_maker(options: argparse.Namespace) -> MakeView:
-    """Return what makes the view that the flags and standard output ask for. Raises ConfigError."""
+def view_maker(options: argparse.Namespace) -> MakeView:
+    """Return what makes the view that flags, file and standard output ask for. Raises ConfigError, as that does."""
+    if options.config is not None:  # it may say how events are written
+        return lambda watched: _choose_view(options)(watched)
+    return _choose_view(options)
+
+
+def _choose_view(options: argparse.Namespace) -> MakeView:
     on_terminal = os.isatty(STDOUT_FILENO)
     if not on_terminal and options.format is options.fields is options.template is None:
         return _no_view
@@ -92,7 +95,7 @@ def _ready(options: argparse.Namespace) -> Callable[[], None]:
     return lambda: say(text)
 
 
-def _no_view(_config: Config | None) -> None:
+def _no_view(_watched: Watched) -> None:
     return None
 
 
@@ -122,22 +125,41 @@ def run_with(
         OutputError: The last output that was left has broken.
         NetmonError: The monitor cannot start, or fails.
     """
-    from netmon.cli.session import Session
+    gc.disable()  # what a start makes stays: looking through it for garbage would take a tenth of the start
+    try:
+        return _run_with(outputs, options, signals, open_source, make_view, ready)
+    finally:
+        gc.enable()
+
+
+def _run_with(
+    outputs: Sequence[Output],
+    options: argparse.Namespace,
+    signals: Ending,
+    open_source: OpenSource | None,
+    make_view: MakeView,
+    ready: Callable[[], None],
+) -> Losses:
+    """Do what run_with() does; turn the collection of garbage on once the start is over."""
+    filters_of = begin_reading(options)
+    from netmon.cli.session import Session  # these are imported while a file is read
     from netmon.monitor import Monitor
     from netmon.outputs.fanout import Fanout
 
-    user = _user_of(options)
     fanout = Fanout(outputs, report=say, ending=lambda: signals.stopped)
-    config = config_of(options)
-    view = make_view(config)
+    if options.config is not None and open_source is None:
+        _prepare_loading()
+    filters = filters_of()  # sets flags, too
+    user = _user_of(options)
+    view = make_view(filters.watched)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
         given["open_source"] = open_source
     try:
-        monitor = Monitor(config, output_losses=fanout.losses, **given)
+        monitor = Monitor(filters, output_losses=fanout.losses, **given)
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
-    session = Session(monitor, signals, options.config, lambda: config_of(options))
+    session = Session(monitor, signals, options.config, lambda: begin_reading(options)())
     broken: list[OutputError] = []
 
     def write(lines: list[str]) -> None:
@@ -165,6 +187,7 @@ def run_with(
             maps = options.config is not None or options.aggregate is not None
             confine(monitor.program_infos, makes_maps=maps, config_file=options.config, user=user)
         writing.enter_context(fanout)  # its threads inherit the rights
+        gc.enable()
 
     try:
         with ExitStack() as writing:
@@ -182,6 +205,32 @@ def run_with(
     if broken:
         raise broken[0]
     return losses
+
+
+def _prepare_loading() -> None:
+    """Do what loading takes whatever the configuration says, while that is being read; errors come later."""
+    from netmon.kernel import features, libbpf
+
+    features.read_ahead()
+    with suppress(NetmonError):
+        libbpf.library()
+
+
+def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
+    """Begin to read the configuration; return a function that gives its filters, and raises what is wrong with it.
+
+    A file is read in a process of its own, which goes on while this one imports what it needs.
+
+    That function also sets the flags that are not given to the file's settings. Raises ConfigError, NetmonError.
+    """
+    if options.config is not None:
+        from netmon.cli.file_settings import begin_reading_file
+
+        return begin_reading_file(options)
+    config = config_of(options)
+    from netmon.filters.compile import compile_filters
+
+    return lambda: compile_filters(config)
 
 
 def _user_of(options: argparse.Namespace) -> User | None:

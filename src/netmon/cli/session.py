@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from netmon.config import Config
+    from netmon.filters.compiled import CompiledFilters
     from netmon.monitor import Monitor
 
 T = TypeVar("T")
@@ -94,7 +95,11 @@ class Session:
     """Runs a monitor until a signal stops it. Between two batches it reloads, and sends the watchdog a sign of life."""
 
     def __init__(
-        self, monitor: Monitor, signals: Ending, config_file: str | None, read_config: Callable[[], Config | None]
+        self,
+        monitor: Monitor,
+        signals: Ending,
+        config_file: str | None,
+        read_config: Callable[[], CompiledFilters | Config | None],
     ) -> None:
         """Bind the signals to the monitor.
 
@@ -232,3 +237,6 @@ def _import_for_events() -> None:
     import socket  # noqa: F401
 
     import orjson  # noqa: F401
+
+    import netmon.decode.decoder
+    import netmon.kernel.cmdline_reader  # noqa: F401

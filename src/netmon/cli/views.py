@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from netmon.cli.console import say
 from netmon.cli.flags import flag_error
 from netmon.errors import shown
-from netmon.report import Report
 
 if TYPE_CHECKING:
-    from netmon.config import Config
+    from netmon.filters.compiled import Watched
     from netmon.terminal.view import View
 
 STDOUT_FILENO = 1
@@ -22,7 +21,7 @@ FORMATS = ("line", "json", "table", "template")
 
 def prepare_view(
     options: argparse.Namespace, *, on_terminal: bool, fd: int = STDOUT_FILENO
-) -> Callable[[Config | None], View | None]:
+) -> Callable[[Watched], View | None]:
     """Check the flags that say how events are written, and turn on what a format needs.
 
     Args:
@@ -31,7 +30,7 @@ def prepare_view(
         fd: The descriptor that they are written to.
 
     Returns:
-        A function that takes the configuration, and returns the view; None for JSON as it is.
+        A function that takes what is watched, and returns the view; None for JSON as it is.
 
     Raises:
         ConfigError: The flags have problems.
@@ -40,8 +39,8 @@ def prepare_view(
     if name in ("line", "table"):
         add_reports(options)
     if name == "json" and options.fields is None:
-        return lambda _config: None
-    return lambda config: make_view(name, options, config, on_terminal=on_terminal, fd=fd)
+        return lambda _watched: None
+    return lambda watched: make_view(name, options, watched, on_terminal=on_terminal, fd=fd)
 
 
 def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
@@ -91,14 +90,14 @@ def add_reports(options: argparse.Namespace) -> None:
 
 
 def make_view(
-    name: str, options: argparse.Namespace, config: Config | None, *, on_terminal: bool, fd: int = STDOUT_FILENO
+    name: str, options: argparse.Namespace, watched: Watched, *, on_terminal: bool, fd: int = STDOUT_FILENO
 ) -> View:
     """Return the view of a format.
 
     Args:
         name: The format, as of choose_format().
         options: The parsed flags of `netmon run`.
-        config: What is reported.
+        watched: What is reported.
         on_terminal: Whether events are written to a terminal.
         fd: The descriptor that they are written to.
 
@@ -116,7 +115,7 @@ def make_view(
             width=(lambda: terminal_width(fd)) if on_terminal else lambda: None,
             coloured=coloured,
             ascii_only=ascii_only,
-            each=options.each or not _has_outcomes(config),
+            each=options.each or not _has_outcomes(watched),
             totals=on_terminal,
         )
     from netmon.terminal.field_views import CONNECTION_COLUMNS, FLOW_COLUMNS
@@ -141,14 +140,10 @@ def field_view(name: str, options: argparse.Namespace, columns: str, *, coloured
         raise flag_error("template" if name == "template" else "fields", str(error)) from None
 
 
-def _has_outcomes(config: Config | None) -> bool:
+def _has_outcomes(watched: Watched) -> bool:
     """Return whether the events say of each connection whether it was established, and how it ended."""
-    report = config.report if config is not None else Report()
-    return (
-        report.statistics
-        and report.events is None
-        and (report.outcome or (config is not None and not config.egress.enabled))
-    )
+    report = watched.report
+    return report.statistics and report.events is None and (report.outcome or not watched.egress)
 
 
 def is_coloured(options: argparse.Namespace, environ: Mapping[str, str], *, on_terminal: bool) -> bool:

@@ -1,14 +1,14 @@
 """The configuration's models: which connections to report, and what to report about them.
 
-Config.from_yaml() and from_dict() raise one ConfigError with every problem, each with its place, the value and the
-remedy. Models that Python code builds raise pydantic's ValidationError.
+Config.from_yaml() and from_dict() check what they read as the command does (config/checked.py): they raise one
+ConfigError with every problem, each with its place, the value and the remedy. Models that Python code builds raise
+pydantic's ValidationError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     BeforeValidator,
@@ -25,11 +25,24 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, core_schema
 
 from netmon.amounts import duration_text
-from netmon.config.messages import add_problems
+from netmon.config.checked import (
+    CheckedBinaryFilter,
+    CheckedConfig,
+    CheckedDirection,
+    CheckedIpv4Filter,
+    CheckedIpv6Filter,
+    CheckedNetnsFilter,
+    CheckedPortFilter,
+    CheckedProcessFilter,
+    CheckedRun,
+    check_document,
+)
+from netmon.config.conflicts import conflicts_between
+from netmon.config.document import Document, document_of
+from netmon.config.netns import inode_of
 from netmon.config.run import Run
 from netmon.config.section import Section
 from netmon.config.values import (
-    RESOLVE,
     Cgroup,
     ContainerId,
     EventName,
@@ -47,9 +60,7 @@ from netmon.config.values import (
     Port,
     refuse_none,
 )
-from netmon.config.yaml_reader import Document, load_yaml
-from netmon.errors import ConfigError, Location, Problem
-from netmon.limits import MIN_PROGRESS
+from netmon.config.yaml_reader import load_yaml
 from netmon.report import EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
 
@@ -189,12 +200,6 @@ def _report_schema(_source: Any, handler: GetCoreSchemaHandler) -> core_schema.C
     )
 
 
-MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
-
-DIRECTIONS = (("ingress",), ("egress",))
-NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
-
-
 class Config(Section):
     """Which connections to report: by direction, endpoints, network namespace and process. And what to report."""
 
@@ -218,7 +223,7 @@ class Config(Section):
         enabled = {"ingress": self.ingress.enabled, "egress": self.egress.enabled}
         errors = [
             InitErrorDetails(type="value_error", loc=location, input=self.report, ctx={"error": ValueError(reason)})
-            for location, reason in _conflicts(enabled, self.report)
+            for location, reason in conflicts_between(enabled, self.report)
         ]
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
@@ -244,7 +249,7 @@ class Config(Section):
         Raises:
             ConfigError: It has problems; the error lists all of them.
         """
-        return _validate(Document(source, data), resolve)
+        return _model_of(document_of(data, source), resolve)
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, resolve: bool = False) -> Config:
@@ -260,7 +265,7 @@ class Config(Section):
         Raises:
             ConfigError: The file cannot be read, or has problems; the error lists all of them.
         """
-        return _validate(load_yaml(Path(path)), resolve)
+        return _model_of(load_yaml(str(path)), resolve)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain data, for JSON or YAML; from_dict() reads it back."""
@@ -272,63 +277,34 @@ def config_schema() -> dict[str, Any]:
     return schema_of(TypeAdapter(Config))
 
 
-def _validate(document: Document, resolve: bool) -> Config:
-    found = document.found
-    config = None
-    if isinstance(document.data, Mapping):
-        unknown = document.data.keys() - {*Config.model_fields, *OPTIONS}
-        refused = [finding for finding in found.listed() if not finding.location]
-        if len(unknown) + len(refused) > MAX_UNKNOWN:
-            # The file may be anything, also something that not everyone may read: its keys are not repeated.
-            keys = ", ".join(Config.model_fields)
-            message = f"is not a configuration of netmon, whose keys are {keys}; give the right file"
-            raise ConfigError([Problem(document.source, None, (), None, message)])
-        try:
-            config = Config.model_validate(document.data, context=RESOLVE if resolve else None)
-        except ValidationError as error:
-            add_problems(error, Config, found)
-            conflicts = _conflicts_in(document.data)
-            # An unknown key, or a direction that is no mapping, may be meant to enable.
-            if unknown or any(finding.location in DIRECTIONS for finding in found.listed()):
-                conflicts = [conflict for conflict in conflicts if conflict[1] != NOTHING_ENABLED]
-            for location, message in conflicts:
-                found.add(location, message)
-    elif document.data is None:
-        found.add((), "is empty; enable ingress, egress or both")
-    else:
-        found.add((), "must be a mapping with keys like ingress and egress")
-    if found or config is None:
-        raise ConfigError(document.problems)
-    return config
+def _model_of(document: Document, resolve: bool) -> Config:
+    """Return a document as a model. Raises ConfigError."""
+    return cast("Config", _build(check_document(document, _existing if resolve else None)))
 
 
-def _conflicts(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
-    """Return the places and the reasons of problems between sections that are correct by themselves."""
-    if not any(enabled.values()):
-        return [((), NOTHING_ENABLED)]
-    conflicts: list[tuple[Location, str]] = [
-        (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
-        for name, direction in report.without_direction(enabled).items()
-    ]
-    return conflicts + [
-        (("report", "events"), f"{event} needs {_setting_of(needed)}; set it, or leave {event} out")
-        for event, needed in report.impossible_events(enabled).items()
-    ]
+def _existing(netns: int | str) -> int | str:
+    """Return a network namespace as it is. Raises ValueError if it does not exist."""
+    inode_of(netns)
+    return netns
 
 
-def _setting_of(needed: str) -> str:
-    """Return what turns a direction or a report option on."""
-    if needed == "progress":
-        return "report.progress, like 30s"
-    return f"report.{needed}: true" if needed in OPTIONS else f"{needed}.enabled: true"
+def _build(checked: Any) -> Any:
+    """Return the model of a section that has been checked; anything else as it is."""
+    model = MODELS.get(type(checked))
+    if model is None:
+        return checked
+    return model.model_construct(**{key: _build(value) for key, value in checked._asdict().items()})
 
 
-def _conflicts_in(data: Mapping[str, Any]) -> list[tuple[Location, str]]:
-    """Return the conflicts in data that has other problems, for which pydantic does not look for conflicts."""
-    sections = {key: part for key in ("ingress", "egress", "report") if isinstance(part := data.get(key), Mapping)}
-    # A wrong value of `enabled` is reported itself: it may be meant to enable.
-    enabled = {key: sections.get(key, {}).get("enabled") not in (None, False) for key in ("ingress", "egress")}
-    options: dict[str, Any] = {name: sections.get("report", {}).get(name) is True for name in OPTIONS}
-    # A wrong interval is reported itself.
-    progress = MIN_PROGRESS if "progress" in sections.get("report", {}) else None
-    return _conflicts(enabled, Report(**options, progress=progress))
+# The models of the sections that have been checked.
+MODELS: dict[type[Any], type[Section]] = {
+    CheckedConfig: Config,
+    CheckedDirection: Direction,
+    CheckedIpv4Filter: Ipv4Filter,
+    CheckedIpv6Filter: Ipv6Filter,
+    CheckedPortFilter: PortFilter,
+    CheckedNetnsFilter: NetnsFilter,
+    CheckedProcessFilter: ProcessFilter,
+    CheckedBinaryFilter: BinaryFilter,
+    CheckedRun: Run,
+}

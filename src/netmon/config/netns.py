@@ -20,6 +20,8 @@ NETNS_SCHEMA = {
     ]
 }
 
+REMEDY = "give the path of an existing network namespace, or its inode number"
+
 # linux/nsfs.h, linux/sched.h
 NS_GET_NSTYPE = 0xB703
 CLONE_NEWNET = 0x40000000
@@ -78,10 +80,14 @@ def inode_of(netns: int | str) -> int:
     try:
         return _read_inode(netns)
     except OSError as error:
-        reason = f"cannot be used: {error.strerror}"
+        raise ValueError(unusable(error.strerror or str(error))) from None
     except ValueError as error:
-        reason = str(error)
-    raise ValueError(f"{reason}; give the path of an existing network namespace, or its inode number")
+        raise ValueError(f"{error}; {REMEDY}") from None
+
+
+def unusable(reason: str) -> str:
+    """Return the message about a path that cannot be opened."""
+    return f"cannot be used: {reason}; {REMEDY}"
 
 
 def _read_inode(path: str) -> int:

@@ -9,10 +9,7 @@ that match the value's type.
 from __future__ import annotations
 
 import re
-import sys
 from array import array
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -29,6 +26,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from netmon.config.document import REFUSED, Document, Lines, Refused
 from netmon.config.problems import Problems
 from netmon.errors import ConfigError, Location, Problem, shorten
 
@@ -57,58 +55,6 @@ _WORDS = {
 }
 # Longer numbers than int() accepts stay text, and the checks refuse them.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,99})\Z")
-
-
-class Refused:
-    """Replaces a value that was refused as YAML. Its problem has been added already."""
-
-
-REFUSED = Refused()
-
-
-@dataclass(frozen=True)
-class Lines:
-    """The lines, from 1, of a file's keys and of its lists' items. For a repeated key, the last line."""
-
-    keys: dict[Location, int] = field(default_factory=dict)
-    items: dict[Location, array[int]] = field(default_factory=dict)  # by the list's location
-
-    def find(self, location: Location) -> int | None:
-        """Return the line of a location, or of the nearest location around it."""
-        for end in range(len(location), 0, -1):
-            *outer, part = location[:end]
-            lines = self.items.get(tuple(outer))
-            if isinstance(part, int) and lines is not None and part < len(lines):
-                return lines[part]
-            if line := self.keys.get(location[:end]):
-                return line
-        return None
-
-
-@dataclass(frozen=True)
-class Document:
-    """A configuration's data and its origin.
-
-    Attributes:
-        source: The file, or the name that the caller gave.
-        data: Plain data, with REFUSED in place of values that were refused as YAML.
-        found: The problems so far.
-        lines: The lines of the file; empty without a file.
-    """
-
-    source: str
-    data: Any
-    found: Problems = field(default_factory=Problems)
-    lines: Lines = field(default_factory=Lines)
-
-    @property
-    def problems(self) -> list[Problem]:
-        """The problems that were found, in the file's order; those of the whole configuration come last."""
-        problems = [
-            Problem(self.source, finding.line or self.lines.find(finding.location), *finding[:3])
-            for finding in self.found.listed()
-        ]
-        return sorted(problems, key=lambda problem: problem.line or sys.maxsize)
 
 
 def _line(event: Any) -> int:
@@ -284,38 +230,49 @@ def _explain_tag(event: Any) -> str:
     return f"has the tag {shorten(event.tag)}, which is not supported; remove the tag"
 
 
-def load_yaml(path: Path) -> Document:
-    """Read a YAML file.
+def load_yaml(path: str) -> Document:
+    """Read a YAML file, as read_file() and parse_yaml() do. Raises ConfigError."""
+    return parse_yaml(path, read_file(path))
+
+
+def parse_yaml(path: str, content: bytes) -> Document:
+    """Read YAML.
+
+    Args:
+        path: The file that it comes from, for messages.
+        content: What read_file() has returned.
 
     Returns:
         The data. Problems of single values are in the document's problems.
 
     Raises:
-        ConfigError: The file cannot be read, is not YAML, or has no data.
+        ConfigError: It is not YAML, or has no data.
     """
-    content = _read_file(path)
     try:
         reader = _Reader(content)
         data = reader.read()
     except yaml.YAMLError as error:
         raise ConfigError([_explain(path, content, error)]) from None
     except _TooLargeError as error:
-        raise ConfigError([Problem(str(path), error.line, (), None, str(error))]) from None
+        raise ConfigError([Problem(path, error.line, (), None, str(error))]) from None
     except (ValueError, OverflowError) as error:  # without libyaml: a malformed number in a directive or an escape
         raise _unusable(path, f"is not YAML: {_cut(str(error))}") from None
     except EOFError:
         raise _unusable(path, "is empty; enable ingress, egress or both") from None
-    return Document(str(path), data, reader.problems, reader.lines)
+    return Document(path, data, reader.problems, reader.lines)
 
 
-def _unusable(path: Path | str, message: str) -> ConfigError:
-    return ConfigError([Problem(str(path), None, (), None, message)])
+def _unusable(path: str, message: str) -> ConfigError:
+    return ConfigError([Problem(path, None, (), None, message)])
 
 
-def _read_file(path: Path) -> bytes:
-    """Return a file's content, UTF-8 of at most MAX_SIZE bytes: the file may be a pipe or an endless device."""
+def read_file(path: str) -> bytes:
+    """Return a file's content, UTF-8 of at most MAX_SIZE bytes: the file may be a pipe or an endless device.
+
+    Raises ConfigError.
+    """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             content = file.read(MAX_SIZE + 1)
         if len(content) > MAX_SIZE:
             raise _unusable(path, f"is larger than {MAX_SIZE >> 20} MiB, the maximum; shorten its lists")
@@ -325,7 +282,7 @@ def _read_file(path: Path) -> bytes:
     except UnicodeDecodeError as error:
         raise _unusable(path, f"is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except ValueError as error:  # a NUL in the path, which only Python code can give
-        raise _unusable(repr(str(path)), f"cannot be read: {error}") from None
+        raise _unusable(repr(path), f"cannot be read: {error}") from None
     return content
 
 
@@ -335,9 +292,9 @@ def _cut(message: str) -> str:
     return text if len(message) <= MAX_TEXT else f"{text}..."
 
 
-def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> Problem:
+def _explain(path: str, content: bytes, error: yaml.YAMLError) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
-        return Problem(str(path), None, (), None, f"is not YAML: {_cut(str(error).splitlines()[0])}")
+        return Problem(path, None, (), None, f"is not YAML: {_cut(str(error).splitlines()[0])}")
     mark = error.problem_mark
     message = f"is not YAML: {_cut(': '.join(filter(None, [error.context, error.problem])))}"
     lines = content.split(b"\n", mark.line + 1)
@@ -346,4 +303,4 @@ def _explain(path: Path, content: bytes, error: yaml.YAMLError) -> Problem:
         message += "; IPv6 addresses in [ ] need quotes"
     elif re.search(rb"::\s*(#|$)", line):
         message += "; an IPv6 address that ends with ':' needs quotes"
-    return Problem(str(path), mark.line + 1, (), None, message, mark.column + 1)
+    return Problem(path, mark.line + 1, (), None, message, mark.column + 1)

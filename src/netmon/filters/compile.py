@@ -11,13 +11,14 @@ from netmon.layout import SETTINGS, Direction, Family, IdKind, Limit
 
 if TYPE_CHECKING:
     from netmon.config import Config, NetnsFilter, ProcessFilter
+    from netmon.config.checked import CheckedConfig, CheckedNetnsFilter, CheckedProcessFilter
 
 
-def compile_filters(config: Config | None) -> CompiledFilters:
+def compile_filters(config: Config | CheckedConfig | CompiledFilters | None) -> CompiledFilters:
     """Compile a configuration.
 
     Args:
-        config: None reports everything, and loads no code that filters.
+        config: None reports everything, and loads no code that filters. What is compiled already is returned.
 
     Returns:
         The compiled filters. Filters of a direction that is not enabled are left out.
@@ -28,9 +29,9 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     """
     if config is None:
         return CompiledFilters(Watched(), bytes(SETTINGS.size))
-    from netmon.config import Config
-
-    if not isinstance(config, Config):
+    if isinstance(config, CompiledFilters):
+        return config
+    if not hasattr(config, "process_filter"):  # told apart without the models, which are slow to import
         kind = type(config).__name__
         raise ArgumentError(
             "config", f"must be a Config, not {kind}; Config.from_dict() and Config.from_yaml() make one"
@@ -58,7 +59,7 @@ def compile_filters(config: Config | None) -> CompiledFilters:
     )
 
 
-def _watched(config: Config) -> Watched:
+def _watched(config: Config | CheckedConfig) -> Watched:
     process = config.process_filter
     return Watched(
         ingress=config.ingress.enabled,
@@ -69,7 +70,7 @@ def _watched(config: Config) -> Watched:
     )
 
 
-def _process_lists(process: ProcessFilter | None) -> dict[str, Sequence[Any]]:
+def _process_lists(process: ProcessFilter | CheckedProcessFilter | None) -> dict[str, Sequence[Any]]:
     """Return the lists of a process filter, those of its executables among them, by their names."""
     if process is None:
         return {}
@@ -90,7 +91,9 @@ def _process_lists(process: ProcessFilter | None) -> dict[str, Sequence[Any]]:
     return {name: values for name, values in lists.items() if values}
 
 
-def _id_lists(process_lists: dict[str, Sequence[Any]], netns: NetnsFilter | None) -> dict[IdKind, Sequence[int]]:
+def _id_lists(
+    process_lists: dict[str, Sequence[Any]], netns: NetnsFilter | CheckedNetnsFilter | None
+) -> dict[IdKind, Sequence[int]]:
     lists: dict[IdKind, Sequence[int]] = {
         kind: process_lists[name] for kind in IdKind if (name := kind.name.lower()) in process_lists
     }

@@ -1,10 +1,25 @@
 """What a configuration compiles to: plain data that the kernel side loads."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
+import os
 from typing import NamedTuple
 
+from netmon.errors import NetmonError
 from netmon.report import Report
+
+# The maps of keys (bpf/maps.h), by their names there and in CompiledFilters.
+KEY_MAPS = (
+    "ipv4_cidrs",
+    "ipv6_cidrs",
+    "ids",
+    "binary_names",
+    "binary_paths",
+    "binary_prefixes",
+    "cgroups",
+    "container_ids",
+)
+PORTS = "ports"  # one more map, with a single element: the port sets
 
 
 class Watched(NamedTuple):
@@ -27,7 +42,7 @@ class Watched(NamedTuple):
         """Whether processes are followed: they are marked in the kernel."""
         return bool(self.pids or self.trees)
 
-    def differences(self, other: Watched) -> list[str]:
+    def differences(self, other: "Watched") -> list[str]:
         """Return the configuration's keys in which the two differ."""
         directions = [
             f"{name}.enabled" for name in ("ingress", "egress") if getattr(self, name) != getattr(other, name)
@@ -41,6 +56,44 @@ class Watched(NamedTuple):
         return [*directions, *(f"report.{name}" for name, mine, others in options if mine != others), *lists]
 
 
+class StoredFilters:
+    """The file with compiled filters, open until close()."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes of the file. Raises NetmonError if it is shorter, or closed."""
+        if self._fd < 0:
+            raise NetmonError("these filters have been put in force, and are not kept: read the configuration again")
+        data = os.pread(self._fd, size, offset)
+        if len(data) != size:
+            raise NetmonError("the filters that were handed over are cut short")
+        return data
+
+
+class StoredKeys:
+    """Keys in a file: a slice of them is read when it is needed, and no more of them is in memory."""
+
+    def __init__(self, file: StoredFilters, offset: int, size: int) -> None:
+        self._file = file
+        self._offset = offset
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        first, end, _ = part.indices(self._size)
+        return self._file.read(self._offset + first, end - first)
+
+
 class CompiledFilters(NamedTuple):
     """What is watched, the settings' bytes, and the keys of each filter map.
 
@@ -51,12 +104,18 @@ class CompiledFilters(NamedTuple):
     watched: Watched
     settings: bytes
     configured: bool = False  # False: there is no configuration, and no filter code is loaded
-    ipv4_cidrs: bytes = b""
-    ipv6_cidrs: bytes = b""
-    ids: bytes = b""
-    binary_names: bytes = b""
-    binary_paths: bytes = b""
-    binary_prefixes: bytes = b""
-    cgroups: bytes = b""
-    container_ids: bytes = b""
+    ipv4_cidrs: bytes | StoredKeys = b""
+    ipv6_cidrs: bytes | StoredKeys = b""
+    ids: bytes | StoredKeys = b""
+    binary_names: bytes | StoredKeys = b""
+    binary_paths: bytes | StoredKeys = b""
+    binary_prefixes: bytes | StoredKeys = b""
+    cgroups: bytes | StoredKeys = b""
+    container_ids: bytes | StoredKeys = b""
     ports: bytes = b""  # a struct port_sets, not keys
+    stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
+
+    def release(self) -> None:
+        """Forget keys that are in a file: they have been put in force."""
+        if self.stored is not None:
+            self.stored.close()

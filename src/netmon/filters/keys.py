@@ -20,6 +20,9 @@ from netmon.layout import (
 
 if TYPE_CHECKING:
     from netmon.config import Ipv4Filter, Ipv6Filter, PortFilter
+    from netmon.config.checked import CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter
+
+    IpFilters = Mapping[Direction, Ipv4Filter | Ipv6Filter | CheckedIpv4Filter | CheckedIpv6Filter]
 
 # By number, what a list of addresses is for. The sets of ports have the same order.
 LISTS = {
@@ -35,7 +38,7 @@ def unique(keys: Iterable[bytes]) -> bytes:
     return b"".join(dict.fromkeys(keys))
 
 
-def cidr_keys(family: Family, filters: Mapping[Direction, Ipv4Filter | Ipv6Filter]) -> bytes:
+def cidr_keys(family: Family, filters: IpFilters) -> bytes:
     """Return the LPM keys of one family's lists, concatenated."""
     if not filters:
         return b""
@@ -53,7 +56,7 @@ def cidr_keys(family: Family, filters: Mapping[Direction, Ipv4Filter | Ipv6Filte
     return bytes(keys)
 
 
-def port_sets(filters: Mapping[Direction, PortFilter]) -> bytes:
+def port_sets(filters: Mapping[Direction, PortFilter | CheckedPortFilter]) -> bytes:
     """Return a struct port_sets; nothing without filters."""
     if not filters:
         return b""

@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING
 from netmon.layout import SETTINGS, Direction, Family, FilterMode, Predicate, Settings
 
 if TYPE_CHECKING:
-    from netmon import config as models
-    from netmon.config import Ipv4Filter, Ipv6Filter, NetnsFilter, PortFilter, ProcessFilter
+    from netmon.config import checked, models
+
+    Watching = models.Direction | checked.CheckedDirection
+    NetnsFilter = models.NetnsFilter | checked.CheckedNetnsFilter
+    ProcessFilter = models.ProcessFilter | checked.CheckedProcessFilter
+    AnyFilter = (
+        models.Ipv4Filter
+        | models.Ipv6Filter
+        | models.PortFilter
+        | NetnsFilter
+        | ProcessFilter
+        | checked.CheckedIpv4Filter
+        | checked.CheckedIpv6Filter
+        | checked.CheckedPortFilter
+    )
 
 # An executable matches by its name, prefix or path, or by the process's name; all other lists must match.
 ALTERNATIVES = {Predicate.NAME, Predicate.PREFIX, Predicate.PATH, Predicate.COMM}
@@ -17,7 +30,7 @@ INVERSE = {FilterMode.ALLOW: FilterMode.DENY, FilterMode.DENY: FilterMode.ALLOW}
 
 
 def pack_settings(
-    directions: Mapping[Direction, models.Direction],
+    directions: Mapping[Direction, Watching],
     netns: NetnsFilter | None = None,
     process: ProcessFilter | None = None,
     process_lists: Collection[str] = (),
@@ -43,13 +56,13 @@ def pack_settings(
     return SETTINGS.pack(*Settings(**settings))
 
 
-def _mode(filter_: Ipv4Filter | Ipv6Filter | PortFilter | NetnsFilter | ProcessFilter | None) -> FilterMode:
+def _mode(filter_: AnyFilter | None) -> FilterMode:
     if filter_ is None:
         return FilterMode.OFF
     return FilterMode.DENY if filter_.deny_list else FilterMode.ALLOW
 
 
-def _connection_settings(filters: str, part: models.Direction) -> dict[str, int]:
+def _connection_settings(filters: str, part: Watching) -> dict[str, int]:
     ipv4, ipv6, port = part.ipv4_filter, part.ipv6_filter, part.port_filter
     settings: dict[str, int] = {}
     for name, filter_, src, dst in (

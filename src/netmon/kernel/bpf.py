@@ -1,6 +1,6 @@
 """BPF objects, maps and links as Python objects, with exceptions for errors."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import ctypes
 import errno
@@ -8,10 +8,13 @@ import mmap
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.errors import ENOTSUPP, BpfError, NetmonError
 from netmon.kernel import libbpf
+
+if TYPE_CHECKING:
+    from netmon.filters.compiled import StoredKeys
 
 
 class Handle:
@@ -255,7 +258,7 @@ class BpfObject(Handle):
         )
 
 
-def update_map(fd: int, keys: bytes, key_size: int, value: bytes, batch: int = 1 << 16) -> None:
+def update_map(fd: int, keys: "bytes | StoredKeys", key_size: int, value: bytes, piece: int = 1 << 20) -> None:
     """Add keys to a map, all with the same value. Raises BpfError.
 
     Args:
@@ -263,9 +266,10 @@ def update_map(fd: int, keys: bytes, key_size: int, value: bytes, batch: int = 1
         keys: The keys, one after the other.
         key_size: The size of each, in bytes.
         value: The value.
-        batch: How many keys to add with one system call: bounds the memory, as each needs a copy of the value.
+        piece: How many bytes of keys to add with one system call, at most: bounds the memory. Each key needs a copy of
+            the value, which is bounded alike.
     """
-    step = batch * key_size
+    step = max(1, piece // max(key_size, len(value))) * key_size
     for start in range(0, len(keys), step):
         _update_batch(fd, keys[start : start + step], key_size, value)
 

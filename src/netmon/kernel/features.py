@@ -1,13 +1,16 @@
 """What differs from kernel to kernel, and CO-RE does not settle."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
+import re
 import struct
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from netmon.errors import KernelError
+from netmon.limits import MINIMUM_KERNEL
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
@@ -34,9 +37,34 @@ class Features(NamedTuple):
         return "tcp_v6_connect" not in self.functions and "__inet6_check_established" in self.functions
 
 
+def parse_release(release: str) -> tuple[int, int]:
+    """Return a kernel release's first two numbers. Raises ValueError when it does not begin with them."""
+    match = re.match(r"(\d+)\.(\d+)", release)
+    if not match:
+        raise ValueError(f"{release!r} is not a kernel release")
+    return int(match[1]), int(match[2])
+
+
+def is_new_enough(release: str) -> bool:
+    """Return whether netmon supports a kernel. release: as uname -r prints it."""
+    try:
+        return parse_release(release) >= parse_release(MINIMUM_KERNEL)
+    except ValueError:
+        return False
+
+
+_ahead: list[bytes] = []  # what read_ahead() has read
+
+
+def read_ahead() -> None:
+    """Read what the next read_features() needs, and takes long: the caller has time now."""
+    with suppress(KernelError):  # which read_features() raises again
+        _ahead[:] = [_read_btf_names()]
+
+
 def read_features(functions: Iterable[str]) -> Features:
     """Return this kernel's features. functions: which to look for. Raises KernelError when it has no BTF."""
-    names = _read_btf_names()
+    names = _ahead.pop() if _ahead else _read_btf_names()
     return Features(
         functions=frozenset(name for name in functions if b"\0%s\0" % name.encode() in names),
         accept_arguments=2 if b"\0proto_accept_arg\0" in names else 4,

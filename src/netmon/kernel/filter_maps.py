@@ -5,21 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 
 from netmon import layout
-from netmon.filters.compiled import CompiledFilters
+from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters
 from netmon.kernel.bpf import BpfObject, Map, put_map, update_map
 
-# The maps of maps (bpf/maps.h) by their names there and in CompiledFilters. Each set has at most one map in each.
-KEY_MAPS = (
-    "ipv4_cidrs",
-    "ipv6_cidrs",
-    "ids",
-    "binary_names",
-    "binary_paths",
-    "binary_prefixes",
-    "cgroups",
-    "container_ids",
-)
-PORTS = "ports"  # one more, whose map has a single element: the port sets
 GENERATION = layout.Control._fields.index("generation")
 SETS = int(layout.TableSize.FILTER_SETS)
 

@@ -19,7 +19,6 @@ from netmon.kernel.features import (
     why_programs_do_not_run,
 )
 from netmon.kernel.filter_maps import FilterMaps
-from netmon.kernel.missed import most_missed
 from netmon.kernel.offenders import Offenders
 from netmon.kernel.programs import (
     CLOSE,
@@ -357,6 +356,8 @@ class Probes:
 
     def _count_missed(self) -> int:
         """Return an upper bound of the events that the programs missed."""
+        from netmon.kernel.missed import most_missed  # a start does not need it
+
         # Read before the skips, so that each event counted here has its skip counted, too.
         coverage = self._read_coverage()
         skips = {program: self._object.program_info(program.name).recursion_misses for program in self.programs}

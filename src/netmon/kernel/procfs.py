@@ -1,6 +1,6 @@
 """Reads from /proc what the BPF programs cannot read."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import os
 from contextlib import suppress

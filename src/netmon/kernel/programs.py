@@ -1,6 +1,6 @@
 """The BPF programs, one table: where each is attached, what it needs, and which of them a configuration needs."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import os
 from collections.abc import Sequence
@@ -123,7 +123,7 @@ def programs_in_object(*, minimal: bool) -> list[Program]:
     return [program for program in PROGRAMS if program.in_minimal or not minimal]
 
 
-def hook_programs(watched: Watched, features: Features, *, aggregate: bool = False) -> list[Program]:
+def hook_programs(watched: "Watched", features: "Features", *, aggregate: bool = False) -> list[Program]:
     """Return the programs to attach, those of openings first: attach them in reverse, so that no close is missed."""
     if watched.snapshot:
         return []
@@ -145,7 +145,7 @@ def hook_programs(watched: Watched, features: Features, *, aggregate: bool = Fal
     return [program for program in programs if not program.is_optional or program.hook in features.functions]
 
 
-def missing_hooks(features: Features) -> list[str]:
+def missing_hooks(features: "Features") -> list[str]:
     """Return the functions that this kernel lacks for its connections to be seen in every case.
 
     It may have inlined or renamed them (link-time optimisation). What it lacks since it has no IPv6 or no MPTCP is not
@@ -162,7 +162,7 @@ def missing_hooks(features: Features) -> list[str]:
     return [program.hook for program in wanted if program.hook not in has]
 
 
-def process_programs(watched: Watched) -> list[Program]:
+def process_programs(watched: "Watched") -> list[Program]:
     """Return the programs that follow processes, not connections: attach them before those of hook_programs()."""
     return [FORK] * (watched.follows_forks or watched.report.exec) + [EXEC] * watched.report.exec
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 from netmon.capabilities import NEEDED, capability_mask
 from netmon.errors import ENOTSUPP, BpfError, KernelError, NetmonError, VerifierError
 from netmon.kernel import libbpf
-from netmon.kernel.features import KERNEL_BTF
+from netmon.kernel.features import KERNEL_BTF, parse_release
 from netmon.limits import MINIMUM_KERNEL
 
 ANY_KERNEL_HINT = f"run {MINIMUM_KERNEL} or newer, or try this one with --any-kernel (NETMON_ANY_KERNEL=1)"
@@ -40,14 +39,6 @@ class Requirement(NamedTuple):
     ok: bool  # whether it is met
     detail: str  # what was found
     remedy: str = ""  # what to do when it is not met
-
-
-def parse_release(release: str) -> tuple[int, int]:
-    """Return a kernel release's first two numbers. Raises ValueError when it does not begin with them."""
-    match = re.match(r"(\d+)\.(\d+)", release)
-    if not match:
-        raise ValueError(f"{release!r} is not a kernel release")
-    return int(match[1]), int(match[2])
 
 
 def check_kernel(release: str, any_kernel: bool = False) -> Requirement:
@@ -108,19 +99,6 @@ def _check_libbpf() -> Requirement:
         return Requirement("libbpf", True, libbpf.description())
     except NetmonError as error:
         return Requirement("libbpf", False, "not usable", str(error))
-
-
-@contextmanager
-def explaining_refusals() -> Iterator[None]:
-    """Add to an error of the kernel what to do about it, and make a NetmonError of one of the system's."""
-    try:
-        yield
-    except BpfError as error:
-        # The error says what was refused; finding out what to do about it takes a look at the host.
-        error.add_hint(explain_refusal(error))
-        raise
-    except OSError as error:
-        raise NetmonError(f"cannot start: {error.strerror}") from error
 
 
 def explain_refusal(error: BpfError) -> str:

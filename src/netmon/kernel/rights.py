@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,11 +16,14 @@ from typing import NamedTuple
 from netmon.capabilities import CAPABILITIES
 from netmon.kernel.calls import check
 
+MAP_IN_MEMORY = "anon_inode:bpf-map"  # what /proc/PID/maps calls the memory of a map
+
 # linux/capability.h
 VERSION_3 = 0x20080522
 WORDS = 2  # of 32 bits, in each set
 
 # linux/prctl.h
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_DROP = 24
@@ -58,6 +62,7 @@ class _Data(ctypes.Structure):
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     libc.capget.argtypes = libc.capset.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
     return libc
 
@@ -109,3 +114,20 @@ def hide_memory() -> None:
     prctl(PR_SET_DUMPABLE, 0)
     with suppress(OSError):  # a list of system calls, such as the service's, may forbid it
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, whose id this is; end if it has ended. Raises OSError."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def unmap_shared() -> None:
+    """Give up the memory that a parent process shares with the kernel's maps. Raises OSError."""
+    with open("/proc/self/maps") as mappings:
+        for line in mappings.readlines():
+            place, permissions, *_ = line.split(maxsplit=5)
+            if permissions.endswith("s") and line.rstrip().endswith(MAP_IN_MEMORY):
+                first, end = (int(part, 16) for part in place.split("-"))
+                check(_libc().munmap(first, end - first))

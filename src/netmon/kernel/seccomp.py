@@ -2,7 +2,7 @@
 
 What netmon and its libraries may ever call depends on their versions, and a call that fails by mistake could end a run.
 So the calls that are refused are listed: those that need no capability, and that reach far into the kernel or into
-other processes.
+other processes. Only for a process that does nothing but compute is there a list of those that are allowed.
 """
 
 from __future__ import annotations
@@ -60,6 +60,36 @@ NUMBERS = {
 # These are refused as a whole; the others are looked at more closely below, but for seccomp.
 REFUSED = sorted({*NUMBERS} - {"bpf", "clone", "clone3", "seccomp", "socket"})
 
+# All that a process may call that has only to compute, to write its answer, and to end: memory, threads' locks, signals
+# to itself, and what is done to descriptors that are open.
+COMPUTING = {
+    "brk": (12, 214),
+    "clock_gettime": (228, 113),
+    "close": (3, 57),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+    "fstat": (5, 80),
+    "ftruncate": (77, 46),
+    "futex": (202, 98),
+    "getpid": (39, 172),
+    "getrandom": (318, 278),
+    "gettid": (186, 178),
+    "lseek": (8, 62),
+    "madvise": (28, 233),
+    "mmap": (9, 222),
+    "mprotect": (10, 226),
+    "mremap": (25, 216),
+    "munmap": (11, 215),
+    "read": (0, 63),
+    "restart_syscall": (219, 128),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "sched_yield": (24, 124),
+    "write": (1, 64),
+    "writev": (20, 66),
+}
+
 AF_UNIX = 1
 NEW_NAMESPACES = 0x7E020000  # linux/sched.h: all CLONE_NEW* that clone() takes
 
@@ -99,10 +129,29 @@ def refuse_calls(*, makes_maps: bool) -> None:
     Raises:
         OSError: This kernel has no filters of system calls, or something forbids their use.
     """
-    architecture = ARCHITECTURES.get(os.uname().machine)
-    if architecture is None or struct.calcsize("P") != 8 or sys.byteorder != "little":
-        return
-    instructions = make_filter(architecture, makes_maps)
+    if architecture := _architecture():
+        _install(make_filter(architecture, makes_maps), architecture)
+
+
+def allow_computing() -> None:
+    """Refuse all system calls but those of COMPUTING, with EPERM. Call it after rights.forbid_new_rights().
+
+    On another architecture than those known here it does nothing.
+
+    Raises:
+        OSError: This kernel has no filters of system calls, or something forbids their use.
+    """
+    if architecture := _architecture():
+        _install(make_computing_filter(architecture), architecture)
+
+
+def _architecture() -> Architecture | None:
+    known = struct.calcsize("P") == 8 and sys.byteorder == "little"
+    return ARCHITECTURES.get(os.uname().machine) if known else None
+
+
+def _install(instructions: Instructions, architecture: Architecture) -> None:
+    """Put a filter in force for this thread, and for those that it starts. Raises OSError."""
     code = b"".join(INSTRUCTION.pack(*one) for one in instructions)
     buffer = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("@HP", len(instructions), ctypes.addressof(buffer))  # struct sock_fprog
@@ -129,6 +178,18 @@ def make_filter(architecture: Architecture, makes_maps: bool) -> Instructions:
         *_if((EQUAL, numbers["clone3"]), [absent]),
         *(one for name in REFUSED for one in _if((EQUAL, numbers[name]), [refuse])),
         allow,
+    ]
+
+
+def make_computing_filter(architecture: Architecture) -> Instructions:
+    """Return the filter of allow_computing()."""
+    refuse = (RETURN, 0, 0, REFUSE | errno.EPERM)
+    return [
+        (LOAD, 0, 0, AT_ARCHITECTURE),
+        *_unless((EQUAL, architecture.audit), [refuse]),
+        (LOAD, 0, 0, AT_NUMBER),  # those of x32 are others than these
+        *_allow_if_equal(tuple(columns[architecture.column] for columns in COMPUTING.values())),
+        refuse,
     ]
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
-from netmon.decode.processes import ProcessTable
 from netmon.errors import NetmonError
 from netmon.losses import Losses
 from netmon.reader.progress import Progress
@@ -62,7 +61,7 @@ class Reader:
         self,
         source: Source,
         clock: Clock,
-        processes: ProcessTable,
+        note_read: Callable[[int], None],
         reporters: Sequence[Reporter],
         ring_size: int,
         batch_delay: float,
@@ -74,7 +73,7 @@ class Reader:
         Args:
             source: Where the records come from.
             clock: Is refreshed with each batch, and at once when UTC is set.
-            processes: Counts how much was read.
+            note_read: Is called with the size of each batch, in bytes.
             reporters: Report beside the events, in this order.
             ring_size: Size of the source's buffer, in bytes.
             batch_delay: Seconds that a first record waits for others to be read with it, at most.
@@ -92,7 +91,7 @@ class Reader:
         self.stopping = False
         self._pid = os.getpid()
         self._clock = clock
-        self._processes = processes
+        self._note_read = note_read
         self._ring_size = ring_size
         self._batch_delay = batch_delay
         self._delay = batch_delay
@@ -260,7 +259,7 @@ class Reader:
             size = self.batch.size
             self._clock.refresh()
             self._record(self.batch)
-            self._processes.note_consumed(size)
+            self._note_read(size)
             self._adapt_delay(size)
         return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import select
 import struct
@@ -21,7 +20,7 @@ MAX_TIMEOUT = 1_000_000.0  # seconds: poll(2) counts milliseconds in an int
 
 # struct itimerspec: the interval, which is not used here, and the time, each in seconds and nanoseconds.
 ITIMERSPEC = struct.Struct("@4l")
-UNKNOWN_DUE = math.nan  # equal to no time, not even to itself
+UNKNOWN_DUE = float("nan")  # equal to no time, not even to itself
 TFD_TIMER_ABSTIME = 1  # sys/timerfd.h: the time is absolute
 TFD_TIMER_CANCEL_ON_SET = 2  # and the timer ends when its clock is set
 NEVER = 1 << 62  # seconds: later than any time

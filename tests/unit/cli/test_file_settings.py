@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from netmon.cli.file_settings import apply_file, read_file
+from netmon.cli.file_settings import begin_reading_file
 from netmon.cli.flag_names import FLAGS
 from netmon.cli.main import main, make_parser
 from netmon.config.run import Run
+from netmon.config.run_values import TYPES
 from netmon.errors import ConfigError
 
 FILE = "egress:\n  enabled: true\nrun:\n"
@@ -43,12 +44,13 @@ def applied(tmp_path: Path, text: str, *flags: str) -> argparse.Namespace:
     path = tmp_path / "netmon.yaml"
     path.write_text(text)
     options = make_parser(["run"]).parse_args(["run", "--config", str(path), *flags])
-    apply_file(options)
+    begin_reading_file(options)().release()
     return options
 
 
 def test_each_setting_is_the_flag_of_its_name(tmp_path: Path) -> None:
     assert ALL.keys() == Run.model_fields.keys()
+    assert {name: type(value) for name, (_, value) in ALL.items()} == TYPES
     options = applied(tmp_path, FILE + "".join(f"  {name}: {text}\n" for name, (text, _) in ALL.items()))
     assert {name: getattr(options, name) for name in ALL} == {name: value for name, (_, value) in ALL.items()}
 
@@ -69,11 +71,10 @@ def test_a_flag_wins(tmp_path: Path) -> None:
 
 def test_a_reload_cannot_change_them(tmp_path: Path) -> None:
     options = applied(tmp_path, FILE + "  ring_size: 8M\n")
-    first = read_file(options)
-    assert read_file(options) == first
+    begin_reading_file(options)().release()
     Path(options.config).write_text(FILE + "  ring_size: 4M\n")
     with pytest.raises(ConfigError) as caught:
-        read_file(options)
+        begin_reading_file(options)()
     assert str(caught.value) == (
         f"{options.config}: run: has changed, which a reload cannot do; restart netmon, or set it back"
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import pwd
+from pathlib import Path
 
 import pytest
 
 from netmon.cli.flags import config_of
 from netmon.cli.main import main, make_parser
-from netmon.config import Config
+from netmon.config.checked import check_document
+from netmon.config.document import document_of
 from netmon.errors import ConfigError
 from netmon.report import OPTIONS, Report
 
@@ -95,14 +97,13 @@ def test_flags_of_ports_namespaces_cgroups_and_containers() -> None:
     )
     assert config is not None
     ports = {"src_port": [22, "8000-8999"], "dst_port": [443], "match": "all", "deny_list": True}
-    assert config == Config.from_dict(
-        {
-            "ingress": {"enabled": True, "port_filter": ports},
-            "egress": {"enabled": True, "port_filter": ports},
-            "netns_filter": {"netns": ["/proc/self/ns/net", 7], "deny_list": True},
-            "process_filter": {"cgroup": ["/system.slice"], "container_id": [container_id]},
-        }
-    )
+    data = {
+        "ingress": {"enabled": True, "port_filter": ports},
+        "egress": {"enabled": True, "port_filter": ports},
+        "netns_filter": {"netns": [Path("/proc/self/ns/net").stat().st_ino, 7], "deny_list": True},
+        "process_filter": {"cgroup": ["/system.slice"], "container_id": [container_id]},
+    }
+    assert config == check_document(document_of(data, "test"))
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from netmon.cli.main import make_parser
-from netmon.cli.run import run_with
+from netmon.cli.run import begin_reading, run_with, view_maker
 from netmon.cli.session import Signals
 from netmon.errors import OutputError
 from netmon.filters.compiled import CompiledFilters
 from netmon.outputs import direct, queue
 from netmon.outputs.base import Output
+from netmon.terminal.field_views import TableView
 from tests.support.record_mixes import MIXES
 from tests.support.ring_filler import Filler
 
@@ -200,3 +201,14 @@ def test_a_terminal_that_is_closed_ends_the_run(where: str, tmp_path: Path) -> N
     assert process.wait(DEADLINE) == 0
     if where == "file":
         assert path.read_bytes().count(b"NetworkEvent") == EVENTS
+
+
+def test_a_file_says_how_events_are_read_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "netmon.yaml"
+    path.write_text("egress: {enabled: true}\nrun: {format: table, fields: [type], ring_size: 64K}\n")
+    options = make_parser(["run"]).parse_args(["run", "--config", str(path)])
+    make_view = view_maker(options)
+    filters = begin_reading(options)()
+    filters.release()
+    assert options.ring_size == 64 << 10
+    assert isinstance(make_view(filters.watched), TableView)

@@ -14,6 +14,7 @@ import pytest
 from netmon.cli.main import main, make_parser
 from netmon.cli.views import choose_format, expects_utf8, prepare_view
 from netmon.config import Config
+from netmon.filters.compile import compile_filters
 from netmon.report import Report
 from netmon.terminal.view import View
 from tests.support.json_lines import STATISTICS, connection_line, process
@@ -33,7 +34,7 @@ def parse(*flags: str) -> argparse.Namespace:
 
 def view_of(*flags: str, on_terminal: bool = True, config: Config | None = None) -> View:
     options = parse(*flags)
-    view = prepare_view(options, on_terminal=on_terminal)(config)
+    view = prepare_view(options, on_terminal=on_terminal)(compile_filters(config).watched)
     assert view is not None
     return view
 

@@ -15,8 +15,9 @@ from netmon.config import (
     Ipv6Filter,
     yaml_reader,
 )
+from netmon.config.document import REFUSED
 from netmon.config.problems import MAX_LISTED
-from netmon.config.yaml_reader import REFUSED, load_yaml
+from netmon.config.yaml_reader import load_yaml
 from netmon.errors import ConfigError, Problem
 from netmon.text import is_harmless
 from tests.unit.config.documents import (
@@ -256,7 +257,7 @@ def test_items_and_their_lines(items: list[tuple[str, Any, str | None]]) -> None
         if problem:
             problems.append((("list", i), problem, line))
     Path("netmon.yaml").write_text(text)
-    document = load_yaml(Path("netmon.yaml"))
+    document = load_yaml("netmon.yaml")
     assert document.data == {"list": [value for _, value, _ in items]}
     assert [document.lines.find(("list", i)) for i in range(len(items))] == lines
     assert document.problems == [Problem("netmon.yaml", line, place, None, text) for place, text, line in problems]

@@ -65,6 +65,20 @@ def test_a_kernel_without_btf(btf: Path, content: bytes | None) -> None:
         read_features([])
 
 
+def test_what_is_read_ahead_is_used_once(btf: Path) -> None:
+    write(btf, "mptcp_connect")
+    features.read_ahead()
+    write(btf, "tcp_v6_connect")
+    names = ["mptcp_connect", "tcp_v6_connect"]
+    assert [read_features(names).functions for _ in range(2)] == [{"mptcp_connect"}, {"tcp_v6_connect"}]
+
+
+def test_without_btf_nothing_is_read_ahead(btf: Path) -> None:
+    features.read_ahead()
+    with pytest.raises(KernelError, match="this kernel has no BTF"):
+        read_features([])
+
+
 def test_a_tick_is_that_of_a_kernel() -> None:
     """CONFIG_HZ has one of these values."""
     assert round(1e9 / read_tick_ns()) in (100, 250, 300, 1000)

@@ -12,10 +12,10 @@ from netmon import layout
 from netmon.config import Config
 from netmon.errors import BpfError
 from netmon.filters.compile import compile_filters
-from netmon.filters.compiled import CompiledFilters
+from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters
 from netmon.kernel import filter_maps, libbpf
 from netmon.kernel.bpf import BpfObject
-from netmon.kernel.filter_maps import GENERATION, KEY_MAPS, PORTS, SETS, FilterMaps
+from netmon.kernel.filter_maps import GENERATION, SETS, FilterMaps
 from netmon.kernel.programs import programs_in_object, read_object
 
 ENABLED = {"ingress": {"enabled": True}, "egress": {"enabled": True}}

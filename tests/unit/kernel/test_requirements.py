@@ -10,6 +10,7 @@ import pytest
 
 from netmon.errors import ENOTSUPP, BpfError, KernelError, VerifierError
 from netmon.kernel import libbpf
+from netmon.kernel.features import is_new_enough, parse_release
 from netmon.kernel.requirements import (
     Requirement,
     check_capabilities,
@@ -17,7 +18,6 @@ from netmon.kernel.requirements import (
     check_kernel,
     check_lockdown,
     explanation,
-    parse_release,
     require_kernel,
 )
 
@@ -45,12 +45,14 @@ class TestKernel:
     )
     def test_reads_releases(self, release: str, numbers: tuple[int, int]) -> None:
         assert parse_release(release) == numbers
+        assert is_new_enough(release)
 
     @pytest.mark.parametrize("release", ["", "linux", "6", "v6.2"])
     def test_refuses_what_is_no_release(self, release: str) -> None:
         with pytest.raises(ValueError, match="is not a kernel release"):
             parse_release(release)
         assert not check_kernel(release).ok
+        assert not is_new_enough(release)
         assert check_kernel(release, any_kernel=True).ok
 
     @pytest.mark.parametrize("release", ["6.2.0", "6.10.1", "7.0.0"])

@@ -87,7 +87,12 @@ def reporters() -> list[FakeReporter]:
 @pytest.fixture
 def reader(source: FakeSource, reporters: list[FakeReporter]) -> Iterator[Reader]:
     made = Reader(
-        cast(Source, source), Clock(), make_table(), cast(list[Reporter], reporters), ring_size=4096, batch_delay=0.01
+        cast(Source, source),
+        Clock(),
+        make_table().note_consumed,
+        cast(list[Reporter], reporters),
+        ring_size=4096,
+        batch_delay=0.01,
     )
     yield made
     made.close()

@@ -1,0 +1,387 @@
+"""Configurations as plain data that has been checked: what a file or flags say, without pydantic.
+
+`netmon run` reads its configuration with this alone: pydantic takes longer to import than all the rest, and its memory
+would stay. The models (config/models.py) have the same keys, for programs and for the JSON Schema; what they read from
+a file or a mapping is checked here. So each message is written once.
+"""
+
+# Without `from __future__ import annotations`: the checks are read from the annotations.
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+from netmon.config.checks import (
+    EMPTY,
+    EMPTY_LIST,
+    check_amount,
+    check_cgroup,
+    check_container_id,
+    check_event,
+    check_field,
+    check_id,
+    check_interval,
+    check_name,
+    check_path,
+    check_pid,
+    check_prefix,
+    check_text,
+)
+from netmon.config.cidr import check_ipv4, check_ipv6
+from netmon.config.conflicts import conflicts_between, conflicts_in
+from netmon.config.document import REFUSED, Document
+from netmon.config.messages import (
+    BOOL,
+    LIST,
+    MAPPING,
+    NOT_TEXT,
+    NUMBER,
+    TEXT,
+    WrongTypeError,
+    describe,
+    describe_unknown_key,
+)
+from netmon.config.netns import check_netns
+from netmon.config.ports import check_port
+from netmon.errors import ConfigError, Location, Problem
+from netmon.report import OPTIONS, Report
+
+MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
+
+# What a network namespace that a configuration names is kept as. Raises ValueError if it cannot be used.
+Resolve = Callable[[int | str], int | str]
+
+
+class _FailedError(Exception):
+    """A value was refused, and its problems are listed."""
+
+
+class _Checker:
+    """Checks one document."""
+
+    def __init__(self, document: Document, resolve: Resolve | None) -> None:
+        self.found = document.found
+        self.resolve = resolve or (lambda item: item)
+
+    def fail(self, location: Location, value: Any, error: ValueError, *, is_item: bool = False) -> _FailedError:
+        self.found.add(location, partial(describe, value, error, is_item=is_item))
+        return _FailedError()
+
+
+# Checks a value at a location; lists its problems, and raises _FailedError then.
+_Check = Callable[[_Checker, Any, Location], Any]
+
+
+def _flag(checker: _Checker, value: Any, location: Location) -> bool:
+    if not isinstance(value, bool):
+        raise checker.fail(location, value, WrongTypeError(BOOL))
+    return value
+
+
+def _number(check: Callable[[int], int]) -> Callable[[Any], int]:
+    def check_number(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise WrongTypeError(NUMBER)
+        return check(value)
+
+    return check_number
+
+
+def _text(check: Callable[[str], str]) -> Callable[[Any], str]:
+    def check_text(value: Any) -> str:
+        if not isinstance(value, str):
+            raise WrongTypeError(TEXT)
+        return check(value)
+
+    return check_text
+
+
+def _list_of(check: Callable[[Any], Any], *, resolved: bool = False) -> _Check:
+    """Return the check of a list. check: that of an item; resolved: items are network namespaces."""
+
+    def check_list(checker: _Checker, value: Any, location: Location) -> tuple[Any, ...]:
+        if value is None:
+            raise checker.fail(location, value, ValueError(EMPTY))
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
+            raise checker.fail(location, value, WrongTypeError(LIST))
+        checked, failed = [], False
+        for i, item in enumerate(value):  # there may be millions
+            if item is REFUSED:
+                failed = True
+                continue
+            try:
+                checked.append(checker.resolve(check(item)) if resolved else check(item))
+            except ValueError as error:
+                failed = True
+                checker.fail((*location, i), item, error, is_item=True)
+        if failed:
+            raise _FailedError
+        if not checked:
+            raise checker.fail(location, value, ValueError(EMPTY_LIST))
+        return tuple(checked)
+
+    return check_list
+
+
+def _one_of(*choices: str) -> _Check:
+    """Return the check of text that is one of few."""
+    *others, last = choices
+
+    def check_choice(checker: _Checker, value: Any, location: Location) -> str:
+        if not (isinstance(value, str) and value in choices):
+            raise checker.fail(location, value, WrongTypeError(f"must be {', '.join(others)} or {last}"))
+        return value
+
+    return check_choice
+
+
+def _value(check: Callable[[Any], Any]) -> _Check:
+    """Return the check of a single value. check: as of an item of a list."""
+
+    def check_value(checker: _Checker, value: Any, location: Location) -> Any:
+        try:
+            return check(value)
+        except ValueError as error:
+            raise checker.fail(location, value, error) from None
+
+    return _given(check_value)
+
+
+def _given(check: _Check) -> _Check:
+    """Return a check that refuses a key without a value by saying so."""
+
+    def check_given(checker: _Checker, value: Any, location: Location) -> Any:
+        if value is None:
+            raise checker.fail(location, value, ValueError(EMPTY))
+        return check(checker, value, location)
+
+    return check_given
+
+
+def _section(kind: type[Any]) -> _Check:
+    """Return the check of a section. kind: its class."""
+
+    def check_section(checker: _Checker, value: Any, location: Location) -> Any:
+        if value is None:
+            raise checker.fail(location, value, ValueError(EMPTY))
+        return _check_mapping(checker, kind, value, location)
+
+    return check_section
+
+
+def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Location) -> Any:
+    """Check a mapping's values, and that it has no other keys than its class."""
+    if not isinstance(value, Mapping):
+        raise checker.fail(location, value, WrongTypeError(MAPPING))
+    checks = CHECKS[kind]
+    checked, failed = {}, False
+    for key, check in checks.items():
+        if key in value:
+            try:
+                if value[key] is REFUSED:
+                    raise _FailedError
+                checked[key] = check(checker, value[key], (*location, key))
+            except _FailedError:
+                failed = True
+    for key in [key for key in value if key not in checks]:
+        failed = True
+        if isinstance(key, str):
+            inside = (*location, key)
+            checker.found.add(inside, partial(describe_unknown_key, inside, list(checks)))
+        else:
+            part = int(key) if isinstance(key, int) else str(key)
+            checker.fail((*location, part), part, WrongTypeError(NOT_TEXT))
+    if failed:
+        raise _FailedError
+    needed = NEEDS_ONE_OF.get(kind)
+    if needed and not checked.keys() & needed:
+        reason = f"is empty; give at least one of {', '.join(needed)}, or leave it out"
+        raise checker.fail(location, {}, ValueError(reason))
+    return kind(**checked)
+
+
+Texts = tuple[str, ...] | None
+Numbers = tuple[int, ...] | None
+Mixed = tuple[int | str, ...] | None
+
+
+class CheckedIpv4Filter(NamedTuple):
+    """As netmon.config.Ipv4Filter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    match: Annotated[str, _one_of("any", "all")] = "any"
+    src_ip: Annotated[Texts, _list_of(check_ipv4)] = None
+    dst_ip: Annotated[Texts, _list_of(check_ipv4)] = None
+
+
+class CheckedIpv6Filter(NamedTuple):
+    """As netmon.config.Ipv6Filter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    match: Annotated[str, _one_of("any", "all")] = "any"
+    src_ip: Annotated[Texts, _list_of(check_ipv6)] = None
+    dst_ip: Annotated[Texts, _list_of(check_ipv6)] = None
+
+
+class CheckedPortFilter(NamedTuple):
+    """As netmon.config.PortFilter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    match: Annotated[str, _one_of("any", "all")] = "any"
+    src_port: Annotated[Mixed, _list_of(check_port)] = None
+    dst_port: Annotated[Mixed, _list_of(check_port)] = None
+
+
+class CheckedNetnsFilter(NamedTuple):
+    """As netmon.config.NetnsFilter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    netns: Annotated[Mixed, _list_of(check_netns, resolved=True)] = None
+
+
+class CheckedDirection(NamedTuple):
+    """As netmon.config.Direction."""
+
+    enabled: Annotated[bool, _flag] = False
+    ipv4_filter: Annotated[CheckedIpv4Filter | None, _section(CheckedIpv4Filter)] = None
+    ipv6_filter: Annotated[CheckedIpv6Filter | None, _section(CheckedIpv6Filter)] = None
+    port_filter: Annotated[CheckedPortFilter | None, _section(CheckedPortFilter)] = None
+
+
+class CheckedBinaryFilter(NamedTuple):
+    """As netmon.config.BinaryFilter."""
+
+    name: Annotated[Texts, _list_of(_text(check_name))] = None
+    prefix: Annotated[Texts, _list_of(_text(check_prefix))] = None
+    path: Annotated[Texts, _list_of(_text(check_path))] = None
+    comm: Annotated[Texts, _list_of(_text(check_name))] = None
+
+
+class CheckedProcessFilter(NamedTuple):
+    """As netmon.config.ProcessFilter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    uid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    euid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    auid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    gid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    binary: Annotated[CheckedBinaryFilter | None, _section(CheckedBinaryFilter)] = None
+    cgroup: Annotated[Texts, _list_of(_text(check_cgroup))] = None
+    container_id: Annotated[Texts, _list_of(_text(check_container_id))] = None
+    pid: Annotated[Numbers, _list_of(_number(check_pid))] = None
+    descendants: Annotated[Numbers, _list_of(_number(check_pid))] = None
+
+
+class CheckedRun(NamedTuple):
+    """As netmon.config.run.Run."""
+
+    aggregate: Annotated[str | None, _value(partial(check_amount, "aggregate"))] = None
+    lost_events: Annotated[bool | None, _given(_flag)] = None
+    ring_size: Annotated[str | None, _value(partial(check_amount, "ring_size"))] = None
+    batch_delay: Annotated[str | None, _value(partial(check_amount, "batch_delay"))] = None
+    line_limit: Annotated[str | None, _value(partial(check_amount, "line_limit"))] = None
+    record: Annotated[str | None, _value(_text(check_text))] = None
+    record_limit: Annotated[str | None, _value(partial(check_amount, "record_limit"))] = None
+    any_kernel: Annotated[bool | None, _given(_flag)] = None
+    user: Annotated[str | None, _value(_text(check_text))] = None
+    confine: Annotated[bool | None, _given(_flag)] = None
+    format: Annotated[str | None, _given(_one_of("line", "json", "table", "template"))] = None
+    fields: Annotated[Texts, _list_of(_text(check_field))] = None
+    template: Annotated[str | None, _value(_text(check_text))] = None
+    each: Annotated[bool | None, _given(_flag)] = None
+    color: Annotated[bool | None, _given(_flag)] = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the settings that are given, as the flags of the same names have them."""
+        from netmon.config.run_values import values_of  # seldom needed
+
+        return values_of(self._asdict())
+
+
+class CheckedConfig(NamedTuple):
+    """As netmon.config.Config. With a Resolve, netns_filter has what that returns."""
+
+    ingress: Annotated[CheckedDirection, _section(CheckedDirection)] = CheckedDirection()
+    egress: Annotated[CheckedDirection, _section(CheckedDirection)] = CheckedDirection()
+    netns_filter: Annotated[CheckedNetnsFilter | None, _section(CheckedNetnsFilter)] = None
+    process_filter: Annotated[CheckedProcessFilter | None, _section(CheckedProcessFilter)] = None
+    report: Annotated[Report, _section(Report)] = Report()
+    run: Annotated[CheckedRun | None, _section(CheckedRun)] = None
+
+
+# The checks of each section's keys.
+CHECKS: dict[type[Any], dict[str, _Check]] = {
+    Report: {
+        **dict.fromkeys(OPTIONS, _flag),
+        "progress": _value(check_interval),
+        "events": _list_of(_text(check_event)),
+    },
+    **{
+        kind: {name: annotation.__metadata__[0] for name, annotation in kind.__annotations__.items()}
+        for kind in (
+            *(CheckedConfig, CheckedDirection, CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter),
+            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedRun),
+        )
+    },
+}
+# The sections that say nothing without at least one of these keys.
+NEEDS_ONE_OF: dict[type[Any], list[str]] = {
+    kind: [name for name in kind._fields if name not in ("deny_list", "match")]
+    for kind in (
+        *(CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter, CheckedNetnsFilter),
+        *(CheckedProcessFilter, CheckedBinaryFilter),
+    )
+}
+
+
+def check_document(document: Document, resolve: Resolve | None = None) -> CheckedConfig:
+    """Check a configuration.
+
+    Args:
+        document: Its data.
+        resolve: Is called with each network namespace that it names, and returns what to keep it as. None keeps paths
+            that need not exist now.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: It has problems; the error lists all of them.
+    """
+    checker = _Checker(document, resolve)
+    found = document.found
+    config = None
+    if isinstance(document.data, Mapping):
+        _refuse_another_file(document)
+        try:
+            config = _check_mapping(checker, CheckedConfig, document.data, ())
+        except _FailedError:
+            conflicts = conflicts_in(document, may_enable=bool(_unknown_in(document.data)))
+        else:
+            conflicts = conflicts_between(
+                {"ingress": config.ingress.enabled, "egress": config.egress.enabled}, config.report
+            )
+        for location, message in conflicts:
+            found.add(location, message)
+    elif document.data is None:
+        found.add((), "is empty; enable ingress, egress or both")
+    else:
+        found.add((), "must be a mapping with keys like ingress and egress")
+    if found or config is None:
+        raise ConfigError(document.problems)
+    return config  # type: ignore[no-any-return]
+
+
+def _refuse_another_file(document: Document) -> None:
+    """Refuse a file that may be anything, also something that not everyone may read: its keys are not repeated."""
+    unknown = _unknown_in(document.data)
+    refused = [finding for finding in document.found.listed() if not finding.location]
+    if len(unknown) + len(refused) > MAX_UNKNOWN:
+        keys = ", ".join(CheckedConfig._fields)
+        message = f"is not a configuration of netmon, whose keys are {keys}; give the right file"
+        raise ConfigError([Problem(document.source, None, (), None, message)])
+
+
+def _unknown_in(data: Mapping[Any, Any]) -> set[Any]:
+    """Return the keys at the top that no configuration has or had."""
+    return data.keys() - {*CheckedConfig._fields, *OPTIONS}

@@ -1,0 +1,71 @@
+"""A configuration's data as it was read, its lines, and the problems that were found in it."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import Any, NamedTuple
+
+from netmon.config.problems import Problems
+from netmon.errors import Location, Problem
+
+
+class Refused:
+    """Replaces a value that was refused as YAML. Its problem has been added already."""
+
+
+REFUSED = Refused()
+
+
+class Lines:
+    """The lines, from 1, of a file's keys and of its lists' items. For a repeated key, the last line.
+
+    Attributes:
+        keys: The line of each key, by its location.
+        items: The lines of each list's items, by the list's location.
+    """
+
+    def __init__(self) -> None:
+        self.keys: dict[Location, int] = {}
+        self.items: dict[Location, array[int]] = {}
+
+    def find(self, location: Location) -> int | None:
+        """Return the line of a location, or of the nearest location around it."""
+        for end in range(len(location), 0, -1):
+            *outer, part = location[:end]
+            lines = self.items.get(tuple(outer))
+            if isinstance(part, int) and lines is not None and part < len(lines):
+                return lines[part]
+            if line := self.keys.get(location[:end]):
+                return line
+        return None
+
+
+class Document(NamedTuple):
+    """A configuration's data and its origin.
+
+    Attributes:
+        source: The file, or the name that the caller gave.
+        data: Plain data, with REFUSED in place of values that were refused as YAML.
+        found: The problems so far.
+        lines: The lines of the file; empty without a file.
+    """
+
+    source: str
+    data: Any
+    found: Problems
+    lines: Lines
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The problems that were found, in the file's order; those of the whole configuration come last."""
+        problems = [
+            Problem(self.source, finding.line or self.lines.find(finding.location), *finding[:3])
+            for finding in self.found.listed()
+        ]
+        return sorted(problems, key=lambda problem: problem.line or sys.maxsize)
+
+
+def document_of(data: Any, source: str) -> Document:
+    """Return plain data that comes from no file as a document. source: what messages call it."""
+    return Document(source, data, Problems(), Lines())

@@ -1,0 +1,10 @@
+"""Compiled filters to compare."""
+
+from __future__ import annotations
+
+from netmon.filters.compiled import KEY_MAPS, CompiledFilters
+
+
+def in_memory(filters: CompiledFilters) -> CompiledFilters:
+    """Return filters with their keys read, if these are in a file."""
+    return filters._replace(stored=None, **{name: getattr(filters, name)[:] for name in KEY_MAPS})
