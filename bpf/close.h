@@ -219,14 +219,15 @@ static __always_inline int report_close(struct sock *sk, enum slot slot)
 
 /*
  * On entry to tcp_close() and mptcp_close(), where the socket is not locked yet. If bytes are counted, the programs below
- * report closes instead, from when they first run. is_locked: whether they have.
+ * report closes instead, from when they first run. is_locked: whether they have. unlocked: counts those that came before.
  */
-static __always_inline int report_unlocked_close(struct sock *sk, enum slot slot, volatile __u64 *is_locked)
+static __always_inline int report_unlocked_close(struct sock *sk, enum slot slot, volatile __u64 *is_locked,
+						 __u64 *unlocked)
 {
 	if (report_options.statistics || report_options.aggregate) {
 		if (*is_locked || !find_connection(sk))
 			return 0;
-		__sync_fetch_and_add(&coverage.unlocked_closes, 1);
+		__sync_fetch_and_add(unlocked, 1);
 	}
 	return report_close(sk, slot);
 }
@@ -238,7 +239,8 @@ static __always_inline int report_unlocked_close(struct sock *sk, enum slot slot
  */
 static __always_inline int report_locked_close(struct sock *sk, enum slot slot, volatile __u64 *is_locked)
 {
-	if (!*is_locked)
+	/* The subflows of MPTCP get here by another way. */
+	if (!*is_locked && !is_subflow(sk))
 		*is_locked = 1;
 	return report_close(sk, slot);
 }

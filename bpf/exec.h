@@ -147,7 +147,7 @@ static __always_inline int note_exec(struct task_struct *task)
 	exec = bpf_task_storage_get(&execs, task->group_leader, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!scratch || !exec)
 		return 0;
-	*(volatile __u64 *)&exec->self_exec_id = 0;
+	__sync_lock_test_and_set(&exec->self_exec_id, 0);
 	length = read_exec(slot);
 	if (!length)
 		return 0;
@@ -167,7 +167,7 @@ static __always_inline int note_exec(struct task_struct *task)
 		fill_exec_record(&large->record, scratch, task, length);
 		bpf_probe_read_kernel(large->texts, length, scratch->strings);
 	}
-	*(volatile __u64 *)&exec->self_exec_id = task->self_exec_id;
+	__sync_lock_test_and_set(&exec->self_exec_id, task->self_exec_id);
 	return 0;
 }
 
@@ -190,13 +190,24 @@ static __always_inline void inherit_exec(struct task_struct *parent, struct task
 	bpf_task_storage_get(&execs, child, exec, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
-/* Sends an exec record with its texts, and has the process's record refer to it. Returns 0, LOST or OVER_BUDGET. */
-static __always_inline __u64 send_exec_record(__u32 slot, struct exec_record *record, __u64 room)
+/*
+ * Sends an exec record with its texts, and has the process's record refer to it. Returns 0, LOST or OVER_BUDGET. It sends
+ * a copy: of another task, an exec may replace the record meanwhile. kept: says which exec the record is of.
+ */
+static __always_inline __u64 send_exec_record(__u32 slot, struct exec *kept, const void *original, __u32 room)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
-	__u64 texts = record->path_length + record->args_length;
+	struct exec_record *record;
+	__u64 texts;
 
-	if (!scratch || texts > room)
+	if (!scratch)
+		return 0;
+	record = (void *)&scratch->strings[NAMES_ROOM];
+	bpf_probe_read_kernel(record, sizeof(*record) + room, original);
+	if (__sync_fetch_and_add(&kept->self_exec_id, 0) != scratch->exec_id)
+		return 0;
+	texts = record->path_length + record->args_length;
+	if (texts > room)
 		return 0;
 	if (!may_write(payer_of_current(), sizeof(*record) + texts, false))
 		return OVER_BUDGET;
@@ -210,12 +221,12 @@ static __always_inline __u64 send_exec_record(__u32 slot, struct exec_record *re
 /* These two are global: see the overview in netmon.bpf.c. */
 __noinline __u64 send_short_exec(__u32 slot, struct exec *exec)
 {
-	return exec ? send_exec_record(slot, &exec->record, sizeof(exec->texts)) : 0;
+	return exec ? send_exec_record(slot, exec, &exec->record, sizeof(exec->texts)) : 0;
 }
 
-__noinline __u64 send_long_exec(__u32 slot, struct long_exec *exec)
+__noinline __u64 send_long_exec(__u32 slot, struct exec *kept, struct long_exec *exec)
 {
-	return exec ? send_exec_record(slot, &exec->record, sizeof(exec->texts)) : 0;
+	return kept && exec ? send_exec_record(slot, kept, &exec->record, sizeof(exec->texts)) : 0;
 }
 
 /* Sends what was kept at a task's exec, if there is any. Returns 0, LOST or OVER_BUDGET. */
@@ -229,7 +240,7 @@ static __always_inline __u64 send_exec(struct task_struct *task, __u32 slot)
 	if (!exec->is_long)
 		return send_short_exec(slot, exec);
 	large = bpf_task_storage_get(&long_execs, task->group_leader, NULL, 0);
-	return large ? send_long_exec(slot, large) : 0;
+	return large ? send_long_exec(slot, exec, large) : 0;
 }
 
 #endif

@@ -63,6 +63,7 @@ static __noinline void begin_progress(struct connection *found, struct sock *sk)
 	take_sample(&sample, sk, found->event.head.cookie, found->direction);
 	found->counted_sent = sample.sent;
 	found->counted_received = sample.received;
+	found->counted_ns = found->event.head.timestamp_ns;
 	found->socket = (__u64)sk;
 }
 #endif

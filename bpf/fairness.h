@@ -76,7 +76,8 @@ static __always_inline void name_payer(struct payer *payer)
 
 /*
  * Takes off what the reader has read of the payer's bytes since the last time. Of several CPUs that do so at once, the
- * one that moves the position takes them off: if each did, the payer would use less than nothing.
+ * one that changes the use moves the position: if each took off its part, the payer would use less than nothing. Another
+ * one may take off some of the same bytes again before the position has moved, but only of what is left.
  */
 static __always_inline void note_read(struct payer *payer, __u64 waiting)
 {
@@ -89,8 +90,8 @@ static __always_inline void note_read(struct payer *payer, __u64 waiting)
 		taken = used * read / waiting;
 	if (!taken && used)
 		return; /* less than a byte: the next time it is more */
-	if (__sync_val_compare_and_swap(&payer->position, last, position) == last)
-		__sync_fetch_and_sub(&payer->used, taken);
+	if (__sync_val_compare_and_swap(&payer->used, used, used - taken) == used)
+		__sync_val_compare_and_swap(&payer->position, last, position);
 }
 
 /*

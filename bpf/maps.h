@@ -377,6 +377,9 @@ struct scratch {
 	struct path_walk walk;
 	struct names_walk names;
 	struct predicates predicates; /* of the process that is described */
+	/* Of the task when its description began: what is read afterwards may be of a later exec, or another cgroup. */
+	__u64 exec_id;
+	__u64 cgroup_id;
 	__u8 image_state; /* enum image_state */
 	__u32 exec_texts; /* how long the texts are that the exec record has, in units */
 	bool lacks_args; /* the record that has the process's image was sent without its arguments */

@@ -154,7 +154,7 @@ int inet_csk_accept_exit(__u64 *ctx)
 SEC("fentry/tcp_close")
 int BPF_PROG(tcp_close_entry, struct sock *sk)
 {
-	return report_unlocked_close(sk, SLOT_TCP_CLOSE, &coverage.tcp_close_is_locked);
+	return report_unlocked_close(sk, SLOT_TCP_CLOSE, &coverage.tcp_close_is_locked, &coverage.tcp_unlocked_closes);
 }
 
 /* Loaded where the kernel can preempt programs, and where programs follow changes of state. */
@@ -180,7 +180,8 @@ int BPF_PROG(mptcp_stream_accept_exit, struct socket *listening, struct socket *
 SEC("fentry/mptcp_close")
 int BPF_PROG(mptcp_close_entry, struct sock *sk)
 {
-	return report_unlocked_close(sk, SLOT_MPTCP_CLOSE, &coverage.mptcp_close_is_locked);
+	return report_unlocked_close(sk, SLOT_MPTCP_CLOSE, &coverage.mptcp_close_is_locked,
+				     &coverage.mptcp_unlocked_closes);
 }
 
 /* Loaded with inet_csk_destroy_sock_entry. */

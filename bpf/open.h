@@ -125,13 +125,13 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	}
 	/* When the opening is lost, which is counted, the close is reported all the same. */
 	stamp(&connection->event, process_id);
-	show_to_walk(connection, sk);
-	if (!is_sent(type))
-		return 0;
-	if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
-		connection->phase = PHASE_ROUTELESS;
-	else
-		report_opening(connection, process_id, sk, family);
+	if (is_sent(type)) {
+		if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
+			connection->phase = PHASE_ROUTELESS;
+		else
+			report_opening(connection, process_id, sk, family);
+	}
+	show_to_walk(connection, sk); /* last: an event of the walk comes after the opening */
 	return 0;
 }
 
@@ -313,14 +313,18 @@ static __always_inline int report_taken(struct sock *smc)
 		return 0;
 	process_id = identify_current(SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED) {
-		drop_connection(connection);
+		/* The TCP socket is not locked here: where others may look at the connection, its end frees it. */
+		if (is_state_followed())
+			connection->event.head.type = RECORD_CLOSE;
+		else
+			free_connection(connection);
 		return 0;
 	}
 	fill_opener(connection);
 	stamp(&connection->event, process_id);
-	show_to_walk(connection, sk);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family);
+	show_to_walk(connection, sk);
 	return 0;
 }
 

@@ -187,10 +187,9 @@ static __always_inline __u64 source_if_kept(__u64 id)
 /*
  * Takes over from a process's last description what still holds of its image and its cgroup: the records that have
  * them, and the predicates that depend on them alone. A source is a record that was sent, since nothing is remembered
- * of a process whose record was lost or refused. exec_id, cgroup_id: of the task now. Global: see the overview in
- * netmon.bpf.c.
+ * of a process whose record was lost or refused. Global: see the overview in netmon.bpf.c.
  */
-__noinline int recall(__u32 slot, const struct process *process, __u64 exec_id, __u64 cgroup_id, __u64 generation)
+__noinline int recall(__u32 slot, const struct process *process, __u64 generation)
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	__u16 evaluated = 0, matched;
@@ -203,11 +202,11 @@ __noinline int recall(__u32 slot, const struct process *process, __u64 exec_id, 
 	if (!id || id == LOST)
 		return 0;
 	process = AFTER(id, process);
-	if (process->exec_id == exec_id) {
+	if (process->exec_id == scratch->exec_id) {
 		image = process->image_id;
 		evaluated |= PREDICATES_OF_IMAGE;
 	}
-	if (process->cgroup_id == cgroup_id) {
+	if (process->cgroup_id == scratch->cgroup_id) {
 		cgroup = process->cgroup_source;
 		evaluated |= PREDICATES_OF_CGROUP;
 	}
@@ -245,8 +244,10 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	if (report_options.other_tasks)
 		scratch->other = role == TASK_CURRENT ? NULL : task;
 	start_record(scratch, task);
+	scratch->exec_id = task->self_exec_id;
+	scratch->cgroup_id = cgroup_id_of(task, role);
 	if (process)
-		recall(slot, process, task->self_exec_id, cgroup_id_of(task, role), generation);
+		recall(slot, process, generation);
 	if (load_config.follows)
 		scratch->is_followed = is_followed(task);
 	passes = passes_process_filter(slot, set_of(generation));
@@ -280,9 +281,10 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	if (process && previous_id != LOST &&
 	    __sync_val_compare_and_swap(&process->id, previous_id, LOST) == previous_id) {
 		process->generation = generation;
-		process->exec_id = task->self_exec_id;
+		/* If the task has exec'd, or was moved, since these were read, it is described again next time. */
+		process->exec_id = scratch->exec_id;
 		process->ppid = scratch->record.ppid;
-		process->cgroup_id = cgroup_id_of(task, role);
+		process->cgroup_id = scratch->cgroup_id;
 		process->image_id = scratch->record.image_source;
 		process->cgroup_source = scratch->record.cgroup_source;
 		process->has_args = !scratch->lacks_args;

@@ -76,7 +76,7 @@ static __always_inline void send_progress(struct connection *connection, const s
 	progress = &((struct progress_event *)detailed)->progress;
 	detailed->head.type = RECORD_PROGRESS;
 	detailed->head.timestamp_ns = now;
-	progress->duration_ns = now - opened;
+	progress->duration_ns = opened ? now - opened : 0; /* it was open before, and the kernel does not know since when */
 	progress->interval_ns = now - (connection->counted_ns ?: opened);
 	progress->bytes_sent = sample->sent;
 	progress->bytes_received = sample->received;

@@ -421,11 +421,11 @@ struct coverage {
 	/* With the options outcome and aggregate: how often the backup left a mark, and the main program took one. */
 	__u64 marks_left;
 	__u64 marks_taken;
-	/* Where bytes are counted: closes that were read without the socket's lock, since neither of the next two was set. */
-	__u64 unlocked_closes;
-	/* 1 once the kernel has run the program in __tcp_close(), or in __mptcp_close(): see close.h. */
-	__u64 tcp_close_is_locked;
-	__u64 mptcp_close_is_locked;
+	/* Where bytes are counted: closes that were read without the socket's lock, since the next one was not set. */
+	__u64 tcp_unlocked_closes;
+	__u64 tcp_close_is_locked; /* 1 once the kernel has run the program in __tcp_close(): see close.h */
+	__u64 mptcp_unlocked_closes; /* likewise */
+	__u64 mptcp_close_is_locked; /* __mptcp_close() */
 };
 
 /* What was lost, by reason. */

@@ -124,6 +124,15 @@ static __always_inline void read_transfer(struct transfer *transfer, struct sock
 	transfer->received = tcp->bytes_received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1);
 }
 
+/*
+ * Whether the peer has acknowledged our FIN, if there was one. A connection that was reset ends in TCP_CLOSE, too: there
+ * the walk counts a byte less than there was, which the close adds.
+ */
+static __always_inline bool is_fin_acknowledged(__u8 state)
+{
+	return state == TCP_FIN_WAIT2 || state == TCP_CLOSE;
+}
+
 /* What a socket has carried, as a walk reads it without its lock. */
 struct sample {
 	__u64 sent; /* acknowledged by the peer */
@@ -145,13 +154,13 @@ static __always_inline bool take_sample(struct sample *sample, struct sock *sk, 
 	sample->tcp = tcp;
 	if (is_msk && counts_bytes(mptcp)) {
 		sample->sent = BPF_CORE_READ(mptcp, bytes_acked);
-		fin_sent = BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_FIN_WAIT2;
+		fin_sent = is_fin_acknowledged(BPF_CORE_READ(sk, __sk_common.skc_state));
 		sample->received = BPF_CORE_READ(mptcp, bytes_received);
 	} else {
 		struct sock *subflow = (void *)tcp;
 
 		sample->sent = BPF_CORE_READ(tcp, bytes_acked);
-		fin_sent = BPF_CORE_READ(subflow, __sk_common.skc_state) == TCP_FIN_WAIT2;
+		fin_sent = is_fin_acknowledged(BPF_CORE_READ(subflow, __sk_common.skc_state));
 		sample->received = BPF_CORE_READ(tcp, bytes_received);
 		fin_received = BPF_CORE_READ(subflow, __sk_common.skc_flags) >> SOCK_DONE & 1;
 		fin_sent += direction == DIRECTION_EGRESS; /* our SYN */

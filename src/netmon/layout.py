@@ -184,7 +184,7 @@ LOAD_CONFIG = Struct("=BBBBBB2xII")
 REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
 CONTROL = Struct("=QQQQQ")
-COVERAGE = Struct("=QQQQQQQQ")
+COVERAGE = Struct("=QQQQQQQQQ")
 LOSSES = Struct("=QQQQQQ")
 PAYER = Struct("=QQQQ768s")
 FLOW_KEY = Struct("=Q16sHBB4x")
@@ -384,8 +384,9 @@ FIELDS = {
         "unkept_by_backup",
         "marks_left",
         "marks_taken",
-        "unlocked_closes",
+        "tcp_unlocked_closes",
         "tcp_close_is_locked",
+        "mptcp_unlocked_closes",
         "mptcp_close_is_locked",
     ),
     "Losses": (
@@ -628,8 +629,9 @@ if TYPE_CHECKING:
         unkept_by_backup: int
         marks_left: int
         marks_taken: int
-        unlocked_closes: int
+        tcp_unlocked_closes: int
         tcp_close_is_locked: int
+        mptcp_unlocked_closes: int
         mptcp_close_is_locked: int
 
     class Losses(NamedTuple):

@@ -26,6 +26,7 @@ from netmon.kernel.programs import (
     LOCKED_CLOSE,
     MPTCP_CLOSE,
     MPTCP_CONNECT,
+    MPTCP_LOCKED_CLOSE,
     OPEN_WALK,
     PROGRAMS,
     PULSE,
@@ -266,8 +267,10 @@ class Probes:
         if LOCKED_CLOSE not in self.programs:
             return why_bytes_are_inexact(f"does not have {LOCKED_CLOSE.hook}()")
         coverage = self._read_coverage()
-        if coverage.unlocked_closes and not (coverage.tcp_close_is_locked or coverage.mptcp_close_is_locked):
+        if coverage.tcp_unlocked_closes and not coverage.tcp_close_is_locked:
             return why_bytes_are_inexact(f"has {LOCKED_CLOSE.hook}() inside of {CLOSE.hook}()")
+        if coverage.mptcp_unlocked_closes and not coverage.mptcp_close_is_locked:
+            return why_bytes_are_inexact(f"has {MPTCP_LOCKED_CLOSE.hook}() inside of {MPTCP_CLOSE.hook}()")
         return ""
 
     def detach(self) -> None:

@@ -25,9 +25,11 @@ def probes(counts_bytes: bool, has_function: bool, **coverage: int) -> Probes:
     [
         (probes(False, False), ""),
         (probes(True, True), ""),
-        (probes(True, True, unlocked_closes=1, tcp_close_is_locked=1), ""),
+        (probes(True, True, tcp_unlocked_closes=1, tcp_close_is_locked=1), ""),
+        (probes(True, True, mptcp_unlocked_closes=1, mptcp_close_is_locked=1), ""),
         (probes(True, False), "does not have __tcp_close()"),
-        (probes(True, True, unlocked_closes=1), "has __tcp_close() inside of tcp_close()"),
+        (probes(True, True, tcp_unlocked_closes=1, mptcp_close_is_locked=1), "has __tcp_close() inside of tcp_close()"),
+        (probes(True, True, mptcp_unlocked_closes=1), "has __mptcp_close() inside of mptcp_close()"),
     ],
 )
 def test_why_bytes_are_inexact(subject: Probes, why: str) -> None:
