@@ -236,6 +236,8 @@ def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedC
     # All that reading a configuration may import, and the file, while they can still be opened.
     import difflib  # noqa: F401
     import ipaddress  # noqa: F401
+    import json  # noqa: F401
+    import unicodedata  # noqa: F401
 
     from netmon.cli.confine import isolate
     from netmon.config import checked, run_values, yaml_reader  # noqa: F401

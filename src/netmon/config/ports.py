@@ -49,10 +49,10 @@ def _explain(value: Any) -> str:
 
 def _port_of(service: str) -> int | None:
     """Return the port of a service that this host knows."""
-    import socket  # seldom needed
+    from _socket import getservbyname  # socket itself takes long to import
 
     try:
-        return socket.getservbyname(service, "tcp")
+        return getservbyname(service, "tcp")
     except (OSError, ValueError):
         return None
 
