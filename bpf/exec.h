@@ -207,6 +207,7 @@ static __always_inline __u64 send_exec_record(__u32 slot, struct exec *kept, con
 	if (__sync_fetch_and_add(&kept->self_exec_id, 0) != scratch->exec_id)
 		return 0;
 	texts = record->path_length + record->args_length;
+	asm volatile("" : "+r"(texts)); /* keeps the check below as it is, which the verifier of 6.1 needs */
 	if (texts > room)
 		return 0;
 	if (!may_write(payer_of_current(), sizeof(*record) + texts, false))

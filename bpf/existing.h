@@ -120,6 +120,9 @@ static __noinline void report_kept(struct connection *connection, struct task_st
 		report_opened(connection, sk);
 }
 
+/* What the walk has found. There is one walk at a time, and its stack has no room for this. */
+static struct connection found;
+
 /*
  * Reports a connection, unless that was done, or keeps one that is still connecting until it is open.
  *
@@ -129,10 +132,12 @@ static __noinline void report_kept(struct connection *connection, struct task_st
 static __always_inline void report_existing(struct task_struct *task, struct sock *sk)
 {
 	__u8 state = sk->__sk_common.skc_state;
-	struct connection found = {}, *connection;
+	struct connection *connection;
 
-	if ((!is_open(state) && state != TCP_SYN_SENT) || (!report_options.snapshot && find_connection(sk)) ||
-	    !describe_found(&found, task, sk))
+	if ((!is_open(state) && state != TCP_SYN_SENT) || (!report_options.snapshot && find_connection(sk)))
+		return;
+	__builtin_memset(&found, 0, sizeof(found));
+	if (!describe_found(&found, task, sk))
 		return;
 	if (report_options.snapshot) {
 		found.payer = payer_of(task);

@@ -76,8 +76,8 @@ static __always_inline void name_payer(struct payer *payer)
 
 /*
  * Takes off what the reader has read of the payer's bytes since the last time. Of several CPUs that do so at once, the
- * one that changes the use moves the position: if each took off its part, the payer would use less than nothing. Another
- * one may take off some of the same bytes again before the position has moved, but only of what is left.
+ * one that moves the position takes them off. Another one may move it on before they are taken off, and take off a part
+ * of the same bytes: then the payer uses nothing, and not less than that.
  */
 static __always_inline void note_read(struct payer *payer, __u64 waiting)
 {
@@ -90,8 +90,11 @@ static __always_inline void note_read(struct payer *payer, __u64 waiting)
 		taken = used * read / waiting;
 	if (!taken && used)
 		return; /* less than a byte: the next time it is more */
-	if (__sync_val_compare_and_swap(&payer->used, used, used - taken) == used)
-		__sync_val_compare_and_swap(&payer->position, last, position);
+	if (__sync_val_compare_and_swap(&payer->position, last, position) != last)
+		return;
+	used = __sync_fetch_and_sub(&payer->used, taken);
+	if (used < taken)
+		__sync_fetch_and_add(&payer->used, taken - used);
 }
 
 /*
