@@ -6,8 +6,6 @@ a process that has itself described again and again adds little to the memory he
 
 from __future__ import annotations
 
-import sys
-
 from netmon.decode.format import format_args
 from netmon.decode.texts import ARGS_LIMIT, Part, cgroup_part, exec_part, executable_part, with_args
 from netmon.errors import DecodeError
@@ -47,6 +45,14 @@ class SharedMemory:
                 self.size -= source.size
 
 
+def text_size(text: str) -> int:
+    """Return how many bytes a text takes, at most.
+
+    Not what this Python says: what a table evicts is decided by it, and a replay on another Python must do the same.
+    """
+    return len(text) if text.isascii() else 4 * len(text)
+
+
 class Source:
     """Texts that several descriptions share, rendered once for each room that they have."""
 
@@ -68,7 +74,7 @@ class Source:
         part = self._parts.get((room, own_room))
         if part is None:
             part = self._parts[room, own_room] = self._render(room, own_room)
-            grown = PART_SIZE + sys.getsizeof(part.json)
+            grown = PART_SIZE + text_size(part.json)
             self.size += grown
             if self.users:
                 memory.size += grown

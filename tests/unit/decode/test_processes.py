@@ -466,6 +466,20 @@ def test_an_exec_whose_record_is_gone_is_named_and_counted_once() -> None:
     assert (table.path_incomplete, table.args_incomplete) == (0, 0)
 
 
+@pytest.mark.parametrize("text", ["a", "\u00e9", "\u4e2d", "\U0001f600"])
+def test_no_python_decides_what_is_evicted(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay on another Python evicts at the same record: a str has another size there."""
+
+    def size_of_table() -> int:
+        table = make_table(with_cgroup=True)
+        table.add(process_record(cgroup=text.encode() + b"/", path=b"/" + text.encode(), argv=b"x\0" + text.encode()))
+        return table.size
+
+    size = size_of_table()
+    monkeypatch.setattr("sys.getsizeof", lambda _: 100_000)
+    assert size_of_table() == size
+
+
 def test_a_short_exec_record_may_be_the_last_of_a_batch() -> None:
     decoder = make_decoder()
     assert list(decoder.events(batch_of([exec_record(path=b"/a", argv=b"")]))) == []
