@@ -15,6 +15,8 @@ from tests.support.scripted_source import scripted
 from tests.unit.cli.test_run import EVENTS, _handlers, run_on  # noqa: F401
 from tests.unit.recording.test_replay import ALL, scene
 
+OPTIONS = ("--exec", "--progress", "30s", "--events", "establish,close,progress", "--statistics", "--parent")
+
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
@@ -38,7 +40,7 @@ def replay(*arguments: str | Path, capfd: pytest.CaptureFixture[str]) -> tuple[i
 def test_it_writes_the_json_that_the_run_wrote(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, events = tmp_path / "recording", tmp_path / "events"
     output = Output("file", os.open(events, os.O_WRONLY | os.O_CREAT))
-    run_on([output], lambda filler: filler.send(1 + EVENTS), arguments=["--record", str(path)])
+    run_on([output], lambda filler: filler.send(1 + EVENTS), arguments=["--record", str(path), *OPTIONS])
     capfd.readouterr()
     assert replay(path, capfd=capfd) == (0, events.read_text(), f"netmon: {EVENTS} events, 0 lost\n")
 
