@@ -497,6 +497,7 @@ class Monitor:
                 path_incomplete=losses.path_incomplete + processes.path_incomplete,
                 args_incomplete=losses.args_incomplete + processes.args_incomplete,
                 cgroup_incomplete=losses.cgroup_incomplete + processes.cgroup_incomplete,
+                exec_incomplete=processes.exec_incomplete,
                 unknown_opener=self._decoder_counts[1],
             )
         return losses._replace(outputs=dict(self._outputs_lost()))
@@ -544,9 +545,10 @@ class Monitor:
         if reader is None:
             return self._final_counters
         processes = self._known
-        described = processes.described if processes is not None else 0
+        described, execs = (processes.described, processes.execs_added) if processes is not None else (0, 0)
+        decoded = reader.batch.count - reader.batch.left
         return Counters(
-            connection_events=reader.batch.count - reader.batch.left - described - self._decoder_counts[0],
+            connection_events=decoded - described - execs - self._decoder_counts[0],
             bytes_read=reader.batch.end,
             bytes_waiting=reader.waiting,
             processes_described=described,

@@ -54,11 +54,15 @@ def details_of(event: DetailedEvent) -> dict[str, Any]:
     return {}
 
 
+def _duration_of(event: DetailedEvent | ProgressEvent) -> dict[str, Any]:
+    """Return how long a connection was open, if that is known."""
+    return {"duration_us": event.duration_ns // NSEC_PER_USEC} if event.duration_ns else {}
+
+
 def _counts_of(event: DetailedEvent) -> dict[str, Any]:
     """Return how long a connection was open, if that is known, and what it has carried."""
-    duration = {"duration_us": event.duration_ns // NSEC_PER_USEC} if event.duration_ns else {}
     return {
-        **duration,
+        **_duration_of(event),
         "bytes_sent": event.bytes_sent,
         "bytes_received": event.bytes_received,
         "segments_retransmitted": event.segments_retransmitted,
@@ -73,7 +77,7 @@ def _statistics_so_far(event: DetailedEvent) -> dict[str, Any]:
 
 def _progress_of(event: ProgressEvent) -> dict[str, Any]:
     return {
-        "duration_us": event.duration_ns // NSEC_PER_USEC,
+        **_duration_of(event),
         "interval_us": event.interval_ns // NSEC_PER_USEC,
         "bytes_sent": event.bytes_sent,
         "bytes_received": event.bytes_received,

@@ -6,16 +6,10 @@ a process that has itself described again and again adds little to the memory he
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
-
 from netmon.decode.format import format_args
-from netmon.decode.texts import ARGS_LIMIT, cgroup_part, exec_part, executable_part, with_args
+from netmon.decode.texts import ARGS_LIMIT, Part, cgroup_part, exec_part, executable_part, with_args
 from netmon.errors import DecodeError
 from netmon.layout import EXEC_RECORD, ExecFlag, ExecRecord, ProcessFlag, ProcessRecord, Secureexec
-
-if TYPE_CHECKING:
-    from netmon.decode.texts import Part
 
 DELETED = " (deleted)"  # as /proc/PID/exe marks it
 SOURCE_SIZE = 600  # bytes of an image or a cgroup beside its texts
@@ -51,6 +45,14 @@ class SharedMemory:
                 self.size -= source.size
 
 
+def text_size(text: str) -> int:
+    """Return how many bytes a text takes, at most.
+
+    Not what this Python says: what a table evicts is decided by it, and a replay on another Python must do the same.
+    """
+    return len(text) if text.isascii() else 4 * len(text)
+
+
 class Source:
     """Texts that several descriptions share, rendered once for each room that they have."""
 
@@ -72,7 +74,7 @@ class Source:
         part = self._parts.get((room, own_room))
         if part is None:
             part = self._parts[room, own_room] = self._render(room, own_room)
-            grown = PART_SIZE + sys.getsizeof(part.json)
+            grown = PART_SIZE + text_size(part.json)
             self.size += grown
             if self.users:
                 memory.size += grown
@@ -98,7 +100,7 @@ class Image(Source):
         *,
         name: bytes = b"",
         unknown: bool = False,
-        executed: Exec | None = None,
+        executed: Exec | UnknownExec | None = None,
     ) -> None:
         """Make an image.
 
@@ -116,9 +118,9 @@ class Image(Source):
         super().__init__(path, argv)
         self.path = path
         self.name = name or path[max(0, len(path) - name_length) :]
-        if executed:
+        if executed and executed.unlinked is not None:
             secureexec &= ~Secureexec.FILELESS_EXEC
-            secureexec |= Secureexec.FILELESS_EXEC * bool(executed.flags & ExecFlag.UNLINKED)
+            secureexec |= Secureexec.FILELESS_EXEC * executed.unlinked
         self.secureexec = secureexec
         self.flags = flags
         self.argv = argv
@@ -161,7 +163,7 @@ class Image(Source):
 class Exec(Source):
     """What a process exec'd, as it was then."""
 
-    __slots__ = ("argv", "flags", "key", "path", "rest")
+    __slots__ = ("argv", "flags", "key", "path", "rest", "unlinked")
 
     def __init__(self, record: ExecRecord, path: bytes, argv: bytes, time: str) -> None:
         """Make it of a record, its strings, and its time as text."""
@@ -169,14 +171,27 @@ class Exec(Source):
         self.path = path
         self.argv = argv
         self.flags = record.flags
+        self.unlinked = bool(record.flags & ExecFlag.UNLINKED)
         device = f"{record.device >> MINOR_BITS}:{record.device & (1 << MINOR_BITS) - 1}"
         self.rest: dict[str, str | int] = {"time": time, "device": device, "inode": record.inode}
         self.key = (record.exec_id, path, argv)
 
     def _render(self, room: int, own_room: int) -> Part:
-        path = self.path.decode(errors="backslashreplace") + DELETED * bool(self.flags & ExecFlag.UNLINKED)
+        path = self.path.decode(errors="backslashreplace") + DELETED * self.unlinked
         whole = not self.flags & (ExecFlag.PATH_INCOMPLETE | ExecFlag.ARGS_INCOMPLETE)
         return exec_part(path, format_args(self.argv, ARGS_LIMIT + 4), dict(self.rest), own_room, whole=whole)
+
+
+class UnknownExec(Source):
+    """What a process exec'd, if its record is not there. The key `exec` is missing then, and named as cut."""
+
+    __slots__ = ()
+
+    key = ()
+    unlinked: bool | None = None
+
+    def _render(self, room: int, own_room: int) -> Part:
+        return Part("", ("exec",))
 
 
 def split_exec_record(record: bytes) -> tuple[ExecRecord, bytes, bytes]:
@@ -195,7 +210,7 @@ def split_exec_record(record: bytes) -> tuple[ExecRecord, bytes, bytes]:
     return fixed, record[EXEC_RECORD.size : args_at], record[args_at:end]
 
 
-def nameless_image(process: ProcessRecord, executed: Exec | None) -> Image:
+def nameless_image(process: ProcessRecord, executed: Exec | UnknownExec | None) -> Image:
     """Return the image of a process that has none: of a kernel thread, or of one whose image nobody knows.
 
     All that is known is the name that the thread has given itself, and perhaps what it exec'd.

@@ -15,6 +15,7 @@ from netmon.decode.images import (
     Exec,
     Image,
     SharedMemory,
+    UnknownExec,
     nameless_image,
     split_exec_record,
 )
@@ -39,7 +40,11 @@ PROCESS_REST = 256
 EXEC_REST = 256  # of what it exec'd beside the texts
 
 SOURCES_KEPT = 64  # images and cgroups that other processes may have, too
-EXECS_KEPT = 64  # an exec's record comes right before that of its process, but for those of other CPUs
+
+# Bytes of the exec records that are kept until the record of their process comes. It comes right behind, but for a
+# program that was preempted: this is more than LATE_RECORDS by far. An entry has some bytes beside its record.
+EXECS_SIZE = 1 << 20
+EXEC_ENTRY_SIZE = 256
 
 # Plain ints: members of an enum are slow to look up.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
@@ -98,7 +103,8 @@ class ProcessTable:
         # Many processes run the same: their texts are rendered once, and kept once.
         self._image_of = lru_cache(maxsize=SOURCES_KEPT)(Image)
         self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
-        self._execs: dict[int, Exec] = {}  # the last ones, by their ids
+        self._execs: dict[int, bytes] = {}  # the last records, by their ids
+        self._execs_size = 0
         self._known: dict[int, KnownProcess] = {}
         # Of processes that were dropped at once, while records that refer to them may wait.
         self._sources: dict[int, tuple[Image, Cgroup]] = {}
@@ -107,9 +113,10 @@ class ProcessTable:
         self._size = 0  # of the processes alone
         self._consumed = 0
         self._next_eviction = 0  # in bytes consumed
-        self.described = 0  # how many records were added
-        # Processes reported with only a part of their path, arguments or cgroup. The kernel has not counted these.
-        self.path_incomplete = self.args_incomplete = self.cgroup_incomplete = 0
+        self.described = 0  # how many process records were added
+        self.execs_added = 0  # how many exec records
+        # Processes reported with only a part of their path, arguments, cgroup or exec. The kernel has not counted them.
+        self.path_incomplete = self.args_incomplete = self.cgroup_incomplete = self.exec_incomplete = 0
         self.longest = 0  # characters of a process's JSON: the most of those known
         self._rendered = RenderedMemory()
         self.get = self._known.get
@@ -175,11 +182,30 @@ class ProcessTable:
         Raises:
             DecodeError: The record is shorter than its lengths say.
         """
+        exec_id = split_exec_record(record)[0].exec_id
+        self._drop_exec(exec_id)
+        self._execs[exec_id] = record
+        self._execs_size += len(record) + EXEC_ENTRY_SIZE
+        while self._execs_size > EXECS_SIZE:
+            self._drop_exec(next(iter(self._execs)))
+        self.execs_added += 1
+
+    def _drop_exec(self, exec_id: int) -> None:
+        if (record := self._execs.pop(exec_id, None)) is not None:
+            self._execs_size -= len(record) + EXEC_ENTRY_SIZE
+
+    def _exec(self, process: ProcessRecord) -> Exec | UnknownExec | None:
+        """Return what a process exec'd; None if nobody says.
+
+        Its record stays: children that have exec'd nothing refer to the same.
+        """
+        if not process.exec_id:
+            return None
+        if (record := self._execs.get(process.exec_id)) is None:
+            return UnknownExec()
         fixed, path, argv = split_exec_record(record)
-        while len(self._execs) >= EXECS_KEPT:
-            del self._execs[next(iter(self._execs))]
         time = format_timestamp(self._clock.event_time(fixed.time_ns))
-        self._execs[fixed.exec_id] = Exec(fixed, path, argv[: Limit.ARGS_SIZE], time)
+        return Exec(fixed, path, argv[: Limit.ARGS_SIZE], time)
 
     def _count_cuts(self, cut: tuple[str, ...], process: ProcessRecord, image: Image) -> None:
         """Count the keys that are not whole: once an image or a cgroup, and unless the kernel half has done so."""
@@ -187,6 +213,7 @@ class ProcessTable:
         if not process.image_source or image.unknown:
             self.path_incomplete += not flags & PATH_INCOMPLETE and not {"filename", "binary_path"}.isdisjoint(cut)
             self.args_incomplete += not flags & ARGS_INCOMPLETE and "args" in cut
+            self.exec_incomplete += "exec" in cut
         if not process.cgroup_source or "container_id" in cut:
             self.cgroup_incomplete += "cgroup" in cut or "container_id" in cut
 
@@ -288,7 +315,7 @@ class ProcessTable:
                 return image
             argv, complete = self._arguments(process, image.exe, argv)
             return image.with_args(argv, complete=complete)
-        executed = self._execs.get(process.exec_id) if process.exec_id else None
+        executed = self._exec(process)
         if flags & _NO_IMAGE:
             return nameless_image(process, executed)
         texts = (path, process.name_length, process.secureexec, flags & _IMAGE_FLAGS, argv, not flags & _ARGS_MISSING)

@@ -79,6 +79,7 @@ class FlowReporter:
             key, flow = unpack_flow(*pair)
             process = self._processes.get(key.process_id)
             if process is None:
-                self.unknown_process += flow.opened + flow.closed
+                # What an open connection has carried is a loss, too, though the flow has no event.
+                self.unknown_process += max(1, flow.opened + flow.closed)
             else:
                 yield key, flow, process

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from netmon import layout
 from netmon.errors import DecodeError
-from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT
+from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT, MAX_PROGRESS, MIN_PROGRESS
 from netmon.losses import BY_NAME, Losses
 from netmon.report import EVENTS, OPTIONS, Report
 
@@ -83,7 +83,7 @@ def layout_id() -> str:
     )
     enums = (
         *(layout.RecordType, layout.Family, layout.Direction, layout.Ending),
-        *(layout.Secureexec, layout.ProcessFlag, layout.Foreign),
+        *(layout.Secureexec, layout.ProcessFlag, layout.ExecFlag, layout.Foreign),
     )
     parts = (
         [each.format for each in structs],
@@ -159,8 +159,16 @@ def _report(fields: dict[str, Any]) -> Report:
     if not isinstance(events, list) or not all(isinstance(event, str) and event in EVENTS for event in events):
         events = None
     return Report(
-        **{name: fields.get(name) is True for name in OPTIONS}, events=tuple(events) if events is not None else None
+        **{name: fields.get(name) is True for name in OPTIONS},
+        progress=_progress(fields.get("progress")),
+        events=tuple(events) if events is not None else None,
     )
+
+
+def _progress(seconds: object) -> float | None:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return None
+    return seconds if MIN_PROGRESS <= seconds <= MAX_PROGRESS else None  # NaN is in no range
 
 
 def _integer(fields: dict[str, Any], key: str, least: int, most: int) -> int:

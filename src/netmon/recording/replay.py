@@ -211,6 +211,7 @@ class RecordedBuffer:
         """Read the next batch, and what was asked and reported while it was decoded; return whether more follows."""
         data, offsets = b"", []
         frame = self._next
+        self._source.answers.clear()  # each batch has its own
         try:
             while frame is not None and frame.kind == Kind.CLOCK:
                 self._source.clock.step(*unpack_step(frame.payload))

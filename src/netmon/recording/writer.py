@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 END_SIZE = 64 << 10  # bytes of the file's limit that are kept for its last frame
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NUL = b"\0"
+NO_EVENTS = (int(RecordType.PROCESS), int(RecordType.EXEC))  # the records that are no events of connections
 
 
 class _State(NamedTuple):
@@ -219,4 +220,4 @@ def begin_recording(
 
 def _count_events(data: bytes) -> int:
     """Return how many of a batch's records are events of connections."""
-    return sum(data[at + HEADER.size] != RecordType.PROCESS for at in offsets_in(data))
+    return sum(data[at + HEADER.size] not in NO_EVENTS for at in offsets_in(data))

@@ -140,7 +140,8 @@ def progressed(network: Json) -> tuple[str, str]:
         return "open", ""
     per_second = 1e6 / network["interval_us"]
     sent, received = (size(round(network[f"interval_bytes_{way}"] * per_second)) for way in ("sent", "received"))
-    return f"open >{sent}/s <{received}/s {duration(network['duration_us'])}", ""
+    age = f" {duration(network['duration_us'])}" if "duration_us" in network else ""
+    return f"open >{sent}/s <{received}/s{age}", ""
 
 
 def traffic(counts: Json) -> str:

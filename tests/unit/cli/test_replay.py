@@ -15,6 +15,8 @@ from tests.support.scripted_source import scripted
 from tests.unit.cli.test_run import EVENTS, _handlers, run_on  # noqa: F401
 from tests.unit.recording.test_replay import ALL, scene
 
+OPTIONS = ("--exec", "--progress", "30s", "--events", "establish,close,progress", "--statistics", "--parent")
+
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
@@ -38,7 +40,7 @@ def replay(*arguments: str | Path, capfd: pytest.CaptureFixture[str]) -> tuple[i
 def test_it_writes_the_json_that_the_run_wrote(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, events = tmp_path / "recording", tmp_path / "events"
     output = Output("file", os.open(events, os.O_WRONLY | os.O_CREAT))
-    run_on([output], lambda filler: filler.send(1 + EVENTS), arguments=["--record", str(path)])
+    run_on([output], lambda filler: filler.send(1 + EVENTS), arguments=["--record", str(path), *OPTIONS])
     capfd.readouterr()
     assert replay(path, capfd=capfd) == (0, events.read_text(), f"netmon: {EVENTS} events, 0 lost\n")
 
@@ -46,7 +48,7 @@ def test_it_writes_the_json_that_the_run_wrote(tmp_path: Path, capfd: pytest.Cap
 def test_it_writes_lines_tables_templates_and_fields(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, lines, said = replay(recording, "--format", "line", "--each", capfd=capfd)
     assert "curl[4242]" in lines and "10.0.0.1" not in lines.splitlines()[0]
-    assert "netmon: 5 events, 1 lost (1 unknown process)" in said
+    assert "netmon: 6 events, 1 lost (1 unknown process)" in said
     _, table, _ = replay(recording, "--fields", "process.pid,network_event.cookie", "--format", "table", capfd=capfd)
     assert table.splitlines()[1].split() == ["4242", "99"]
     _, text, _ = replay(recording, "--template", "<{process.pid}>", capfd=capfd)
@@ -73,7 +75,7 @@ def test_what_is_wrong_is_said(recording: Path, capfd: pytest.CaptureFixture[str
     data = recording.read_bytes()
     recording.write_bytes(data[:-30])
     code, lines, said = replay(recording, capfd=capfd)
-    assert (code, lines.count("NetworkEvent")) == (0, 5)
+    assert (code, lines.count("NetworkEvent")) == (0, 6)
     assert said.endswith("ends before the run did: it reached its limit, the disk was full, or netmon was killed\n")
     damaged = bytearray(data)
     damaged[-30] ^= 1

@@ -102,6 +102,14 @@ def test_progress() -> None:
     assert with_context.network_event.model_dump() == {**connection, "netns": 4026531840, "ifindex": 1, "mark": 42}
 
 
+def test_a_progress_without_a_duration_has_no_key_for_it() -> None:
+    """The connection was open before the start, and the kernel does not know since when."""
+    (event,) = make_decoder().events(batch_of([process_record(), progress_event(duration_ns=0)]))
+    connection = event.network_event.model_dump()
+    assert connection["interval_us"] == 30_000
+    assert "duration_us" not in connection
+
+
 def test_details_do_not_leak_into_the_next_event() -> None:
     records = [process_record(), detailed_event(family=Family.IPV6, daddr=bytes(15) + b"\1"), ipv4_event()]
     detailed, plain = make_decoder().events(batch_of(records))

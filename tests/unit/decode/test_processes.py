@@ -11,7 +11,7 @@ import pytest
 
 from netmon.decode import processes
 from netmon.decode.known_process import KnownProcess
-from netmon.decode.processes import HARD_SIZE_LIMIT, ProcessTable, split_record
+from netmon.decode.processes import EXECS_SIZE, HARD_SIZE_LIMIT, LATE_RECORDS, ProcessTable, split_record
 from netmon.layout import Foreign, Limit, ProcessFlag
 from tests.support.decoders import make_decoder, make_table
 from tests.support.records import batch_of, exec_record, ipv4_event, process_record
@@ -409,14 +409,75 @@ def test_a_long_exec_is_cut_and_marked() -> None:
     assert len(fields["exec"]["path"]) > 100
 
 
-def test_few_execs_are_kept_until_their_process_comes() -> None:
+def test_an_exec_waits_for_its_process_while_others_come() -> None:
+    """The program that writes both may be preempted in between, while the other CPUs write theirs."""
     table = make_table()
-    for exec_id in range(1000):
+    table.add_exec(exec_record(exec_id=1))
+    written = 0
+    for exec_id in range(2, 1000):
         table.add_exec(exec_record(exec_id=exec_id))
-    for exec_id, there in ((999, True), (950, True), (900, False)):
         table.add(process_record(process_id=exec_id, exec_id=exec_id))
-        assert ("exec" in known(table, exec_id).fields) == there
-    assert table.size < 100_000
+        written += len(exec_record()) + len(process_record())
+    assert written > LATE_RECORDS
+    table.add(process_record(process_id=1, exec_id=1))
+    assert known(table, 1).fields["exec"]["inode"] == 1835126
+    assert (table.described, table.execs_added, table.exec_incomplete) == (999, 999, 0)
+
+
+def test_processes_that_run_the_same_have_the_same_exec() -> None:
+    """Each has the record sent before its own; those of other CPUs may come in between."""
+    table = make_table()
+    for record in (exec_record(), exec_record()):
+        table.add_exec(record)
+    for process_id in (7, 8):
+        table.add(process_record(process_id=process_id, exec_id=3))
+    assert known(table, 7).fields["exec"] == known(table, 8).fields["exec"]
+
+
+def test_the_execs_that_wait_take_little_memory() -> None:
+    table = make_table()
+    long = b"x\0" + b"a" * 7000
+    tracemalloc.start()
+    try:
+        for exec_id in range(1, 2001):
+            table.add_exec(exec_record(exec_id=exec_id))
+            table.add_exec(exec_record(argv=long, exec_id=1_000_000 + exec_id))
+        used = tracemalloc.get_traced_memory()[0]
+        for _ in range(2000):  # of the same program
+            table.add_exec(exec_record(exec_id=1))
+    finally:
+        tracemalloc.stop()
+    assert used < EXECS_SIZE * 1.2
+    assert table.size < 1000
+    table.add(process_record(exec_id=1_002_000))
+    assert len(known(table, 7).fields["exec"]["args"]) > 5000
+
+
+def test_an_exec_whose_record_is_gone_is_named_and_counted_once() -> None:
+    """Not left out silently. What its description says of the file's link stays."""
+    table = make_table(with_exec=True)
+    table.add(process_record(exec_id=3, secureexec=8))
+    table.add(again(8))
+    for process_id in (7, 8):
+        fields = known(table, process_id).fields
+        assert "exec" not in fields
+        assert (fields["truncated"], fields["secureexec"]) == ("exec", "FILELESS_EXEC")
+    assert table.exec_incomplete == 1
+    assert (table.path_incomplete, table.args_incomplete) == (0, 0)
+
+
+@pytest.mark.parametrize("text", ["a", "\u00e9", "\u4e2d", "\U0001f600"])
+def test_no_python_decides_what_is_evicted(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay on another Python evicts at the same record: a str has another size there."""
+
+    def size_of_table() -> int:
+        table = make_table(with_cgroup=True)
+        table.add(process_record(cgroup=text.encode() + b"/", path=b"/" + text.encode(), argv=b"x\0" + text.encode()))
+        return table.size
+
+    size = size_of_table()
+    monkeypatch.setattr("sys.getsizeof", lambda _: 100_000)
+    assert size_of_table() == size
 
 
 def test_a_short_exec_record_may_be_the_last_of_a_batch() -> None:

@@ -44,10 +44,10 @@ class Flows:
         taken, self.table = self.table, []
         return taken
 
-    def add(self, process_id: int = 7, opened: int = 1) -> None:
-        """Have a process open connections."""
+    def add(self, process_id: int = 7, opened: int = 1, closed: int = 1, sent: int = 0) -> None:
+        """Have a process open connections, and close and use some."""
         key = FlowKey(process_id, bytes(16), 443, Family.IPV4, Direction.EGRESS)
-        self.table.append((FLOW_KEY.pack(*key), FLOW.pack(*Flow(opened, 1, 0, 0, 0, 0))))
+        self.table.append((FLOW_KEY.pack(*key), FLOW.pack(*Flow(opened, closed, 0, sent, 0, 0))))
 
     def report(self, seconds: float, *, drained: bool = True, ending: bool = False) -> list[int]:
         """Read some seconds later; return how many connections each report has as opened."""
@@ -150,6 +150,12 @@ def test_flows_of_unknown_processes_are_counted_as_lost(flows: Flows) -> None:
     flows.add(opened=2)
     assert flows.report(PERIOD) == [2]
     assert flows.reporter.unknown_process == 4  # three were opened, one was closed
+
+
+def test_bytes_of_open_connections_of_an_unknown_process_are_not_lost_silently(flows: Flows) -> None:
+    flows.add(process_id=8, opened=0, closed=0, sent=1000)
+    assert flows.report(PERIOD) == []
+    assert flows.reporter.unknown_process == 1
 
 
 def test_each_report_has_its_period(flows: Flows) -> None:

@@ -26,15 +26,28 @@ from netmon.kernel.cmdline_reader import CmdlineReader
 from netmon.layout import ProcessFlag, RecordType
 from netmon.limits import MIN_RECORD_LIMIT
 from netmon.losses import Losses
-from netmon.recording.form import FORM_VERSION, HEAD, MAGIC, START, Kind, pack_frame, pack_json
-from netmon.report import OPTIONS
+from netmon.recording.form import FORM_VERSION, HEAD, MAGIC, START, WAITING, Kind, pack_frame, pack_json
+from netmon.report import EVENTS, OPTIONS
 from tests.support.record_mixes import MIXES
-from tests.support.records import batch_of, detailed_event, event_context, ipv4_event, ipv6_event, process_record
+from tests.support.records import (
+    batch_of,
+    detailed_event,
+    event_context,
+    exec_record,
+    ipv4_event,
+    ipv6_event,
+    process_record,
+    progress_event,
+)
 from tests.support.ring_filler import watching
 from tests.support.scripted_source import scripted
 
 ALL = Config.from_dict(
-    {"ingress": {"enabled": True}, "egress": {"enabled": True}, "report": dict.fromkeys(OPTIONS, True)}
+    {
+        "ingress": {"enabled": True},
+        "egress": {"enabled": True},
+        "report": {**dict.fromkeys(OPTIONS, True), "progress": "30s", "events": [*EVENTS]},
+    }
 )
 LOSSES = Losses(ring_full=3, missed=1, over_budget=4, offenders={"/system.slice/\u202e": 4}, path_incomplete=2)
 HOUR_NS = 3_600_000_000_000
@@ -53,10 +66,10 @@ def scene() -> list[Batch]:
     """Return batches with all kinds of records, and with what is asked of the host."""
     unread: dict[str, Any] = {"flags": int(ProcessFlag.ARGS_UNREAD | ProcessFlag.ARGS_INCOMPLETE), "argv": b""}
     return [
-        batch_of([process_record(), ipv4_event(), ipv6_event()]),
+        batch_of([exec_record(), process_record(exec_id=3), ipv4_event(), ipv6_event()]),
         batch_of([process_record(process_id=8, pid=9, ppid=4242, parent_id=7, **unread), ipv4_event(process_id=8)]),
         batch_of([process_record(process_id=9, **unread), detailed_event(process_id=9), ipv4_event(process_id=99)]),
-        batch_of([detailed_event() + event_context(has_details=1, opener_id=8, opener_tid=20)]),
+        batch_of([progress_event(), detailed_event() + event_context(has_details=1, opener_id=8, opener_tid=20)]),
     ]
 
 
@@ -81,9 +94,10 @@ def recorded(tmp_path: Path) -> tuple[Path, list[str]]:
 
 def test_a_replay_gives_the_lines_of_the_run(recorded: tuple[Path, list[str]]) -> None:
     path, lines = recorded
-    assert [json.loads(line)["type"] for line in lines].count("NetworkEvent") == 5
+    assert [json.loads(line)["type"] for line in lines].count("NetworkEvent") == 6
     assert any(json.loads(line)["process"]["args"] == "-l \\xff\n" for line in lines if "NetworkEvent" in line)
     assert len({json.loads(line)["timestamp"][11:13] for line in lines}) > 1  # the clock was set
+    assert any("exec" in json.loads(line)["process"] for line in lines if "TcpConnectionProgress" in line)
     report, _ = [line for line in lines if "LostEvents" in line]  # then one of the unknown process
     assert json.loads(report)["lost_events"]["offenders"] == {"/system.slice/\u202e": 4}
     assert replayed(path) == lines
@@ -100,7 +114,7 @@ def test_models_raw_events_and_counts_are_those_of_the_run(recorded: tuple[Path,
         assert {type(event) for event in monitor.poll(0)} == {LostEvents}
     assert raws == [line for line in lines if "NetworkEvent" in line]
     assert monitor.losses == LOSSES._replace(unknown_process=1)
-    assert monitor.counters.connection_events == 5
+    assert monitor.counters.connection_events == 6
     assert monitor.recording and monitor.recording.whole
     with monitor:  # again
         assert lines_of(monitor) == lines
@@ -126,6 +140,25 @@ def test_many_processes_which_are_evicted(tmp_path: Path) -> None:
         assert monitor.counters.processes_known < monitor.counters.processes_described == 10_000
     assert len(lines) == 20_000
     assert replayed(path) == lines
+
+
+def test_an_answer_that_nobody_asks_for_is_none_to_a_later_question(tmp_path: Path) -> None:
+    """The netmon that replays may ask less than the one that has recorded."""
+    path = tmp_path / "recording"
+    with scripted(record=path, config=ALL):
+        pass
+    data = path.read_bytes()
+    header = data[: START.size + HEAD.size + HEAD.unpack_from(data, START.size)[1]]
+    unread = process_record(flags=int(ProcessFlag.ARGS_UNREAD), argv=b"")
+    frames = [
+        pack_frame(Kind.BATCH, batch_of([process_record(process_id=6), ipv4_event(process_id=6)]).data),
+        pack_frame(Kind.CMDLINE, b"\0curl\0--anothers\0"),
+        pack_frame(Kind.WAITING, WAITING.pack(5)),
+        pack_frame(Kind.BATCH, batch_of([unread, ipv4_event()]).data),
+        pack_frame(Kind.CMDLINE, b"\0curl\0--own\0"),
+    ]
+    path.write_bytes(header + b"".join(frames))
+    assert [json.loads(line)["process"]["args"] for line in replayed(path)] == ["", "--own"]
 
 
 def test_the_file_is_new_and_for_its_user_alone(tmp_path: Path) -> None:
@@ -265,7 +298,7 @@ def test_a_signal_handler_that_raises_leaves_the_recording_whole(moment: int, tm
             except KeyboardInterrupt:
                 interrupted = True
     assert interrupted
-    assert "".join(replayed(path)).count("NetworkEvent") == 5
+    assert "".join(replayed(path)).count("NetworkEvent") == 6
 
 
 def damaged(path: Path, data: bytes) -> str:

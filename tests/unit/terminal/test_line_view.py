@@ -92,6 +92,11 @@ def test_an_open_connection_says_how_much_it_carries_in_a_second(view: LineView)
     ]
 
 
+def test_an_open_connection_of_unknown_age_has_none(view: LineView) -> None:
+    progress = {key: value for key, value in PROGRESS.items() if key != "duration_us"}
+    assert view.lines([connection_line("Progress", **progress)])[0].endswith(" open >1.0M/s <15k/s\n")
+
+
 def test_a_connection_is_one_line_when_it_has_ended(view: LineView) -> None:
     assert view.lines([connection_line("Establish", handshake_us=17_000)]) == []
     assert view.lines([connection_line("Close", **STATISTICS)]) == [
