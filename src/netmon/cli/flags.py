@@ -70,6 +70,12 @@ class _Switch(argparse.Action):
         namespace.given = {*getattr(namespace, "given", ()), self.dest}
 
 
+OUTPUT_OF_RUN = (
+    "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags ask for "
+    "(docs/output.md)"
+)
+
+
 def _add_switch(to: argparse._ActionsContainer, name: str, help: str, *, default: bool | None = False) -> None:
     """Add a switch: the flag that changes the default, and without a line of help the one that a file may need."""
     on, off = flag_of(name), f"--no-{flag_of(name)[2:]}"
@@ -175,7 +181,7 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
 def add_ls_flags(parser: argparse.ArgumentParser, sort_keys: Iterable[str], reports: Iterable[str]) -> None:
     """Add `netmon ls`'s flags to its parser: those of `netmon run` that choose connections, keys and a format."""
     _add_any_kernel_flag(parser)
-    output = add_output_flags(parser, each=False)
+    output = add_output_flags(parser, "on a terminal a line a connection; else JSON (docs/output.md)", each=False)
     output.add_argument("--sort", metavar="KEY", help=f"in the order of {', '.join(sort_keys)} (default: pid)")
     output.add_argument("--reverse", action="store_true", help="the other way round")
     for name in reports:
@@ -323,15 +329,17 @@ def _add_process_flags(run: argparse.ArgumentParser) -> None:
     process.add_argument("--deny-process", action="store_true", help="report processes that do not match")
 
 
-def add_output_flags(run: argparse.ArgumentParser, *, each: bool = True) -> argparse._ArgumentGroup:
-    """Add the flags that say how events are written; return their group. each: whether a line may be an event."""
-    output = run.add_argument_group(
-        "output",
-        "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags "
-        "ask for (docs/output.md)"
-        if each
-        else "on a terminal a line a connection; else JSON (docs/output.md)",
-    )
+def add_output_flags(
+    run: argparse.ArgumentParser, description: str = OUTPUT_OF_RUN, *, each: bool = True
+) -> argparse._ArgumentGroup:
+    """Add the flags that say how events are written; return their group.
+
+    Args:
+        run: The command's parser.
+        description: What is written without them.
+        each: Whether a line may be an event.
+    """
+    output = run.add_argument_group("output", description)
     output.add_argument("--format", metavar="FORMAT", help="line, json, table or template")
     output.add_argument(
         "--fields",

@@ -31,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
-    add_output_flags(parser)
+    add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
     parser.set_defaults(command=replay)
 
 
