@@ -24,6 +24,11 @@ from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
 if TYPE_CHECKING:
     from netmon.config.checked import CheckedConfig
 
+OUTPUT_OF_RUN = (
+    "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags "
+    "ask for (docs/output.md)"
+)
+
 
 class _Values(argparse.Action):
     """Extends a list by the values of a flag, which commas separate, and notes how the flag was spelled."""
@@ -68,12 +73,6 @@ class _Switch(argparse.Action):
     ) -> None:
         setattr(namespace, self.dest, self.const)
         namespace.given = {*getattr(namespace, "given", ()), self.dest}
-
-
-OUTPUT_OF_RUN = (
-    "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags ask for "
-    "(docs/output.md)"
-)
 
 
 def _add_switch(to: argparse._ActionsContainer, name: str, help: str, *, default: bool | None = False) -> None:
