@@ -6,13 +6,14 @@ launcher.c starts it. A native module is unpacked into sealed memory when it is 
 from __future__ import annotations
 
 import fcntl
+import io
 import marshal
 import os
 import sys
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import IO, Any, cast
 from zipimport import zipimporter
 
 ARCHIVE = "/proc/self/exe"
@@ -44,13 +45,45 @@ class ArchiveImporter(zipimporter):
         return memory_file(path.rpartition("/")[2], self.get_data(path))
 
 
+class ArchiveFile(io.RawIOBase):
+    """Reads an open file from positions of its own.
+
+    A forked process shares the descriptor's position with its parent: if both import modules, each would read from where
+    the other one has stopped.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it can be read from any position."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position; return it."""
+        origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: os.fstat(self._file).st_size}
+        self._position = origins[whence] + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what fits into a buffer; return how many bytes."""
+        count = os.preadv(self._file, [buffer], self._position)
+        self._position += count
+        return count
+
+
 class DescriptorImporter:
     """Imports from the archive through an open descriptor, where no path leads to the file."""
 
     def __init__(self, file: int) -> None:
         from zipfile import ZipFile  # slow to import
 
-        self._archive = ZipFile(os.fdopen(file, "rb"))
+        self._archive = ZipFile(cast(IO[bytes], ArchiveFile(file)))
         self.names = frozenset(self._archive.namelist())
 
     def find_spec(self, fullname: str, _path: object, _target: ModuleType | None = None) -> ModuleSpec | None:

@@ -22,7 +22,7 @@ from elftools.elf.elffile import ELFFile
 from netmon import __version__
 from netmon.capabilities import NEEDED, capability_mask
 from pack import executable as single_file
-from pack.launcher.start import ArchiveImporter
+from pack.launcher.start import ArchiveFile, ArchiveImporter
 from pack.paths import BUILD, LIBBPF
 from pack.runtime import DEBIAN_PACKAGES
 from pack.third_party import SOURCES
@@ -185,6 +185,17 @@ def test_goes_on_after_an_upgrade_where_nothing_else_is(empty_root: Path) -> Non
     upgrade(empty_root)
     code, said = running.configure(VALID)
     assert (code, said.partition(":")[0], "no BTF" in said) == (1, "netmon", True), said
+
+
+def test_processes_that_share_a_descriptor_read_from_positions_of_their_own(tmp_path: Path) -> None:
+    """The process that reads the configuration is forked, and imports modules as its parent does."""
+    path = tmp_path / "archive"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as shared:
+        first, second = ArchiveFile(shared.fileno()), ArchiveFile(shared.fileno())
+        first.seek(2)
+        second.seek(-1, os.SEEK_END)
+        assert (first.read(2), second.read(5), first.read(2)) == (b"23", b"9", b"45")
 
 
 def test_a_failed_import_is_not_reported_as_a_missing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
