@@ -48,8 +48,8 @@ class ArchiveImporter(zipimporter):
 class ArchiveFile(io.RawIOBase):
     """Reads an open file from positions of its own.
 
-    A forked process shares the descriptor's position with its parent: if both import modules, each would read from where
-    the other one has stopped.
+    A forked process shares the descriptor's position with its parent: if both import modules, each would read from
+    where the other one has stopped.
     """
 
     def __init__(self, file: int) -> None:

@@ -114,11 +114,12 @@ def isolate(*, keep: Collection[int], max_memory: int, max_file: int) -> None:
         rights.hide_memory()
     with suppress(OSError):
         landlock.forbid_changes()
-    rights.unmap_shared()
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in keep:
-            with suppress(OSError):  # that of the list itself
-                os.close(int(name))
+    with suppress(FileNotFoundError):  # without a proc file system nobody can say what there is to give up
+        rights.unmap_shared()
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) not in keep:
+                with suppress(OSError):  # that of the list itself
+                    os.close(int(name))
     with suppress(OSError):
         seccomp.allow_computing()
 
