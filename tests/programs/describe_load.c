@@ -76,8 +76,6 @@ static void connect_for_ever(const char *cpu)
 	struct sched_param none = {};
 	cpu_set_t cpus;
 
-	if (unshare(CLONE_NEWUSER)) /* not before exec, which takes the capabilities away */
-		err(1, "unshare");
 	CPU_ZERO(&cpus);
 	CPU_SET(atoi(cpu), &cpus);
 	/* After the exec, which takes the capabilities of whoever is not root in the namespace. */

@@ -243,18 +243,8 @@ class Probes:
         return why_programs_do_not_run() if self._pulse.failed else ""
 
     def _look(self) -> None:
-        if self._links and self._pulse.look():
-            self._leave_closes()
-
-    def _leave_closes(self) -> None:
-        """Detach the programs that leave closes to others by now: see bpf/close.h."""
-        coverage = self._read_coverage()
-        for program, is_left in (
-            (CLOSE, coverage.tcp_close_is_locked),
-            (MPTCP_CLOSE, coverage.mptcp_close_is_locked),
-        ):
-            if is_left and program in self._links:
-                self._links.pop(program).close()
+        if self._links:
+            self._pulse.look()
 
     def _read_coverage(self) -> layout.Coverage:
         return layout.Coverage._make(layout.COVERAGE.unpack(self._coverage))
