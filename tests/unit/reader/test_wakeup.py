@@ -60,7 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClockThatIsSet]:
         yield ClockThatIsSet(monkeypatch, nothing_to_read.fileno())
 
 
-LONG = 0.5  # seconds of a wait that ends by itself
+LONG = 1.5  # seconds of a wait that ends by itself
 
 WAITS: dict[str, Callable[[Wakeup], object]] = {
     "wait": lambda wakeup: wakeup.wait(LONG),
