@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS, Netmon
-from tests.support.sockets import Pair, connect_pair, listen, receive_all, reset
+from tests.support.sockets import Pair, carry, connect_pair, listen, receive_all, reset
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.netmon_flags("--statistics")
@@ -158,15 +158,7 @@ def over_a_full_queue() -> tuple[Pair, int, TcpInfo]:
         subprocess.run(command.split(), check=True)
     with listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
-    pair.client.setblocking(False)
-    sent = received = 0
-    pair.server.settimeout(60)
-    while sent < 300_000:
-        with contextlib.suppress(BlockingIOError):
-            sent += pair.client.send(bytes(20_000))
-        received += len(pair.server.recv(1 << 20))
-    while received < sent:
-        received += len(pair.server.recv(1 << 20))
+    sent = carry(pair, 300_000)
     return pair, sent, tcp_info(pair.client)
 
 

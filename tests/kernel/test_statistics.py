@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import re
@@ -21,7 +20,17 @@ import pytest
 from netmon import Config, Monitor
 from tests.support.json_events import Event, types_of
 from tests.support.netmon_command import Netmon
-from tests.support.sockets import Pair, connect_pair, cookie_of, drop, listen, receive_all, refused_connection, reset
+from tests.support.sockets import (
+    Pair,
+    carry,
+    connect_pair,
+    cookie_of,
+    drop,
+    listen,
+    receive_all,
+    refused_connection,
+    reset,
+)
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.netmon_flags("--statistics")
@@ -126,15 +135,7 @@ def test_retransmissions_equal_those_of_the_kernel(netmon: Netmon) -> None:
     with netmon.watch() as seen, listen() as listener:
         pair = connect_pair(listener, listener.getsockname())
         drop(pair.server, part=0.1)
-        pair.client.setblocking(False)
-        sent = received = 0
-        pair.server.settimeout(60)
-        while sent < 2_000_000:
-            with contextlib.suppress(BlockingIOError):
-                sent += pair.client.send(bytes(20_000))
-            received += len(pair.server.recv(1 << 20))
-        while received < sent:
-            received += len(pair.server.recv(1 << 20))
+        sent = carry(pair, 2_000_000)
         wait_until(lambda: not unacknowledged(pair.client), "the last acknowledgement")
         said = tcp_info(pair.client)
         pair.close()

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -89,6 +90,20 @@ def connect_pair(listener: socket.socket, to: tuple[str, int], family: socket.Ad
     client.connect(to)
     server, _ = listener.accept()
     return Pair(client, server, cookie_of(client), cookie_of(server))
+
+
+def carry(pair: Pair, at_least: int) -> int:
+    """Send so many bytes from the client, or some more, receive all of them, and return how many they were."""
+    pair.client.setblocking(False)
+    sent = received = 0
+    pair.server.settimeout(60)
+    while sent < at_least:
+        with suppress(BlockingIOError):
+            sent += pair.client.send(bytes(20_000))
+        received += len(pair.server.recv(1 << 20))
+    while received < sent:
+        received += len(pair.server.recv(1 << 20))
+    return sent
 
 
 def leave_to_child(sock: socket.socket, then: Callable[[], object] = lambda: None) -> int:

@@ -31,7 +31,6 @@ from netmon.kernel.programs import (
     PROGRAMS,
     PULSE,
     WALK,
-    Program,
     count_scratch_slots,
     hook_programs,
     process_programs,
@@ -76,7 +75,7 @@ class Probes:
         self._watched = filters.watched
         self._configured = filters.configured
         self._pid = os.getpid()
-        self._links: dict[Program, Link] = {}
+        self._links: list[Link] = []
         self._counts_bytes = aggregate or filters.watched.report.statistics
         self._flows: Map | None = None
         self._walk_fd: int | None = None
@@ -149,11 +148,11 @@ class Probes:
             KernelError: The programs are attached, but the kernel does not run them.
         """
         for program in process_programs(self._watched):
-            self._links[program] = self._object.attach(program.name)
+            self._links.append(self._object.attach(program.name))
         if self._watched.follows:
             self._follow()
         for program in reversed(self.programs):
-            self._links[program] = self._object.attach(program.name)
+            self._links.append(self._object.attach(program.name))
         if not self._runs():
             raise KernelError(why_programs_do_not_run())
         self._pulse.begin()
@@ -266,7 +265,7 @@ class Probes:
     def detach(self) -> None:
         """Detach the programs; the records in the ring buffer can still be read. Idempotent."""
         while self._links:
-            self._links.popitem()[1].close()
+            self._links.pop().close()
 
     def close(self) -> None:
         """Detach and free everything. Idempotent."""

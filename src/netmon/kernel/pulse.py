@@ -26,20 +26,16 @@ class Pulse:
         """Begin now: the programs run."""
         self._last = time.monotonic()
 
-    def look(self) -> bool:
-        """Look, if the last look is a second ago, and return whether it was.
-
-        All the time between two looks counts if one of them failed.
-        """
+    def look(self) -> None:
+        """Look, if the last look is a second ago. All the time between two looks counts if one of them failed."""
         now = time.monotonic()
         if now < self._last + INTERVAL:
-            return False
+            return
         failed = not self._runs()
         if failed or self.failed:
             self._blind += now - self._last
         self.failed = failed
         self._last = now
-        return True
 
     @property
     def blind_ms(self) -> int:
