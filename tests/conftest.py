@@ -14,6 +14,7 @@ MARKERS = {
     "oldest_and_newest": "only the oldest and the newest kernel run this test: it takes long",
     "once": "one kernel runs this test: it needs netmon's programs, but what it tests depends on no kernel",
     "only_on(*kernels)": "only these kernels run this test",
+    "last": "this test runs after all others of its guest: some kernels attach no programs afterwards",
     "guest(contents)": "this test needs a guest that holds more than the usual one: systemd",
     "netmon_flags(*flags)": "the netmon that this test shares (the fixture `netmon`) runs with these flags",
 }

@@ -127,12 +127,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kernel = kernel_of(item)
         (chosen if not kernel or runs_on(item, kernel, kernel in named) else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = sharers_first(chosen)
+    items[:] = in_order(chosen)
 
 
-def sharers_first(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the items in another order: first those that share a netmon, by its flags, then those with their own."""
-    return sorted(items, key=lambda item: (0, *flags) if (flags := flags_of(item)) is not None else (1,))
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the items in another order.
+
+    First those that share a netmon, by its flags, then those with their own, then those that are marked last.
+    """
+
+    def place(item: pytest.Item) -> tuple[int | str, ...]:
+        if item.get_closest_marker("last"):
+            return (2,)
+        return (0, *flags) if (flags := flags_of(item)) is not None else (1,)
+
+    return sorted(items, key=place)
 
 
 def runs_on(item: pytest.Item, kernel: str, is_named: bool) -> bool:
