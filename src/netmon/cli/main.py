@@ -20,7 +20,7 @@ from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say, say_help
 from netmon.errors import ConfigError, NetmonError, OutputError
 
-COMMANDS = ("run", "exec", "ls", "replay", "check", "validate", "schema", "help")  # each a module of netmon.cli
+COMMANDS = ("run", "exec", "ls", "top", "replay", "check", "validate", "schema", "help")  # each a module of netmon.cli
 HELP_WIDTH = 80
 # What `netmon`, and the help of a command, end with.
 EXAMPLES = {
@@ -53,6 +53,13 @@ examples:
   netmon ls --sort bytes                  those that have carried most first
   netmon ls --peer-port 5432 --sort idle  clients of PostgreSQL, the idlest first
   netmon ls --tree 4711 --format json     those of a process and its descendants
+""",
+    "top": """
+examples:
+  netmon top                                  the view; its keys are at the bottom
+  netmon top --by peer --sort failures        which peers are not reached?
+  netmon top --once --format json | jq .      what happens in two seconds
+  netmon top --replay FILE                    what netmon run --record has recorded
 """,
 }
 
