@@ -10,6 +10,7 @@
     python3 build.py wheel [--target TARGET]    wheels and the sdist, into dist/
     python3 build.py executable [--target TARGET]   single-file executables for any Linux, into dist/
     python3 build.py deb [--target TARGET]          Debian packages of them, into dist/
+    python3 build.py pictures                   the README's pictures, in docs/pictures/
     python3 build.py clean                      remove everything built in the tree
 
 On Debian, system packages are installed with apt (as root) and Python packages into .venv. Downloads are kept in
@@ -269,6 +270,11 @@ def command_deb(arguments: Sequence[str]) -> None:
     become_module("pack.debian_package", arguments)
 
 
+def command_pictures(_arguments: Sequence[str]) -> None:
+    set_up()
+    become_module("tests.support.pictures", [])
+
+
 def command_clean(_arguments: Sequence[str]) -> None:
     for directory in (BUILD, VENV, DIST, THIRD_PARTY):
         shutil.rmtree(directory, ignore_errors=True)
@@ -286,6 +292,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "wheel": command_wheel,
     "executable": command_executable,
     "deb": command_deb,
+    "pictures": command_pictures,
     "clean": command_clean,
 }
 

@@ -117,6 +117,16 @@ class Scene:
         return [_with_parent(line, MAKE)]
 
 
+def build_lines(count: int) -> list[str]:
+    """Return the events of the build alone, of so many intervals, as lines; at the end the download is over."""
+    lines = []
+    for events in Scene().intervals(count):
+        lines += [json.dumps(event) for event in events if event["process"]["pid"] in (PIP.pid, CURL.pid)]
+    last = json.loads(next(line for line in reversed(lines) if '"TcpConnectionProgress"' in line))
+    last["network_event"] = {**last["network_event"], "type": "TcpConnectionClose", "closed_by": "peer"}
+    return [*lines, json.dumps(last)]
+
+
 def _with_parent(line: str, parent: Process) -> str:
     return json.dumps({**json.loads(line), "parent": json.loads(parent.model_dump_json())})
 
@@ -134,9 +144,9 @@ def played(count: int, top: Top | None = None) -> Top:
 class PlayedFeed:
     """A feed that has counted the scene as soon as it runs."""
 
-    def __init__(self, count: int = 40) -> None:
+    def __init__(self, count: int = 40, status: str = "replay") -> None:
         self.top = Top(0.0)
-        self.status = "replay"
+        self.status = status
         self._count = count
 
     def run(self, on_tick: OnTick, lock: AbstractContextManager[Any]) -> None:

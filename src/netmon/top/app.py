@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from netmon.terminal.cells import pad_left
 from netmon.text import escape_for_terminal
-from netmon.top.columns import ABSENT, Column, Presenter, columns_for
+from netmon.top.columns import ABSENT, TREND, Column, Presenter, columns_for
 from netmon.top.counts import Row
 from netmon.top.order import SORT_KEYS, VIEWS, Choice, Line, arrange, read_words
 
@@ -236,6 +236,8 @@ class TopApp(App[None]):
         style = "dim" if has_ended else ""
         if column.name.startswith("FAIL") and text not in ("0", ABSENT):
             style = "red"
+        elif column.name == TREND.name and not has_ended:
+            style = "cyan"
         return Text(_pad(text, column), style, no_wrap=True)
 
     def on_resize(self, event: Resize) -> None:

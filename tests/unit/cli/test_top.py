@@ -245,3 +245,21 @@ def test_a_damaged_recording_is_an_error_after_the_view(view: Callable[..., Term
     path.write_bytes(b"x" * 100)
     terminal = view(120, 24, program=[sys.executable, "-m", "netmon", "top", "--replay", str(path)])
     terminal.shows("is no recording")
+
+
+def test_the_view_needs_no_right_that_a_watching_one_has_given_up(
+    view: Callable[..., Terminal], recording: Path
+) -> None:
+    """A replay keeps its rights. So this one gives them up as a run does."""
+    program = (
+        "import sys, netmon.top.app\nfrom netmon.cli.main import main\nfrom netmon.cli.confine import confine\n"
+        "confine(lambda: None, makes_maps=False, config_file=None)\n"
+        f"sys.exit(main(['top', '--replay', {str(recording)!r}]))"
+    )
+    terminal = view(80, 24, program=[sys.executable, "-c", program])
+    terminal.shows("Quit")
+    terminal.press("2")
+    terminal.shows("curl[4242]")
+    terminal.press("q")
+    terminal.until(lambda: terminal.process.poll() is not None)
+    assert terminal.process.returncode == 0

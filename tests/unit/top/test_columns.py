@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -13,6 +14,7 @@ from netmon.top.counts import DIMENSIONS, Top
 from netmon.top.order import VIEWS, Choice, arrange
 from netmon.top.snapshot import KEYS, snapshot_json, snapshot_text
 from tests.support.json_lines import HOSTILE_TEXTS, STATISTICS, connection_line, process
+from tests.support.pictures import ROOT, user_name
 from tests.support.top_events import played
 
 WIDTHS = (80, 81, 109, 110, 139, 140, 200)
@@ -128,3 +130,8 @@ def test_amounts(count: float, text: str) -> None:
 def test_numbers_are_aligned_at_the_right() -> None:
     columns = columns_for("peer", 80)
     assert join(["a", "1"], columns[:2]) == f"{'a':<{columns[0].width}} {'1':>{columns[1].width}}"
+
+
+def test_the_sample_of_the_guide() -> None:
+    (sample,) = re.findall(r"```console\n\$ netmon top --once\n(.*?)```", (ROOT / "docs/top.md").read_text(), re.DOTALL)
+    assert sample == "".join(snapshot_text(played(40), Choice(), Presenter(user_name), 80, None))
