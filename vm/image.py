@@ -73,6 +73,12 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/nsswitch.conf": "hosts: files\n",
 }
+# Where sudo is installed: the user may become anybody. What Debian's own pam.d/sudo includes is made by scripts.
+SUDO = "usr/bin/sudo"
+FILES_OF_SUDO = {
+    "etc/sudoers.d/tests": "user ALL=(ALL:ALL) NOPASSWD:SETENV: ALL\n",
+    "etc/pam.d/sudo": "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session")),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Contents:
     built: tuple[tuple[str, str], ...] = (("programs", "bin"), ("wheel", "wheel"))
 
 
-FOR_TESTS = Contents("test", PACKAGES, "2G", modules=True)
+FOR_TESTS = Contents("test", (*PACKAGES, "sudo"), "2G", modules=True)
 # Where systemd is the first process and dpkg installs netmon.
 WITH_SYSTEMD = Contents(
     "systemd",
@@ -245,7 +251,12 @@ def _set_up(root: Path) -> None:
     for name, target in LINKS.items():
         (root / name).unlink(missing_ok=True)
         (root / name).symlink_to(target)
-    for name, text in FILES.items():
+    files = dict(FILES)
+    if (sudo := root / SUDO).exists():
+        files |= FILES_OF_SUDO
+        sudo.chmod(0o4755)  # tar keeps the bit for root alone
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
 
 
