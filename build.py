@@ -27,6 +27,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
@@ -231,7 +232,12 @@ def command_test(arguments: Sequence[str]) -> None:
     become_module("pytest", arguments)
 
 
+HELP = {"-h", "--help"}
+
+
 def command_run(arguments: Sequence[str]) -> None:
+    if HELP & {*arguments}:
+        _show_help_of_run()
     set_up()
     os.chdir(ROOT)
     able = subprocess.run([PYTHON, "-m", "netmon", "check"], capture_output=True, text=True)
@@ -245,7 +251,22 @@ def command_run(arguments: Sequence[str]) -> None:
     become_module("vm.run", ["run", *arguments])
 
 
+def _show_help_of_run() -> NoReturn:
+    """Print netmon's own help, and what a guest adds, with nothing installed."""
+    from netmon.cli.main import main as netmon
+
+    code = netmon(["run", "--help"])
+    print("\nwhere netmon cannot run on this kernel, in a guest:")
+    print("  --kernel KERNEL       the guest's kernel, as `build.py shell --help` lists them")
+    print("  --seconds N           end after so many seconds of sample traffic (default: 60)")
+    sys.exit(code)
+
+
 def command_shell(arguments: Sequence[str]) -> None:
+    if HELP & {*arguments}:
+        from vm.run import main as run_guest
+
+        sys.exit(run_guest(["shell", *arguments]))
     set_up()
     become_module("vm.run", ["shell", *arguments])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,22 @@ def number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else text
 
 
+# An address and a port in one: 10.0.0.1:443, [::1]:443.
+_WITH_PORT = re.compile(r"(?:([0-9.]+(?:/[0-9]+)?)|\[([0-9a-fA-F:.]+)\]):([0-9]+)")
+
+
+def _address(flag: str, port_flag: str) -> Callable[[str], str]:
+    """Return what parses an address, which is checked later: here a port that is written behind it is noticed."""
+
+    def parse(text: str) -> str:
+        if match := _WITH_PORT.fullmatch(text):
+            address = match[1] or match[2]
+            raise ValueError(f"{shorten(text)} has a port; write {flag} {address} {port_flag} {match[3]}")
+        return text
+
+    return parse
+
+
 def _user_id(text: str) -> int:
     """Return a user's id, given by name or number."""
     return _id(text, "user", "pwd", "getpwnam", "pw_uid")
@@ -190,6 +207,15 @@ def add_ls_flags(parser: argparse.ArgumentParser, sort_keys: Iterable[str], repo
     _add_process_flags(parser)
     absent: dict[str, object] = {name: None for name in OPTIONS if name not in reports}
     parser.set_defaults(config=None, events=[], failures=False, **absent)
+
+
+def add_replay_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `netmon replay`'s flags to its parser: those of `netmon run` that choose connections and a format."""
+    parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
+    add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
+    _add_connection_flags(parser)
+    _add_process_flags(parser)
+    parser.set_defaults(events=[], failures=False, aggregate=None, **dict.fromkeys(OPTIONS))
 
 
 def add_top_flags(parser: argparse.ArgumentParser) -> None:
@@ -339,8 +365,20 @@ def _add_connection_flags(run: argparse.ArgumentParser) -> None:
         "connection matches if each flag that is given lists it: --local A --peer B is from A to B. IPv6 "
         "connections are left out if only IPv4 addresses are given, and the other way round",
     )
-    _add_list(address, "--local", "--src-ip", metavar="CIDR", help="this host's address: 10.1.2.3, 10.0.0.0/8, ::1")
-    _add_list(address, "--peer", "--dst-ip", metavar="CIDR", help="the peer's address")
+    _add_list(
+        address,
+        *("--local", "--src-ip"),
+        metavar="CIDR",
+        parse=_address("--local", "--local-port"),
+        help="this host's address: 10.1.2.3, 10.0.0.0/8, ::1",
+    )
+    _add_list(
+        address,
+        *("--peer", "--dst-ip"),
+        metavar="CIDR",
+        parse=_address("--peer", "--peer-port"),
+        help="the peer's address",
+    )
     address.add_argument("--deny-ip", action="store_true", help="report connections that do not match")
     address.add_argument("-4", "--ipv4", action="store_true", help="IPv4 connections alone")
     address.add_argument("-6", "--ipv6", action="store_true", help="IPv6 connections alone")

@@ -12,6 +12,7 @@ from netmon.cli import EXIT_OK
 from netmon.cli.console import flush_results, say, show_lines
 from netmon.cli.flags import add_top_flags, flag_error
 from netmon.errors import ArgumentError, NetmonError, shown
+from netmon.nearest import remedy
 
 if TYPE_CHECKING:
     from netmon.filters.compiled import Watched
@@ -89,15 +90,13 @@ def _require_view() -> None:
 
 def _choice_of(options: argparse.Namespace) -> Choice:
     """Return what is to be seen. Raises ConfigError."""
-    from netmon.cli.mistakes import nearest
     from netmon.top.order import SORT_KEYS, VIEWS, Choice, read_words
 
     for name, known, what in (("by", VIEWS, "no view"), ("sort", tuple(SORT_KEYS), "nothing to sort by")):
         value = getattr(options, name)
         if value not in known:
-            near = nearest(value, known)
-            remedy = f"did you mean {near}?" if near else f"give one of {', '.join(known)}"
-            raise flag_error(name, f"{shown(value)} is {what}; {remedy}")
+            meant = remedy(value, known, f"give one of {', '.join(known)}")
+            raise flag_error(name, f"{shown(value)} is {what}; {meant}")
     return Choice(options.by, options.sort, options.reverse, read_words(options.filter))
 
 
@@ -144,18 +143,16 @@ def _signals() -> Any:
 
 def _replay(options: argparse.Namespace, resources: ExitStack, for_scripts: bool) -> tuple[Feed, Watched]:
     """Open a recording. Raises NetmonError."""
-    from netmon.cli.flags import describe_configuration
-    from netmon.monitor import Monitor
+    from netmon.cli.recorded import chosen_events, open_recording
     from netmon.top.counts import Top
     from netmon.top.feed import ReplayFeed
 
-    if describe_configuration(options):
-        raise flag_error("replay", "shows all that was recorded; leave the filters out, or write --filter TEXT")
-    monitor = Monitor.replay(options.replay)
+    monitor, header = open_recording(options.replay)
     recording = monitor.recording
     assert recording is not None
+    passes = chosen_events(options, header)
     resources.enter_context(monitor)
-    feed = ReplayFeed(monitor, options.interval, Top(0.0), options.count, paced=not for_scripts)
+    feed = ReplayFeed(monitor, options.interval, Top(0.0), options.count, passes, paced=not for_scripts)
     return feed, recording.filters.watched
 
 

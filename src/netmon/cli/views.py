@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from netmon.cli.console import say
 from netmon.cli.flags import flag_error
 from netmon.errors import shown
+from netmon.nearest import remedy
 
 if TYPE_CHECKING:
     from netmon.filters.compiled import Watched
@@ -55,7 +56,8 @@ def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
     """
     name: str | None = options.format
     if name is not None and name not in FORMATS:
-        raise flag_error("format", f"{shown(name)} is no format; {_remedy(name)}")
+        otherwise = f"the formats are {', '.join(FORMATS)}"
+        raise flag_error("format", f"{shown(name)} is no format; {remedy(name, FORMATS, otherwise)}")
     if name is None:
         if options.template is not None:
             name = "template"
@@ -71,13 +73,6 @@ def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
         reason = "has fields of its own" if name == "line" else "names its fields itself"
         raise flag_error("fields", f"--format {name} {reason}; use --format table, or leave --fields out")
     return name
-
-
-def _remedy(name: str) -> str:
-    import difflib  # seldom needed
-
-    nearest = difflib.get_close_matches(name[:20], FORMATS, n=1)
-    return f"did you mean {nearest[0]}?" if nearest else f"the formats are {', '.join(FORMATS)}"
 
 
 def add_reports(options: argparse.Namespace) -> None:

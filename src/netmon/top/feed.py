@@ -104,7 +104,14 @@ class ReplayFeed:
     """A recording that is replayed. Its intervals are those of the time when it was recorded."""
 
     def __init__(
-        self, monitor: Monitor, interval: float, top: Top, count: int | None = None, *, paced: bool = False
+        self,
+        monitor: Monitor,
+        interval: float,
+        top: Top,
+        count: int | None = None,
+        passes: Callable[[dict[str, Any]], bool] | None = None,
+        *,
+        paced: bool = False,
     ) -> None:
         """Make it.
 
@@ -113,6 +120,7 @@ class ReplayFeed:
             interval: In seconds.
             top: Whose clock is the recording's.
             count: How many intervals there are, at most; None: all.
+            passes: Tells whether an event is counted; None: all are.
             paced: Whether an interval takes as long as it did then.
         """
         self.top = top
@@ -120,6 +128,7 @@ class ReplayFeed:
         self._monitor = monitor
         self._interval = interval
         self._count = count
+        self._passes = passes
         self._paced = paced
         self._stopped = threading.Event()
 
@@ -139,8 +148,9 @@ class ReplayFeed:
                     due = self._after(due, at)
                 if self._stopped.is_set():
                     return
-                with lock:
-                    self.top.add(event)
+                if self._passes is None or self._passes(event):
+                    with lock:
+                        self.top.add(event)
         if due is not None:
             self._end_interval(due, on_tick, lock)
         self.status = "end of the recording"

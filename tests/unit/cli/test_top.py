@@ -65,6 +65,11 @@ def test_rows_are_filtered_and_sorted(recording: Path, capfd: pytest.CaptureFixt
     assert [row["peer"] for row in json.loads(output)["rows"]] == ["2001:db8::2"]
 
 
+def test_flags_choose_recorded_connections(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _, output, _ = top("--replay", recording, "--once", "--by", "peer", "--peer", "2001:db8::/32", capfd=capfd)
+    assert [row["peer"] for row in json.loads(output)["rows"]] == ["2001:db8::2"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -74,7 +79,7 @@ def test_rows_are_filtered_and_sorted(recording: Path, capfd: pytest.CaptureFixt
         (["--rows", "0"], "--rows: '0' is no positive number"),
         (["-n", "x"], "-n/--count: 'x' is no positive number"),
         (["--interval", "1ms"], "--interval: '1ms' is out of range; an interval is from 1s to 24h"),
-        (["--replay", "f", "--pid", "1"], "--replay: shows all that was recorded; leave the filters out, or write"),
+        (["--replay", "/nonexistent"], "/nonexistent: No such file or directory"),
         (["--ring-size", "5M"], "--ring-size: '5M' is not a power of two; did you mean 4M or 8M?"),
     ],
 )
