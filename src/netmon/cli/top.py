@@ -17,7 +17,6 @@ from netmon.nearest import remedy
 if TYPE_CHECKING:
     from netmon.filters.compiled import Watched
     from netmon.top.columns import Presenter
-    from netmon.top.counts import Who
     from netmon.top.feed import Feed
     from netmon.top.order import Choice
 
@@ -103,7 +102,7 @@ def _choice_of(options: argparse.Namespace) -> Choice:
 def _watch(options: argparse.Namespace, resources: ExitStack, for_scripts: bool) -> tuple[Feed, Watched]:
     """Start to watch, and give up the rights that are not needed any more. Raises NetmonError."""
     from netmon.cli.run import begin_reading, user_of
-    from netmon.kernel.running import Running
+    from netmon.kernel.running import running
     from netmon.monitor import Monitor
     from netmon.top.counts import Top
     from netmon.top.feed import LiveFeed
@@ -127,11 +126,8 @@ def _watch(options: argparse.Namespace, resources: ExitStack, for_scripts: bool)
 
         # Before there are threads, which inherit the rights.
         confine(monitor.program_infos, makes_maps=False, config_file=None, user=user)
-    running = Running()
-
-    def is_running(who: Who) -> bool:
-        return running(who.pid, who.start_time)
-
+    runs = running()
+    is_running = (lambda who: runs(who.pid, who.start_time)) if runs is not None else None
     return LiveFeed(monitor, options.interval, Top(time.monotonic(), is_running), options.count), filters.watched
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from netmon.kernel.procfs import read_status
 
 MOST = 8192  # processes that are remembered
+PID_NAMESPACE = "/proc/self/ns/pid"
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # its inode number: PROC_PID_INIT_INO in the kernel's include/linux/proc_ns.h
 
 
 class Running:
@@ -24,3 +28,17 @@ class Running:
         if len(self._starts) >= MOST:
             self._starts.clear()
         return self._starts.setdefault(key, start) == start
+
+
+def running() -> Running | None:
+    """Return what tells whether processes run; None where /proc does not tell, with the rights of now.
+
+    It has other ids in a PID namespace, and hides others' processes if it is mounted with hidepid.
+    """
+    try:
+        if os.stat(PID_NAMESPACE).st_ino != INITIAL_PID_NAMESPACE:
+            return None
+        read_status(1)
+    except OSError:
+        return None
+    return Running()
