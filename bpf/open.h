@@ -165,6 +165,15 @@ static __always_inline int report_failure_at_once(struct sock *sk, union event *
 }
 
 /*
+ * Whether the hook of IPv6 alone sees a connect() to an IPv4-mapped address: MPTCP has one hook for both families, and
+ * tcp_v6_connect() refuses such an address on a socket for IPv6 only before it calls tcp_v4_connect().
+ */
+static __always_inline bool is_mapped_seen_once(struct sock *sk)
+{
+	return is_mptcp(sk) || BPF_CORE_READ_BITFIELD(sk, __sk_common.skc_ipv6only);
+}
+
+/*
  * Fills in the endpoints that connect() was called with. Returns false when its address is not one of this family: the
  * kernel refused it for that, or it is an IPv4-mapped one, which the IPv4 hook sees, too. Not inlined: its callers have
  * no stack left for it.
@@ -190,9 +199,17 @@ static __noinline bool read_requested_endpoints(union event *endpoints, struct s
 					      &((struct sockaddr_in *)address)->sin_addr);
 	}
 	copy_ipv6(endpoints->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
-	return !bpf_probe_read_kernel(endpoints->ipv6.daddr, sizeof(endpoints->ipv6.daddr),
-				      &((struct sockaddr_in6 *)address)->sin6_addr) &&
-	       !is_ipv4_mapped((const void *)endpoints->ipv6.daddr);
+	if (bpf_probe_read_kernel(endpoints->ipv6.daddr, sizeof(endpoints->ipv6.daddr),
+				  &((struct sockaddr_in6 *)address)->sin6_addr))
+		return false;
+	if (!is_ipv4_mapped((const void *)endpoints->ipv6.daddr))
+		return true;
+	if (!is_mapped_seen_once(sk))
+		return false;
+	endpoints->head.family = FAMILY_IPV4;
+	copy_ipv4(endpoints->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
+	return !bpf_probe_read_kernel(endpoints->ipv4.daddr, sizeof(endpoints->ipv4.daddr),
+				      &((struct sockaddr_in6 *)address)->sin6_addr.in6_u.u6_addr32[3]);
 }
 
 /*

@@ -414,14 +414,20 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 
 /*
  * Returns the record whose image the current process must have inherited from the opener of a connection, if it was
- * never described itself: it was forked from a process that had exec'd as often, after the connection was opened, and
- * has exec'd nothing since. Else 0. No name decides: a process gives itself any (prctl).
+ * never described itself: the opener is its parent, which had exec'd as often, after the connection was opened, and it
+ * has exec'd nothing since. Else 0. No name decides: a process gives itself any (prctl). Once the opener has ended, the
+ * process has another parent, and nobody can tell any more.
  */
 static __always_inline __u64 inherited_image(struct task_struct *task, const struct event_head *opening,
 					     __u64 opener_exec_id)
 {
+	struct process *parent;
+
 	if (task->self_exec_id != opener_exec_id || task->parent_exec_id != (__u32)opener_exec_id ||
 	    (opening->type != RECORD_EXISTING && start_of(task) < opening->timestamp_ns))
+		return 0;
+	parent = bpf_task_storage_get(&processes, task->real_parent->group_leader, NULL, 0);
+	if (!parent || *(volatile __u64 *)&parent->id != opening->process_id)
 		return 0;
 	return source_if_kept(opening->process_id);
 }
