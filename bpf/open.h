@@ -55,14 +55,14 @@ static __always_inline void fill_connection(struct connection *connection, struc
 		connection->ended_by = ending_so_far(sk);
 }
 
-/* Notes that the current process opens the connection. */
-static __always_inline void fill_opener(struct connection *connection)
+/* Notes that the current process, which was identified as process_id, opens the connection. */
+static __always_inline void fill_opener(struct connection *connection, __u64 process_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
 	connection->event.head.tid = task->pid;
 	connection->opener_exec_id = task->self_exec_id;
-	connection->payer = payer_of_current();
+	connection->payer = payer_of_identified(process_id);
 	if (report_options.opener) {
 		connection->opener_start_ns = start_of(task);
 		connection->passed_on = false;
@@ -114,7 +114,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
-	fill_opener(connection);
+	fill_opener(connection, process_id);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
 		show_to_walk(connection, sk);
@@ -337,7 +337,7 @@ static __always_inline int report_taken(struct sock *smc)
 			free_connection(connection);
 		return 0;
 	}
-	fill_opener(connection);
+	fill_opener(connection, process_id);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family);

@@ -281,6 +281,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	if (process && previous_id != LOST &&
 	    __sync_val_compare_and_swap(&process->id, previous_id, LOST) == previous_id) {
 		process->generation = generation;
+		process->payer = role == TASK_CURRENT ? payer_of_current() : payer_of(task);
 		/* If the task has exec'd, or was moved, since these were read, it is described again next time. */
 		process->exec_id = scratch->exec_id;
 		process->ppid = scratch->record.ppid;
@@ -410,6 +411,23 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 	if (is_lost(id))
 		return id;
 	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, inherited);
+}
+
+/*
+ * Returns whom the current process's records are charged to, from what is known of it under that id. This thread's entry
+ * is not written while this program runs but to be another thread's, with another id: so the id is read last.
+ */
+static __always_inline __u64 payer_of_identified(__u64 id)
+{
+	struct recent *recent = recent_entry(bpf_get_current_task_btf());
+
+	if (recent) {
+		__u64 payer = *(volatile __u64 *)&recent->process.payer;
+
+		if (*(volatile __u64 *)&recent->process.id == id && !is_lost(id))
+			return payer;
+	}
+	return payer_of_current();
 }
 
 /*
