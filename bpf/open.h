@@ -69,14 +69,19 @@ static __always_inline void fill_opener(struct connection *connection, __u64 pro
 	}
 }
 
-/* Sends an opening, or adds it to a flow. When it is lost, which is counted, the close is reported all the same. */
+/*
+ * Sends an opening, or adds it to a flow. When it is lost, which is counted, the close is reported all the same.
+ * by_address: nothing but the socket's address is known.
+ */
 static __always_inline void report_opening(struct connection *connection, __u64 process_id, struct sock *sk,
-					   enum family family)
+					   enum family family, bool by_address)
 {
 	if (is_lost(process_id))
 		count_lost(process_id);
 	else if (report_options.aggregate)
 		add_opening(connection, process_id);
+	else if (by_address && report_options.context)
+		send_opening_at(&connection->event, connection->payer, sk);
 	else
 		send_opening(&connection->event, connection->payer, sk, family);
 }
@@ -129,7 +134,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 		if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
 			connection->phase = PHASE_ROUTELESS;
 		else
-			report_opening(connection, process_id, sk, family);
+			report_opening(connection, process_id, sk, family, false);
 	}
 	show_to_walk(connection, sk); /* last: an event of the walk comes after the opening */
 	return 0;
@@ -340,7 +345,7 @@ static __always_inline int report_taken(struct sock *smc)
 	fill_opener(connection, process_id);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
-		report_opening(connection, process_id, sk, connection->event.head.family);
+		report_opening(connection, process_id, sk, connection->event.head.family, true);
 	show_to_walk(connection, sk);
 	return 0;
 }

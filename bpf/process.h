@@ -83,7 +83,7 @@ static __always_inline void compare_credentials(__u64 *difference, const struct 
 /* Returns when the task's process was started. Unlike its pid, this is not used again. */
 static __always_inline __u64 start_of(struct task_struct *task)
 {
-	return BPF_CORE_READ(task, group_leader, start_boottime);
+	return task->group_leader->start_boottime;
 }
 
 static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum task_role role)

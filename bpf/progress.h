@@ -80,13 +80,14 @@ static __always_inline void send_progress(struct connection *connection, const s
 					  const struct found *found)
 {
 	__u64 now = bpf_ktime_get_boot_ns(), opened = found->opened_ns;
-	struct detailed_event *detailed =
-		reserve_detailed(&connection->event, connection->payer, (struct sock *)found->socket, true);
+	struct detailed_event *detailed = reserve_detailed(&connection->event, connection->payer, NULL, true);
 	struct tcp_sock *tcp = sample->tcp;
 	struct progress *progress;
 
 	if (!detailed)
 		return;
+	if (report_options.context)
+		read_context_at(&((struct event_with_context *)detailed)->context, (struct sock *)found->socket);
 	/* After it was reserved: a close that is not seen here is reserved later, and so is read later. */
 	if (!is_unchanged(connection, found)) {
 		bpf_ringbuf_discard(detailed, 0);
