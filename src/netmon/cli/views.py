@@ -41,7 +41,29 @@ def prepare_view(
         add_reports(options)
     if name == "json" and options.fields is None:
         return lambda _watched: None
-    return lambda watched: make_view(name, options, watched, on_terminal=on_terminal, fd=fd)
+
+    def make(watched: Watched) -> View:
+        view = make_view(name, options, watched, on_terminal=on_terminal, fd=fd)
+        if name != "line" and options.aggregate is None:
+            _say_what_is_missing(name, options, watched)
+        return view
+
+    return make
+
+
+def _say_what_is_missing(name: str, options: argparse.Namespace, watched: Watched) -> None:
+    """Say which of the fields that the user has named stay empty, and what they need."""
+    from netmon.terminal.field_views import parse_template
+    from netmon.terminal.fields import parse_fields
+    from netmon.terminal.needs import missing_for
+
+    if name == "template":
+        paths = [part for part in parse_template(options.template) if isinstance(part, tuple)]
+    else:
+        paths = parse_fields(options.fields) if options.fields is not None else []
+    for path in paths:
+        if missing := missing_for(path, watched.report):
+            say(f"{'.'.join(path)} is in no event: it needs {missing}")
 
 
 def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
