@@ -158,3 +158,6 @@ class PlayedFeed:
 
     def summary(self) -> str:
         return ""
+
+    def was_blind(self) -> bool:
+        return False

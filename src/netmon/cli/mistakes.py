@@ -25,7 +25,6 @@ SYNONYMS = {
     **dict.fromkeys(("--stats",), "--statistics"),
     **dict.fromkeys(("-c",), "--config"),
     **dict.fromkeys(("-w", "--write"), "--record"),
-    **dict.fromkeys(("-r", "--read"), "--replay"),
     **dict.fromkeys(("--colour", "--no-colour", "--nocolor"), "--no-color"),
 }
 

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from netmon.cli import EXIT_OK
+from netmon.cli import EXIT_FAILED, EXIT_OK
 from netmon.cli.console import flush_results, say, show_lines
 from netmon.cli.flags import add_top_flags, flag_error
 from netmon.errors import ArgumentError, NetmonError, shown
@@ -42,7 +42,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def top(options: argparse.Namespace) -> int:
-    """Show the view, or write snapshots. Raises ConfigError, OutputError, another NetmonError."""
+    """Show the view, or write snapshots; return an exit code as of `netmon run`.
+
+    Raises ConfigError, OutputError, another NetmonError.
+    """
     choice = _choice_of(options)
     for_scripts = _is_for_scripts(options)
     if not for_scripts:
@@ -56,7 +59,7 @@ def top(options: argparse.Namespace) -> int:
         else:
             _show(options, feed, watched, choice)
         say(feed.summary())
-    return EXIT_OK
+        return EXIT_FAILED if feed.was_blind() else EXIT_OK
 
 
 def _is_for_scripts(options: argparse.Namespace) -> bool:

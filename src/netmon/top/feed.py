@@ -41,6 +41,9 @@ class Feed(Protocol):
     def summary(self) -> str:
         """Return what was read and lost, in words."""
 
+    def was_blind(self) -> bool:
+        """Return whether the kernel did not run netmon's programs all the time."""
+
 
 def _summary(monitor: Monitor) -> str:
     return f"{monitor.counters.connection_events} events, {monitor.losses.describe()}"
@@ -98,6 +101,10 @@ class LiveFeed:
     def summary(self) -> str:
         """See Feed."""
         return _summary(self._monitor)
+
+    def was_blind(self) -> bool:
+        """See Feed."""
+        return bool(self._monitor.losses.blind_ms)
 
 
 class ReplayFeed:
@@ -175,6 +182,10 @@ class ReplayFeed:
     def summary(self) -> str:
         """See Feed."""
         return _summary(self._monitor)
+
+    def was_blind(self) -> bool:
+        """See Feed."""
+        return bool(self._monitor.losses.blind_ms)
 
 
 NO_LOCK: AbstractContextManager[None] = nullcontext()
