@@ -70,7 +70,7 @@ FILES = {
     "etc/passwd": "root:x:0:0::/root:/bin/bash\nwww-data:x:33:33::/:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n"
     "nobody:x:65534:65534::/:/bin/sh\n",
     "etc/group": "root:x:0:\nshadow:x:42:\nwww-data:x:33:\nuser:x:1000:\nnogroup:x:65534:\n",
-    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "etc/hosts": "127.0.0.1 localhost guest\n::1 localhost\n",
     "etc/nsswitch.conf": "hosts: files\n",
 }
 # Where sudo is installed: the user may become anybody. What Debian's own pam.d/sudo includes is made by scripts.
@@ -78,6 +78,7 @@ SUDO = "usr/bin/sudo"
 FILES_OF_SUDO = {
     "etc/sudoers.d/tests": "user ALL=(ALL:ALL) NOPASSWD:SETENV: ALL\n",
     "etc/pam.d/sudo": "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session")),
+    "etc/pam.d/other": "".join(f"{kind} required pam_deny.so\n" for kind in ("auth", "account", "session")),
 }
 
 
