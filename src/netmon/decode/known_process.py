@@ -239,8 +239,16 @@ def _parse(json: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _model_parser() -> Callable[[str], Process]:
-    from pydantic import TypeAdapter  # imported late: slow, and JSON lines do not need it
+    from netmon.decode.models import model_maker  # imported late: pydantic is slow, and JSON lines do not need it
+    from netmon.events import Process, ProcessExec
 
-    from netmon.events import Process
+    make_process, make_exec = model_maker(Process), model_maker(ProcessExec)
+    nothing: dict[str, Any] = dict.fromkeys(Process.model_fields)
 
-    return TypeAdapter(Process).validator.validate_json
+    def parse(json: str) -> Process:
+        fields = {**nothing, **_parse(json)}
+        if fields["exec"] is not None:
+            fields["exec"] = make_exec(fields["exec"])
+        return make_process(fields)
+
+    return parse
