@@ -58,6 +58,40 @@ class RenderedMemory:
         self._tails_size += size
 
 
+class Traits:
+    """What a description has that others may have, too: all but who the process is, and when it started.
+
+    Attributes:
+        credentials: The members for the credentials.
+        image: What the process runs.
+        cgroup: Where it runs.
+        parts: Both of them, rendered, and what the process exec'd.
+        foreign: Of the record.
+        cut: The keys whose values are not whole.
+        length: Characters of their JSON.
+        sources: The texts that they are made of.
+    """
+
+    __slots__ = ("cgroup", "credentials", "cut", "foreign", "image", "length", "parts", "sources")
+
+    def __init__(
+        self, credentials: str, image: Image, cgroup: Cgroup, parts: tuple[Part, Part, Part], foreign: int
+    ) -> None:
+        self.credentials = credentials
+        self.image = image
+        self.cgroup = cgroup
+        self.parts = parts
+        self.foreign = foreign
+        self.cut = tuple(key for part in parts for key in part.cut)
+        self.length = len(credentials) + sum(len(part.json) for part in parts)
+        self.sources: tuple[Source, ...] = (*image.sources, cgroup)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What traits have in common that are the same."""
+        return self.credentials, self.image.key, self.cgroup.key, self.foreign
+
+
 class KnownProcess:
     """A process as one record described it: with one executable and one set of credentials.
 
@@ -75,78 +109,69 @@ class KnownProcess:
 
     __slots__ = (
         "_alone",
-        "_foreign",
-        "_ids",
         "_memory",
         "_models",
-        "_parts",
-        "cgroup",
-        "image",
         "json_head",
         "json_tail",
         "length",
         "parent_process",
         "pid",
+        "ppid",
         "size",
         "sources",
+        "traits",
     )
 
     def __init__(
-        self,
-        head: tuple[int, str],
-        ids: str,
-        image: Image,
-        cgroup: Cgroup,
-        parts: tuple[Part, Part, Part],
-        parent: KnownProcess | None,
-        memory: RenderedMemory,
-        foreign: int = 0,
+        self, pid: int, start_time: str, ppid: int, traits: Traits, parent: KnownProcess | None, memory: RenderedMemory
     ) -> None:
         """Make a process. The keys of its JSON have the order of the model's fields.
 
         Args:
-            head: Its process id, and its `start_time`.
-            ids: The members from `ppid` to the last capabilities.
-            image: What it runs.
-            cgroup: Where it runs.
-            parts: Both of them, rendered, and what it exec'd.
+            pid: Its process id.
+            start_time: When it started.
+            ppid: Its parent's process id.
+            traits: What it is, beside who.
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
-            foreign: Of the record.
         """
-        self.pid, start_time = head
-        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
+        self.pid = pid
+        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{pid},"tid":'
         self.json_tail = ""  # of tail, as long as it is kept
-        self.image = image
-        self.cgroup = cgroup
+        self.ppid = ppid
+        self.traits = traits
         self.parent_process = parent
-        self._ids = ids
-        self._parts = parts
-        self._foreign = foreign
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
-        image_part, cgroup_part, exec_part = parts
-        # Characters of its JSON.
-        self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
+        self.length = HEAD_LENGTH + traits.length  # characters of its JSON
         # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
-        self.size = PROCESS_SIZE + len(ids)
-        self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
+        self.size = PROCESS_SIZE + len(traits.credentials)
+        self.sources = traits.sources
         if parent is not None:
             self.length += parent.length
             self.size += PROCESS_SIZE
             self.sources += parent.sources
 
     @property
+    def image(self) -> Image:
+        """What it runs."""
+        return self.traits.image
+
+    @property
+    def cgroup(self) -> Cgroup:
+        """Where it runs."""
+        return self.traits.cgroup
+
+    @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
-        image, cgroup, executed = self._parts
-        return image.cut + cgroup.cut + executed.cut
+        return self.traits.cut
 
     @property
     def key(self) -> tuple[object, ...]:
         """What two descriptions of the same process have in common, if they say the same."""
-        own = (self.json_head, self._ids, self.image.key, self.cgroup.key, self._foreign)
+        own = (self.json_head, self.ppid, self.traits.key)
         return (*own, self.parent_process.key) if self.parent_process else own
 
     @property
@@ -159,7 +184,7 @@ class KnownProcess:
             for name in KnownProcess.__slots__:
                 setattr(alone, name, getattr(self, name))
             alone.json_tail, alone.parent_process, alone._models = "", None, {}
-            alone.sources = (*self.image.sources, self.cgroup)
+            alone.sources = self.traits.sources
             alone.length -= self.parent_process.length
             self._alone = alone
         return self._alone
@@ -172,9 +197,11 @@ class KnownProcess:
         return self.json_tail
 
     def _own_tail(self) -> str:
-        image, cgroup, executed = self._parts
-        foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
-        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}}}"
+        traits = self.traits
+        image, cgroup, executed = traits.parts
+        foreign = f',"foreign":"{format_foreign(traits.foreign)}"' if traits.foreign else ""
+        cut = truncated_json(traits.cut) if traits.cut else ""
+        return f',"ppid":{self.ppid}{traits.credentials}{image.json}{cgroup.json}{cut}{foreign}{executed.json}}}'
 
     def _parent_member(self) -> str:
         return f',"parent":{self._parent_json}' if self.parent_process else ""

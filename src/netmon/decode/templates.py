@@ -8,7 +8,7 @@ unpacks the fields that it needs, and renders them in one step.
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from struct import Struct, calcsize
 from typing import Any, NamedTuple
@@ -116,7 +116,7 @@ def make(
     """
     opener = ("opener_id", "opener_tid") if has_opener else ()
     needed = {"saddr", "daddr", *opener, *(field for key in keys for field in (*key.given, *key.fields))}
-    format_, fields = _format_of(needed, *layout)
+    format_, fields = format_of(needed, layout)
     if ipv4:
         format_ = format_.replace("16s", "4s12x")
     names: dict[str, Any] = {"unpack": Struct(f"={skip}x{format_}").unpack_from}
@@ -143,16 +143,25 @@ def offset_of(name: str, layout: tuple[str, Sequence[str]]) -> int:
     raise KeyError(name)
 
 
-def _format_of(needed: set[str], format_: str, names: Sequence[str]) -> tuple[str, list[str]]:
+def format_of(needed: Collection[str], layout: tuple[str, Sequence[str]]) -> tuple[str, list[str]]:
     """Return the format of a struct that unpacks nothing but the needed fields, and their names in its order."""
     parts, found = [], []
-    for name, part in _parts(format_, names):
+    for name, part in _parts(*layout):
         if name in needed:
             found.append(name)
             parts.append(part)
         else:
             parts.append(f"{calcsize(f'={part}')}x")
     return "".join(parts), found
+
+
+def format_without(left_out: Collection[str], layout: tuple[str, Sequence[str]]) -> str:
+    """Return the format of a struct that unpacks all bytes but those of some fields, in as few pieces as there are."""
+    parts = []
+    for is_left_out, group in groupby(_parts(*layout), lambda part: part[0] in left_out):
+        size = sum(calcsize(f"={part}") for _, part in group)
+        parts.append(f"{size}{'x' if is_left_out else 's'}")
+    return "".join(parts)
 
 
 def _parts(format_: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
