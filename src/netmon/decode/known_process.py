@@ -7,15 +7,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from netmon.decode.texts import Part, truncated_json
+from netmon.decode.texts import truncated_json
 from netmon.layout import Foreign
 
 if TYPE_CHECKING:
-    from netmon.decode.images import Cgroup, Image, Source
+    from netmon.decode.images import Cgroup, Image, Traits
     from netmon.events import Process
 
 PROCESS_SIZE = 700  # bytes of a process beside its credentials
-HEAD_LENGTH = 200  # characters of its JSON before them, and of short members
+HEAD_LENGTH = 220  # characters of its JSON before its traits, and of short members
 MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
 MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
 TAILS_SIZE_LIMIT = 8 << 20  # bytes of all rendered processes together
@@ -58,40 +58,6 @@ class RenderedMemory:
         self._tails_size += size
 
 
-class Traits:
-    """What a description has that others may have, too: all but who the process is, and when it started.
-
-    Attributes:
-        credentials: The members for the credentials.
-        image: What the process runs.
-        cgroup: Where it runs.
-        parts: Both of them, rendered, and what the process exec'd.
-        foreign: Of the record.
-        cut: The keys whose values are not whole.
-        length: Characters of their JSON.
-        sources: The texts that they are made of.
-    """
-
-    __slots__ = ("cgroup", "credentials", "cut", "foreign", "image", "length", "parts", "sources")
-
-    def __init__(
-        self, credentials: str, image: Image, cgroup: Cgroup, parts: tuple[Part, Part, Part], foreign: int
-    ) -> None:
-        self.credentials = credentials
-        self.image = image
-        self.cgroup = cgroup
-        self.parts = parts
-        self.foreign = foreign
-        self.cut = tuple(key for part in parts for key in part.cut)
-        self.length = len(credentials) + sum(len(part.json) for part in parts)
-        self.sources: tuple[Source, ...] = (*image.sources, cgroup)
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What traits have in common that are the same."""
-        return self.credentials, self.image.key, self.cgroup.key, self.foreign
-
-
 class KnownProcess:
     """A process as one record described it: with one executable and one set of credentials.
 
@@ -118,7 +84,6 @@ class KnownProcess:
         "pid",
         "ppid",
         "size",
-        "sources",
         "traits",
     )
 
@@ -145,13 +110,16 @@ class KnownProcess:
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
         self.length = HEAD_LENGTH + traits.length  # characters of its JSON
-        # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
+        # Bytes that it takes, without the sources of its traits, which others may share: they are counted apart.
         self.size = PROCESS_SIZE + len(traits.credentials)
-        self.sources = traits.sources
         if parent is not None:
             self.length += parent.length
             self.size += PROCESS_SIZE
-            self.sources += parent.sources
+
+    @property
+    def parent_traits(self) -> Traits | None:
+        """Those of its parent; None without one."""
+        return self.parent_process.traits if self.parent_process else None
 
     @property
     def image(self) -> Image:
@@ -184,7 +152,6 @@ class KnownProcess:
             for name in KnownProcess.__slots__:
                 setattr(alone, name, getattr(self, name))
             alone.json_tail, alone.parent_process, alone._models = "", None, {}
-            alone.sources = self.traits.sources
             alone.length -= self.parent_process.length
             self._alone = alone
         return self._alone
@@ -193,7 +160,8 @@ class KnownProcess:
     def tail(self) -> str:
         """What follows the thread id: the rest of the process, and its parent."""
         if not self.json_tail:
-            self._memory.keep_tail(self, self._own_tail() + self._parent_member())
+            tail = self._own_tail()
+            self._memory.keep_tail(self, f'{tail},"parent":{self._parent_json}' if self.parent_process else tail)
         return self.json_tail
 
     def _own_tail(self) -> str:
@@ -202,9 +170,6 @@ class KnownProcess:
         foreign = f',"foreign":"{format_foreign(traits.foreign)}"' if traits.foreign else ""
         cut = truncated_json(traits.cut) if traits.cut else ""
         return f',"ppid":{self.ppid}{traits.credentials}{image.json}{cgroup.json}{cut}{foreign}{executed.json}}}'
-
-    def _parent_member(self) -> str:
-        return f',"parent":{self._parent_json}' if self.parent_process else ""
 
     @property
     def _parent_json(self) -> str:

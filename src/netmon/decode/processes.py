@@ -16,11 +16,12 @@ from netmon.decode.images import (
     Exec,
     Image,
     SharedMemory,
+    Traits,
     UnknownExec,
     nameless_image,
     split_exec_record,
 )
-from netmon.decode.known_process import KnownProcess, RenderedMemory, Traits
+from netmon.decode.known_process import KnownProcess, RenderedMemory
 from netmon.decode.templates import format_of, format_without
 from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_room
 from netmon.errors import DecodeError
@@ -168,7 +169,8 @@ class ProcessTable:
             self._drop(process_id)
         self._known[process_id] = known
         self._size += known.size
-        self._shared.use(known.sources)
+        self._shared.hold(traits)
+        self._shared.hold(known.parent_traits)
         if known.length > self.longest:
             self.longest = known.length
         if self._evict_on_add and self._consumed >= self._next_eviction and self.over_limit:
@@ -291,7 +293,8 @@ class ProcessTable:
     def _drop(self, process_id: int) -> None:
         known = self._known.pop(process_id)
         self._size -= known.size
-        self._shared.release(known.sources)
+        self._shared.let_go(known.traits)
+        self._shared.let_go(known.parent_traits)
 
     def _drop_old(self) -> None:
         self._drop_processes()
