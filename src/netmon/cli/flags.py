@@ -20,6 +20,7 @@ from netmon.limits import (
     MINIMUM_KERNEL,
 )
 from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
+from netmon.schemas import FORMATS
 
 if TYPE_CHECKING:
     from netmon.config.checked import CheckedConfig
@@ -195,10 +196,16 @@ def _add_any_kernel_flag(run: argparse.ArgumentParser) -> None:
     _add_switch(run, "any_kernel", f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)")
 
 
+def add_argv_flag(run: argparse.ArgumentParser) -> None:
+    """Add the flag for the arguments of processes as a list."""
+    _add_switch(run, "argv", "add the arguments of processes as a list, the first one too (ecs, ocsf, otel have it)")
+
+
 def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
     """Add the flags that say how events are read, and with which rights."""
     _add_any_kernel_flag(run)
     _add_switch(run, "lost_events", "leave LostEvents out of the output", default=True)
+    add_argv_flag(run)
     run.add_argument(
         "--ring-size",
         type=_amount(amounts.ring_size),
@@ -339,7 +346,7 @@ def add_output_flags(
         each: Whether a line may be an event.
     """
     output = run.add_argument_group("output", description)
-    output.add_argument("--format", metavar="FORMAT", help="line, json, table or template")
+    output.add_argument("--format", metavar="FORMAT", help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     output.add_argument(
         "--fields",
         metavar="PATHS",

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_OK
 from netmon.cli.console import say
-from netmon.cli.flags import add_output_flags, flag_error
+from netmon.cli.flags import add_argv_flag, add_output_flags, flag_error
 from netmon.errors import ArgumentError
+from netmon.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
+    add_argv_flag(parser)
     add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
     parser.set_defaults(command=replay)
 
@@ -41,7 +43,7 @@ def replay(options: argparse.Namespace) -> int:
     from netmon.outputs.fanout import Fanout
     from netmon.outputs.standard_output import StandardOutput
 
-    monitor = Monitor.replay(options.file)
+    monitor = Monitor.replay(options.file, argv=options.argv or options.format in SCHEMAS)
     recording = monitor.recording
     assert recording is not None
     view = _view_of(options, recording.filters.watched)
@@ -84,9 +86,11 @@ def _view_of(options: argparse.Namespace, watched: Watched) -> View | None:
     if not on_terminal and options.format is options.fields is options.template is None:
         return None
     from netmon.cli.views import choose_format, make_view
+    from netmon.schemas.host import Host
 
     name = choose_format(options, on_terminal=on_terminal)
     if name == "json" and options.fields is None:
         return None
     options.aggregate = None  # recordings have no aggregates
-    return make_view(name, options, watched, on_terminal=on_terminal)
+    # A recording does not tell which host it is of.
+    return make_view(name, options, watched, on_terminal=on_terminal, host=Host())

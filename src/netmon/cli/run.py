@@ -36,6 +36,7 @@ MONITOR_FLAGS = (
     "line_limit",
     "aggregate",
     "lost_events",
+    "argv",
     "record",
     "record_limit",
 )

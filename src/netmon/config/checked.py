@@ -45,6 +45,7 @@ from netmon.config.netns import check_netns
 from netmon.config.ports import check_port
 from netmon.errors import ConfigError, Location, Problem
 from netmon.report import OPTIONS, Report
+from netmon.schemas import FORMATS
 
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
 
@@ -277,6 +278,7 @@ class CheckedRun(NamedTuple):
 
     aggregate: Annotated[str | None, _value(partial(check_amount, "aggregate"))] = None
     lost_events: Annotated[bool | None, _given(_flag)] = None
+    argv: Annotated[bool | None, _given(_flag)] = None
     ring_size: Annotated[str | None, _value(partial(check_amount, "ring_size"))] = None
     batch_delay: Annotated[str | None, _value(partial(check_amount, "batch_delay"))] = None
     line_limit: Annotated[str | None, _value(partial(check_amount, "line_limit"))] = None
@@ -285,7 +287,7 @@ class CheckedRun(NamedTuple):
     any_kernel: Annotated[bool | None, _given(_flag)] = None
     user: Annotated[str | None, _value(_text(check_text))] = None
     confine: Annotated[bool | None, _given(_flag)] = None
-    format: Annotated[str | None, _given(_one_of("line", "json", "table", "template"))] = None
+    format: Annotated[str | None, _given(_one_of(*FORMATS))] = None
     fields: Annotated[Texts, _list_of(_text(check_field))] = None
     template: Annotated[str | None, _value(_text(check_text))] = None
     each: Annotated[bool | None, _given(_flag)] = None

@@ -29,6 +29,9 @@ class Run(Section):
         default=None, description="Report aggregates each period, like 10s, not single connections."
     )
     lost_events: Optionally[StrictBool] = Field(default=None, description="Report LostEvents; on by default.")
+    argv: Optionally[StrictBool] = Field(
+        default=None, description="Add the arguments of processes as a list; off by default."
+    )
     ring_size: _amount("ring_size") = Field(  # type: ignore[valid-type]
         default=None, description="Size of the buffer between kernel and reader, a power of two, like 4M."
     )
@@ -47,7 +50,7 @@ class Run(Section):
         default=None, description="The user to become once attached, a name or a number in quotes."
     )
     confine: Optionally[StrictBool] = Field(default=None, description="Give up rights after the start; on by default.")
-    format: Optionally[Literal["line", "json", "table", "template"]] = Field(
+    format: Optionally[Literal["line", "json", "table", "template", "ecs", "ocsf", "otel"]] = Field(
         default=None, description="How events are written."
     )
     fields: ListOf[Annotated[StrictStr, AfterValidator(check_field)]] = Field(

@@ -19,6 +19,7 @@ AMOUNTS: dict[str, Callable[[str], float]] = {
 TYPES: dict[str, type[Any]] = {
     "aggregate": float,
     "lost_events": bool,
+    "argv": bool,
     "ring_size": int,
     "batch_delay": float,
     "line_limit": int,

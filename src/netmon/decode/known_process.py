@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from netmon.decode.texts import Part, truncated_json
+from netmon.decode.texts import Part, argv_json, truncated_json
 from netmon.layout import Foreign
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class KnownProcess:
 
     __slots__ = (
         "_alone",
+        "_argv_room",
         "_foreign",
         "_ids",
         "_memory",
@@ -101,6 +102,7 @@ class KnownProcess:
         parent: KnownProcess | None,
         memory: RenderedMemory,
         foreign: int = 0,
+        argv_room: int = 0,
     ) -> None:
         """Make a process. The keys of its JSON have the order of the model's fields.
 
@@ -113,6 +115,7 @@ class KnownProcess:
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
             foreign: Of the record.
+            argv_room: The bytes of the key `argv`; 0: there is none.
         """
         self.pid, start_time = head
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
@@ -123,12 +126,14 @@ class KnownProcess:
         self._ids = ids
         self._parts = parts
         self._foreign = foreign
+        self._argv_room = argv_room
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
         image_part, cgroup_part, exec_part = parts
         # Characters of its JSON.
         self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
+        self.length += argv_room
         # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
         self.size = PROCESS_SIZE + len(ids)
         self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
@@ -174,7 +179,15 @@ class KnownProcess:
     def _own_tail(self) -> str:
         image, cgroup, executed = self._parts
         foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
-        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}}}"
+        argv, cut = self._argv_member() if self._argv_room else ("", self.cut)
+        return f"{self._ids}{image.json}{argv}{cgroup.json}{truncated_json(cut)}{foreign}{executed.json}}}"
+
+    def _argv_member(self) -> tuple[str, tuple[str, ...]]:
+        """Return the member `argv`, and the keys whose values are not whole."""
+        json, cut = argv_json(self.image.argv, self._argv_room)
+        if json == "[]":  # it has none, or they are not known
+            return "", self.cut
+        return f',"argv":{json}', (*self.cut, "argv") if cut or "args" in self.cut else self.cut
 
     def _parent_member(self) -> str:
         return f',"parent":{self._parent_json}' if self.parent_process else ""

@@ -74,6 +74,7 @@ class ProcessTable:
         evict_on_add: bool = True,
         with_cgroup: bool = False,
         with_exec: bool = False,
+        with_argv: bool = False,
     ) -> None:
         """Make an empty table.
 
@@ -89,6 +90,7 @@ class ProcessTable:
             evict_on_add: Whether add() evicts. If not, only evict() does.
             with_cgroup: Whether processes have the key `cgroup`.
             with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
+            with_argv: Whether they have the key `argv`, which takes half of the room for arguments.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -100,6 +102,7 @@ class ProcessTable:
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
+        self._with_argv = with_argv
         # Many processes run the same: their texts are rendered once, and kept once.
         self._image_of = lru_cache(maxsize=SOURCES_KEPT)(Image)
         self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
@@ -141,7 +144,9 @@ class ProcessTable:
         room = self._text_limit - credentials.size
         room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
         cgroup_part = cgroup.part(self._shared, room, 0)
-        image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
+        own_room = room - cgroup_part.size
+        argv_room = own_room // 2 if self._with_argv else 0
+        image_part = image.part(self._shared, room, round_room(own_room - argv_room))
         exec_part = image.exec.part(self._shared, room, room) if image.exec else NO_PART
         known = KnownProcess(
             (process.pid, format_timestamp(self._clock.start_time(process.start_time_ns))),
@@ -152,6 +157,7 @@ class ProcessTable:
             self._parent(process) if process.parent_id else None,
             self._rendered,
             process.foreign,
+            argv_room,
         )
         if image_part.cut or cgroup_part.cut or exec_part.cut:
             self._count_cuts(known.cut, process, image)
