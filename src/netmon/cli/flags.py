@@ -104,6 +104,16 @@ def _amount(parse: Callable[[str], float]) -> Callable[[str], float]:
     return checked
 
 
+def _output(text: str) -> dict[str, Any]:
+    """Return the output that a flag describes."""
+    from netmon.config.outputs import parse_output  # seldom needed
+
+    try:
+        return parse_output(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{shorten(text)}: {error}") from None
+
+
 def number(text: str) -> int | str:
     """Return a number if the text is one, as YAML would, else the text."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else text
@@ -154,7 +164,16 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="each PERIOD (10s, 5m), report aggregates by process, peer, port and direction, not single connections",
     )
     _add_monitor_flags(run)
-    add_output_flags(run)
+    output = add_output_flags(run)
+    output.add_argument(
+        "--output",
+        dest="outputs",
+        action="append",
+        type=_output,
+        metavar="OUTPUT",
+        help="where to write events, several times for several places: stdout, file:PATH or unix:PATH, with settings "
+        "like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
+    )
     _add_report_flags(run)
     _add_connection_flags(run)
     _add_process_flags(run)
@@ -360,6 +379,11 @@ def add_output_flags(
         _add_switch(output, "each", "lines: one for each event, not for each connection")
     _add_switch(output, "color", "no colours (or set NO_COLOR=1) on a terminal", default=True)
     return output
+
+
+def writes_to_stdout(options: argparse.Namespace) -> bool:
+    """Return whether standard output is among the outputs of `netmon run`."""
+    return options.outputs is None or any(fields["type"] == "stdout" for fields in options.outputs)
 
 
 def config_of(options: argparse.Namespace) -> CheckedConfig | None:

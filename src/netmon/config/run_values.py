@@ -33,6 +33,7 @@ TYPES: dict[str, type[Any]] = {
     "template": str,
     "each": bool,
     "color": bool,
+    "outputs": list,
 }
 
 
@@ -42,6 +43,11 @@ def values_of(section: Mapping[str, Any]) -> dict[str, Any]:
     for name, parse in AMOUNTS.items():
         if name in given:
             given[name] = parse(given[name])
+    if "outputs" in given:
+        given["outputs"] = [
+            {key: [*value] if isinstance(value, tuple) else value for key, value in keys.items() if value is not None}
+            for keys in (output._asdict() for output in given["outputs"])
+        ]
     if "fields" in given:
         given["fields"] = ",".join(given["fields"])
     return given

@@ -6,12 +6,18 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import stat
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from netmon.errors import OutputError
+
+if TYPE_CHECKING:
+    from netmon.outputs.choice import Choice
 
 QUEUE_LIMIT = 8 << 20  # bytes: some 16,000 events
 
@@ -23,7 +29,110 @@ ROOM_INTERVAL = 0.1
 LOST_EVENTS = b'{"type":"LostEvents"'  # the beginning of the line of such an event
 
 
-class Output:
+class View(Protocol):
+    """Makes the lines that an output gets of all lines, in their order."""
+
+    def lines(self, events: Iterable[str]) -> list[str]:
+        """Return lines, each with its newline. events: lines of JSON; none while nothing happens."""
+
+    def finish(self) -> list[str]:
+        """Return the last lines."""
+
+
+class Sink:
+    """What outputs of all kinds have in common.
+
+    Attributes:
+        name: Names the output in messages and in the counts of lost events.
+        choice: Which events it gets; None: all.
+        render: Makes lines of another schema of lines of JSON, in the thread that writes them, one of each; None: it
+            gets the lines as they are.
+        view: Makes the lines that it gets, in the reading thread; None: it gets the lines as they are.
+        shows_view: Whether it is for what the user looks at: the flags choose its view.
+        has_queue: Whether it has a queue even if it is the only output.
+    """
+
+    shows_view = True
+    has_queue = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.choice: Choice | None = None
+        self.render: Callable[[Iterable[str]], list[str]] | None = None
+        self.view: View | None = None
+
+    def settle(self) -> None:
+        """Finish what goes on in the background, once all is written, or give it up after a while."""
+
+    def close(self) -> None:
+        """Close it, so that its reader finds the end of the data."""
+
+
+class Writer(Protocol):
+    """Takes the lines of one output from the reading thread.
+
+    Attributes:
+        output: The output.
+        lost: How many events it has lost.
+        error: Why it cannot be written to any more; None while it can.
+    """
+
+    lost: int
+    error: OutputError | None
+
+    @property
+    def output(self) -> Sink: ...
+
+    def start(self) -> None:
+        """Start the thread, if there is one."""
+
+    def put(self, data: bytes) -> None:
+        """Take whole lines."""
+
+    def check_reader(self) -> None:
+        """Find out whether the output still has a reader."""
+
+    def finish(self) -> None:
+        """End once all is written, or once the output has taken nothing for a while."""
+
+    def join(self) -> None:
+        """Wait for that end."""
+
+
+class Outputs:
+    """The outputs of a run.
+
+    Attributes:
+        opened: All of them; those that are Writers write by themselves.
+        note: Is called with all lines before they are written.
+        directories: The descriptors of directories in which files are made later. True: and removed and renamed.
+        begin: Is called once rights are given up.
+    """
+
+    def __init__(
+        self,
+        opened: Sequence[Output | Writer],
+        note: Callable[[Sequence[str]], object] | None = None,
+        directories: Mapping[int, bool] | None = None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Make it of these attributes."""
+        self.opened = opened
+        self.note = note
+        self.directories = directories or {}
+        self.begin = begin
+
+
+def start_without_signals(thread: threading.Thread) -> None:
+    """Start a thread that blocks all signals: the main thread must get them, and wake up."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Output(Sink):
     """Writes lines to a destination: an open file descriptor with a name.
 
     One thread at a time writes: the reading thread, or the thread of the queue before the output (OutputQueue). A
@@ -32,7 +141,6 @@ class Output:
     No write waits for the destination, as far as the kernel allows that: a write that waits cannot be given up.
 
     Attributes:
-        name: Names the output in messages and in the counts of lost events.
         queue_limit: How many bytes of lines may wait in a queue before it.
     """
 
@@ -48,7 +156,7 @@ class Output:
         Raises:
             OSError: fd is not open.
         """
-        self.name = name
+        super().__init__(name)
         self.queue_limit = queue_limit
         self._fd = fd
         mode = os.fstat(fd).st_mode

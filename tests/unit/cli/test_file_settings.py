@@ -32,6 +32,7 @@ ALL = {
     "template": ("'{type}'", "{type}"),
     "each": ("true", True),
     "color": ("false", False),
+    "outputs": ("[{type: stdout}]", [{"type": "stdout"}]),
 }
 
 

@@ -35,7 +35,7 @@ def _with_roles(line: str) -> str:
     """Return a line with a parent and an opener."""
     fields = json.loads(line)
     other = json.loads(RICH.model_dump_json())
-    return json.dumps({**fields, "parent": other, "opener": other}) + "\n"
+    return json.dumps({**fields, "parent": other, "opener": other}, separators=(",", ":")) + "\n"
 
 
 # By a name for the test.
