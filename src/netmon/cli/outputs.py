@@ -12,12 +12,14 @@ from netmon.cli.console import say
 from netmon.cli.flags import flag_error, writes_to_stdout
 from netmon.config.outputs import OUTPUT_FORMATS, check_output
 from netmon.errors import NetmonError, shown
-from netmon.outputs.base import Output, Outputs, Writer
+from netmon.outputs.base import Output
 from netmon.outputs.file import FileOutput
+from netmon.outputs.opened import Outputs
 from netmon.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from netmon.cli.confine import User
+    from netmon.outputs.writer import Writer
     from netmon.schemas.directions import Directions
     from netmon.schemas.host import Host
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from netmon.cli.session import Ending
     from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.losses import Losses
-    from netmon.outputs.base import Output, Outputs
+    from netmon.outputs.base import Output
+    from netmon.outputs.opened import Outputs
     from netmon.reader.source import OpenSource
     from netmon.terminal.view import View
 
@@ -67,10 +68,11 @@ def run(options: argparse.Namespace) -> int:
 
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
 
-    from netmon.outputs.base import Outputs
     from netmon.outputs.standard_output import StandardOutput
 
     def open_them(user: User | None) -> Outputs:
+        from netmon.outputs.opened import Outputs
+
         if options.outputs is None:
             return Outputs([StandardOutput()])
         from netmon.cli.outputs import open_outputs  # standard output alone does not need it
@@ -162,8 +164,9 @@ def _run_with(
     filters_of = begin_reading(options)
     from netmon.cli.session import Session  # these are imported while a file is read
     from netmon.monitor import Monitor
-    from netmon.outputs.base import Output, Outputs
+    from netmon.outputs.base import Output
     from netmon.outputs.fanout import Fanout
+    from netmon.outputs.opened import Outputs
 
     if options.config is not None and open_source is None:
         _prepare_loading()

@@ -10,14 +10,15 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from netmon.errors import OutputError
 
 if TYPE_CHECKING:
     from netmon.outputs.choice import Choice
+    from netmon.outputs.view import View
 
 QUEUE_LIMIT = 8 << 20  # bytes: some 16,000 events
 
@@ -27,16 +28,6 @@ DRAIN_LIMIT = 5.0
 ROOM_INTERVAL = 0.1
 
 LOST_EVENTS = b'{"type":"LostEvents"'  # the beginning of the line of such an event
-
-
-class View(Protocol):
-    """Makes the lines that an output gets of all lines, in their order."""
-
-    def lines(self, events: Iterable[str]) -> list[str]:
-        """Return lines, each with its newline. events: lines of JSON; none while nothing happens."""
-
-    def finish(self) -> list[str]:
-        """Return the last lines."""
 
 
 class Sink:
@@ -66,61 +57,6 @@ class Sink:
 
     def close(self) -> None:
         """Close it, so that its reader finds the end of the data."""
-
-
-class Writer(Protocol):
-    """Takes the lines of one output from the reading thread.
-
-    Attributes:
-        output: The output.
-        lost: How many events it has lost.
-        error: Why it cannot be written to any more; None while it can.
-    """
-
-    lost: int
-    error: OutputError | None
-
-    @property
-    def output(self) -> Sink: ...
-
-    def start(self) -> None:
-        """Start the thread, if there is one."""
-
-    def put(self, data: bytes) -> None:
-        """Take whole lines."""
-
-    def check_reader(self) -> None:
-        """Find out whether the output still has a reader."""
-
-    def finish(self) -> None:
-        """End once all is written, or once the output has taken nothing for a while."""
-
-    def join(self) -> None:
-        """Wait for that end."""
-
-
-class Outputs:
-    """The outputs of a run.
-
-    Attributes:
-        opened: All of them; those that are Writers write by themselves.
-        note: Is called with all lines before they are written.
-        directories: The descriptors of directories in which files are made later. True: and removed and renamed.
-        begin: Is called once rights are given up.
-    """
-
-    def __init__(
-        self,
-        opened: Sequence[Output | Writer],
-        note: Callable[[Sequence[str]], object] | None = None,
-        directories: Mapping[int, bool] | None = None,
-        begin: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Make it of these attributes."""
-        self.opened = opened
-        self.note = note
-        self.directories = directories or {}
-        self.begin = begin
 
 
 def start_without_signals(thread: threading.Thread) -> None:

@@ -8,11 +8,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from netmon.outputs.base import Output, Writer
+from netmon.outputs.base import Output
 from netmon.outputs.direct import DirectOutput
 
 if TYPE_CHECKING:
     from netmon.outputs.choice import Choice
+    from netmon.outputs.writer import Writer
 
 # How often (seconds), at most, to check that the outputs still have readers while there is nothing to write.
 CHECK_INTERVAL = 0.5
