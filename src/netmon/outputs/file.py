@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from netmon.errors import NetmonError, shown
 from netmon.outputs.base import QUEUE_LIMIT, Output, end_of_lines
-from netmon.outputs.opening import DIRECTORY, Unsafe, open_for_appending
+from netmon.outputs.opening import DIRECTORY, UnsafeError, open_for_appending
 from netmon.outputs.rotation import Compressor, Rotation, shift
 
 RETRY = 60.0  # seconds after a rotation that failed
@@ -169,8 +169,8 @@ class FileOutput(Output):
         try:
             if not self._is_open():
                 self._replace(self._open())
-        except (OSError, Unsafe) as error:
-            reason = str(error) if isinstance(error, Unsafe) else f"{self._path}: {error.strerror or error}"
+        except (OSError, UnsafeError) as error:
+            reason = str(error) if isinstance(error, UnsafeError) else f"{self._path}: {error.strerror or error}"
             self._report(f"{reason}; goes on with the file that was open before")
 
     def _is_open(self) -> bool:
@@ -202,7 +202,7 @@ class FileOutput(Output):
             except BaseException:
                 os.rename(f"{name}.1", name, src_dir_fd=directory, dst_dir_fd=directory)
                 raise
-        except (OSError, Unsafe) as error:
+        except (OSError, UnsafeError) as error:
             reason = error.strerror or error if isinstance(error, OSError) else error
             self._say(f"cannot be rotated: {reason}; tried again in a minute")
             self._rotate_at = time.monotonic() + RETRY

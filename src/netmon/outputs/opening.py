@@ -16,7 +16,7 @@ DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 APPENDING = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class Unsafe(NetmonError):  # noqa: N818
+class UnsafeError(NetmonError):
     """A file is not one to write to."""
 
 
@@ -32,29 +32,33 @@ def open_for_appending(directory: int, name: str, path: str, owners: Collection[
         owners: The ids of the users whom it may belong to.
 
     Raises:
-        Unsafe: It is a link, a device, another user's, has a second name, or another process writes to it.
+        UnsafeError: It is a link, a device, another user's, has a second name, or another process writes to it.
         OSError: It cannot be opened.
     """
     try:
         fd = os.open(name, APPENDING | os.O_CREAT, NEW_MODE, dir_fd=directory)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise Unsafe(
+            raise UnsafeError(
                 f"{shown(path)}: is a symbolic link, which is not followed; give the path of the file"
             ) from None
         raise
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise Unsafe(f"{shown(path)}: is no regular file; give another path")
+            raise UnsafeError(f"{shown(path)}: is no regular file; give another path")
         if found.st_uid not in owners:
-            raise Unsafe(f"{shown(path)}: belongs to another user ({found.st_uid}); remove it, or give another path")
+            raise UnsafeError(
+                f"{shown(path)}: belongs to another user ({found.st_uid}); remove it, or give another path"
+            )
         if found.st_nlink != 1:
-            raise Unsafe(f"{shown(path)}: has {found.st_nlink} names (hard links); remove it, or give another path")
+            raise UnsafeError(
+                f"{shown(path)}: has {found.st_nlink} names (hard links); remove it, or give another path"
+            )
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unsafe(f"{shown(path)}: another process writes to it; give another path") from None
+            raise UnsafeError(f"{shown(path)}: another process writes to it; give another path") from None
         _remove_torn_line(fd, found.st_size)
     except BaseException:
         os.close(fd)
