@@ -18,6 +18,8 @@ from netmon.schemas.facts import (
     Event,
     capability_names,
     community_id,
+    flow_totals,
+    further_keys,
     is_established,
     kind_of,
     milliseconds,
@@ -80,7 +82,7 @@ def to_ecs(event: Event, line: str, context: Context) -> dict[str, Any]:
         document["netmon"] = {"type": event["type"], "lost_events": event["lost_events"]}
         return document
     about |= {"category": ["network"], "type": _TYPES[kind]}
-    own: dict[str, Any] = {"type": event["type"]}
+    own: dict[str, Any] = {"type": event["type"], **further_keys(event)}
     if kind == "summary":
         _add_summary(event, document, own)
     else:
@@ -163,7 +165,7 @@ def _add_summary(event: Event, document: dict[str, Any], own: dict[str, Any]) ->
     period = milliseconds(event["timestamp"]) - milliseconds(event["period_start"])
     document["event"] |= {"start": event["period_start"], "end": event["timestamp"], "duration": period * 1_000_000}
     document["source"] = without_empty(document["source"])
-    own["flow"] = {key: flow[key] for key in ("opened", "closed", "failed", "duration_us")}
+    own["flow"] = flow_totals(flow)
 
 
 def _add_process(event: Event, context: Context, document: dict[str, Any], own: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ TCP = 6  # IANA's number of the protocol
 ID_SIZE = 16  # bytes
 ALL_CAPABILITIES = "ALL_CAPS"
 # The keys of network_event that each schema has a place for. All others are netmon's own.
+KEYS = frozenset("type timestamp process parent opener network_event flow period_start lost_events".split())
+FLOW_KEYS = ("direction", "peer", "port", "bytes_sent", "bytes_received")
 ENDS = ("type", "saddr", "daddr", "sport", "dport", "cookie", "direction")
 
 
@@ -129,6 +131,16 @@ def is_established(details: Event) -> bool | None:
 def own_details(details: Event, *without: str) -> dict[str, Any]:
     """Return the keys of a network_event that are netmon's own."""
     return {key: value for key, value in details.items() if key not in ENDS and key not in without}
+
+
+def further_keys(event: Event) -> dict[str, Any]:
+    """Return the keys of an event beyond those that the schemas know: nothing is dropped in silence."""
+    return {key: value for key, value in event.items() if key not in KEYS}
+
+
+def flow_totals(flow: Event) -> dict[str, Any]:
+    """Return the keys of a flow that are netmon's own."""
+    return {key: value for key, value in flow.items() if key not in FLOW_KEYS}
 
 
 def milliseconds(timestamp: str) -> int:

@@ -15,6 +15,8 @@ from netmon.schemas.facts import (
     Endpoint,
     Event,
     community_id,
+    flow_totals,
+    further_keys,
     is_established,
     kind_of,
     milliseconds,
@@ -66,7 +68,7 @@ def to_ocsf(event: Event, line: str, context: Context) -> dict[str, Any]:
         document |= _classified(BASE_EVENT, OTHER, 0, "Lost Events") | {"severity_id": MEDIUM}
         document["unmapped"] = {"lost_events": event["lost_events"]}
         return document
-    unmapped: dict[str, Any] = {"process": _unmapped(event["process"])}
+    unmapped: dict[str, Any] = {"process": _unmapped(event["process"]), **further_keys(event)}
     if kind == "summary":
         document |= _classified(NETWORK_ACTIVITY, TRAFFIC, NETWORK)
         _add_summary(event, context, document, unmapped)
@@ -189,7 +191,7 @@ def _add_summary(event: Event, context: Context, document: dict[str, Any], unmap
         "start_time": start,
         "end_time": end,
     }
-    unmapped["flow"] = {key: flow[key] for key in ("port", "opened", "closed", "failed", "duration_us")}
+    unmapped["flow"] = {"port": flow["port"], **flow_totals(flow)}
 
 
 def _process(process: Event, context: Context) -> dict[str, Any]:

@@ -9,7 +9,17 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from netmon.schemas.facts import Connection, Context, Event, is_established, kind_of, milliseconds, own_details
+from netmon.schemas.facts import (
+    Connection,
+    Context,
+    Event,
+    flow_totals,
+    further_keys,
+    is_established,
+    kind_of,
+    milliseconds,
+    own_details,
+)
 from netmon.schemas.host import Host
 
 VERSION = "1.44.0"  # of the semantic conventions
@@ -85,7 +95,7 @@ def _record(event: Event, line: str, context: Context) -> dict[str, Any]:
             attributes |= _flow(event)
         else:
             attributes |= _connection(event["network_event"], context)
-        attributes |= _process(event, context)
+        attributes |= _process(event, context) | _own("netmon", further_keys(event))
     return {
         "timeUnixNano": str(milliseconds(event["timestamp"]) * 1_000_000),
         "severityNumber": number,
@@ -148,7 +158,9 @@ def _flow(event: Event) -> dict[str, Any]:
         **roles,
         "netmon.direction": flow["direction"],
         "netmon.period_start": event["period_start"],
-        **_own("netmon.flow", {key: flow[key] for key in flow if key not in ("direction", "peer", "port")}),
+        "netmon.flow.bytes_sent": flow["bytes_sent"],
+        "netmon.flow.bytes_received": flow["bytes_received"],
+        **_own("netmon.flow", flow_totals(flow)),
     }
 
 

@@ -80,3 +80,18 @@ def test_what_processes_call_themselves_is_harmless(schema: str) -> None:
 
     for line in Renderer(schema, HOST).lines(LINES.values()):
         assert line.endswith("\n") and is_harmless(line[:-1])
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("name", ["close", "egress flow"])
+def test_keys_that_are_not_known_are_netmons_own(schema: str, name: str) -> None:
+    """A report option that comes later is not dropped, and does not break the schema."""
+    event = json.loads(LINES[name])
+    for part in ("process", "network_event" if "network_event" in event else "flow"):
+        event[part]["new_key"] = {"inside": f"in {part}"}
+    event["new_section"] = ["in the event"]
+    (document,) = render(schema, one=json.dumps(event)).values()
+    assert PROBLEMS[schema](document) == []
+    text = json.dumps(document)
+    assert text.count('"in process"') == text.count('"in the event"') == 1
+    assert ('"in network_event"' in text) is (name == "close") and ('"in flow"' in text) is (name != "close")
