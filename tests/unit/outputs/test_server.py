@@ -88,7 +88,7 @@ class Served:
 @pytest.fixture
 def served(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
     """Makes servers that are finished at the end."""
-    monkeypatch.setattr(module, "DRAIN_LIMIT", 0.5)
+    monkeypatch.setattr(module, "DRAIN_LIMIT", 1.5)
     made: list[Served] = []
 
     def make(limit: int = LIMIT) -> Served:
