@@ -226,3 +226,6 @@ def test_a_list_of_arguments_has_the_first_one_and_empty_ones() -> None:
     }.items():
         ((line,),) = make_decoder(with_argv=True).json_lines(batch_of([process_record(argv=argv), ipv4_event()]))
         assert json.loads(line)["process"].get("argv") == expected
+        records = [process_record(argv=argv), ipv4_event()]
+        (model,) = make_decoder(with_argv=True).events(batch_of(records))
+        assert model.process.argv == expected
