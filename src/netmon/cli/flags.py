@@ -22,6 +22,7 @@ from netmon.limits import (
     MINIMUM_KERNEL,
 )
 from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
+from netmon.schemas import FORMATS
 
 if TYPE_CHECKING:
     from netmon.config.checked import CheckedConfig
@@ -105,6 +106,16 @@ def _amount(parse: Callable[[str], float]) -> Callable[[str], float]:
     return checked
 
 
+def _output(text: str) -> dict[str, Any]:
+    """Return the output that a flag describes."""
+    from netmon.config.outputs import parse_output  # seldom needed
+
+    try:
+        return parse_output(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{shorten(text)}: {error}") from None
+
+
 def number(text: str) -> int | str:
     """Return a number if the text is one, as YAML would, else the text."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else text
@@ -171,7 +182,16 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="each PERIOD (10s, 5m), report aggregates by process, peer, port and direction, not single connections",
     )
     _add_monitor_flags(run)
-    add_output_flags(run)
+    output = add_output_flags(run)
+    output.add_argument(
+        "--output",
+        dest="outputs",
+        action="append",
+        type=_output,
+        metavar="OUTPUT",
+        help="where to write events, several times for several places: stdout, file:PATH or unix:PATH, with settings "
+        "like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
+    )
     _add_report_flags(run)
     _add_connection_flags(run)
     _add_process_flags(run)
@@ -212,6 +232,7 @@ def add_ls_flags(parser: argparse.ArgumentParser, sort_keys: Iterable[str], repo
 def add_replay_flags(parser: argparse.ArgumentParser) -> None:
     """Add `netmon replay`'s flags to its parser: those of `netmon run` that choose connections and a format."""
     parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
+    add_argv_flag(parser)
     add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
     _add_connection_flags(parser)
     _add_process_flags(parser)
@@ -279,10 +300,16 @@ def _add_any_kernel_flag(run: argparse.ArgumentParser) -> None:
     _add_switch(run, "any_kernel", f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)")
 
 
+def add_argv_flag(run: argparse.ArgumentParser) -> None:
+    """Add the flag for the arguments of processes as a list."""
+    _add_switch(run, "argv", "add the arguments of processes as a list, the first one too (ecs, ocsf, otel have it)")
+
+
 def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
     """Add the flags that say how events are read, and with which rights."""
     _add_any_kernel_flag(run)
     _add_switch(run, "lost_events", "leave LostEvents out of the output", default=True)
+    add_argv_flag(run)
     _add_ring_flag(run)
     run.add_argument(
         "--batch-delay",
@@ -447,7 +474,7 @@ def add_output_flags(
         each: Whether a line may be an event.
     """
     output = run.add_argument_group("output", description)
-    output.add_argument("--format", metavar="FORMAT", help="line, json, table or template")
+    output.add_argument("--format", metavar="FORMAT", help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     output.add_argument(
         "--fields",
         metavar="PATHS",
@@ -461,6 +488,11 @@ def add_output_flags(
         _add_switch(output, "each", "lines: one for each event, not for each connection")
     _add_switch(output, "color", "no colours (or set NO_COLOR=1) on a terminal", default=True)
     return output
+
+
+def writes_to_stdout(options: argparse.Namespace) -> bool:
+    """Return whether standard output is among the outputs of `netmon run`."""
+    return options.outputs is None or any(fields["type"] == "stdout" for fields in options.outputs)
 
 
 def config_of(options: argparse.Namespace) -> CheckedConfig | None:

@@ -14,6 +14,7 @@ from netmon.cli.flags import add_ls_flags, config_of, flag_error
 from netmon.errors import shown
 from netmon.layout import Direction
 from netmon.nearest import remedy
+from netmon.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from netmon.decode.known_process import KnownProcess
@@ -72,13 +73,15 @@ def view_of(options: argparse.Namespace, *, on_terminal: bool) -> View | None:
     """
     if not on_terminal and options.format is options.fields is options.template is None:
         return None
-    from netmon.cli.views import choose_format, expects_utf8, field_view, is_coloured, terminal_width
+    from netmon.cli.views import choose_format, expects_utf8, field_view, is_coloured, schema_view, terminal_width
 
     name = choose_format(options, on_terminal=on_terminal)
     if name == "json" and options.fields is None:
         return None
     coloured = is_coloured(options, os.environ, on_terminal=on_terminal)
     ascii_only = not expects_utf8(os.environ)
+    if name in SCHEMAS:
+        return schema_view(name)
     if name != "line":
         return field_view(name, options, COLUMNS, coloured=coloured, ascii_only=ascii_only)
     from netmon.terminal.list_view import ListView

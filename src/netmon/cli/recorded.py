@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     Passes = Callable[[dict[str, Any]], bool]
 
 
-def open_recording(path: str) -> tuple[Monitor, Header]:
+def open_recording(path: str, *, argv: bool = False) -> tuple[Monitor, Header]:
     """Return a monitor that replays a recording, not started, and the recording's header.
+
+    Args:
+        path: Of the recording.
+        argv: Whether its events have the arguments of processes as a list, too.
 
     Raises:
         ConfigError: The file cannot be read: another one was meant.
@@ -29,7 +33,7 @@ def open_recording(path: str) -> tuple[Monitor, Header]:
     from netmon.monitor import Monitor
 
     try:
-        monitor = Monitor.replay(path)
+        monitor = Monitor.replay(path, argv=argv)
     except DecodeError:
         raise
     except NetmonError as error:

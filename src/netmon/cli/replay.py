@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from netmon.cli import EXIT_OK
 from netmon.cli.console import say
 from netmon.cli.flags import add_replay_flags
+from netmon.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ def replay(options: argparse.Namespace) -> int:
     from netmon.outputs.fanout import Fanout
     from netmon.outputs.standard_output import StandardOutput
 
-    monitor, header = open_recording(options.file)
+    monitor, header = open_recording(options.file, argv=options.argv or options.format in SCHEMAS)
     recording = monitor.recording
     assert recording is not None
     view = _view_of(options, recording.filters.watched)
@@ -79,9 +80,11 @@ def _view_of(options: argparse.Namespace, watched: Watched) -> View | None:
     if not on_terminal and options.format is options.fields is options.template is None:
         return None
     from netmon.cli.views import choose_format, make_view
+    from netmon.schemas.host import Host
 
     name = choose_format(options, on_terminal=on_terminal)
     if name == "json" and options.fields is None:
         return None
     options.aggregate = None  # recordings have no aggregates
-    return make_view(name, options, watched, on_terminal=on_terminal)
+    # A recording does not tell which host it is of.
+    return make_view(name, options, watched, on_terminal=on_terminal, host=Host())

@@ -11,13 +11,14 @@ from netmon.cli.console import say
 from netmon.cli.flags import flag_error
 from netmon.errors import shown
 from netmon.nearest import remedy
+from netmon.schemas import FORMATS, SCHEMAS
 
 if TYPE_CHECKING:
     from netmon.filters.compiled import Watched
+    from netmon.schemas.host import Host
     from netmon.terminal.view import View
 
 STDOUT_FILENO = 1
-FORMATS = ("line", "json", "table", "template")
 
 
 def prepare_view(
@@ -39,6 +40,8 @@ def prepare_view(
     name = choose_format(options, on_terminal=on_terminal)
     if name in ("line", "table"):
         add_reports(options)
+    if name in SCHEMAS:
+        options.argv = True
     if name == "json" and options.fields is None:
         return lambda _watched: None
 
@@ -91,8 +94,8 @@ def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
         raise flag_error("format", "template needs --template; write it like '{process.pid} {network_event.daddr}'")
     if name != "template" and options.template is not None:
         raise flag_error("template", f"cannot be combined with --format {name}; leave one or the other out")
-    if name in ("line", "template") and options.fields is not None:
-        reason = "has fields of its own" if name == "line" else "names its fields itself"
+    if name not in ("json", "table") and options.fields is not None:
+        reason = "names its fields itself" if name == "template" else "has fields of its own"
         raise flag_error("fields", f"--format {name} {reason}; use --format table, or leave --fields out")
     return name
 
@@ -107,7 +110,13 @@ def add_reports(options: argparse.Namespace) -> None:
 
 
 def make_view(
-    name: str, options: argparse.Namespace, watched: Watched, *, on_terminal: bool, fd: int = STDOUT_FILENO
+    name: str,
+    options: argparse.Namespace,
+    watched: Watched,
+    *,
+    on_terminal: bool,
+    fd: int = STDOUT_FILENO,
+    host: Host | None = None,
 ) -> View:
     """Return the view of a format.
 
@@ -117,10 +126,13 @@ def make_view(
         watched: What is reported.
         on_terminal: Whether events are written to a terminal.
         fd: The descriptor that they are written to.
+        host: Where the events come from; None: this host.
 
     Raises:
         ConfigError: A field does not exist.
     """
+    if name in SCHEMAS:
+        return schema_view(name, host)
     coloured = is_coloured(options, os.environ, on_terminal=on_terminal)
     ascii_only = not expects_utf8(os.environ)
     if name == "line":
@@ -139,6 +151,14 @@ def make_view(
 
     columns = CONNECTION_COLUMNS if options.aggregate is None else FLOW_COLUMNS
     return field_view(name, options, columns, coloured=coloured, ascii_only=ascii_only)
+
+
+def schema_view(name: str, host: Host | None = None) -> View:
+    """Return the view of one of SCHEMAS. host: where the events come from; None: this host."""
+    from netmon.schemas.host import read_host
+    from netmon.schemas.renderer import Renderer
+
+    return Renderer(name, read_host() if host is None else host)
 
 
 def field_view(name: str, options: argparse.Namespace, columns: str, *, coloured: bool, ascii_only: bool) -> View:

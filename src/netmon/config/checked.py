@@ -44,9 +44,13 @@ from netmon.config.messages import (
     describe_unknown_key,
 )
 from netmon.config.netns import check_netns
+from netmon.config.outputs import CHECKS as OUTPUT_CHECKS
+from netmon.config.outputs import check_output_event
+from netmon.config.outputs import problem_of as problem_of_output
 from netmon.config.ports import check_port
 from netmon.errors import ConfigError, Location, Problem
 from netmon.report import OPTIONS, Report
+from netmon.schemas import FORMATS
 
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
 
@@ -174,6 +178,31 @@ def _section(kind: type[Any]) -> _Check:
     return check_section
 
 
+def _sections(kind: type[Any]) -> _Check:
+    """Return the check of a list of sections. kind: their class."""
+
+    def check_sections(checker: _Checker, value: Any, location: Location) -> Any:
+        if value is None:
+            raise checker.fail(location, value, ValueError(EMPTY))
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
+            raise checker.fail(location, value, WrongTypeError(LIST))
+        checked, failed = [], False
+        for i, item in enumerate(value):
+            try:
+                if item is REFUSED:
+                    raise _FailedError
+                checked.append(_check_mapping(checker, kind, item, (*location, i)))
+            except _FailedError:
+                failed = True
+        if failed:
+            raise _FailedError
+        if not checked:
+            raise checker.fail(location, value, ValueError(EMPTY_LIST))
+        return tuple(checked)
+
+    return check_sections
+
+
 def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Location) -> Any:
     """Check a mapping's values, and that it has no other keys than its class."""
     if not isinstance(value, Mapping):
@@ -202,6 +231,12 @@ def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Loc
     if needed and not checked.keys() & needed:
         reason = f"is empty; give at least one of {', '.join(needed)}, or leave it out"
         raise checker.fail(location, {}, ValueError(reason))
+    if kind is CheckedOutput and (problem := problem_of_output(checked)) is not None:
+        key, reason = problem
+        checker.found.add(
+            (*location, key) if key in checked else location, f"{'' if key in checked else f'{key} '}{reason}"
+        )
+        raise _FailedError
     return kind(**checked)
 
 
@@ -277,11 +312,27 @@ class CheckedProcessFilter(NamedTuple):
     descendants: Annotated[Numbers, _list_of(_number(check_pid))] = None
 
 
+class CheckedOutput(NamedTuple):
+    """As netmon.config.run.RunOutput."""
+
+    type: Annotated[str | None, _value(OUTPUT_CHECKS["type"])] = None
+    path: Annotated[str | None, _value(OUTPUT_CHECKS["path"])] = None
+    format: Annotated[str | None, _value(OUTPUT_CHECKS["format"])] = None
+    events: Annotated[Texts, _list_of(check_output_event)] = None
+    rotate_size: Annotated[str | None, _value(OUTPUT_CHECKS["rotate_size"])] = None
+    rotate_every: Annotated[str | None, _value(OUTPUT_CHECKS["rotate_every"])] = None
+    keep: Annotated[int | None, _value(OUTPUT_CHECKS["keep"])] = None
+    compress: Annotated[str | None, _value(OUTPUT_CHECKS["compress"])] = None
+    mode: Annotated[str | None, _value(OUTPUT_CHECKS["mode"])] = None
+    group: Annotated[str | None, _value(OUTPUT_CHECKS["group"])] = None
+
+
 class CheckedRun(NamedTuple):
     """As netmon.config.run.Run."""
 
     aggregate: Annotated[str | None, _value(partial(check_amount, "aggregate"))] = None
     lost_events: Annotated[bool | None, _given(_flag)] = None
+    argv: Annotated[bool | None, _given(_flag)] = None
     ring_size: Annotated[str | None, _value(partial(check_amount, "ring_size"))] = None
     batch_delay: Annotated[str | None, _value(partial(check_amount, "batch_delay"))] = None
     line_limit: Annotated[str | None, _value(partial(check_amount, "line_limit"))] = None
@@ -290,11 +341,12 @@ class CheckedRun(NamedTuple):
     any_kernel: Annotated[bool | None, _given(_flag)] = None
     user: Annotated[str | None, _value(_text(check_text))] = None
     confine: Annotated[bool | None, _given(_flag)] = None
-    format: Annotated[str | None, _given(_one_of("line", "json", "table", "template"))] = None
+    format: Annotated[str | None, _given(_one_of(*FORMATS))] = None
     fields: Annotated[Texts, _list_of(_text(check_field))] = None
     template: Annotated[str | None, _value(_text(check_text))] = None
     each: Annotated[bool | None, _given(_flag)] = None
     color: Annotated[bool | None, _given(_flag)] = None
+    outputs: Annotated[tuple[CheckedOutput, ...] | None, _sections(CheckedOutput)] = None
 
     def values(self) -> dict[str, Any]:
         """Return the settings that are given, as the flags of the same names have them."""
@@ -325,7 +377,7 @@ CHECKS: dict[type[Any], dict[str, _Check]] = {
         kind: {name: annotation.__metadata__[0] for name, annotation in kind.__annotations__.items()}
         for kind in (
             *(CheckedConfig, CheckedDirection, CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter),
-            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedRun),
+            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedRun, CheckedOutput),
         )
     },
 }

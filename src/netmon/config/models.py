@@ -32,6 +32,7 @@ from netmon.config.checked import (
     CheckedIpv4Filter,
     CheckedIpv6Filter,
     CheckedNetnsFilter,
+    CheckedOutput,
     CheckedPortFilter,
     CheckedProcessFilter,
     CheckedRun,
@@ -40,7 +41,7 @@ from netmon.config.checked import (
 from netmon.config.conflicts import conflicts_between
 from netmon.config.document import Document, document_of
 from netmon.config.netns import inode_of
-from netmon.config.run import Run
+from netmon.config.run import Run, RunOutput
 from netmon.config.section import Section
 from netmon.config.values import (
     Cgroup,
@@ -292,7 +293,8 @@ def _build(checked: Any) -> Any:
     """Return the model of a section that has been checked; anything else as it is."""
     model = MODELS.get(type(checked))
     if model is None:
-        return checked
+        is_list = isinstance(checked, tuple) and checked and isinstance(checked[0], CheckedOutput)
+        return tuple(map(_build, checked)) if is_list else checked
     return model.model_construct(**{key: _build(value) for key, value in checked._asdict().items()})
 
 
@@ -307,4 +309,5 @@ MODELS: dict[type[Any], type[Section]] = {
     CheckedProcessFilter: ProcessFilter,
     CheckedBinaryFilter: BinaryFilter,
     CheckedRun: Run,
+    CheckedOutput: RunOutput,
 }

@@ -18,6 +18,7 @@ FILE = "egress:\n  enabled: true\nrun:\n"
 ALL = {
     "aggregate": ("10s", 10.0),
     "lost_events": ("false", False),
+    "argv": ("true", True),
     "ring_size": ("65536", 65536),
     "batch_delay": ("0s", 0.0),
     "line_limit": ("48K", 48 << 10),
@@ -31,6 +32,7 @@ ALL = {
     "template": ("'{type}'", "{type}"),
     "each": ("true", True),
     "color": ("false", False),
+    "outputs": ("[{type: stdout}]", [{"type": "stdout"}]),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import netmon
 from netmon import Config, NetworkEvent
 from netmon.cli.main import main
 from netmon.outputs.base import Output
+from tests.support.schemas.validators import ecs_problems
 from tests.support.scripted_source import scripted
 from tests.unit.cli.test_run import EVENTS, _handlers, run_on  # noqa: F401
 from tests.unit.recording.test_replay import ALL, scene
@@ -121,3 +123,14 @@ def test_a_recording_that_ends_early_is_said_by_the_run(tmp_path: Path, capsys: 
     assert f"netmon: {path}: has reached its limit of 1048576 bytes; goes on without the recording\n" in said
     assert " not written to recording\n" in said
     assert path.stat().st_size < 1 << 20
+
+
+def test_it_writes_the_schemas_of_others_without_a_host(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, lines, _ = replay(recording, "--format", "ecs", capfd=capfd)
+    documents = [json.loads(line) for line in lines.splitlines()]
+    assert (code, len(documents)) == (0, 7)
+    assert all(not ecs_problems(document) for document in documents)
+    assert documents[0]["host"] == {"os": {"type": "linux"}}  # a recording does not tell whose it is
+    assert documents[0]["process"]["args"][0] == "curl"
+    assert "argv" in replay(recording, "--format", "json", "--argv", capfd=capfd)[1]
+    assert "argv" not in replay(recording, "--format", "json", capfd=capfd)[1]

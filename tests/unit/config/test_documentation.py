@@ -49,7 +49,7 @@ def test_the_errors_are_what_netmon_prints() -> None:
 def section(title: str) -> str:
     """Return the part of the page from a title to the next heading or introduction of a table."""
     start = PAGE.index(f"\n{title}")
-    return re.split(r"\n\n(?=In `|## )", PAGE[start + 1 :])[0]
+    return re.split(r"\n\n(?=In (?:an item of )?`|## )", PAGE[start + 1 :])[0]
 
 
 SECTIONS = {
@@ -63,6 +63,7 @@ SECTIONS = {
     "BinaryFilter": "In `binary`",
     "Report": "In `report`",
     "Run": "In `run`",
+    "RunOutput": "In an item of `outputs`",
 }
 
 

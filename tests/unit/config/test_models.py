@@ -143,7 +143,7 @@ NULL = "is empty; give it a value or leave it out"
         ("run.ring_size", True, "true must be text like 10s or 4M"),
         ("run.aggregate", "99h", "'99h' is out of range; a period is from 1s to 24h"),
         ("run.batch_delay", None, NULL),
-        ("run.format", "yaml", "'yaml' must be line, json, table or template"),
+        ("run.format", "yaml", "'yaml' must be line, json, table, template, ecs, ocsf or otel"),
         ("run.colour", False, "unknown key; did you mean color?"),
         ("process_filter.binary.names", ["x"], "unknown key; did you mean name?"),
         ("process_filter.name", ["curl"], "unknown key; did you mean binary.name?"),
