@@ -22,7 +22,7 @@ from netmon.decode.images import (
     split_exec_record,
 )
 from netmon.decode.known_process import KnownProcess, RenderedMemory
-from netmon.decode.templates import format_of, format_without
+from netmon.decode.structs import format_of, format_without
 from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_room
 from netmon.errors import DecodeError
 from netmon.layout import FIELDS, PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
