@@ -76,6 +76,14 @@ class Report(NamedTuple):
         bool,
         Option("add to each process what it exec'd, as it was then, and what of the process is not the host's"),
     ] = False
+    names: Annotated[
+        bool,
+        Option(
+            "add to the events of outgoing connections the names that DNS gave for the peer's address",
+            with_aggregate=False,
+            needs="egress",
+        ),
+    ] = False
     progress: float | None = None  # seconds, at least MIN_PROGRESS; None: off
     events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 

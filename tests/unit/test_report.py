@@ -14,8 +14,8 @@ def test_each_option_is_a_field_of_the_load_options() -> None:
 
 
 def test_the_events_are_the_records_of_connections() -> None:
-    of_processes = (RecordType.PROCESS, RecordType.EXEC)
-    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in of_processes]
+    others = (RecordType.PROCESS, RecordType.EXEC, RecordType.ANSWER)
+    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in others]
 
 
 def test_each_option_has_a_help_text_and_is_off_by_default() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from netmon.decode.raw_event import RawEvent, Renderer
     from netmon.events import NetworkEvent
+    from netmon.names.naming import Naming
 
     T = TypeVar("T")
 
@@ -36,6 +37,7 @@ CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
 _EXEC = int(RecordType.EXEC)
+_ANSWER = int(RecordType.ANSWER)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
@@ -69,13 +71,15 @@ class Decoder:
     An iteration may end early. The next one, of any form, continues with the batch's next record.
     """
 
-    def __init__(self, clock: Clock, processes: ProcessTable) -> None:
+    def __init__(self, clock: Clock, processes: ProcessTable, naming: Naming | None = None) -> None:
         """Make a decoder.
 
         Args:
             clock: Converts the events' times.
             processes: Receives the processes, and gives them back for the events. The aggregates use it, too.
+            naming: Reads answers of name servers, and adds names to events.
         """
+        self._naming = naming
         self._clock = clock
         self._processes = processes
         self.unknown_process = 0  # events that were dropped: their process was never described
@@ -122,6 +126,8 @@ class Decoder:
 
         It ends early after a process whose JSON has more characters than the longest that the caller expects.
         """
+        if self._naming is not None:
+            render = self._naming.naming(render, self._clock.event_time(0))
         data, known, offset = batch.data, self._processes.get, self._clock.event_time(0)
         begin = end = 0  # of the millisecond that timestamp names: under load, many events share one
         timestamp = ""
@@ -141,6 +147,10 @@ class Decoder:
                 if type_ == _EXEC:
                     start = at + HEADER.size
                     self._processes.add_exec(data[start : start + size])
+                    continue
+                if type_ == _ANSWER and self._naming is not None:
+                    start = at + HEADER.size
+                    self._naming.add_answer(data[start : start + size])
                     continue
                 try:
                     if size == _IPV6_SIZE and type_ in EVENT_TYPES:

@@ -13,6 +13,7 @@ from netmon.layout import Foreign
 if TYPE_CHECKING:
     from netmon.decode.images import Cgroup, Image, Source
     from netmon.events import Process
+    from netmon.names.cache import Origin
 
 PROCESS_SIZE = 700  # bytes of a process beside its credentials
 HEAD_LENGTH = 200  # characters of its JSON before them, and of short members
@@ -85,6 +86,7 @@ class KnownProcess:
         "json_head",
         "json_tail",
         "length",
+        "origin",
         "parent_process",
         "pid",
         "size",
@@ -117,6 +119,7 @@ class KnownProcess:
         self.pid, start_time = head
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
         self.json_tail = ""  # of tail, as long as it is kept
+        self.origin: Origin | None = None  # with the option names
         self.image = image
         self.cgroup = cgroup
         self.parent_process = parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from netmon.decode.clock import Clock
 from netmon.decode.format import format_timestamp
@@ -25,6 +26,9 @@ from netmon.errors import DecodeError
 from netmon.layout import PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
 
+if TYPE_CHECKING:
+    from netmon.names.naming import Naming
+
 # Limits of a ProcessTable: beyond one of the first two it evicts the older half. It does so at once, and loses events
 # that wait in the ring buffer, beyond the last one: a full ring buffer may describe a million processes.
 DEFAULT_LIMIT = 8192  # processes
@@ -36,6 +40,7 @@ LATE_RECORDS = 64 << 10
 
 # Bytes of a line, at most, beside its processes; and of a process beside its credentials and its texts.
 LINE_REST = 1 << 10
+NAMES_REST = 1536  # more, with names: four of 253 characters
 PROCESS_REST = 256
 EXEC_REST = 256  # of what it exec'd beside the texts
 
@@ -74,6 +79,7 @@ class ProcessTable:
         evict_on_add: bool = True,
         with_cgroup: bool = False,
         with_exec: bool = False,
+        naming: Naming | None = None,
     ) -> None:
         """Make an empty table.
 
@@ -89,6 +95,7 @@ class ProcessTable:
             evict_on_add: Whether add() evicts. If not, only evict() does.
             with_cgroup: Whether processes have the key `cgroup`.
             with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
+            naming: Wants to know where processes come from. Names take room of the line.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -96,7 +103,9 @@ class ProcessTable:
         self._set_oldest = set_oldest
         self._read_cmdline = read_cmdline
         self._limit = limit
-        self._text_limit = (line_limit - LINE_REST) // roles - PROCESS_REST
+        rest = LINE_REST + (NAMES_REST if naming is not None else 0)
+        self._text_limit = (line_limit - rest) // roles - PROCESS_REST
+        self._naming = naming
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
@@ -153,6 +162,8 @@ class ProcessTable:
             self._rendered,
             process.foreign,
         )
+        if self._naming is not None:
+            known.origin = self._naming.note_process(process)
         if image_part.cut or cgroup_part.cut or exec_part.cut:
             self._count_cuts(known.cut, process, image)
         self.described += 1

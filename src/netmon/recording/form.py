@@ -76,10 +76,12 @@ def layout_id() -> str:
     structs = (
         *(layout.PROCESS_RECORD, layout.IPV4_EVENT, layout.IPV6_EVENT),
         *(layout.DETAILED_EVENT, layout.EVENT_CONTEXT, layout.PROGRESS_EVENT, layout.EXEC_RECORD),
+        layout.ANSWER_RECORD,
     )
     fields = (
         *(layout.ProcessRecord, layout.Ipv4Event, layout.Ipv6Event),
         *(layout.DetailedEvent, layout.EventContext, layout.ProgressEvent, layout.ExecRecord),
+        layout.AnswerRecord,
     )
     enums = (
         *(layout.RecordType, layout.Family, layout.Direction, layout.Ending),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netmon.decode.raw_event import Renderer
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
+    from netmon.names.naming import Naming
 
     T = TypeVar("T")
 
@@ -245,9 +246,11 @@ class RecordedBuffer:
 class RecordedDecoder(Decoder):
     """A decoder whose errors name the place in the file."""
 
-    def __init__(self, clock: RecordedClock, processes: ProcessTable, buffer: RecordedBuffer) -> None:
-        """Make a decoder. buffer: where its batches come from."""
-        super().__init__(clock, processes)
+    def __init__(
+        self, clock: RecordedClock, processes: ProcessTable, buffer: RecordedBuffer, naming: Naming | None = None
+    ) -> None:
+        """Make a decoder. buffer: where its batches come from; naming: as of Decoder."""
+        super().__init__(clock, processes, naming)
         self._buffer = buffer
 
     def _decode(self, batch: Batch, render: Renderer[T], longest: int = sys.maxsize) -> Iterator[T]:

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 END_SIZE = 64 << 10  # bytes of the file's limit that are kept for its last frame
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NUL = b"\0"
-NO_EVENTS = (int(RecordType.PROCESS), int(RecordType.EXEC))  # the records that are no events of connections
+NO_EVENTS = (
+    int(RecordType.PROCESS),
+    int(RecordType.EXEC),
+    int(RecordType.ANSWER),
+)  # the records that are no events of connections
 
 
 class _State(NamedTuple):
