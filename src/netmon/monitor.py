@@ -301,6 +301,8 @@ class Monitor:
                 self._record, self._record_limit, host, self._filters.watched, self._line_limit
             )
             self._recorder = recorder
+            if self._filters.names is not None:
+                recorder.names(self._filters.names)
             resources.callback(recorder.discard)
             bytes_waiting = recorder.recorded_waiting(bytes_waiting)
         self._clock = host.clock
@@ -327,6 +329,7 @@ class Monitor:
         host = Host(source.clock, source.last_cap, source.read_cmdline)
         self._processes = self._make_table(host, source.bytes_waiting)
         self._decoder = RecordedDecoder(source.clock, self._processes, source.ring, self._naming)
+        source.filter_by = self._naming.filter_by if self._naming is not None else None
         self._flows = None
         self._begin(source, source.clock, [source], batch_delay=0, progress=None)
         self.stop()
@@ -388,13 +391,15 @@ class Monitor:
             return None
         from netmon.names.naming import Naming  # only this option needs it
 
-        return Naming()
+        naming = Naming()
+        naming.filter_by(self._filters.names)
+        return naming
 
     @property
     def _named(self) -> tuple[int, int, int]:
-        """How many answers of name servers were read, how many gave no name, and how many names were forgotten."""
+        """How many answers gave no name, how many names were forgotten, and how many records gave no event."""
         made: Naming | None = self.__dict__.get("_naming")
-        return (made.answers, made.unused, made.evicted) if made is not None else (0, 0, 0)
+        return (made.unused, made.evicted, made.answers + made.dropped) if made is not None else (0, 0, 0)
 
     @cached_property
     def _processes(self) -> ProcessTable:
@@ -484,6 +489,10 @@ class Monitor:
             finally:
                 filters.release()
             self._filters = filters
+            if self._naming is not None:
+                self._naming.filter_by(filters.names)
+                if self._recorder is not None:
+                    self._recorder.names(filters.names)
             self._log("reloaded")
 
         return swap
@@ -516,8 +525,8 @@ class Monitor:
                 cgroup_incomplete=losses.cgroup_incomplete + processes.cgroup_incomplete,
                 exec_incomplete=processes.exec_incomplete,
                 unknown_opener=self._decoder_counts[1],
-                answers_unused=self._named[1],
-                names_evicted=self._named[2],
+                answers_unused=self._named[0],
+                names_evicted=self._named[1],
             )
         return losses._replace(outputs=dict(self._outputs_lost()))
 
@@ -565,7 +574,7 @@ class Monitor:
             return self._final_counters
         processes = self._known
         described, execs = (processes.described, processes.execs_added) if processes is not None else (0, 0)
-        decoded = reader.batch.count - reader.batch.left - self._named[0]
+        decoded = reader.batch.count - reader.batch.left - self._named[2]
         return Counters(
             connection_events=decoded - described - execs - self._decoder_counts[0],
             bytes_read=reader.batch.end,

@@ -72,7 +72,8 @@ def _filter_of(options: argparse.Namespace, header: Header) -> Callable[[list[st
     from netmon.filters.events import EventFilter
 
     try:
-        judge = EventFilter(Config.from_yaml(options.config), with_context=header.report.context)
+        report = header.report
+        judge = EventFilter(Config.from_yaml(options.config), with_context=report.context, with_names=report.names)
     except ArgumentError as error:
         raise flag_error(error.name, error.reason) from None
     return lambda lines: [line for line in lines if judge.passes(loads(line))]

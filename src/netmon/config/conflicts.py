@@ -13,15 +13,19 @@ if TYPE_CHECKING:
     from netmon.errors import Location
 
 DIRECTIONS = (("ingress",), ("egress",))
+NEEDS_NAMES = "needs report.names: true; set it, or leave name_filter out"
 NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 
-def conflicts_between(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
+def conflicts_between(
+    enabled: dict[str, bool], report: Report, *, has_name_filter: bool = False
+) -> list[tuple[Location, str]]:
     """Return the places and the reasons of problems between sections that are correct by themselves.
 
     Args:
         enabled: For each direction's name, whether it is watched.
         report: What is reported.
+        has_name_filter: Whether there is a filter of names.
     """
     if not any(enabled.values()):
         return [((), NOTHING_ENABLED)]
@@ -29,6 +33,8 @@ def conflicts_between(enabled: dict[str, bool], report: Report) -> list[tuple[Lo
         (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
         for name, direction in report.without_direction(enabled).items()
     ]
+    if has_name_filter and not report.names:
+        conflicts.append((("name_filter",), NEEDS_NAMES))
     return conflicts + [
         (("report", "events"), f"{event} needs {_setting_of(needed)}; set it, or leave {event} out")
         for event, needed in report.impossible_events(enabled).items()

@@ -91,7 +91,7 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        return self._decode(batch, model_renderer())
+        return self._rendered(batch, model_renderer())
 
     def json_lines(self, batch: Batch) -> Iterator[list[str]]:
         """Yield the batch's connection events as lines of JSON, up to CHUNK_LINES at a time.
@@ -103,7 +103,7 @@ class Decoder:
         """
         while True:
             longest = max(self._processes.longest, ORDINARY)
-            lines, count = self._decode(batch, render_json, longest), _lines_at_once(longest)
+            lines, count = self._rendered(batch, render_json, longest), _lines_at_once(longest)
             while chunk := list(islice(lines, count)):
                 yield chunk
             if not batch.left:
@@ -119,15 +119,20 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        yield from chunks(self._decode(batch, make_raw_event), CHUNK_EVENTS)
+        yield from chunks(self._rendered(batch, make_raw_event), CHUNK_EVENTS)
+
+    def _rendered(self, batch: Batch, render: Renderer[T], longest: int = sys.maxsize) -> Iterator[T]:
+        """Yield each connection event, rendered, with names if there are any. longest: as of _decode()."""
+        if self._naming is None:
+            return self._decode(batch, render, longest)
+        named = self._decode(batch, self._naming.naming(render, self._clock.event_time(0)), longest)
+        return (item for item in named if item is not None)
 
     def _decode(self, batch: Batch, render: Renderer[T], longest: int = sys.maxsize) -> Iterator[T]:
         """Yield each connection event, rendered. This is the hot path.
 
         It ends early after a process whose JSON has more characters than the longest that the caller expects.
         """
-        if self._naming is not None:
-            render = self._naming.naming(render, self._clock.event_time(0))
         data, known, offset = batch.data, self._processes.get, self._clock.event_time(0)
         begin = end = 0  # of the millisecond that timestamp names: under load, many events share one
         timestamp = ""

@@ -28,8 +28,8 @@ MAX_ADDRESSES = 64  # of one answer
 
 # Letters, digits and hyphens, as of hosts, and underscores, which names of services have. The last label is no number:
 # such a name would look like an address.
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
-_HOST_NAME = re.compile(rf"(?!(?:.*\.)?[0-9]+\Z)(?:{_LABEL}\.)*{_LABEL}\Z")
+LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
+HOST_NAME = re.compile(rf"(?!(?:.*\.)?[0-9]+\Z)(?:{LABEL.pattern}\.)*{LABEL.pattern}\Z")
 
 
 class Answer(NamedTuple):
@@ -140,4 +140,4 @@ def _host_name(name: bytes) -> str | None:
         at = end
     text = b".".join(labels).decode("latin-1")
     # A label with a dot in it would look like two.
-    return text if text.count(".") + 1 == len(labels) and _HOST_NAME.match(text) else None
+    return text if text.count(".") + 1 == len(labels) and HOST_NAME.match(text) else None

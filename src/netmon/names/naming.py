@@ -5,24 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import DecodeError
-from netmon.layout import ANSWER_RECORD, AnswerRecord, ProcessRecord, RecordType
+from netmon.layout import ANSWER_RECORD, AnswerRecord, ProcessRecord, RecordType, TableSize
 from netmon.names.addresses import nameable
 from netmon.names.answer import parse_answer
 from netmon.names.cache import NameCache, Origin
+from netmon.names.patterns import NameFilter
 
 if TYPE_CHECKING:
     from typing import TypeVar
 
     from netmon.decode.known_process import KnownProcess
     from netmon.decode.raw_event import Opener, Renderer
+    from netmon.filters.compiled import NameRules
 
     T = TypeVar("T")
 
+# As many as the kernel half keeps.
+REJECTED_LIMIT = TableSize.CONNECTION_TABLE_SIZE + TableSize.CONNECTION_OVERFLOW_SIZE
+INGRESS = "ingress"
 OPEN_LIMIT = 65_536  # open connections whose names are remembered
 NSEC_PER_MSEC, NSEC_PER_USEC = 1_000_000, 1000
 
 # Plain ints: members of an enum are slow to look up.
 _ESTABLISH, _FAIL = int(RecordType.ESTABLISH), int(RecordType.FAIL)
+_ACCEPT = int(RecordType.ACCEPT)
+_PASSED = object()
 _CLOSE, _PROGRESS = int(RecordType.CLOSE), int(RecordType.PROGRESS)
 
 
@@ -32,14 +39,17 @@ class Naming:
     Attributes:
         answers: How many answers were read.
         unused: How many of them gave no name: see Losses.answers_unused.
+        dropped: How many events the filter of names has dropped.
     """
 
     def __init__(self, cache: NameCache | None = None) -> None:
         """Begin without names. cache: for tests, which bring a small one."""
         self._cache = cache if cache is not None else NameCache()
         self._open: dict[int, list[dict[str, Any]]] = {}  # by cookie
+        self._filter: NameFilter | None = None
+        self._rejected: dict[int, object] = {}  # cookies of open connections
         self._forgotten = 0
-        self.answers = self.unused = 0
+        self.answers = self.unused = self.dropped = 0
 
     @property
     def evicted(self) -> int:
@@ -75,8 +85,12 @@ class Naming:
         addresses = [address for packed in answer.addresses if (address := nameable(packed)) is not None]
         self._cache.add(_origin_of(fixed), answer.name, addresses, fixed.time_ns)
 
-    def naming(self, render: Renderer[T], offset: int) -> Renderer[T]:
-        """Return a renderer that adds names, and renders as another one does.
+    def filter_by(self, rules: NameRules | None) -> None:
+        """Judge the connections that open from now on by their names. None: all pass."""
+        self._filter = NameFilter(rules) if rules is not None else None
+
+    def naming(self, render: Renderer[T], offset: int) -> Renderer[T | None]:
+        """Return a renderer that adds names, and renders as another one does; None if the event does not pass.
 
         Args:
             render: The other one.
@@ -95,8 +109,11 @@ class Naming:
             timestamp_ns: int,
             details: dict[str, Any],
             opener: Opener | None,
-        ) -> T:
+        ) -> T | None:
             names = self._names_of(process, type_, cookie, addresses, timestamp_ns - offset, details)
+            if (self._filter is not None or self._rejected) and not self._passes(type_, cookie, names, details):
+                self.dropped += 1
+                return None
             if names:
                 details = {**details, "names": names}
             return render(
@@ -129,6 +146,22 @@ class Naming:
         if names and type_ == _ESTABLISH:
             self._remember(cookie, names)
         return names
+
+    def _passes(self, type_: int, cookie: int, names: list[dict[str, Any]] | None, details: dict[str, Any]) -> bool:
+        """Return whether an event passes the filter. A connection is judged once, when it opens."""
+        if type_ == _CLOSE:
+            return self._rejected.pop(cookie, _PASSED) is _PASSED
+        if type_ == _PROGRESS:
+            return cookie not in self._rejected
+        self._rejected.pop(cookie, None)  # of a connection whose close was lost
+        if self._filter is None or type_ == _ACCEPT or details.get("direction") == INGRESS:
+            return True
+        passes = self._filter.passes(names or ())
+        if not passes and type_ != _FAIL:
+            if len(self._rejected) >= REJECTED_LIMIT:
+                del self._rejected[next(iter(self._rejected))]
+            self._rejected[cookie] = None
+        return passes
 
     def _remember(self, cookie: int, names: list[dict[str, Any]]) -> None:
         if len(self._open) >= OPEN_LIMIT:

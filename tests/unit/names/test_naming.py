@@ -12,7 +12,8 @@ import pytest
 
 from netmon.decode.decoder import Decoder
 from netmon.errors import DecodeError
-from netmon.layout import RecordType
+from netmon.filters.compiled import NameRules
+from netmon.layout import Direction, RecordType
 from netmon.names import naming
 from netmon.names.cache import NameCache
 from netmon.names.naming import Naming
@@ -127,3 +128,56 @@ def test_a_line_with_the_longest_names_keeps_its_limit() -> None:
     ((line,),) = decoder.json_lines(batch_of(records))
     assert len(json.loads(line)["network_event"]["names"]) == 4
     assert limit - 2048 < len(line) <= limit
+
+
+def kinds_of(rules: NameRules | None, *records: bytes) -> list[tuple[str, int]]:
+    """Return the types and cookies of what passes."""
+    decoder, names = make_naming_decoder()
+    names.filter_by(rules)
+    events = [
+        event.network_event for event in decoder.events(batch_of([process_record(), told("a.example"), *records]))
+    ]
+    assert len(events) + names.dropped == len(records)
+    return [(event.type.removeprefix("TcpConnection"), event.cookie) for event in events]
+
+
+NAMED: dict[str, int | bytes] = {"cookie": 1}
+NAMELESS: dict[str, int | bytes] = {"cookie": 2, "daddr": bytes([192, 0, 2, 9])}
+ALLOWED, DENIED = NameRules(("a.example",)), NameRules(("a.example",), deny=True)
+
+
+@pytest.mark.parametrize(("rules", "cookies"), [(ALLOWED, [1]), (DENIED, [2]), (None, [1, 2])])
+def test_what_a_connection_s_opening_is_so_is_the_rest(rules: NameRules | None, cookies: list[int]) -> None:
+    records = [
+        *(ipv4_event(**changes) for changes in (NAMED, NAMELESS)),
+        *(progress_event(**changes) for changes in (NAMED, NAMELESS)),
+        *(detailed_event(**changes) for changes in (NAMED, NAMELESS)),
+    ]
+    kinds = ("Establish", "Progress", "Close")
+    assert kinds_of(rules, *records) == [(kind, cookie) for kind in kinds for cookie in cookies]
+
+
+@pytest.mark.parametrize("rules", [ALLOWED, DENIED])
+def test_accepted_connections_pass(rules: NameRules) -> None:
+    records = [ipv4_event(type=RecordType.ACCEPT), detailed_event()]
+    assert kinds_of(rules, *records) == [("Accept", 99), ("Close", 99)]
+
+
+def test_a_failed_attempt_is_judged_alone() -> None:
+    fail = detailed_event(**NAMELESS, type=RecordType.FAIL, error=111)
+    assert kinds_of(ALLOWED, fail, detailed_event(**NAMELESS)) == [("Close", 2)]
+
+
+@pytest.mark.parametrize(("direction", "passes"), [(Direction.EGRESS, False), (Direction.INGRESS, True)])
+def test_connections_that_were_open_before_have_no_name(direction: Direction, passes: bool) -> None:
+    existing = detailed_event(type=RecordType.EXISTING, direction=direction)
+    assert bool(kinds_of(ALLOWED, existing, detailed_event())) == passes
+
+
+def test_open_connections_keep_their_verdicts_through_a_reload() -> None:
+    decoder, names = make_naming_decoder()
+    names.filter_by(ALLOWED)
+    list(decoder.events(batch_of([process_record(), told("a.example"), ipv4_event(**NAMELESS), ipv4_event(**NAMED)])))
+    names.filter_by(None)
+    events = decoder.events(batch_of([detailed_event(**NAMELESS), detailed_event(**NAMED), ipv4_event(cookie=3)]))
+    assert [event.network_event.cookie for event in events] == [1, 3]
