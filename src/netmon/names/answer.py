@@ -8,6 +8,7 @@ name is kept only if it is the name of a host.
 
 import re
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from netmon.layout import Limit
@@ -24,7 +25,10 @@ INTERNET = 1
 MAX_WIRE_NAME = 255  # bytes, with the length of each label and the root's
 MAX_LABEL = 63
 POINTER = 0xC0  # the two bits that begin a pointer in place of a label
-MAX_ADDRESSES = 64  # of one answer
+# Of one answer. No resolver follows that many aliases, or pointers of one name: they would only take time.
+MAX_RECORDS, MAX_ADDRESSES, MAX_ALIASES = 128, 64, 16
+MAX_POINTERS = 16
+HOST_NAMES_KEPT = 1024  # the same few are asked for again and again
 
 # Letters, digits and hyphens, as of hosts, and underscores, which names of services have. The last label is no number:
 # such a name would look like an address.
@@ -74,9 +78,12 @@ def _parse(message: bytes) -> Answer | None:
     _type, class_ = QUESTION_REST.unpack_from(message, at)
     if name is None or class_ != INTERNET:
         return None
-    addresses, aliases = _read_records(message, at + QUESTION_REST.size, answers)
+    addresses, aliases = _read_records(message, at + QUESTION_REST.size, min(answers, MAX_RECORDS))
     names = {asked}
-    while (more := {target for owner, target in aliases if owner in names}) - names:
+    for _ in range(MAX_ALIASES):
+        more = {target for owner, target in aliases if owner in names} - names
+        if not more:
+            break
         names |= more
     found = dict.fromkeys(address for owner, address in addresses if owner in names)
     return Answer(name, tuple(found)[:MAX_ADDRESSES])
@@ -109,14 +116,15 @@ def _read_name(message: bytes, at: int) -> tuple[bytes, int]:
     """Return the name at this offset, in small letters, and where it ends. Each label has its length before it.
 
     A name may end with a pointer to an earlier one. Each pointer has to lead to before all that was read of the name,
-    so it ends.
+    so it ends, and there are few.
     """
-    parts, size, begin, end = [], 1, at, 0
+    parts, size, begin, end, pointers = [], 1, at, 0, 0
     while length := message[at]:
         if length >= POINTER:
             end = end or at + 2
             at = (length & ~POINTER) << 8 | message[at + 1]
-            if at >= begin:
+            pointers += 1
+            if at >= begin or pointers > MAX_POINTERS:
                 raise _DamagedError
             begin = at
             continue
@@ -131,6 +139,7 @@ def _read_name(message: bytes, at: int) -> tuple[bytes, int]:
     return b"".join(parts).lower(), end or at + 1  # no length is the code of a letter
 
 
+@lru_cache(maxsize=HOST_NAMES_KEPT)
 def _host_name(name: bytes) -> str | None:
     """Return a name as text; None if it is not that of a host."""
     labels, at = [], 0

@@ -3,7 +3,7 @@
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 ROOT_CGROUP_ID = 1  # every process of a host without cgroups v2 is in it: it says nothing
@@ -82,7 +82,7 @@ class NameCache:
         if len(parents) > PARENTS_KEPT:
             parents.popitem(last=False)
 
-    def add(self, origin: Origin, name: str, addresses: Iterable[bytes], time_ns: int) -> None:
+    def add(self, origin: Origin, name: str, addresses: Collection[bytes], time_ns: int) -> None:
         """Remember what a process was told.
 
         Args:
@@ -92,8 +92,8 @@ class NameCache:
             time_ns: When it was told: CLOCK_BOOTTIME.
         """
         self.note_process(origin)
-        for address in addresses:
-            for owner in _owners_of(origin):
+        for owner in _owners_of(origin):
+            for address in addresses:
                 self._add(owner, address, name, time_ns)
 
     def _add(self, owner: Owner, address: bytes, name: str, time_ns: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from contextlib import suppress
 
 import dns.exception
@@ -17,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netmon.layout import Limit
-from netmon.names.answer import MAX_ADDRESSES, Answer, parse_answer
+from netmon.names.answer import MAX_ADDRESSES, MAX_ALIASES, MAX_POINTERS, Answer, parse_answer
 from tests.support.name_server import (
     ANSWERED,
     TO_QUESTION,
@@ -118,8 +119,39 @@ def test_a_pointer_that_does_not_lead_back_is_refused(pointer: bytes) -> None:
     assert parse_answer(answer(b"\1a" + pointer + b"\0\1\0\1", [])) is None
 
 
+def test_an_answer_that_is_made_to_take_long_takes_little_time() -> None:
+    """Of 4 KiB: long chains of pointers, names of many labels, and as many aliases as there is room for."""
+    pointers = b"\1a\0" + b"".join(struct.pack(">H", 0xC000 | at) for at in range(12, 2000, 2))
+    labels = question(".".join("a" * 120))
+    aliases = [record(wire_name(f"{n}.x"), TYPE_CNAME, wire_name(f"{n + 1}.x")) for n in range(200, 0, -1)]
+    to_labels = [record(TO_QUESTION, TYPE_CNAME, TO_QUESTION)] * 250
+    started = time.process_time()
+    parse_answer(answer(pointers, [address_record(b"\xc7\xd0", ADDRESS)] * 100))
+    parse_answer(answer(question("0.x"), aliases))
+    parse_answer(answer(labels, to_labels))
+    assert time.process_time() - started < 0.5  # some 5 ms
+
+
+def test_aliases_are_few() -> None:
+    chain = [record(wire_name(f"{n}.x"), TYPE_CNAME, wire_name(f"{n + 1}.x")) for n in range(40)]
+    for number, found in ((MAX_ALIASES, (PACKED,)), (MAX_ALIASES + 1, ())):
+        assert parse("0.x", *reversed(chain), address_record(wire_name(f"{number}.x"), ADDRESS)) == ("0.x", found)
+
+
+@pytest.mark.parametrize(("count", "found"), [(MAX_POINTERS, ("a", (PACKED,))), (MAX_POINTERS + 1, None)])
+def test_pointers_of_one_name_are_few(count: int, found: Answer | None) -> None:
+    """A record of another type has pointers to the name that was asked for, each to the one before."""
+    records_at = 12 + len(question("a"))
+    data_at = records_at + len(record(TO_QUESTION, 16, b""))
+    targets = [12, *range(data_at, data_at + 2 * (count - 2), 2)]
+    pointers = b"".join(struct.pack(">H", 0xC000 | target) for target in targets)
+    owner = struct.pack(">H", 0xC000 | data_at + 2 * (count - 2))
+    assert parse("a", record(TO_QUESTION, 16, pointers), address_record(owner, ADDRESS)) == found
+
+
 def test_a_long_answer_is_used_as_far_as_it_was_read() -> None:
-    message = answer(question("a.com"), [address_record(TO_QUESTION, ADDRESS)] * 400)
+    others = [record(TO_QUESTION, 16, bytes(80))] * 60
+    message = answer(question("a.com"), [address_record(TO_QUESTION, ADDRESS), *others])
     assert len(message) > Limit.ANSWER_SIZE
     assert parse_answer(message[: Limit.ANSWER_SIZE]) == ("a.com", (PACKED,))
     assert parse_answer(message[: Limit.ANSWER_SIZE - 1]) is None  # all of it should be there
