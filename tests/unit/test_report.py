@@ -49,3 +49,21 @@ def test_an_option_that_needs_a_direction_is_named_with_it() -> None:
     report = Report(outcome=True, parent=True)
     assert report.without_direction({"ingress": True, "egress": False}) == {"outcome": "egress"}
     assert report.without_direction({"ingress": False, "egress": True}) == {}
+
+
+@pytest.mark.parametrize(
+    ("events", "names_nothing"),
+    [
+        (None, False),
+        (("establish",), False),
+        (("establish", "close"), False),
+        (("fail",), False),
+        (("close",), True),
+        (("fail", "close"), True),
+        (("accept",), True),
+    ],
+)
+def test_names_need_the_openings(events: tuple[str, ...] | None, names_nothing: bool) -> None:
+    """A close has the names of its opening: nobody would know them without it."""
+    assert Report(names=True, events=events).names_nothing == names_nothing
+    assert not Report(events=events).names_nothing

@@ -25,7 +25,7 @@ from netmon.config.checks import check_event
 from netmon.config.document import document_of
 from netmon.config.netns import inode_of
 from netmon.errors import ConfigError, Problem, shorten
-from netmon.report import OPTIONS, Report
+from netmon.report import NAMES_NEED_OPENINGS, OPTIONS, Report
 
 Values = dict[str, Any]
 
@@ -231,6 +231,8 @@ def _report(values: Values, base: Report, enabled: dict[str, bool]) -> Report:
         if options[name]:
             raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
         raise flag_error(other, f"leaves out what the file's report.{name} needs; add --{needed} or --no-{name}")
+    if report.names_nothing:
+        raise flag_error("events", NAMES_NEED_OPENINGS)
     for event, needed in report.impossible_events(enabled).items():
         raise flag_error("events", f"{event} needs {flag_of(needed)}; add it, or leave {event} out")
     return report

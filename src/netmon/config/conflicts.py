@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from netmon.limits import MIN_PROGRESS
-from netmon.report import OPTIONS, Report
+from netmon.report import NAMES_NEED_OPENINGS, OPTIONS, Report
 
 if TYPE_CHECKING:
     from netmon.config.document import Document
@@ -35,6 +35,8 @@ def conflicts_between(
     ]
     if has_name_filter and not report.names:
         conflicts.append((("name_filter",), NEEDS_NAMES))
+    if report.names_nothing:
+        conflicts.append((("report", "events"), NAMES_NEED_OPENINGS))
     return conflicts + [
         (("report", "events"), f"{event} needs {_setting_of(needed)}; set it, or leave {event} out")
         for event, needed in report.impossible_events(enabled).items()

@@ -145,6 +145,7 @@ def test_a_filter_of_names_turns_names_on() -> None:
         (["--cgroup", "x"], "--cgroup: 'x' does not begin with '/'"),
         (["--deny-port"], "--deny-port: inverts --port, --local-port or --peer-port; add one, or leave it out"),
         (["--deny-netns"], "--deny-netns: inverts --netns; add one, or leave it out"),
+        (["--names", "--events", "close"], "--events: names needs establish; add it, or leave names out"),
         (["--deny-domain"], "--deny-domain: inverts --domain; add one, or leave it out"),
         (["--domain", "https://a/"], "--domain: 'https://a/' is a URL or an address; give the name of the host alone"),
         (["--domain", "a.example", "--ingress"], "--names: needs --egress; add it, or leave --ingress out"),
