@@ -88,6 +88,8 @@ static __always_inline void start_record(struct scratch *scratch, struct task_st
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
 }
 
+#ifndef MINIMAL
+
 /* Notes the origin of the task to describe in the slot's record. Global: see the overview in netmon.bpf.c. */
 __noinline int note_origin(__u32 slot)
 {
@@ -104,6 +106,8 @@ __noinline int note_origin(__u32 slot)
 	origin->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
 	return 0;
 }
+
+#endif
 
 /*
  * Reads the executable's path and whether its exec was secure, once a description. Returns 0 when the process has no
