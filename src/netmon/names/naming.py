@@ -12,13 +12,8 @@ from netmon.names.cache import NameCache, Origin
 from netmon.names.patterns import NameFilter
 
 if TYPE_CHECKING:
-    from typing import TypeVar
-
-    from netmon.decode.known_process import KnownProcess
-    from netmon.decode.raw_event import Opener, Renderer
+    from netmon.decode.raw_event import RawEvent
     from netmon.filters.compiled import NameRules
-
-    T = TypeVar("T")
 
 # As many as the kernel half keeps.
 REJECTED_LIMIT = TableSize.CONNECTION_TABLE_SIZE + TableSize.CONNECTION_OVERFLOW_SIZE
@@ -89,78 +84,52 @@ class Naming:
         """Judge the connections that open from now on by their names. None: all pass."""
         self._filter = NameFilter(rules) if rules is not None else None
 
-    def naming(self, render: Renderer[T], offset: int) -> Renderer[T | None]:
-        """Return a renderer that adds names, and renders as another one does; None if the event does not pass.
+    def name(self, event: RawEvent, offset: int) -> RawEvent | None:
+        """Return an event with its names, if there are any; None if it does not pass the filter.
 
         Args:
-            render: The other one.
+            event: The event.
             offset: UTC's offset from CLOCK_BOOTTIME, in nanoseconds.
         """
-
-        def render_named(
-            process: KnownProcess,
-            tid: int,
-            type_: int,
-            sport: int,
-            dport: int,
-            cookie: int,
-            addresses: bytes,
-            timestamp: str,
-            timestamp_ns: int,
-            details: dict[str, Any],
-            opener: Opener | None,
-        ) -> T | None:
-            names = self._names_of(process, type_, cookie, addresses, timestamp_ns - offset, details)
-            if (self._filter is not None or self._rejected) and not self._passes(type_, cookie, names, details):
-                self.dropped += 1
-                return None
-            if names:
-                details = {**details, "names": names}
-            return render(
-                process, tid, type_, sport, dport, cookie, addresses, timestamp, timestamp_ns, details, opener
-            )
-
-        return render_named
-
-    def _names_of(
-        self,
-        process: KnownProcess,
-        type_: int,
-        cookie: int,
-        addresses: bytes,
-        time_ns: int,
-        details: dict[str, Any],
-    ) -> list[dict[str, Any]] | None:
-        """Return the names of an event. Those of a connection are found once, when it is opened."""
-        if type_ == _CLOSE:
-            return self._open.pop(cookie, None)
-        if type_ == _PROGRESS:
-            return self._open.get(cookie)
-        if type_ not in (_ESTABLISH, _FAIL) or process.origin is None:
+        names = self._names_of(event, offset)
+        if (self._filter is not None or self._rejected) and not self._passes(event, names):
+            self.dropped += 1
             return None
-        asked_ns = time_ns - details.get("handshake_us", 0) * NSEC_PER_USEC
+        return event._replace(details={**event.details, "names": names}) if names else event
+
+    def _names_of(self, event: RawEvent, offset: int) -> list[dict[str, Any]] | None:
+        """Return the names of an event. Those of a connection are found once, when it is opened."""
+        if event.type == _CLOSE:
+            return self._open.pop(event.cookie, None)
+        if event.type == _PROGRESS:
+            return self._open.get(event.cookie)
+        origin = event.process.origin
+        if event.type not in (_ESTABLISH, _FAIL) or origin is None:
+            return None
+        asked_ns = event.timestamp_ns - offset - event.details.get("handshake_us", 0) * NSEC_PER_USEC
+        peer = event.addresses[len(event.addresses) // 2 :]
         names = [
             {"name": name, "source": "dns", "scope": scope, "age_ms": (asked_ns - told_ns) // NSEC_PER_MSEC}
-            for name, scope, told_ns in self._cache.names_of(process.origin, addresses[len(addresses) // 2 :], asked_ns)
+            for name, scope, told_ns in self._cache.names_of(origin, peer, asked_ns)
         ]
-        if names and type_ == _ESTABLISH:
-            self._remember(cookie, names)
+        if names and event.type == _ESTABLISH:
+            self._remember(event.cookie, names)
         return names
 
-    def _passes(self, type_: int, cookie: int, names: list[dict[str, Any]] | None, details: dict[str, Any]) -> bool:
+    def _passes(self, event: RawEvent, names: list[dict[str, Any]] | None) -> bool:
         """Return whether an event passes the filter. A connection is judged once, when it opens."""
-        if type_ == _CLOSE:
-            return self._rejected.pop(cookie, _PASSED) is _PASSED
-        if type_ == _PROGRESS:
-            return cookie not in self._rejected
-        self._rejected.pop(cookie, None)  # of a connection whose close was lost
-        if self._filter is None or type_ == _ACCEPT or details.get("direction") == INGRESS:
+        if event.type == _CLOSE:
+            return self._rejected.pop(event.cookie, _PASSED) is _PASSED
+        if event.type == _PROGRESS:
+            return event.cookie not in self._rejected
+        self._rejected.pop(event.cookie, None)  # of a connection whose close was lost
+        if self._filter is None or event.type == _ACCEPT or event.details.get("direction") == INGRESS:
             return True
         passes = self._filter.passes(names or ())
-        if not passes and type_ != _FAIL:
+        if not passes and event.type != _FAIL:
             if len(self._rejected) >= REJECTED_LIMIT:
                 del self._rejected[next(iter(self._rejected))]
-            self._rejected[cookie] = None
+            self._rejected[event.cookie] = None
         return passes
 
     def _remember(self, cookie: int, names: list[dict[str, Any]]) -> None:
