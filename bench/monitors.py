@@ -76,7 +76,7 @@ MONITORS = {
 # netmon's options whose cost is counted in instructions: each alone, and together.
 DETAILS = ("--outcome", "--statistics", "--context", "--parent", "--opener")
 OPTIONS = (
-    *((option,) for option in (*DETAILS, "--existing", "--exec")),
+    *((option,) for option in (*DETAILS, "--existing", "--exec", "--names")),
     ("--progress", "30s"),
     DETAILS,
     ("--uid", "0"),

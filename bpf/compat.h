@@ -30,6 +30,23 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 	return BPF_CORE_READ(node, parent);
 }
 
+/* iov_iter.iov was renamed in 6.4 (commit de4f5fed3f23). */
+struct iov_iter___v6_3 {
+	const struct iovec *iov;
+} __attribute__((preserve_access_index));
+
+struct msghdr___v6_3 {
+	struct iov_iter___v6_3 msg_iter;
+} __attribute__((preserve_access_index));
+
+/* Returns the buffer of several that a message is copied to next. */
+static __always_inline const struct iovec *next_buffer(struct msghdr *message)
+{
+	if (bpf_core_field_exists(struct iov_iter___v6_3, iov))
+		return BPF_CORE_READ((struct msghdr___v6_3 *)message, msg_iter.iov);
+	return BPF_CORE_READ(message, msg_iter.__iov);
+}
+
 /* Whether an MPTCP connection counts its bytes: since 6.5 (commit 38967f424b5b). Before, only its subflows do. */
 static __always_inline bool counts_bytes(struct mptcp_sock *mptcp)
 {

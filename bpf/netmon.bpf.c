@@ -80,12 +80,17 @@
  * times short. Their arguments can only be scalars, or pointers to plain memory, whose NULL they must handle: no
  * sockets and no tasks. So they find the record by its slot's number, and the task by themselves.
  *
- * 9. A sign of life (pulse.h)
+ * 9. Names (names.h)
+ *
+ * With the option names, the answers of name servers are sent as processes receive them, so before the connections that
+ * they lead to. What they say is read in user space.
+ *
+ * 10. A sign of life (pulse.h)
  *
  * Programs can be attached and yet not run: kernel.ftrace_enabled=0 does that. So user space makes the kernel call a
  * function that has a program of netmon's, each second, and reports it when that program does not run.
  *
- * 10. Two objects
+ * 11. Two objects
  *
  * This file is compiled twice. The minimal object (-DMINIMAL) has no report options, so clang leaves out most of the
  * code; user space loads it if no option is set, since it loads sooner and does less per event. The other object has
@@ -97,6 +102,9 @@
 #include "existing.h"
 #include "follow.h"
 #include "maps.h"
+#ifndef MINIMAL
+#include "names.h"
+#endif
 #include "open.h"
 #include "outcome.h"
 #ifndef MINIMAL
@@ -246,6 +254,21 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec_enter, struct task_struct *task)
 {
 	return note_exec(task);
+}
+
+/* These two are loaded for the option names. */
+SEC("fexit/udp_recvmsg")
+int udp_recvmsg_exit(__u64 *ctx)
+{
+	return note_received((struct sock *)ctx[0], (struct msghdr *)ctx[1], ctx[2], ctx[3], returned(ctx),
+			     SLOT_UDP_RECEIVE);
+}
+
+SEC("fexit/udpv6_recvmsg")
+int udpv6_recvmsg_exit(__u64 *ctx)
+{
+	return note_received((struct sock *)ctx[0], (struct msghdr *)ctx[1], ctx[2], ctx[3], returned(ctx),
+			     SLOT_UDP6_RECEIVE);
 }
 
 /* Run by user space's read() of the iterator. */

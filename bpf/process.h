@@ -246,6 +246,10 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	start_record(scratch, task);
 	scratch->exec_id = task->self_exec_id;
 	scratch->cgroup_id = cgroup_id_of(task, role);
+#ifndef MINIMAL
+	if (report_options.names)
+		note_origin(slot);
+#endif
 	if (process)
 		recall(slot, process, generation);
 	if (load_config.follows)

@@ -88,6 +88,27 @@ static __always_inline void start_record(struct scratch *scratch, struct task_st
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), leader->comm);
 }
 
+#ifndef MINIMAL
+
+/* Notes the origin of the task to describe in the slot's record. Global: see the overview in netmon.bpf.c. */
+__noinline int note_origin(__u32 slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct task_struct *task;
+	struct origin *origin;
+
+	if (!scratch)
+		return 0;
+	task = described_task(scratch);
+	origin = &scratch->record.origin;
+	origin->parent_start_ns = BPF_CORE_READ(task, real_parent, group_leader, start_boottime);
+	origin->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	origin->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	return 0;
+}
+
+#endif
+
 /*
  * Reads the executable's path and whether its exec was secure, once a description. Returns 0 when the process has no
  * image any more.

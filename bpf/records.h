@@ -27,6 +27,7 @@ enum limit {
 	TEXTS_UNIT = 64, /* bytes */
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
+	ANSWER_SIZE = 4096, /* bytes of a name server's answer that are read: what servers send by UDP at most */
 };
 
 /* How many entries maps have, and arrays. */
@@ -61,6 +62,8 @@ enum slot {
 	SLOT_MPTCP_CLOSE_LOCKED,
 	SLOT_WALK,
 	SLOT_EXEC,
+	SLOT_UDP_RECEIVE,
+	SLOT_UDP6_RECEIVE,
 	SLOT_COUNT,
 };
 
@@ -74,6 +77,7 @@ enum record_type {
 	RECORD_EXISTING = 6,
 	RECORD_PROGRESS = 7,
 	RECORD_EXEC = 8,
+	RECORD_ANSWER = 9,
 };
 
 enum family {
@@ -225,6 +229,14 @@ struct credentials {
 	__u64 cap_effective;
 };
 
+/* With the option names: where a process comes from, and where it is. */
+struct origin {
+	__u64 parent_start_ns; /* when its parent was started (CLOCK_BOOTTIME): with the pid, it says which process that is */
+	__u64 cgroup_id;
+	__u32 netns; /* inode number of a network namespace: of the process, or of an answer's socket */
+	__u32 reserved_origin;
+};
+
 /*
  * The description of a process: sent once per image (exec), credentials, parent and cgroup, before the first event that
  * names its id. Four strings follow it without a gap: the cgroup's names from the leaf up, each followed by '/'; the
@@ -257,6 +269,7 @@ struct process_record {
 	__u64 exec_id; /* of the exec record that was sent before; 0: none, or not the option exec */
 	__u16 foreign; /* enum foreign, with the option exec */
 	__u16 reserved[3];
+	struct origin origin; /* with the option names */
 };
 
 /* What of a process is not the host's. */
@@ -288,6 +301,22 @@ struct exec_record {
 	__u32 device; /* the kernel's dev_t: the minor number in the low 20 bits */
 	__u32 reserved;
 	__u64 reserved_too; /* no record is shorter than a plain event, as which the decoder looks at it first */
+};
+
+/*
+ * With the option names: an answer that a process has received from a name server by UDP. The answer follows it, or its
+ * first ANSWER_SIZE bytes.
+ */
+struct answer_record {
+	__u8 type; /* RECORD_ANSWER */
+	__u8 reserved;
+	__u16 length; /* of the bytes that follow */
+	__u32 pid; /* of the receiver, as in a process record; so are the next two */
+	__u64 start_time_ns;
+	struct origin origin;
+	__u32 ppid;
+	__u32 reserved_too;
+	__u64 time_ns; /* CLOCK_BOOTTIME */
 };
 
 enum filter_mode {
@@ -377,6 +406,7 @@ struct report_options {
 	__u8 parent; /* processes name their parent */
 	__u8 context; /* events say where the connection lives */
 	__u8 exec; /* processes have what they exec'd, as it was then */
+	__u8 names; /* answers of name servers are sent, as processes receive them */
 
 	/* What user space derives from those. */
 	__u8 progress; /* what open connections have carried is reported now and then */
@@ -436,6 +466,7 @@ struct losses {
 	__u64 flows_full; /* events that found no room in flows */
 	__u64 path_incomplete; /* processes with only part of their path */
 	__u64 args_incomplete; /* processes with only part of their arguments */
+	__u64 answers_lost; /* answers of name servers: no room in the ring buffer, or not in one piece of memory */
 };
 
 /* Whom the use of the ring buffer is charged to: see fairness.h. */
@@ -533,7 +564,8 @@ _Static_assert(sizeof(struct ipv6_event) == 72, "padding");
 _Static_assert(sizeof(struct detailed_event) == 128, "padding");
 _Static_assert(sizeof(struct progress_event) == sizeof(struct detailed_event), "takes its place");
 _Static_assert(sizeof(struct event_context) == 32, "padding");
-_Static_assert(sizeof(struct process_record) == 144, "padding");
+_Static_assert(sizeof(struct process_record) == 168, "padding");
+_Static_assert(sizeof(struct answer_record) == 56, "padding");
 _Static_assert(sizeof(struct exec_record) == sizeof(struct ipv4_event), "padding");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");

@@ -32,6 +32,8 @@ enum { false = 0, true = 1 };
 #define IPPROTO_MPTCP 262
 #define S_ISUID 04000
 #define S_ISGID 02000
+#define MSG_PEEK 2
+#define MSG_ERRQUEUE 0x2000
 #define PF_EXITING 0x00000004
 #define PF_WQ_WORKER 0x00000020
 #define PF_KTHREAD 0x00200000
@@ -111,6 +113,17 @@ struct sockaddr_in6 { /* without the scope, as RFC 2133 had it */
 	__be16 sin6_port;
 	__be32 sin6_flowinfo;
 	struct in6_addr sin6_addr;
+};
+
+struct iovec {
+	void *iov_base;
+	unsigned long iov_len;
+};
+
+/* Values differ from kernel to kernel: take them by bpf_core_enum_value(). */
+enum iter_type {
+	ITER_IOVEC,
+	ITER_UBUF,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -223,6 +236,18 @@ struct mptcp_sock { /* empty where MPTCP is not configured */
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	struct sk_buff_head receive_queue; /* until 6.13 */
+};
+
+struct iov_iter {
+	__u8 iter_type; /* enum iter_type */
+	unsigned long iov_offset; /* what was copied to the buffer that is used now */
+	const struct iovec *__iov; /* ITER_IOVEC: that buffer, among several. Up to 6.3: iov, see compat.h */
+	void *ubuf; /* ITER_UBUF: the only buffer */
+};
+
+struct msghdr {
+	void *msg_name; /* the sender's address, NULL where nobody asks for it */
+	struct iov_iter msg_iter;
 };
 
 struct bpf_iter__task_file {
@@ -342,6 +367,7 @@ struct mnt_namespace;
 
 struct nsproxy {
 	struct mnt_namespace *mnt_ns;
+	struct net *net_ns;
 };
 
 struct signal_struct {

@@ -25,6 +25,7 @@ STRUCTS = (
     "event_context",
     "process_record",
     "exec_record",
+    "answer_record",
     "load_config",
     "report_options",
     "settings",

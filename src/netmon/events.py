@@ -43,6 +43,9 @@ FailureReason = Literal[
     "refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"
 ]
 
+NameSource = Literal["dns"]
+NameScope = Literal["process", "ancestor", "cgroup", "netns"]
+
 ATTRIBUTES = "Attributes:"  # begins the fields in a docstring
 
 _CAPABILITY_TEXT = '"", "ALL_CAPS", or names joined by " | "'
@@ -136,6 +139,18 @@ class Process(_SparseModel):
     )
 
 
+class PeerName(_Model):
+    """A name of the peer's address, as a name server gave it."""
+
+    name: str = Field(description="The name that was asked for, in small letters.")
+    source: NameSource = Field(description="Where it is from: an answer of DNS.")
+    scope: NameScope = Field(
+        description="Who received the answer: the process itself, one of its ancestors, another process of its cgroup, "
+        "or of its network namespace. The latter two are guesses."
+    )
+    age_ms: int = Field(ge=0, description="How many milliseconds before the connection was opened that was.")
+
+
 class TcpConnection(_SparseModel):
     """What happened to a TCP connection. saddr and sport are this host's end, daddr and dport the peer's.
 
@@ -200,6 +215,11 @@ class TcpConnection(_SparseModel):
         default=None, ge=0, description="Index of the interface that the socket sends by, in its network namespace."
     )
     mark: int | None = Field(default=None, ge=0, description="The socket's mark (SO_MARK).")
+    names: list[PeerName] | None = Field(
+        default=None,
+        description="The names that the peer's address may have been connected by, the likeliest first, up to 4; left "
+        "out if none is known.",
+    )
     holders: int | None = Field(
         default=None, ge=1, description="In a list of what is open: how many processes hold the connection."
     )

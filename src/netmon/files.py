@@ -40,7 +40,8 @@ def replay(path: str | os.PathLike[str], config: Config | None = None) -> Iterat
         from netmon.filters.events import EventFilter
 
         assert monitor.recording is not None
-        judge = EventFilter(config, with_context=monitor.recording.header.report.context)
+        report = monitor.recording.header.report
+        judge = EventFilter(config, with_context=report.context, with_names=report.names)
         yield from (event for event in monitor.events() if judge.passes(event.model_dump()))
 
 

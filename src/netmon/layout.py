@@ -26,6 +26,7 @@ class Limit(IntEnum):
     TEXTS_UNIT = 64
     PAYER_LEVEL = 3
     PAYER_USER_BIT = 63
+    ANSWER_SIZE = 4096
 
 
 class TableSize(IntEnum):
@@ -54,7 +55,9 @@ class Slot(IntEnum):
     MPTCP_CLOSE_LOCKED = 11
     WALK = 12
     EXEC = 13
-    COUNT = 14
+    UDP_RECEIVE = 14
+    UDP6_RECEIVE = 15
+    COUNT = 16
 
 
 class RecordType(IntEnum):
@@ -66,6 +69,7 @@ class RecordType(IntEnum):
     EXISTING = 6
     PROGRESS = 7
     EXEC = 8
+    ANSWER = 9
 
 
 class Family(IntEnum):
@@ -178,14 +182,15 @@ IPV6_EVENT = Struct("=BBHH2xI4xQQQ16s16s")
 DETAILED_EVENT = Struct("=BBHH2xI4xQQQ16s16sQIBB2xQQQIIBBB1xI")
 PROGRESS_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQQQQII")
 EVENT_CONTEXT = Struct("=QIIIIB7x")
-PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6x")
+PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6xQQI4x")
 EXEC_RECORD = Struct("=BBHHHQQQI12x")
+ANSWER_RECORD = Struct("=B1xHIQQQI4xI4xQ")
 LOAD_CONFIG = Struct("=BBBBBB2xII")
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
 CONTROL = Struct("=QQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
-LOSSES = Struct("=QQQQQQ")
+LOSSES = Struct("=QQQQQQQ")
 PAYER = Struct("=QQQQ768s")
 FLOW_KEY = Struct("=Q16sHBB4x")
 FLOW = Struct("=QQQQQQ")
@@ -300,6 +305,9 @@ FIELDS = {
         "parent_id",
         "exec_id",
         "foreign",
+        "origin_parent_start_ns",
+        "origin_cgroup_id",
+        "origin_netns",
     ),
     "ExecRecord": (
         "type",
@@ -311,6 +319,17 @@ FIELDS = {
         "time_ns",
         "inode",
         "device",
+    ),
+    "AnswerRecord": (
+        "type",
+        "length",
+        "pid",
+        "start_time_ns",
+        "origin_parent_start_ns",
+        "origin_cgroup_id",
+        "origin_netns",
+        "ppid",
+        "time_ns",
     ),
     "LoadConfig": (
         "backups",
@@ -331,6 +350,7 @@ FIELDS = {
         "parent",
         "context",
         "exec",
+        "names",
         "progress",
         "existing_ingress",
         "existing_egress",
@@ -396,6 +416,7 @@ FIELDS = {
         "flows_full",
         "path_incomplete",
         "args_incomplete",
+        "answers_lost",
     ),
     "Payer": (
         "id",
@@ -545,6 +566,9 @@ if TYPE_CHECKING:
         parent_id: int
         exec_id: int
         foreign: int
+        origin_parent_start_ns: int
+        origin_cgroup_id: int
+        origin_netns: int
 
     class ExecRecord(NamedTuple):
         type: int
@@ -556,6 +580,17 @@ if TYPE_CHECKING:
         time_ns: int
         inode: int
         device: int
+
+    class AnswerRecord(NamedTuple):
+        type: int
+        length: int
+        pid: int
+        start_time_ns: int
+        origin_parent_start_ns: int
+        origin_cgroup_id: int
+        origin_netns: int
+        ppid: int
+        time_ns: int
 
     class LoadConfig(NamedTuple):
         backups: int
@@ -576,6 +611,7 @@ if TYPE_CHECKING:
         parent: int
         context: int
         exec: int
+        names: int
         progress: int
         existing_ingress: int
         existing_egress: int
@@ -641,6 +677,7 @@ if TYPE_CHECKING:
         flows_full: int
         path_incomplete: int
         args_incomplete: int
+        answers_lost: int
 
     class Payer(NamedTuple):
         id: int

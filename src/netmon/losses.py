@@ -30,6 +30,10 @@ class Losses(NamedTuple):
         unknown_process: Events that were dropped because their process was never described.
         path_incomplete: Processes reported with the last part of their path only.
         args_incomplete: Processes reported without all of their arguments.
+        answers_lost: Answers of name servers that netmon could not read: there was no room in the ring buffer, or they
+            were not in one piece of memory (`names`; so are the next two).
+        answers_unused: Answers that gave no name: truncated or damaged ones, and those about what is no host name.
+        names_evicted: Names that were forgotten, since there were too many.
         cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         exec_incomplete: Processes reported without all of what they exec'd.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
@@ -47,6 +51,9 @@ class Losses(NamedTuple):
     unknown_process: int = 0
     path_incomplete: int = 0
     args_incomplete: int = 0
+    answers_lost: int = 0
+    answers_unused: int = 0
+    names_evicted: int = 0
     cgroup_incomplete: int = 0
     exec_incomplete: int = 0
     unknown_opener: int = 0

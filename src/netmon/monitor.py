@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.cmdline_reader import CmdlineReader
     from netmon.kernel.marks import FollowedProcess
+    from netmon.names.naming import Naming
     from netmon.reader.flow_reporter import FlowReporter
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import OpenSource, Source
@@ -287,7 +288,7 @@ class Monitor:
 
     def _start(self, resources: ExitStack) -> None:
         self._recorder = None
-        for name in ("_decoder", "_processes"):  # those of an earlier start
+        for name in ("_decoder", "_processes", "_naming"):  # those of an earlier start
             self.__dict__.pop(name, None)
         if self._recording is not None:
             self._start_replay(self._recording, resources)
@@ -304,6 +305,8 @@ class Monitor:
                 self._record, self._record_limit, host, self._filters.watched, self._line_limit
             )
             self._recorder = recorder
+            if self._filters.names is not None:
+                recorder.names(self._filters.names)
             resources.callback(recorder.discard)
             bytes_waiting = recorder.recorded_waiting(bytes_waiting)
         self._clock = host.clock
@@ -329,7 +332,8 @@ class Monitor:
         resources.callback(source.close)
         host = Host(source.clock, source.last_cap, source.read_cmdline)
         self._processes = self._make_table(host, source.bytes_waiting)
-        self._decoder = RecordedDecoder(source.clock, self._processes, source.ring)
+        self._decoder = RecordedDecoder(source.clock, self._processes, source.ring, self._naming)
+        source.filter_by = self._naming.filter_by if self._naming is not None else None
         self._flows = None
         self._begin(source, source.clock, [source], batch_delay=0, progress=None)
         self.stop()
@@ -350,6 +354,7 @@ class Monitor:
             with_cgroup=report.context,
             with_exec=report.exec,
             with_argv=self._with_argv,
+            naming=self._naming,
         )
 
     def _bytes_waiting(self) -> int:
@@ -382,7 +387,24 @@ class Monitor:
         """
         from netmon.decode.decoder import Decoder
 
-        return Decoder(self._clock, self._processes)
+        return Decoder(self._clock, self._processes, self._naming)
+
+    @cached_property
+    def _naming(self) -> Naming | None:
+        """What adds names to events; None without the option. Only the thread that reads makes it."""
+        if not self._filters.watched.report.names:
+            return None
+        from netmon.names.naming import Naming  # only this option needs it
+
+        naming = Naming()
+        naming.filter_by(self._filters.names)
+        return naming
+
+    @property
+    def _named(self) -> tuple[int, int, int]:
+        """How many answers gave no name, how many names were forgotten, and how many records gave no event."""
+        made: Naming | None = self.__dict__.get("_naming")
+        return (made.unused, made.evicted, made.answers + made.dropped) if made is not None else (0, 0, 0)
 
     @cached_property
     def _processes(self) -> ProcessTable:
@@ -472,6 +494,10 @@ class Monitor:
             finally:
                 filters.release()
             self._filters = filters
+            if self._naming is not None:
+                self._naming.filter_by(filters.names)
+                if self._recorder is not None:
+                    self._recorder.names(filters.names)
             self._log("reloaded")
 
         return swap
@@ -504,6 +530,8 @@ class Monitor:
                 cgroup_incomplete=losses.cgroup_incomplete + processes.cgroup_incomplete,
                 exec_incomplete=processes.exec_incomplete,
                 unknown_opener=self._decoder_counts[1],
+                answers_unused=self._named[0],
+                names_evicted=self._named[1],
             )
         return losses._replace(outputs=dict(self._outputs_lost()))
 
@@ -551,7 +579,7 @@ class Monitor:
             return self._final_counters
         processes = self._known
         described, execs = (processes.described, processes.execs_added) if processes is not None else (0, 0)
-        decoded = reader.batch.count - reader.batch.left
+        decoded = reader.batch.count - reader.batch.left - self._named[2]
         return Counters(
             connection_events=decoded - described - execs - self._decoder_counts[0],
             bytes_read=reader.batch.end,

@@ -17,6 +17,7 @@ EVENTS = {
     "existing": "existing",
     "progress": "progress",
 }
+NAMES_NEED_OPENINGS = "names needs establish; add it, or leave names out"
 EVENTS_HELP = "send only these events"
 PROGRESS_HELP = (
     "report what connections have carried while they are open, so often, of those that have carried something"
@@ -76,6 +77,14 @@ class Report(NamedTuple):
         bool,
         Option("add to each process what it exec'd, as it was then, and what of the process is not the host's"),
     ] = False
+    names: Annotated[
+        bool,
+        Option(
+            "add to the events of outgoing connections the names that DNS gave for the peer's address",
+            with_aggregate=False,
+            needs="egress",
+        ),
+    ] = False
     progress: float | None = None  # seconds, at least MIN_PROGRESS; None: off
     events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 
@@ -101,6 +110,13 @@ class Report(NamedTuple):
         """
         needs = {name: option.needs for name, option in OPTIONS.items() if option.needs and getattr(self, name)}
         return {name: direction for name, direction in needs.items() if not enabled[direction]}
+
+    @property
+    def names_nothing(self) -> bool:
+        """Whether `names` lacks the events in which connections get their names: those of openings."""
+        if not self.names or self.sends("establish"):
+            return False
+        return not self.sends("fail") or self.sends("close") or self.sends("progress")
 
     def impossible_events(self, enabled: dict[str, bool]) -> dict[str, str]:
         """Return the chosen events that cannot happen, and for each the direction or the option that it needs.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from netmon.batch import ALIGNMENT, HEADER, Batch
 from netmon.layout import (
+    ANSWER_RECORD,
     DETAILED_EVENT,
     EVENT_CONTEXT,
     EXEC_RECORD,
@@ -16,6 +17,7 @@ from netmon.layout import (
     IPV6_EVENT,
     PROCESS_RECORD,
     PROGRESS_EVENT,
+    AnswerRecord,
     DetailedEvent,
     Ending,
     EventContext,
@@ -80,6 +82,21 @@ def process_record(
         **changes,
     }
     return PROCESS_RECORD.pack(*ProcessRecord(**fields)) + cgroup + container_id + path + argv  # type: ignore[arg-type]
+
+
+def answer_record(answer: bytes, **changes: int) -> bytes:
+    """Return the record of an answer that the process of process_record() has received, and the answer."""
+    fields: dict[str, int] = {
+        **dict.fromkeys(AnswerRecord._fields, 0),
+        "type": RecordType.ANSWER,
+        "length": len(answer),
+        "pid": 4242,
+        "start_time_ns": 1_000_000_000,
+        "ppid": 1,
+        "time_ns": 1_900_000_000,
+        **changes,
+    }
+    return ANSWER_RECORD.pack(*AnswerRecord(**fields)) + answer
 
 
 def exec_record(path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0-s\0", **changes: int) -> bytes:

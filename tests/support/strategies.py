@@ -168,6 +168,11 @@ port_filters = with_match(with_deny_list(sections(src_port=ports, dst_port=ports
 netns_filters = with_deny_list(sections(netns=lists(st.sampled_from(NETNS))))
 
 
+name_filters = with_deny_list(
+    sections(domain=lists(st.sampled_from(["a.example", "*.example", "**.b.example", "c", "**"])))
+)
+
+
 def directions(enabled: st.SearchStrategy[bool]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {"enabled": enabled},
@@ -176,8 +181,8 @@ def directions(enabled: st.SearchStrategy[bool]) -> st.SearchStrategy[dict[str, 
 
 
 @st.composite
-def configs(draw: st.DrawFn, *, both: bool = False) -> Config:
-    """Draw a configuration. both: with both directions enabled."""
+def configs(draw: st.DrawFn, *, both: bool = False, names: bool = False) -> Config:
+    """Draw a configuration. both: with both directions enabled; names: with a filter of names, if it can have one."""
     ingress = draw(directions(st.just(True) if both else st.booleans()))
     egress = draw(directions(st.just(True) if both or not ingress["enabled"] else st.booleans()))
     data = {"ingress": ingress, "egress": egress}
@@ -185,7 +190,10 @@ def configs(draw: st.DrawFn, *, both: bool = False) -> Config:
         filter_ = draw(st.none() | filters)
         if filter_:
             data[key] = filter_
-    if draw(st.booleans()):
+    if names and data["egress"]["enabled"]:
+        data["name_filter"] = draw(name_filters)
+        data["report"] = {"names": True}
+    elif draw(st.booleans()):
         options = [name for name, option in OPTIONS.items() if not option.needs or data[option.needs]["enabled"]]
         report: dict[str, Any] = dict.fromkeys(draw(st.sets(st.sampled_from(options))), True)
         if draw(st.booleans()):

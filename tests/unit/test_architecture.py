@@ -49,7 +49,13 @@ IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
 SLOW = ("pydantic", "dataclasses", "yaml", "textual", "rich", "asyncio")
 # These wait until netmon is ready, or until something asks for them.
-LATE = ("netmon.decode.processes", "netmon.decode.decoder", "netmon.decode.format", "netmon.kernel.requirements")
+LATE = (
+    "netmon.names",
+    "netmon.decode.processes",
+    "netmon.decode.decoder",
+    "netmon.decode.format",
+    "netmon.kernel.requirements",
+)
 # JSON lines in a pipe or a file do without these.
 FOR_PEOPLE = ("netmon.cli.views", "netmon.terminal", "netmon.schemas.facts", "hashlib", "unicodedata", "datetime")
 
@@ -161,7 +167,8 @@ def test_a_plain_run_imports_nothing_slow() -> None:
 
 
 EVERY_FLAG = (
-    *("--ingress", "--egress", *(f"--{name}" for name in OPTIONS), "--events", "close", "--line-limit", "16K"),
+    *("--ingress", "--egress", *(f"--{name}" for name in OPTIONS), "--events", "establish,close"),
+    *("--domain", "*.example", "--deny-domain", "--line-limit", "16K"),
     *("--src-ip", "10.0.0.0/8", "--dst-ip", "10.0.0.0/8", "--deny-ip", "--src-port", "22", "--dst-port", "1-9"),
     *("--deny-port", "--netns", "/proc/self/ns/net", "--deny-netns", "--uid", "0", "--euid", "0", "--auid", "0"),
     *("--name", "a", "--prefix", "/b", "--path", "/c", "--cgroup", "/d", "--container-id", "0" * 12, "--pid", "1"),

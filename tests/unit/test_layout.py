@@ -17,5 +17,5 @@ def test_the_generated_layout_is_what_the_object_has() -> None:
 
 def test_sizes() -> None:
     """Bytes per event and per process record are what users' rings are sized by."""
-    assert (IPV4_EVENT.size, IPV6_EVENT.size, DETAILED_EVENT.size, PROCESS_RECORD.size) == (48, 72, 128, 144)
+    assert (IPV4_EVENT.size, IPV6_EVENT.size, DETAILED_EVENT.size, PROCESS_RECORD.size) == (48, 72, 128, 168)
     assert EVENT_CONTEXT.size == 32

@@ -14,8 +14,8 @@ def test_each_option_is_a_field_of_the_load_options() -> None:
 
 
 def test_the_events_are_the_records_of_connections() -> None:
-    of_processes = (RecordType.PROCESS, RecordType.EXEC)
-    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in of_processes]
+    others = (RecordType.PROCESS, RecordType.EXEC, RecordType.ANSWER)
+    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in others]
 
 
 def test_each_option_has_a_help_text_and_is_off_by_default() -> None:
@@ -49,3 +49,21 @@ def test_an_option_that_needs_a_direction_is_named_with_it() -> None:
     report = Report(outcome=True, parent=True)
     assert report.without_direction({"ingress": True, "egress": False}) == {"outcome": "egress"}
     assert report.without_direction({"ingress": False, "egress": True}) == {}
+
+
+@pytest.mark.parametrize(
+    ("events", "names_nothing"),
+    [
+        (None, False),
+        (("establish",), False),
+        (("establish", "close"), False),
+        (("fail",), False),
+        (("close",), True),
+        (("fail", "close"), True),
+        (("accept",), True),
+    ],
+)
+def test_names_need_the_openings(events: tuple[str, ...] | None, names_nothing: bool) -> None:
+    """A close has the names of its opening: nobody would know them without it."""
+    assert Report(names=True, events=events).names_nothing == names_nothing
+    assert not Report(events=events).names_nothing

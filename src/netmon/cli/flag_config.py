@@ -25,7 +25,7 @@ from netmon.config.checks import check_event
 from netmon.config.document import document_of
 from netmon.config.netns import inode_of
 from netmon.errors import ConfigError, Problem, shorten
-from netmon.report import OPTIONS, Report
+from netmon.report import NAMES_NEED_OPENINGS, OPTIONS, Report
 
 Values = dict[str, Any]
 
@@ -35,6 +35,7 @@ INVERTED = {
     "deny_ip": (ADDRESS_LISTS, "--local or --peer"),
     "deny_port": (PORT_LISTS, "--port, --local-port or --peer-port"),
     "deny_netns": (("netns",), "--netns"),
+    "deny_domain": (("domain",), "--domain"),
     "deny_process": (
         PROCESS_LISTS,
         "--uid, --euid, --auid, --gid, --name, --comm, --prefix, --path, --cgroup, --container-id, --pid or --tree",
@@ -57,7 +58,8 @@ class FlagConfig:
         Raises:
             FlagError: The flags have problems.
         """
-        self._values = {"failures": False, "events": [], "ipv4": False, "ipv6": False, **values}
+        defaults: Values = {"failures": False, "events": [], "ipv4": False, "ipv6": False}
+        self._values = {**defaults, "domain": [], "deny_domain": False, **values}
         _refuse_lonely_denials(self._values)
         self._filters = _read_filters(self._values)
 
@@ -83,9 +85,12 @@ class FlagConfig:
             keys += ["port_filter"] if part.port_filter else []
             changed = {**{key: getattr(part, key) for key in keys}, "enabled": enabled[name]}
             changes[name] = getattr(base, name)._replace(**changed)
-        for key in ("netns_filter", "process_filter"):
+        for key in ("netns_filter", "process_filter", "name_filter"):
             if (filter_ := getattr(filters, key)) is not None:
                 changes[key] = filter_
+        if not changes["report"].names and (changes.get("name_filter") or base.name_filter):
+            needs = "--domain" if "name_filter" in changes else "the file's name_filter"
+            raise flag_error("--no-names", f"leaves out what {needs} needs; leave one or the other out")
         return base._replace(**changes)
 
 
@@ -113,6 +118,9 @@ def _read_filters(values: Values) -> CheckedConfig:
     data: Values = {"ingress": direction, "egress": direction}
     if values["netns"]:
         data["netns_filter"] = {"netns": values["netns"], "deny_list": values["deny_netns"]}
+    if values["domain"]:
+        data["name_filter"] = {"domain": values["domain"], "deny_list": values["deny_domain"]}
+        data["report"] = {"names": True}  # which over() looks at once more
     if process := _process_filter(values):
         data["process_filter"] = {**process, "deny_list": values["deny_process"]}
     try:
@@ -211,6 +219,8 @@ def _report(values: Values, base: Report, enabled: dict[str, bool], *, over_file
         over_file: Whether a file says what base is.
     """
     options = {name: values.get(name) for name in OPTIONS}
+    if values["domain"] and options["names"] is None:
+        options["names"] = True
     report = base._replace(**{name: value for name, value in options.items() if value is not None})
     if values.get("progress") is not None:
         report = report._replace(progress=values["progress"])
@@ -228,6 +238,8 @@ def _report(values: Values, base: Report, enabled: dict[str, bool], *, over_file
         if options[name]:
             raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
         raise flag_error(other, f"leaves out what the file's report.{name} needs; add --{needed} or --no-{name}")
+    if report.names_nothing:
+        raise flag_error("events", NAMES_NEED_OPENINGS)
     for event, needed in report.impossible_events(enabled).items():
         key = f"{needed}.enabled" if needed in enabled else f"report.{needed}"
         setting = f"{flag_of(needed)}, or {key} in the file" if over_file else flag_of(needed)

@@ -13,6 +13,7 @@ PROCESS_LISTS = ("uid", "euid", "auid", "gid", *BINARY_LISTS, "cgroup", "contain
 FLAGS = (
     *("ingress", "egress", *OPTIONS, "progress", "events", "failures", "ipv4", "ipv6"),
     *(*ADDRESS_LISTS, "deny_ip", *PORT_LISTS, "deny_port", "netns", "deny_netns"),
+    *("domain", "deny_domain"),
     *PROCESS_LISTS,
     "deny_process",
 )

@@ -194,6 +194,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     )
     _add_report_flags(run)
     _add_connection_flags(run)
+    _add_name_flags(run)
     _add_process_flags(run)
 
 
@@ -212,6 +213,7 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
     add_output_flags(parser)
     _add_report_flags(parser)
     _add_connection_flags(parser)
+    _add_name_flags(parser)
     parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
 
 
@@ -353,6 +355,19 @@ def _add_record_flags(run: argparse.ArgumentParser) -> None:
 def _add_rights_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument("--user", metavar="USER", help="become this user, a name or a number, once attached")
     _add_switch(run, "confine", "keep all rights after the start, for debugging (docs/operations.md)", default=True)
+
+
+def _add_name_flags(run: argparse.ArgumentParser) -> None:
+    names = run.add_argument_group(
+        "names of peers", "of outgoing connections, as far as DNS has told them; they turn --names on (docs/names.md)"
+    )
+    _add_list(
+        names,
+        "--domain",
+        metavar="PATTERN",
+        help="a name like api.github.com; in place of a label * is any one, ** one or more: '**.github.com'",
+    )
+    names.add_argument("--deny-domain", action="store_true", help="report connections that do not match")
 
 
 def _add_report_flags(run: argparse.ArgumentParser) -> None:

@@ -65,7 +65,8 @@ def chosen_events(options: argparse.Namespace, header: Header) -> Passes | None:
         raise flag_error("netns", f"{paths[0]!r} is a path of this host; give the number that the events have")
     config = config_of(options)
     assert config is not None
-    return _filter(_without_comm(config), header, "netns" if options.netns else "cgroup")
+    to_blame = (name for name in ("netns", "cgroup", "domain", "deny_domain") if getattr(options, name, None))
+    return _filter(_without_comm(config), header, next(to_blame, "cgroup"))
 
 
 def _without_comm(config: CheckedConfig) -> CheckedConfig:
@@ -81,6 +82,7 @@ def _filter(config: Config | CheckedConfig, header: Header, flag: str) -> Passes
     from netmon.filters.events import EventFilter
 
     try:
-        return EventFilter(config, with_context=header.report.context).passes
+        report = header.report
+        return EventFilter(config, with_context=report.context, with_names=report.names).passes
     except ArgumentError as error:
         raise flag_error(flag, error.reason) from None

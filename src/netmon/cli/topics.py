@@ -21,15 +21,19 @@ How flags are combined:
   values of one flag      OR    --peer 10.0.0.0/8,192.168.0.0/16
   flags of another kind   AND   --peer 10.0.0.0/8 --peer-port 443 --uid alice
   from A to B                   --local A --peer B
-  all but these                 --deny-ip, --deny-port, --deny-netns or
-                                --deny-process: what the flags of that kind
-                                together do not match
+  all but these                 --deny-ip, --deny-port, --deny-netns,
+                                --deny-domain or --deny-process: what the flags
+                                of that kind together do not match
   --name, --comm, --prefix, --path: one of them is enough, and so it is of --pid
   and --tree.
 
 Addresses. With IPv4 addresses alone, IPv6 connections are not reported, and the
 other way round: give addresses of both families. -4 and -6 leave one family out.
 IPv4 addresses in IPv6 sockets (::ffff:10.1.2.3) count as IPv4.
+
+Names. --domain '**.github.com': outgoing connections to a name, as far as DNS
+has told it. * stands for one label, ** for one or more. One without a known name
+matches nothing. Unlike the other filters it runs in netmon itself.
 
 Directions. --egress: connections that this host opens. --ingress: those that it
 accepts. Without either, both. --failures: attempts that fail, alone.

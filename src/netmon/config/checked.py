@@ -17,6 +17,7 @@ from netmon.config.checks import (
     check_amount,
     check_cgroup,
     check_container_id,
+    check_domain,
     check_event,
     check_field,
     check_id,
@@ -279,6 +280,13 @@ class CheckedNetnsFilter(NamedTuple):
     netns: Annotated[Mixed, _list_of(check_netns, resolved=True)] = None
 
 
+class CheckedNameFilter(NamedTuple):
+    """As netmon.config.NameFilter."""
+
+    deny_list: Annotated[bool, _flag] = False
+    domain: Annotated[Texts, _list_of(_text(check_domain))] = None
+
+
 class CheckedDirection(NamedTuple):
     """As netmon.config.Direction."""
 
@@ -362,6 +370,7 @@ class CheckedConfig(NamedTuple):
     egress: Annotated[CheckedDirection, _section(CheckedDirection)] = CheckedDirection()
     netns_filter: Annotated[CheckedNetnsFilter | None, _section(CheckedNetnsFilter)] = None
     process_filter: Annotated[CheckedProcessFilter | None, _section(CheckedProcessFilter)] = None
+    name_filter: Annotated[CheckedNameFilter | None, _section(CheckedNameFilter)] = None
     report: Annotated[Report, _section(Report)] = Report()
     run: Annotated[CheckedRun | None, _section(CheckedRun)] = None
 
@@ -377,7 +386,8 @@ CHECKS: dict[type[Any], dict[str, _Check]] = {
         kind: {name: annotation.__metadata__[0] for name, annotation in kind.__annotations__.items()}
         for kind in (
             *(CheckedConfig, CheckedDirection, CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter),
-            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedRun, CheckedOutput),
+            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedNameFilter, CheckedRun),
+            CheckedOutput,
         )
     },
 }
@@ -386,7 +396,7 @@ NEEDS_ONE_OF: dict[type[Any], list[str]] = {
     kind: [name for name in kind._fields if name not in ("deny_list", "match")]
     for kind in (
         *(CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter, CheckedNetnsFilter),
-        *(CheckedProcessFilter, CheckedBinaryFilter),
+        *(CheckedProcessFilter, CheckedBinaryFilter, CheckedNameFilter),
     )
 }
 
@@ -416,7 +426,9 @@ def check_document(document: Document, resolve: Resolve | None = None) -> Checke
             conflicts = conflicts_in(document, may_enable=bool(_unknown_in(document.data)))
         else:
             conflicts = conflicts_between(
-                {"ingress": config.ingress.enabled, "egress": config.egress.enabled}, config.report
+                {"ingress": config.ingress.enabled, "egress": config.egress.enabled},
+                config.report,
+                has_name_filter=config.name_filter is not None,
             )
         for location, message in conflicts:
             found.add(location, message)

@@ -148,6 +148,13 @@ def check_field(text: str) -> str:
     return text
 
 
+def check_domain(text: str) -> str:
+    """Return a pattern of names, in small letters."""
+    from netmon.names.patterns import check_pattern  # seldom needed
+
+    return check_pattern(text)
+
+
 def check_event(text: str) -> str:
     """Return the name of an event."""
     if text not in EVENTS:

@@ -6,22 +6,26 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from netmon.limits import MIN_PROGRESS
-from netmon.report import OPTIONS, Report
+from netmon.report import NAMES_NEED_OPENINGS, OPTIONS, Report
 
 if TYPE_CHECKING:
     from netmon.config.document import Document
     from netmon.errors import Location
 
 DIRECTIONS = (("ingress",), ("egress",))
+NEEDS_NAMES = "needs report.names: true; set it, or leave name_filter out"
 NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 
-def conflicts_between(enabled: dict[str, bool], report: Report) -> list[tuple[Location, str]]:
+def conflicts_between(
+    enabled: dict[str, bool], report: Report, *, has_name_filter: bool = False
+) -> list[tuple[Location, str]]:
     """Return the places and the reasons of problems between sections that are correct by themselves.
 
     Args:
         enabled: For each direction's name, whether it is watched.
         report: What is reported.
+        has_name_filter: Whether there is a filter of names.
     """
     if not any(enabled.values()):
         return [((), NOTHING_ENABLED)]
@@ -29,6 +33,10 @@ def conflicts_between(enabled: dict[str, bool], report: Report) -> list[tuple[Lo
         (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
         for name, direction in report.without_direction(enabled).items()
     ]
+    if has_name_filter and not report.names:
+        conflicts.append((("name_filter",), NEEDS_NAMES))
+    if report.names_nothing:
+        conflicts.append((("report", "events"), NAMES_NEED_OPENINGS))
     return conflicts + [
         (("report", "events"), f"{event} needs {_setting_of(needed)}; set it, or leave {event} out")
         for event, needed in report.impossible_events(enabled).items()

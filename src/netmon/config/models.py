@@ -31,6 +31,7 @@ from netmon.config.checked import (
     CheckedDirection,
     CheckedIpv4Filter,
     CheckedIpv6Filter,
+    CheckedNameFilter,
     CheckedNetnsFilter,
     CheckedOutput,
     CheckedPortFilter,
@@ -46,6 +47,7 @@ from netmon.config.section import Section
 from netmon.config.values import (
     Cgroup,
     ContainerId,
+    Domain,
     EventName,
     FullPath,
     Id,
@@ -107,6 +109,18 @@ class NetnsFilter(Section):
 
     deny_list: StrictBool = Field(default=False, description="Report what does not match.")
     netns: ListOf[Netns] = Field(default=None, description="Inode numbers, and paths like /run/netns/NAME.")
+
+
+class NameFilter(Section):
+    """An outgoing connection matches when one of its names is in the list."""
+
+    needs_one_of = ("domain",)
+
+    deny_list: StrictBool = Field(default=False, description="Report what does not match.")
+    domain: ListOf[Domain] = Field(
+        default=None,
+        description="Names, like api.github.com. In place of a label, * is any one, and ** one or more: **.github.com.",
+    )
 
 
 class Direction(Section):
@@ -214,6 +228,9 @@ class Config(Section):
         default=None, description="Which network namespaces, in both directions."
     )
     process_filter: Optionally[ProcessFilter] = Field(default=None, description="Which processes, in both directions.")
+    name_filter: Optionally[NameFilter] = Field(
+        default=None, description="Which names of peers, of outgoing connections; needs report.names."
+    )
     report: Annotated[Report, GetPydanticSchema(_report_schema), BeforeValidator(refuse_none)] = Field(
         default_factory=Report, description="What to report beyond the plain events."
     )
@@ -224,7 +241,9 @@ class Config(Section):
         enabled = {"ingress": self.ingress.enabled, "egress": self.egress.enabled}
         errors = [
             InitErrorDetails(type="value_error", loc=location, input=self.report, ctx={"error": ValueError(reason)})
-            for location, reason in conflicts_between(enabled, self.report)
+            for location, reason in conflicts_between(
+                enabled, self.report, has_name_filter=self.name_filter is not None
+            )
         ]
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
@@ -306,6 +325,7 @@ MODELS: dict[type[Any], type[Section]] = {
     CheckedIpv6Filter: Ipv6Filter,
     CheckedPortFilter: PortFilter,
     CheckedNetnsFilter: NetnsFilter,
+    CheckedNameFilter: NameFilter,
     CheckedProcessFilter: ProcessFilter,
     CheckedBinaryFilter: BinaryFilter,
     CheckedRun: Run,

@@ -23,6 +23,7 @@ from netmon.config.checks import (
     MAX_PID,
     check_cgroup,
     check_container_id,
+    check_domain,
     check_event,
     check_id,
     check_interval,
@@ -76,6 +77,8 @@ ContainerId = Annotated[
         json_schema_extra={"pattern": f"^[0-9a-f]{{{Limit.SHORT_CONTAINER_ID_SIZE:d},{Limit.CONTAINER_ID_SIZE:d}}}$"}
     ),
 ]
+
+Domain = Annotated[StrictStr, AfterValidator(check_domain)]
 
 Interval = Annotated[
     float,

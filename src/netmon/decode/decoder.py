@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from netmon.decode.raw_event import Form, RawEvent
     from netmon.events import NetworkEvent
+    from netmon.names.naming import Naming
 
     T = TypeVar("T")
 
@@ -34,6 +35,7 @@ CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
 _EXEC = int(RecordType.EXEC)
+_ANSWER = int(RecordType.ANSWER)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
@@ -67,13 +69,15 @@ class Decoder:
     An iteration may end early. The next one, of any form, continues with the batch's next record.
     """
 
-    def __init__(self, clock: Clock, processes: ProcessTable) -> None:
+    def __init__(self, clock: Clock, processes: ProcessTable, naming: Naming | None = None) -> None:
         """Make a decoder.
 
         Args:
             clock: Converts the events' times.
             processes: Receives the processes, and gives them back for the events. The aggregates use it, too.
+            naming: Reads answers of name servers, and adds names to events.
         """
+        self._naming = naming
         self._clock = clock
         self._processes = processes
         self.unknown_process = 0  # events that were dropped: their process was never described
@@ -85,7 +89,7 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        return self._decode(batch, model_form())
+        return self._rendered(batch, model_form())
 
     def json_lines(self, batch: Batch) -> Iterator[list[str]]:
         """Yield the batch's connection events as lines of JSON, up to CHUNK_LINES at a time.
@@ -97,7 +101,7 @@ class Decoder:
         """
         while True:
             longest = max(self._processes.longest, ORDINARY)
-            lines, count = self._decode(batch, JSON_FORM, longest), _lines_at_once(longest)
+            lines, count = self._rendered(batch, JSON_FORM, longest), _lines_at_once(longest)
             while chunk := list(islice(lines, count)):
                 yield chunk
             if not batch.left:
@@ -113,7 +117,15 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        yield from chunks(self._decode(batch, RAW_FORM), CHUNK_EVENTS)
+        yield from chunks(self._rendered(batch, RAW_FORM), CHUNK_EVENTS)
+
+    def _rendered(self, batch: Batch, form: Form[T], longest: int = sys.maxsize) -> Iterator[T]:
+        """Yield each connection event, rendered, with names if there are any. longest: as of _decode()."""
+        if (naming := self._naming) is None:
+            return self._decode(batch, form, longest)
+        offset = self._clock.event_time(0)
+        named = (naming.name(event, offset) for event in self._decode(batch, RAW_FORM, longest))
+        return (form.of_raw(event) for event in named if event is not None)
 
     def _decode(self, batch: Batch, form: Form[T], longest: int = sys.maxsize) -> Iterator[T]:
         """Yield each connection event, rendered. This is the hot path.
@@ -140,6 +152,10 @@ class Decoder:
                 if type_ == _EXEC:
                     start = at + HEADER.size
                     self._processes.add_exec(data[start : start + size])
+                    continue
+                if type_ == _ANSWER and self._naming is not None:
+                    start = at + HEADER.size
+                    self._naming.add_answer(data[start : start + size])
                     continue
                 if type_ not in EVENT_TYPES:
                     raise _unknown_record(data, at)

@@ -21,8 +21,8 @@ IPV4_LENGTH = 4  # bytes of an address
 NSEC_PER_USEC = 1000
 
 # By plain numbers: members of an enum are slow to look up.
-_OF_PROCESSES = (RecordType.PROCESS, RecordType.EXEC)
-EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind not in _OF_PROCESSES}
+_NO_EVENTS = (RecordType.PROCESS, RecordType.EXEC, RecordType.ANSWER)
+EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind not in _NO_EVENTS}
 DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
 ENDINGS = {int(ending): ending.name.lower() for ending in Ending if ending != Ending.NONE}
 STATES = {int(state): state.name.lower() for state in TcpState}

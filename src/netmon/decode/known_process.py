@@ -13,6 +13,7 @@ from netmon.layout import Foreign
 if TYPE_CHECKING:
     from netmon.decode.images import Cgroup, Image, Traits
     from netmon.events import Process
+    from netmon.names.cache import Origin
 
 PROCESS_SIZE = 700  # bytes of a process beside its credentials
 HEAD_LENGTH = 220  # characters of its JSON before its traits, and of short members
@@ -80,6 +81,7 @@ class KnownProcess:
         "json_head",
         "json_tail",
         "length",
+        "origin",
         "parent_process",
         "pid",
         "ppid",
@@ -103,6 +105,7 @@ class KnownProcess:
         self.pid = pid
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{pid},"tid":'
         self.json_tail = ""  # of tail, as long as it is kept
+        self.origin: Origin | None = None  # with the option names
         self.ppid = ppid
         self.traits = traits
         self.parent_process = parent

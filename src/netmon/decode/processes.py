@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
+from typing import TYPE_CHECKING
 
 from netmon.decode.clock import Clock
 from netmon.decode.format import format_timestamp
@@ -28,6 +29,9 @@ from netmon.errors import DecodeError
 from netmon.layout import FIELDS, PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
 
+if TYPE_CHECKING:
+    from netmon.names.naming import Naming
+
 # Limits of a ProcessTable: beyond one of the first two it evicts the older half. It does so at once, and loses events
 # that wait in the ring buffer, beyond the last one: a full ring buffer may describe a million processes.
 DEFAULT_LIMIT = 8192  # processes
@@ -39,6 +43,7 @@ LATE_RECORDS = 64 << 10
 
 # Bytes of a line, at most, beside its processes; and of a process beside its credentials and its texts.
 LINE_REST = 1 << 10
+NAMES_REST = 1536  # more, with names: four of 253 characters
 PROCESS_REST = 256
 EXEC_REST = 256  # of what it exec'd beside the texts
 
@@ -59,8 +64,9 @@ _IMAGE_FLAGS = int(ProcessFlag.UNLINKED | ProcessFlag.PATH_INCOMPLETE)
 _LAYOUT = (PROCESS_RECORD.format, FIELDS["ProcessRecord"])
 WHO = ("process_id", "image_source", "cgroup_source", "start_time_ns", "pid", "ppid", "parent_id", "exec_id")
 _unpack_who = Struct(f"={format_of(WHO, _LAYOUT)[0]}").unpack_from
-# Not the thread's name, either, which tells nothing that is reported of a process with an image.
-_unpack_traits = Struct(f"={format_without((*WHO, 'comm'), _LAYOUT)}").unpack_from
+# Nor are where it comes from, and the thread's name, which tells nothing that is reported of a process with an image.
+_ORIGIN = tuple(name for name in FIELDS["ProcessRecord"] if name.startswith("origin_"))
+_unpack_traits = Struct(f"={format_without((*WHO, 'comm', *_ORIGIN), _LAYOUT)}").unpack_from
 
 TRAITS_SIZE_LIMIT = 1 << 20  # bytes of the traits that are remembered; beyond, all are forgotten at once
 TRAITS_SIZE = 1 << 10  # of one beside its record and its texts
@@ -89,6 +95,7 @@ class ProcessTable:
         with_cgroup: bool = False,
         with_exec: bool = False,
         with_argv: bool = False,
+        naming: Naming | None = None,
     ) -> None:
         """Make an empty table.
 
@@ -105,6 +112,7 @@ class ProcessTable:
             with_cgroup: Whether processes have the key `cgroup`.
             with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
             with_argv: Whether they have the key `argv`, which takes half of the room for arguments.
+            naming: Wants to know where processes come from. Names take room of the line.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -112,7 +120,9 @@ class ProcessTable:
         self._set_oldest = set_oldest
         self._read_cmdline = read_cmdline
         self._limit = limit
-        self._text_limit = (line_limit - LINE_REST) // roles - PROCESS_REST
+        rest = LINE_REST + (NAMES_REST if naming is not None else 0)
+        self._text_limit = (line_limit - rest) // roles - PROCESS_REST
+        self._naming = naming
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
@@ -167,6 +177,8 @@ class ProcessTable:
             self._parent(parent_id, ppid) if parent_id else None,
             self._rendered,
         )
+        if self._naming is not None:
+            known.origin = self._naming.note_process(ProcessRecord._make(PROCESS_RECORD.unpack_from(record)))
         self.described += 1
         if process_id in self._known:
             self._drop(process_id)

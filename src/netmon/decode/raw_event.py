@@ -163,9 +163,10 @@ def model_form() -> "Form[NetworkEvent]":
     """Return the form of models. It is made on first use, as importing pydantic takes long."""
     from netmon.decode.models import model_maker
     from netmon.decode.templates import dict_writer
-    from netmon.events import NetworkEvent, TcpConnection
+    from netmon.events import NetworkEvent, PeerName, TcpConnection
 
     make_event, make_connection = model_maker(NetworkEvent), model_maker(TcpConnection)
+    make_name = model_maker(PeerName)
     no_details: dict[str, Any] = dict.fromkeys(TcpConnection.model_fields)
 
     def render_model(
@@ -198,7 +199,12 @@ def model_form() -> "Form[NetworkEvent]":
             }
         )
 
-    return Form(render_model, {}, dict_writer(no_details), lambda details: no_details | details)
+    def with_models(details: dict[str, Any]) -> dict[str, Any]:
+        """Return the details of a RawEvent with all keys, in order."""
+        names = details.get("names")
+        return no_details | details | ({"names": [make_name(name) for name in names]} if names else {})
+
+    return Form(render_model, {}, dict_writer(no_details), with_models)
 
 
 def make_raw_event(*fields: Any) -> RawEvent:

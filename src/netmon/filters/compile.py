@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ArgumentError
-from netmon.filters.compiled import CompiledFilters, Watched
+from netmon.filters.compiled import CompiledFilters, NameRules, Watched
 from netmon.layout import SETTINGS, Direction, Family, IdKind, Limit
 
 if TYPE_CHECKING:
@@ -56,7 +56,14 @@ def compile_filters(config: Config | CheckedConfig | CompiledFilters | None) -> 
         cgroups=cgroup_keys(lists.get("cgroup", ())),
         container_ids=prefix_keys(lists.get("container_id", ())),
         ports=port_sets({key: part.port_filter for key, part in enabled.items() if part.port_filter}),
+        names=name_rules(config),
     )
+
+
+def name_rules(config: Config | CheckedConfig) -> NameRules | None:
+    """Return which names of peers pass; None if all do."""
+    wanted = config.name_filter
+    return NameRules(tuple(wanted.domain or ()), wanted.deny_list) if wanted is not None else None
 
 
 def _watched(config: Config | CheckedConfig) -> Watched:

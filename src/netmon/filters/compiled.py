@@ -94,6 +94,18 @@ class StoredKeys:
         return self._file.read(self._offset + first, end - first)
 
 
+class NameRules(NamedTuple):
+    """Which names of peers pass: decided in user space.
+
+    Attributes:
+        patterns: As netmon.names.patterns has them.
+        deny: Whether those pass that match none.
+    """
+
+    patterns: tuple[str, ...]
+    deny: bool = False
+
+
 class CompiledFilters(NamedTuple):
     """What is watched, the settings' bytes, and the keys of each filter map.
 
@@ -113,6 +125,7 @@ class CompiledFilters(NamedTuple):
     cgroups: bytes | StoredKeys = b""
     container_ids: bytes | StoredKeys = b""
     ports: bytes = b""  # a struct port_sets, not keys
+    names: NameRules | None = None
     stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
 
     def release(self) -> None:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ArgumentError
+from netmon.filters.compile import name_rules
 
 if TYPE_CHECKING:
     from netmon.config import BinaryFilter, Config, Direction, PortFilter, ProcessFilter
@@ -32,12 +33,13 @@ Json = Mapping[str, Any]
 class EventFilter:
     """Judges events, in the order in which they come: a close follows the verdict about its opening."""
 
-    def __init__(self, config: Config | CheckedConfig, *, with_context: bool) -> None:
+    def __init__(self, config: Config | CheckedConfig, *, with_context: bool, with_names: bool = False) -> None:
         """Prepare to filter.
 
         Args:
             config: Which events to let pass. Of its report options only `events` counts.
             with_context: Whether events have the keys of the report option `context`.
+            with_names: Whether events may have names.
 
         Raises:
             ArgumentError: The configuration asks for what events do not say.
@@ -58,6 +60,14 @@ class EventFilter:
         for key, is_needed in needed.items():
             if is_needed and not with_context:
                 raise ArgumentError("config", f"has {key}, but the events were recorded without --context")
+        rules = name_rules(config)
+        if rules is not None and not with_names:
+            raise ArgumentError("config", "has name_filter, but the events were recorded without --names")
+        self._names = None
+        if rules is not None:
+            from netmon.names.patterns import NameFilter  # seldom needed
+
+            self._names = NameFilter(rules)
         self._config = config
         self._netns = (netns.netns if netns is not None else None) or ()
         if any(isinstance(one, str) for one in self._netns):
@@ -85,6 +95,8 @@ class EventFilter:
         network, config = event["network_event"], self._config
         directions = [getattr(config, name) for name in ("ingress", "egress") if direction in (None, name)]
         if not any(_passes_direction(part, network) for part in directions if part.enabled):
+            return False
+        if self._names is not None and direction != "ingress" and not self._names.passes(network.get("names", ())):
             return False
         netns = config.netns_filter
         if netns is not None and (network.get("netns") in self._netns) == netns.deny_list:

@@ -4,7 +4,7 @@ The former parses what anybody may have written, so the latter believes nothing 
 numbers are in their ranges, and nothing is code. What it takes over are at most other filters and settings than those
 of the file.
 
-    BEGIN | JSON | HEAD | struct settings | process ids | keys of each map, one map after the other
+    BEGIN | JSON | HEAD | struct settings | process ids | keys of each map, one map after the other | patterns of names
 
 The JSON has the values of the section `run:`; without any, it has no bytes, and nothing reads JSON. In place of filters
 there can be the problems of the configuration, or why it could not be read: BEGIN | JSON.
@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Any
 
 from netmon.errors import ConfigError, NetmonError, Problem
-from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters, StoredFilters, StoredKeys, Watched
+from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters, NameRules, StoredFilters, StoredKeys, Watched
 from netmon.layout import (
     ID_KEY,
     IPV4_CIDR_KEY,
@@ -54,7 +54,8 @@ KEY_SIZES = {
 }
 PORT_SETS_SIZE = 4 * Limit.PORT_COUNT // 8  # struct port_sets
 PIDS = ("pids", "trees")
-SECTIONS = (*PIDS, *KEY_MAPS, PORTS)
+NAMES = "names"  # the patterns, a line each, behind a byte that says whether they are denied
+SECTIONS = (*PIDS, *KEY_MAPS, PORTS, NAMES)
 
 FLAGS = ("ingress", "egress", *OPTIONS)
 EVENT_NAMES = tuple(EVENTS)
@@ -74,6 +75,7 @@ def write_filters(filters: CompiledFilters, settings: Mapping[str, Any], fd: int
     watched = filters.watched
     parts = {"pids": _pack_ids(watched.pids), "trees": _pack_ids(watched.trees)}
     parts |= {name: getattr(filters, name) for name in (*KEY_MAPS, PORTS)}
+    parts[NAMES] = _pack_names(filters.names)
     flags = {"ingress": watched.ingress, "egress": watched.egress, **watched.report._asdict()}
     chosen = watched.report.events
     events = [EVENT_NAMES.index(event) for event in dict.fromkeys(chosen or ())]
@@ -102,6 +104,10 @@ def write_failure(reason: str, fd: int) -> None:
 
 def _pack_ids(numbers: tuple[int, ...]) -> bytes:
     return array("I", numbers).tobytes()
+
+
+def _pack_names(rules: NameRules | None) -> bytes:
+    return b"" if rules is None else bytes([rules.deny]) + "\n".join(rules.patterns).encode()
 
 
 def _json_of(value: Any) -> bytes:
@@ -235,8 +241,9 @@ def _filters_of(file: StoredFilters, position: int, size: int) -> CompiledFilter
         raise _damaged(f"{PORTS} has {len(parts[PORTS])} bytes")
     pids, trees = (_unpack_ids(parts.pop(name)[:]) for name in PIDS)
     ports = parts.pop(PORTS)[:]
+    names = _unpack_names(parts.pop(NAMES)[:])
     watched = _watched_of(numbers)._replace(pids=pids, trees=trees)
-    return CompiledFilters(watched, settings, configured=True, ports=ports, stored=file, **parts)
+    return CompiledFilters(watched, settings, configured=True, ports=ports, names=names, stored=file, **parts)
 
 
 def _watched_of(numbers: tuple[Any, ...]) -> Watched:
@@ -252,6 +259,20 @@ def _watched_of(numbers: tuple[Any, ...]) -> Watched:
     chosen = None if count == ALL_EVENTS else tuple(EVENT_NAMES[event] for event in events[:count])
     on = {name: bool(flag) for name, flag in flags.items()}
     return Watched(on.pop("ingress"), on.pop("egress"), Report(**on, progress=progress or None, events=chosen))
+
+
+def _unpack_names(data: bytes) -> NameRules | None:
+    if not data:
+        return None
+    from netmon.names.patterns import check_pattern  # seldom needed
+
+    try:
+        patterns = tuple(map(check_pattern, data[1:].decode("ascii").split("\n")))
+    except ValueError:
+        raise _damaged("a pattern of names is none") from None
+    if data[0] not in (False, True):
+        raise _damaged("names are neither allowed nor denied")
+    return NameRules(patterns, bool(data[0]))
 
 
 def _unpack_ids(data: bytes) -> tuple[int, ...]:

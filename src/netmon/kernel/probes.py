@@ -87,6 +87,7 @@ class Probes:
         try:
             features = read_features(program.hook for program in PROGRAMS if program.is_optional)
             self.programs = hook_programs(filters.watched, features, aggregate=aggregate)
+            self._process_programs = process_programs(filters.watched, features.functions)
             self._filter_maps = FilterMaps(self._object)
             self._flow_kind = self._object.inner_map_kind("flows")
             self._load(filters, options, features, ring_size)
@@ -117,7 +118,7 @@ class Probes:
             *self.programs,
             *[WALK] * watched.report.existing,
             *[OPEN_WALK] * self._follows_progress,
-            *process_programs(watched),
+            *self._process_programs,
         ]
         for program in programs_in_object(minimal=options is None):
             bpf.set_autoload(program.name, program in programs)
@@ -147,7 +148,7 @@ class Probes:
             ConfigError: A process that is to be followed does not run.
             KernelError: The programs are attached, but the kernel does not run them.
         """
-        for program in process_programs(self._watched):
+        for program in self._process_programs:
             self._links.append(self._object.attach(program.name))
         if self._watched.follows:
             self._follow()
@@ -332,7 +333,7 @@ class Probes:
 
     def program_infos(self) -> list[ProgramInfo]:
         """Return what the kernel reports about each program that is attached, once or for all the time."""
-        programs = [*self.programs, *[OPEN_WALK] * self._follows_progress, *process_programs(self._watched)]
+        programs = [*self.programs, *[OPEN_WALK] * self._follows_progress, *self._process_programs]
         return [self._object.program_info(program.name) for program in programs]
 
     def read_losses(self) -> Losses:

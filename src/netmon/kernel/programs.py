@@ -3,7 +3,7 @@
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.errors import NetmonError
@@ -77,6 +77,9 @@ OPEN_WALK = Program("connection_walk", "bpf_map_elem", in_minimal=False)
 FORK = Program("sched_process_fork_enter", "sched_process_fork")
 # Keeps what each process exec'd: see bpf/exec.h.
 EXEC = Program("sched_process_exec_enter", "sched_process_exec", Slot.EXEC, in_minimal=False)
+# These two see the answers of name servers: see bpf/names.h.
+UDP_RECEIVE = Program("udp_recvmsg_exit", "udp_recvmsg", Slot.UDP_RECEIVE, in_minimal=False, is_optional=True)
+UDP6_RECEIVE = Program("udpv6_recvmsg_exit", "udpv6_recvmsg", Slot.UDP6_RECEIVE, in_minimal=False, is_optional=True)
 # Counts its runs: see bpf/pulse.h.
 PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
@@ -97,6 +100,8 @@ PROGRAMS = (
     PULSE,
     FORK,
     EXEC,
+    UDP_RECEIVE,
+    UDP6_RECEIVE,
     SET_STATE,
     SET_STATE_BACKUP,
     WALK,
@@ -162,9 +167,17 @@ def missing_hooks(features: "Features") -> list[str]:
     return [program.hook for program in wanted if program.hook not in has]
 
 
-def process_programs(watched: "Watched") -> list[Program]:
-    """Return the programs that follow processes, not connections: attach them before those of hook_programs()."""
-    return [FORK] * (watched.follows_forks or watched.report.exec) + [EXEC] * watched.report.exec
+def process_programs(watched: "Watched", functions: Collection[str]) -> list[Program]:
+    """Return the programs that follow processes, not connections: attach them before those of hook_programs().
+
+    Args:
+        watched: What is watched.
+        functions: Those that this kernel has of the functions that programs are attached to.
+    """
+    programs = [FORK] * (watched.follows_forks or watched.report.exec) + [EXEC] * watched.report.exec
+    if watched.report.names:
+        programs += [program for program in (UDP_RECEIVE, UDP6_RECEIVE) if program.hook in functions]
+    return programs
 
 
 def count_scratch_slots(programs: Sequence[Program]) -> int:

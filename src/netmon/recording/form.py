@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from netmon import layout
 from netmon.errors import DecodeError
+from netmon.filters.compiled import NameRules
 from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT, MAX_PROGRESS, MIN_PROGRESS
 from netmon.losses import BY_NAME, Losses
 from netmon.report import EVENTS, OPTIONS, Report
@@ -44,6 +45,7 @@ class Kind(IntEnum):
     CMDLINE = 4  # the arguments of a process as they were read from /proc: nothing, or NUL and the arguments
     WAITING = 5  # how many bytes of records were waiting in the ring buffer
     REPORT = 6  # a report of lost events, as JSON
+    NAMES = 8  # which names of peers pass from the next batch on, as JSON; before the first one: all
     END = 7  # what the kernel half lost, and whether the run's records are all here, as JSON
 
 
@@ -76,10 +78,12 @@ def layout_id() -> str:
     structs = (
         *(layout.PROCESS_RECORD, layout.IPV4_EVENT, layout.IPV6_EVENT),
         *(layout.DETAILED_EVENT, layout.EVENT_CONTEXT, layout.PROGRESS_EVENT, layout.EXEC_RECORD),
+        layout.ANSWER_RECORD,
     )
     fields = (
         *(layout.ProcessRecord, layout.Ipv4Event, layout.Ipv6Event),
         *(layout.DetailedEvent, layout.EventContext, layout.ProgressEvent, layout.ExecRecord),
+        layout.AnswerRecord,
     )
     enums = (
         *(layout.RecordType, layout.Family, layout.Direction, layout.Ending),
@@ -195,6 +199,26 @@ def unpack_losses(value: object) -> Losses:
         ):
             raise DecodeError(f"its losses have no counts in {name}")
     return Losses(**value)
+
+
+def pack_names(rules: NameRules | None) -> dict[str, Any]:
+    """Return a filter of names as values of JSON."""
+    return {} if rules is None else {"domain": rules.patterns, "deny_list": rules.deny}
+
+
+def unpack_names(fields: dict[str, Any]) -> NameRules | None:
+    """Return what pack_names() was given. Raises DecodeError."""
+    patterns, deny = fields.get("domain"), fields.get("deny_list")
+    if not fields:
+        return None
+    from netmon.names.patterns import check_pattern  # seldom needed
+
+    try:
+        if isinstance(patterns, list) and isinstance(deny, bool):
+            return NameRules(tuple(check_pattern(pattern) for pattern in patterns if isinstance(pattern, str)), deny)
+    except ValueError:
+        pass
+    raise DecodeError("its filter of names is none")
 
 
 def unpack_step(payload: bytes) -> tuple[int, int]:

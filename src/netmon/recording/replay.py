@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from netmon.batch import Batch, offsets_in
@@ -14,13 +14,14 @@ from netmon.decode.clock import RecordedClock
 from netmon.decode.decoder import Decoder
 from netmon.decode.loss_report import LossReport
 from netmon.errors import DecodeError, NetmonError
-from netmon.filters.compiled import CompiledFilters, Watched
+from netmon.filters.compiled import CompiledFilters, NameRules, Watched
 from netmon.losses import Losses
 from netmon.recording.form import (
     Header,
     Kind,
     unpack_json,
     unpack_losses,
+    unpack_names,
     unpack_step,
     unpack_waiting,
 )
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
     from netmon.decode.raw_event import Form
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
+    from netmon.names.naming import Naming
 
     T = TypeVar("T")
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+BEFORE_BATCH = (Kind.CLOCK, Kind.NAMES)
 NOT_RUNNING = "this monitor replays a recording: nothing runs that could be "
 
 
@@ -80,6 +83,7 @@ class RecordedSource:
         self.ring = RecordedBuffer(file, self)
         self.answers: deque[Frame] = deque()
         self.reports: deque[LossReport] = deque()
+        self.filter_by: Callable[[NameRules | None], None] | None = None  # without names, nothing is filtered by them
 
     def take(self, frame: Frame) -> None:
         """Take a frame that follows a batch. Raises DecodeError."""
@@ -91,6 +95,11 @@ class RecordedSource:
             self._recording.whole = fields.get("whole") is True
         else:
             self.answers.append(frame)
+
+    def take_names(self, rules: NameRules | None) -> None:
+        """Filter the next batches by names."""
+        if self.filter_by is not None:
+            self.filter_by(rules)
 
     def read_cmdline(self, _pid: int, _start_time_ns: int, _exe: str, _comm: bytes) -> bytes | None:
         """Return what was read from /proc then; None, too, if netmon was killed before it was recorded."""
@@ -213,14 +222,17 @@ class RecordedBuffer:
         frame = self._next
         self._source.answers.clear()  # each batch has its own
         try:
-            while frame is not None and frame.kind == Kind.CLOCK:
-                self._source.clock.step(*unpack_step(frame.payload))
+            while frame is not None and frame.kind in BEFORE_BATCH:
+                if frame.kind == Kind.CLOCK:
+                    self._source.clock.step(*unpack_step(frame.payload))
+                else:
+                    self._source.take_names(unpack_names(unpack_json(frame.payload)))
                 frame = self._file.read_frame()
             if frame is not None and frame.kind == Kind.BATCH:
                 data, offsets = frame.payload, offsets_in(frame.payload)
                 self.place = f"{self._file.name}: damaged in the batch at byte {frame.at}"
                 frame = self._file.read_frame()
-            while frame is not None and frame.kind not in (Kind.CLOCK, Kind.BATCH):
+            while frame is not None and frame.kind not in (*BEFORE_BATCH, Kind.BATCH):
                 if frame.kind == Kind.HEADER:
                     raise DecodeError("there is a second header")
                 self._source.take(frame)
@@ -245,9 +257,11 @@ class RecordedBuffer:
 class RecordedDecoder(Decoder):
     """A decoder whose errors name the place in the file."""
 
-    def __init__(self, clock: RecordedClock, processes: ProcessTable, buffer: RecordedBuffer) -> None:
-        """Make a decoder. buffer: where its batches come from."""
-        super().__init__(clock, processes)
+    def __init__(
+        self, clock: RecordedClock, processes: ProcessTable, buffer: RecordedBuffer, naming: Naming | None = None
+    ) -> None:
+        """Make a decoder. buffer: where its batches come from; naming: as of Decoder."""
+        super().__init__(clock, processes, naming)
         self._buffer = buffer
 
     def _decode(self, batch: Batch, form: Form[T], longest: int = sys.maxsize) -> Iterator[T]:

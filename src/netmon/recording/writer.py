@@ -13,6 +13,7 @@ from netmon.errors import NetmonError
 from netmon.layout import RecordType
 from netmon.losses import Losses
 from netmon.recording.form import (
+    MAX_FRAME,
     STEP,
     WAITING,
     Header,
@@ -21,18 +22,23 @@ from netmon.recording.form import (
     pack_header,
     pack_json,
     pack_losses,
+    pack_names,
 )
 from netmon.version import __version__
 
 if TYPE_CHECKING:
     from netmon.decode.loss_report import LossReport
-    from netmon.filters.compiled import Watched
+    from netmon.filters.compiled import NameRules, Watched
     from netmon.reader.source import Host
 
 END_SIZE = 64 << 10  # bytes of the file's limit that are kept for its last frame
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NUL = b"\0"
-NO_EVENTS = (int(RecordType.PROCESS), int(RecordType.EXEC))  # the records that are no events of connections
+NO_EVENTS = (
+    int(RecordType.PROCESS),
+    int(RecordType.EXEC),
+    int(RecordType.ANSWER),
+)  # the records that are no events of connections
 
 
 class _State(NamedTuple):
@@ -93,6 +99,17 @@ class Recorder:
     def step(self, since: int, offset: int) -> None:
         """Record that UTC was set: when, and its offset from then on."""
         self._append(pack_frame(Kind.CLOCK, STEP.pack(since, offset)))
+
+    def names(self, rules: NameRules | None) -> None:
+        """Record which names of peers pass from now on."""
+        payload = pack_json(pack_names(rules))
+        if len(payload) <= MAX_FRAME:
+            self._append(pack_frame(Kind.NAMES, payload))
+            return
+        with self._lock:
+            if not self.problem and self._fd is not None:
+                self._end(Losses(), whole=False)
+                self.problem = f"{self._name}: has no room for a filter of so many names"
 
     def report(self, report: LossReport) -> None:
         """Record a report of lost events."""

@@ -23,6 +23,9 @@ ESTABLISH, ACCEPT, CLOSE, FAIL, EXISTING, PROGRESS = (
 ARROWS = {"egress": OUT, "ingress": IN}
 _ARROW_OF_TYPE = {ESTABLISH: OUT, FAIL: OUT, ACCEPT: IN}
 _BAD_ENDINGS = ("reset", "timeout")
+MAX_PEER_NAME = 48  # cells
+INFERRED = "~"
+OWN_SCOPES = ("process", "ancestor")
 
 
 class Describer:
@@ -44,7 +47,7 @@ class Describer:
         if arrow == IN:
             peer = serving(network["daddr"], network["sport"])
         else:
-            peer = endpoint(network["daddr"], network["dport"])
+            peer = endpoint(network["daddr"], network["dport"], name_of(network))
         return self._row(event, arrow, peer, outcome, style)
 
     def flow_row(self, event: Json) -> Row:
@@ -69,8 +72,19 @@ def short_name(name: str, width: int, ascii_only: bool) -> str:
     return shorten(escape_for_terminal(name, ascii_only), width) or "?"
 
 
-def endpoint(address: str, port: int) -> str:
-    """Return a peer that this host has connected to: 10.0.0.1:80, [::1]:80."""
+def name_of(network: Json) -> str:
+    """Return the likeliest name of the peer; "" without one. `~` before it: another process was told it."""
+    names = network.get("names")
+    if not names:
+        return ""
+    inferred = names[0]["scope"] not in OWN_SCOPES
+    return f"{INFERRED * inferred}{shorten(names[0]['name'], MAX_PEER_NAME)}"
+
+
+def endpoint(address: str, port: int, name: str = "") -> str:
+    """Return a peer that this host has connected to: 10.0.0.1:80, [::1]:80, example.com (10.0.0.1):80."""
+    if name:
+        return f"{name} ({address}):{port}"
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

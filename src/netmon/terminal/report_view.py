@@ -18,6 +18,8 @@ from netmon.text import escape_for_terminal
 KEPT = 10_000  # programs and peers: the connections of further ones are counted together
 REMEMBERED = 16_384  # open connections: the bytes of the oldest beyond are counted as those of an unknown direction
 
+MOST_NAMES = 4  # of a peer
+
 _HEADER = ("program", "peer", "first", "last", "connections", "failed", "sent", "received")
 _DIRECTIONS = {arrow: direction for direction, arrow in ARROWS.items()}
 
@@ -33,6 +35,7 @@ class Entry:
         self.first = self.last = first
         self.opened = self.failed = self.sent = self.received = 0
         self.reasons: Counter[str] = Counter()
+        self.names: dict[str, None] = {}  # of the peer, in order
 
 
 class ReportView:
@@ -80,6 +83,8 @@ class ReportView:
             key if len(self._entries) < KEPT else (), Entry(event["timestamp"])
         )
         entry.last = event["timestamp"]
+        if key in self._entries and len(entry.names) < MOST_NAMES and (name := describe.name_of(network)):
+            entry.names[name] = None
         if network["type"] == CLOSE:
             entry.sent += network.get("bytes_sent", 0)
             entry.received += network.get("bytes_received", 0)
@@ -115,6 +120,7 @@ class ReportView:
             "reasons": dict(entry.reasons),
             "bytes_sent": entry.sent,
             "bytes_received": entry.received,
+            **({"names": list(entry.names)} if entry.names else {}),
         }
 
     def _row(self, key: Key, entry: Entry, escape: Callable[[str], str]) -> list[str]:
@@ -122,13 +128,17 @@ class ReportView:
         if key:
             path, arrow, address, port = key
             program = escape(escape_for_terminal(path.rpartition("/")[2] or path, self._ascii_only))
-            peer = escape(f"{arrow} {(serving if arrow == IN else endpoint)(address, port)}")
+            peer = escape(f"{arrow} {_peer(arrow, address, port, next(iter(entry.names), ''))}")
         reasons = " ".join(
             f"{name}" if count == entry.failed else f"{count} {name}" for name, count in entry.reasons.items()
         )
         failed = f"{entry.failed} ({reasons})" if reasons else "0"
         times = (local_time(entry.first), local_time(entry.last))
         return [program, peer, *times, str(entry.opened), failed, size(entry.sent), size(entry.received)]
+
+
+def _peer(arrow: str, address: str, port: int, name: str) -> str:
+    return serving(address, port) if arrow == IN else endpoint(address, port, name)
 
 
 def _markdown(rows: list[list[str]]) -> list[str]:

@@ -131,6 +131,13 @@ def test_flags_of_ports_namespaces_cgroups_and_containers() -> None:
     assert config == check_document(document_of(data, "test"))
 
 
+def test_a_filter_of_names_turns_names_on() -> None:
+    config = config_of(options_of("--domain", "API.example,**.b.example", "--deny-domain", "--egress"))
+    names = {"domain": ["api.example", "**.b.example"], "deny_list": True}
+    data = {"egress": {"enabled": True}, "report": {"names": True}, "name_filter": names}
+    assert config == check_document(document_of(data, "test"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -163,6 +170,11 @@ def test_flags_of_ports_namespaces_cgroups_and_containers() -> None:
         (["--cgroup", "x"], "--cgroup: 'x' does not begin with '/'"),
         (["--deny-port"], "--deny-port: inverts --port, --local-port or --peer-port; add one, or leave it out"),
         (["--deny-netns"], "--deny-netns: inverts --netns; add one, or leave it out"),
+        (["--names", "--events", "close"], "--events: names needs establish; add it, or leave names out"),
+        (["--deny-domain"], "--deny-domain: inverts --domain; add one, or leave it out"),
+        (["--domain", "https://a/"], "--domain: 'https://a/' is a URL or an address; give the name of the host alone"),
+        (["--domain", "a.example", "--ingress"], "--names: needs --egress; add it, or leave --ingress out"),
+        (["--domain", "a.example", "--no-names"], "--no-names: leaves out what --domain needs; leave one or the other"),
     ],
 )
 def test_refused_values_are_named_by_their_flags(arguments: list[str], problem: str) -> None:

@@ -33,7 +33,7 @@ def test_the_report_section_has_its_keys() -> None:
     assert tuple(CHECKS[Report]) == Report._fields == (*OPTIONS, "progress", "events")
 
 
-@given(strategies.configs())
+@given(strategies.configs() | strategies.configs(names=True))
 def test_it_compiles_to_the_same_filters(config: Config) -> None:
     checked = check_document(document_of(config.to_dict(), "test"))
     assert compile_filters(checked) == compile_filters(config)

@@ -61,6 +61,7 @@ SECTIONS = {
     "NetnsFilter": "In `netns_filter`",
     "ProcessFilter": "In `process_filter`",
     "BinaryFilter": "In `binary`",
+    "NameFilter": "In `name_filter`",
     "Report": "In `report`",
     "Run": "In `run`",
     "RunOutput": "In an item of `outputs`",

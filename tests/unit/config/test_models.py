@@ -117,7 +117,7 @@ NULL = "is empty; give it a value or leave it out"
         (
             "other",
             1,
-            "unknown key; the keys here are ingress, egress, netns_filter, process_filter, report, run",
+            "unknown key; the keys here are ingress, egress, netns_filter, process_filter, name_filter, report, run",
         ),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
         (
@@ -278,7 +278,7 @@ def test_data_that_is_not_a_mapping_is_refused(data: Any) -> None:
     assert problems_in(data) == [f"test: {expected}"]
 
 
-@given(strategies.configs())
+@given(strategies.configs() | strategies.configs(names=True))
 def test_a_round_trip_through_a_dict(config: Config) -> None:
     data = config.to_dict()
     assert Config.from_dict(data) == config
@@ -286,6 +286,6 @@ def test_a_round_trip_through_a_dict(config: Config) -> None:
     Draft202012Validator(config_schema()).validate(data)
 
 
-@given(strategies.configs())
+@given(strategies.configs() | strategies.configs(names=True))
 def test_a_round_trip_through_yaml(config: Config) -> None:
     assert load(yaml.safe_dump(config.to_dict())) == config

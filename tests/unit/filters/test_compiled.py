@@ -12,11 +12,15 @@ def test_what_a_reload_cannot_change_is_named_by_its_keys() -> None:
     before, after = (
         compile_filters(Config.from_dict(config)).watched
         for config in (
-            {"egress": ON, "process_filter": {"descendants": [1]}, "report": {"outcome": True, "parent": True}},
+            {
+                "egress": ON,
+                "process_filter": {"descendants": [1]},
+                "report": {"outcome": True, "parent": True, "names": True},
+            },
             {
                 "ingress": ON,
                 "process_filter": {"pid": [1]},
-                "report": {**dict.fromkeys(OPTIONS, True), "outcome": False, "events": ["close"]},
+                "report": {**dict.fromkeys(OPTIONS, True), "outcome": False, "names": False, "events": ["close"]},
             },
         )
     )

@@ -83,8 +83,28 @@ def test_a_deleted_executable_matches_by_its_former_path() -> None:
         ({"process_filter": {"binary": {"comm": ["x"]}}}, "has process_filter.binary.comm, but events do not say"),
         ({"process_filter": {"cgroup": ["/a"]}}, "has process_filter.cgroup, but the events were recorded without"),
         ({"netns_filter": {"netns": [1]}}, "has netns_filter, but the events were recorded without --context"),
+        (
+            {"name_filter": {"domain": ["a"]}, "report": {"names": True}},
+            "has name_filter, but the events were recorded without --names",
+        ),
     ],
 )
 def test_what_events_do_not_say_is_refused(section: dict[str, object], reason: str) -> None:
     with pytest.raises(ArgumentError, match=f"^config: {reason}"):
         EventFilter(Config.from_dict({**EGRESS, **section}), with_context=False)
+
+
+def test_names_are_judged_as_in_the_run() -> None:
+    """At the opening; accepted connections pass."""
+    config = Config.from_dict(
+        {"ingress": {"enabled": True}, **EGRESS, "report": {"names": True}, "name_filter": {"domain": ["**.example"]}}
+    )
+    judge = EventFilter(config, with_context=False, with_names=True)
+    names = [{"name": "a.example", "source": "dns", "scope": "process", "age_ms": 1}]
+    openings = [
+        changed("network_event", type="TcpConnectionEstablish", cookie=1, names=names),
+        changed("network_event", type="TcpConnectionEstablish", cookie=2),
+        changed("network_event", type="TcpConnectionAccept", cookie=3),
+    ]
+    closes = [changed("network_event", type="TcpConnectionClose", cookie=cookie) for cookie in (1, 2, 3)]
+    assert [judge.passes(event) for event in (*openings, *closes)] == [True, False, True] * 2

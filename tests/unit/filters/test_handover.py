@@ -73,7 +73,7 @@ def file_of(data: bytes) -> int:
     return fd
 
 
-@given(strategies.configs())
+@given(strategies.configs() | strategies.configs(names=True))
 def test_what_is_written_is_read(config: Config) -> None:
     filters = compile_filters(config)
     read, settings = read_filters(file_of(written(filters)))

@@ -24,6 +24,8 @@ from netmon.kernel.programs import (
     MPTCP_LOCKED_CLOSE,
     PROGRAMS,
     SET_STATE,
+    UDP6_RECEIVE,
+    UDP_RECEIVE,
     V4_CONNECT,
     V6_CHECK,
     V6_CONNECT,
@@ -107,10 +109,20 @@ def test_fork_has_no_program_among_those_of_connections() -> None:
         (Watched(trees=(1,)), [FORK]),
         (Watched(report=Report(exec=True)), [FORK, EXEC]),
         (Watched(trees=(1,), report=Report(exec=True)), [FORK, EXEC]),
+        (Watched(report=Report(names=True)), [UDP_RECEIVE, UDP6_RECEIVE]),
     ],
 )
 def test_programs_that_follow_processes(watched: Watched, programs: list[Program]) -> None:
-    assert process_programs(watched) == programs
+    assert process_programs(watched, EVERYTHING.functions) == programs
+
+
+def test_without_ipv6_or_with_it_as_a_module_answers_are_seen_at_ipv4_alone() -> None:
+    watched = Watched(report=Report(names=True))
+    assert process_programs(watched, {UDP_RECEIVE.hook}) == [UDP_RECEIVE]
+
+
+def test_the_minimal_object_knows_no_names() -> None:
+    assert not {UDP_RECEIVE, UDP6_RECEIVE} & {*programs_in_object(minimal=True)}
 
 
 def test_events_that_are_not_sent_have_no_programs() -> None:

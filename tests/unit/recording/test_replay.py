@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,8 +29,10 @@ from netmon.limits import MIN_RECORD_LIMIT
 from netmon.losses import Losses
 from netmon.recording.form import FORM_VERSION, HEAD, MAGIC, START, WAITING, Kind, pack_frame, pack_json
 from netmon.report import EVENTS, OPTIONS
+from tests.support.name_server import TO_QUESTION, TYPE_A, address_record, answer, wire_name
 from tests.support.record_mixes import MIXES
 from tests.support.records import (
+    answer_record,
     batch_of,
     detailed_event,
     event_context,
@@ -62,11 +65,17 @@ def replayed(path: Path) -> list[str]:
         return lines_of(monitor)
 
 
+def answer_to(name: str) -> bytes:
+    """Return the record of an answer that names the peer of ipv4_event()."""
+    question = wire_name(name) + struct.pack(">HH", TYPE_A, 1)
+    return answer_record(answer(question, [address_record(TO_QUESTION, "192.0.2.1")]))
+
+
 def scene() -> list[Batch]:
     """Return batches with all kinds of records, and with what is asked of the host."""
     unread: dict[str, Any] = {"flags": int(ProcessFlag.ARGS_UNREAD | ProcessFlag.ARGS_INCOMPLETE), "argv": b""}
     return [
-        batch_of([exec_record(), process_record(exec_id=3), ipv4_event(), ipv6_event()]),
+        batch_of([exec_record(), process_record(exec_id=3), answer_to("a.example"), ipv4_event(), ipv6_event()]),
         batch_of([process_record(process_id=8, pid=9, ppid=4242, parent_id=7, **unread), ipv4_event(process_id=8)]),
         batch_of([process_record(process_id=9, **unread), detailed_event(process_id=9), ipv4_event(process_id=99)]),
         batch_of([progress_event(), detailed_event() + event_context(has_details=1, opener_id=8, opener_tid=20)]),
@@ -98,6 +107,7 @@ def test_a_replay_gives_the_lines_of_the_run(recorded: tuple[Path, list[str]]) -
     assert any(json.loads(line)["process"]["args"] == "-l \\xff\n" for line in lines if "NetworkEvent" in line)
     assert len({json.loads(line)["timestamp"][11:13] for line in lines}) > 1  # the clock was set
     assert any("exec" in json.loads(line)["process"] for line in lines if "TcpConnectionProgress" in line)
+    assert any('"names":[{"name":"a.example"' in line for line in lines)
     report, _ = [line for line in lines if "LostEvents" in line]  # then one of the unknown process
     assert json.loads(report)["lost_events"]["offenders"] == {"/system.slice/\u202e": 4}
     assert replayed(path) == lines
@@ -118,6 +128,28 @@ def test_models_raw_events_and_counts_are_those_of_the_run(recorded: tuple[Path,
     assert monitor.recording and monitor.recording.whole
     with monitor:  # again
         assert lines_of(monitor) == lines
+
+
+def test_a_filter_of_names_and_its_reload_are_those_of_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "recording"
+    data: dict[str, Any] = {"egress": {"enabled": True}, "report": {"names": True}}
+    allowed, denied = (
+        Config.from_dict({**data, "name_filter": {"domain": ["a.example"], "deny_list": deny}})
+        for deny in (False, True)
+    )
+    other = bytes([192, 0, 2, 9])
+    batches = [
+        batch_of([process_record(), answer_to("a.example"), ipv4_event(cookie=1), ipv4_event(cookie=2, daddr=other)]),
+        batch_of([ipv4_event(cookie=3), ipv4_event(cookie=4, daddr=other)]),
+        batch_of([detailed_event(cookie=cookie) for cookie in (1, 2, 3, 4)]),
+    ]
+    with scripted(*batches, config=allowed, record=path, lost_events=False) as monitor:
+        lines = list(next(iter(monitor.json_lines())))
+        monitor.reload(denied)
+        lines += lines_of(monitor)
+        assert monitor.counters.connection_events == len(lines)
+    assert [json.loads(line)["network_event"]["cookie"] for line in lines] == [1, 4, 1, 4]
+    assert replayed(path) == lines
 
 
 def test_what_needs_a_kernel_is_refused(recorded: tuple[Path, list[str]]) -> None:
@@ -291,7 +323,7 @@ class InterruptedWrites:
 def test_a_signal_handler_that_raises_leaves_the_recording_whole(moment: int, tmp_path: Path) -> None:
     path = tmp_path / "recording"
     interrupted = False
-    with patch("os.pwrite", InterruptedWrites(moment)), scripted(*scene(), record=path) as monitor:
+    with patch("os.pwrite", InterruptedWrites(moment)), scripted(*scene(), config=ALL, record=path) as monitor:
         while not monitor.finished:
             try:
                 lines_of(monitor)

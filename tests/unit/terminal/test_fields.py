@@ -57,6 +57,9 @@ def test_a_long_text_is_refused_in_a_short_message() -> None:
     assert len(str(caught.value)) < 200
 
 
+NAMES = [{"name": "a.example", "source": "dns", "scope": "process", "age_ms": 3}]
+
+
 def test_a_list_of_paths() -> None:
     assert parse_fields(" process.pid, flow,process.pid,") == [("process", "pid"), ("flow",)]
 
@@ -70,6 +73,11 @@ def test_a_list_of_paths() -> None:
         (connection_line("Close"), "process.uid", "0"),
         (flow_line(), "flow.peer", "192.0.2.10"),
         (loss_line(count=1, outputs={"file": 7}), "lost_events.outputs", '{"file":7}'),
+        (
+            connection_line("Close", names=NAMES),
+            "network_event.names",
+            '[{"name":"a.example","source":"dns","scope":"process","age_ms":3}]',
+        ),
     ],
 )
 def test_values(line: str, path: str, text: str) -> None:

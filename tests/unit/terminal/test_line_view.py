@@ -105,6 +105,21 @@ def test_a_connection_is_one_line_when_it_has_ended(view: LineView) -> None:
     assert view.finish() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "scope", "peer"),
+    [
+        ("api.example", "process", "api.example (192.0.2.10):443"),
+        ("api.example", "ancestor", "api.example (192.0.2.10):443"),
+        ("api.example", "netns", "~api.example (192.0.2.10):443"),
+        ("x" * 60 + ".example", "process", f"{'x' * 23}..{'x' * 15}.example (192.0.2.10):443"),
+    ],
+)
+def test_the_likeliest_name_stands_before_the_address(view: LineView, name: str, scope: str, peer: str) -> None:
+    names = [{"name": each, "source": "dns", "scope": scope, "age_ms": 3} for each in (name, "other.example")]
+    opening = connection_line("Establish", names=names), connection_line("Close", names=names)
+    assert f"-> {peer}" in shown(view, *opening)
+
+
 def test_an_accepted_connection_has_this_host_s_port(view: LineView) -> None:
     events = [connection_line("Accept", sport=80, dport=50_000), connection_line("Close", sport=80, dport=50_000)]
     assert shown(view, *events) == "15:42:39 curl[153]      root    <- 192.0.2.10 on :80  ok\n"

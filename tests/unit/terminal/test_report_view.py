@@ -59,3 +59,19 @@ def test_markdown_shows_hostile_names_as_they_are() -> None:
     view.lines([event("Establish", 1, "/a|b`<script>\x1b[31m")])
     *_, row = view.finish()
     assert row.startswith(r"| a\|b\`\<script\>\\u001b\[31m | -\> 10.0.0.2:80 |")
+
+
+def test_names_stand_before_the_address() -> None:
+    own, others = ({"name": name, "source": "dns", "scope": scope, "age_ms": 1} for name, scope in NAMES)
+    events = [event("Establish", 1, names=[own]), event("Establish", 2, names=[others]), event("Establish", 3)]
+    for form, text in (
+        ("table", "-> a.example (10.0.0.2):80"),
+        ("markdown", r"-\> a.example \(10.0.0.2\):80"),
+        ("json", '"names":["a.example","~b.example"]'),
+    ):
+        view = ReportView(form)
+        view.lines(events)
+        assert text in "".join(view.finish()).replace("->", r"-\>" if form == "markdown" else "->")
+
+
+NAMES = (("a.example", "process"), ("b.example", "netns"))
