@@ -237,6 +237,7 @@ def add_replay_flags(parser: argparse.ArgumentParser) -> None:
     add_argv_flag(parser)
     add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
     _add_connection_flags(parser)
+    _add_name_flags(parser)
     _add_process_flags(parser)
     parser.set_defaults(events=[], failures=False, aggregate=None, **dict.fromkeys(OPTIONS))
 

@@ -24,6 +24,7 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
+    server_name,
     without_empty,
 )
 from netmon.schemas.host import Host
@@ -126,6 +127,8 @@ def _add_connection(event: Event, context: Context, document: dict[str, Any], ow
     document["network"] = _network(connection.version, connection.direction)
     document["network"]["community_id"] = community_id(connection.local, connection.peer)
     document["source"], document["destination"] = _end(connection.source), _end(connection.destination)
+    if name := server_name(details):
+        document["destination"]["domain"] = name
     if "bytes_sent" in details:
         _add_bytes(document, connection, details["bytes_sent"], details["bytes_received"])
     mapped = ("reason", "errno", "duration_us", "bytes_sent", "bytes_received")

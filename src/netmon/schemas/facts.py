@@ -128,6 +128,12 @@ def is_established(details: Event) -> bool | None:
     return True if details.get("state") == "established" else None
 
 
+def server_name(details: Event) -> str | None:
+    """Return the name that the process, or an ancestor of it, was told for who was asked. Other names are guesses."""
+    told = (name["name"] for name in details.get("names", ()) if name["scope"] in ("process", "ancestor"))
+    return next(told, None)
+
+
 def own_details(details: Event, *without: str) -> dict[str, Any]:
     """Return the keys of a network_event that are netmon's own."""
     return {key: value for key, value in details.items() if key not in ENDS and key not in without}

@@ -21,6 +21,7 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
+    server_name,
     without_empty,
 )
 
@@ -132,6 +133,8 @@ def _add_connection(event: Event, context: Context, document: dict[str, Any], un
     }
     local = {"interface_uid": str(details["ifindex"])} if "ifindex" in details else {}
     _add_ends(document, connection, {**_end(connection.local), **local})
+    if name := server_name(details):  # of outgoing connections alone
+        document["dst_endpoint"]["hostname"] = name
     is_progress = details["type"] == "TcpConnectionProgress"
     prefix = "interval_" if is_progress else ""  # traffic is what was carried since the report before
     time = document["time"]

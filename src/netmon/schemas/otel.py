@@ -19,6 +19,7 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
+    server_name,
 )
 from netmon.schemas.host import Host
 
@@ -121,6 +122,8 @@ def _connection(details: Event, context: Context) -> dict[str, Any]:
     state = details.get("state")
     if state is None and is_established(details):
         state = "established"
+    if name := server_name(details):
+        attributes["server.address"] = name
     attributes["network.connection.state"] = _STATES.get(state, state) if state else None
     return attributes | _own("netmon", own_details(details, "reason", "state"))
 

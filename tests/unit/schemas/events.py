@@ -38,10 +38,17 @@ def _with_roles(line: str) -> str:
     return json.dumps({**fields, "parent": other, "opener": other}, separators=(",", ":")) + "\n"
 
 
+def _name(name: str, scope: str) -> dict[str, Any]:
+    return {"name": name, "source": "dns", "scope": scope, "age_ms": 5}
+
+
 # By a name for the test.
 LINES: dict[str, str] = {
     "establish": connection_line("Establish", by=RICH, **CONTEXT),
     "established": connection_line("Establish", handshake_us=17),
+    "named": connection_line(
+        "Establish", 10, names=[_name("guessed.example", "netns"), _name("told.example", "process")]
+    ),
     "accept": connection_line("Accept", 2),
     "accept IPv6": connection_line("Accept", 3, saddr="2001:db8::1", daddr="2001:db8::2"),
     "fail": connection_line("Fail", 4, errno="ECONNREFUSED", reason="refused"),

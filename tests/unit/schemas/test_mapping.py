@@ -54,6 +54,18 @@ def test_the_source_is_who_asked() -> None:
     assert directions["close of unknown"] == "unknown" and directions["ingress flow"] == "ingress"
 
 
+def test_what_was_asked_has_the_name_that_the_process_was_told_and_no_guess() -> None:
+    told, guessed = "named", "guessed"
+    ecs_, ocsf_, otel_ = (render(schema) for schema in ("ecs", "ocsf", "otel"))
+    assert ecs_[told]["destination"]["domain"] == "told.example"
+    assert ocsf_[told]["dst_endpoint"]["hostname"] == "told.example"
+    assert attributes_of(otel_[told])["server.address"] == "told.example"
+    assert "domain" not in ecs_[guessed]["destination"]
+    assert "hostname" not in ocsf_[guessed]["dst_endpoint"]
+    assert attributes_of(otel_[guessed])["server.address"] == SERVER
+    assert ecs_[guessed]["netmon"]["names"][0]["name"] == "guessed.example"  # nothing is dropped
+
+
 def test_otel_leaves_out_roles_that_are_not_known() -> None:
     documents = {name: attributes_of(document) for name, document in render("otel").items()}
     accepted, unknown = documents["close of accepted"], documents["close of unknown"]
