@@ -33,10 +33,13 @@ FORBIDDEN = {
     "tests.unit": ("tests.kernel",),
 }
 # These are pure: they do not even import modules that talk to the kernel, or libraries that do.
-PURE = ("netmon.command", "netmon.config", "netmon.decode", "netmon.filters", "netmon.recording", "netmon.terminal")
+PURE = (
+    *("netmon.command", "netmon.config", "netmon.decode", "netmon.filters", "netmon.recording", "netmon.rules"),
+    "netmon.terminal",
+)
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
-SLOW = ("pydantic", "dataclasses", "yaml")
+SLOW = ("pydantic", "dataclasses", "yaml", "netmon.rules")
 # These wait until netmon is ready, or until something asks for them.
 LATE = ("netmon.decode.processes", "netmon.decode.decoder", "netmon.decode.format", "netmon.kernel.requirements")
 # JSON lines in a pipe or a file do without these.

@@ -72,10 +72,21 @@ def _filter_of(options: argparse.Namespace, header: Header) -> Callable[[list[st
     from netmon.filters.events import EventFilter
 
     try:
-        judge = EventFilter(Config.from_yaml(options.config), with_context=header.report.context)
+        config = Config.from_yaml(options.config)
+        judge = EventFilter(config, with_context=header.report.context)
     except ArgumentError as error:
         raise flag_error(error.name, error.reason) from None
-    return lambda lines: [line for line in lines if judge.passes(loads(line))]
+    if not config.has_rules:
+        return lambda lines: [line for line in lines if judge.passes(loads(line))]
+    from netmon.rules.events import JsonRules
+
+    rules = JsonRules(config)
+
+    def choose(lines: list[str]) -> list[str]:
+        pairs = [(line, event) for line in lines if judge.passes(event := loads(line))]
+        return [ruled for line, event in pairs if (ruled := rules.line(line, event)) is not None]
+
+    return choose
 
 
 def _view_of(options: argparse.Namespace, watched: Watched) -> View | None:

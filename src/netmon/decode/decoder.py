@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from netmon.decode.raw_event import RawEvent, Renderer
     from netmon.events import NetworkEvent
+    from netmon.rules.apply import RuledEvents
 
     T = TypeVar("T")
 
@@ -80,6 +81,7 @@ class Decoder:
         self._processes = processes
         self.unknown_process = 0  # events that were dropped: their process was never described
         self.unknown_opener = 0  # closes without their opener, which was evicted
+        self.ruled: RuledEvents | None = None  # what leaves events out, and names the rules of the others
 
     def events(self, batch: Batch) -> Iterator[NetworkEvent]:
         """Yield the batch's connection events as models.
@@ -87,6 +89,8 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
+        if self.ruled is not None:
+            return self.ruled.models(self._decode(batch, make_raw_event))
         return self._decode(batch, model_renderer())
 
     def json_lines(self, batch: Batch) -> Iterator[list[str]]:
@@ -99,11 +103,16 @@ class Decoder:
         """
         while True:
             longest = max(self._processes.longest, ORDINARY)
-            lines, count = self._decode(batch, render_json, longest), _lines_at_once(longest)
+            lines, count = self._lines(batch, longest), _lines_at_once(longest)
             while chunk := list(islice(lines, count)):
                 yield chunk
             if not batch.left:
                 return
+
+    def _lines(self, batch: Batch, longest: int) -> Iterator[str]:
+        if self.ruled is not None:
+            return self.ruled.lines(self._decode(batch, make_raw_event, longest))
+        return self._decode(batch, render_json, longest)
 
     def chunks_of_lines(self, lines: Iterator[str]) -> Iterator[list[str]]:
         """Yield lines about known processes, as json_lines() does: as many at a time."""
@@ -115,7 +124,8 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        yield from chunks(self._decode(batch, make_raw_event), CHUNK_EVENTS)
+        events = self._decode(batch, make_raw_event)
+        yield from chunks(events if self.ruled is None else self.ruled.raw(events), CHUNK_EVENTS)
 
     def _decode(self, batch: Batch, render: Renderer[T], longest: int = sys.maxsize) -> Iterator[T]:
         """Yield each connection event, rendered. This is the hot path.

@@ -56,7 +56,18 @@ def compile_filters(config: Config | CheckedConfig | CompiledFilters | None) -> 
         cgroups=cgroup_keys(lists.get("cgroup", ())),
         container_ids=prefix_keys(lists.get("container_id", ())),
         ports=port_sets({key: part.port_filter for key, part in enabled.items() if part.port_filter}),
+        rules=_rules(config),
     )
+
+
+def _rules(config: Config | CheckedConfig) -> bytes:
+    """Return the rules as bytes; none without rules."""
+    if not config.has_rules:
+        return b""
+    from netmon.rules.load import compile_rules  # most configurations have none
+    from netmon.rules.plain import pack_rules
+
+    return pack_rules(compile_rules(config))
 
 
 def _watched(config: Config | CheckedConfig) -> Watched:

@@ -20,6 +20,7 @@ KEY_MAPS = (
     "container_ids",
 )
 PORTS = "ports"  # one more map, with a single element: the port sets
+RULES = "rules"  # for the Python half alone
 
 
 class Watched(NamedTuple):
@@ -113,6 +114,7 @@ class CompiledFilters(NamedTuple):
     cgroups: bytes | StoredKeys = b""
     container_ids: bytes | StoredKeys = b""
     ports: bytes = b""  # a struct port_sets, not keys
+    rules: bytes = b""  # of netmon.rules.plain: not for the kernel
     stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
 
     def release(self) -> None:

@@ -49,7 +49,7 @@ def test_the_errors_are_what_netmon_prints() -> None:
 def section(title: str) -> str:
     """Return the part of the page from a title to the next heading or introduction of a table."""
     start = PAGE.index(f"\n{title}")
-    return re.split(r"\n\n(?=In `|## )", PAGE[start + 1 :])[0]
+    return re.split(r"\n\n(?=In `|In each|## )", PAGE[start + 1 :])[0]
 
 
 SECTIONS = {
@@ -61,6 +61,10 @@ SECTIONS = {
     "NetnsFilter": "In `netns_filter`",
     "ProcessFilter": "In `process_filter`",
     "BinaryFilter": "In `binary`",
+    "NamedList": "In each item of `lists`",
+    "Macro": "In each item of `macros`",
+    "Rule": "In each item of `rules`",
+    "Example": "In each item of `tests`",
     "Report": "In `report`",
     "Run": "In `run`",
 }
