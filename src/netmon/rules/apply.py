@@ -10,9 +10,9 @@ from netmon.decode.format import DIRECTIONS, EVENT_TYPES, IPV4_LENGTH, fit_json
 from netmon.decode.raw_event import RawEvent
 from netmon.errors import NetmonError
 from netmon.layout import Family
-from netmon.rules.attributes import SUMMARY, Facts
+from netmon.rules.attributes import DIRECTION_OF_TYPE, SUMMARY, Facts, make_facts
 from netmon.rules.judge import Judge, Outcome
-from netmon.rules.match import PROCESSES_KEPT, Values
+from netmon.rules.match import PROCESSES_KEPT, OfProcess
 from netmon.rules.message import MAX_MESSAGE, fill
 from netmon.rules.plain import unpack_rules
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from netmon.filters.compiled import Watched
 
 PREFIX = "TcpConnection"
-KINDS = {number: name.removeprefix(PREFIX).lower() for number, name in EVENT_TYPES.items()}
+# Of each record's type: the kind of its event, and the direction that it tells.
+KINDS = {
+    number: (kind := name.removeprefix(PREFIX).lower(), DIRECTION_OF_TYPE.get(kind))
+    for number, name in EVENT_TYPES.items()
+}
 
 
 class RuledEvent(RawEvent):
@@ -120,7 +124,7 @@ class RuledEvents:
         self.judge = Judge(rules, directions)
         self._values_of = lru_cache(maxsize=PROCESSES_KEPT)(self._find_values)
 
-    def _find_values(self, process: KnownProcess) -> Values:
+    def _find_values(self, process: KnownProcess) -> OfProcess:
         return self.judge.process_values(process.fields, process.parent)
 
     def lines(self, events: Iterable[RawEvent]) -> Iterator[str]:
@@ -149,8 +153,10 @@ class RuledEvents:
 
     def _judge(self, event: RawEvent) -> Outcome:
         process, _, type_, sport, dport, cookie, addresses, _, _, details, _ = event
-        half = len(addresses) // 2
-        facts = Facts(KINDS[type_], details.get("direction"), addresses[:half], addresses[half:], sport, dport, details)
+        half = len(addresses) >> 1
+        kind, direction = KINDS[type_]
+        direction = direction or details.get("direction")
+        facts = make_facts((kind, direction, addresses[:half], addresses[half:], sport, dport, details))
         return self.judge.judge(self._values_of(process), facts, cookie)
 
     def summary(self, summary: FlowSummary) -> FlowSummary | RuledSummary | None:

@@ -48,6 +48,11 @@ class Facts(NamedTuple):
     details: Json
 
 
+def make_facts(fields: tuple[Any, ...]) -> Facts:
+    """Return Facts, in half the time that their own constructor takes."""
+    return tuple.__new__(Facts, fields)
+
+
 class Kind(NamedTuple):
     """A type of values.
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from netmon.config.rule_checks import SEVERITIES
-from netmon.rules.attributes import DIRECTION_OF_TYPE, OPENINGS, Facts
-from netmon.rules.match import Matching, Values
+from netmon.rules.attributes import DIRECTION_OF_TYPE, OPENINGS, Facts, make_facts
+from netmon.rules.match import Matching, OfProcess
 from netmon.rules.message import Template, parse_template
 from netmon.rules.plain import StoredRules
 from netmon.text import is_harmless
@@ -91,7 +91,7 @@ class Judge:
         self._opened = {cookie: moved[opened] for cookie, opened in before._opened.items()}
         self.dropped, self.forgotten = before.dropped, before.forgotten
 
-    def judge(self, process_values: Values, facts: Facts, cookie: int | None) -> Outcome:
+    def judge(self, process_values: OfProcess, facts: Facts, cookie: int | None) -> Outcome:
         """Return what comes of an event.
 
         Args:
@@ -101,10 +101,10 @@ class Judge:
         """
         kind = facts.kind
         known = self._opened.get(cookie) if cookie is not None and kind not in OPENINGS else None
-        direction = facts.direction or DIRECTION_OF_TYPE.get(kind) or (known.direction if known else None)
-        direction = direction or self._only_direction
+        direction = facts.direction or DIRECTION_OF_TYPE.get(kind)
+        direction = direction or (known.direction if known else None) or self._only_direction
         if direction != facts.direction:
-            facts = facts._replace(direction=direction)
+            facts = make_facts((kind, direction, *facts[2:]))
         if known is None:
             before, matched = 0, self._matching.match(process_values, facts)
         else:

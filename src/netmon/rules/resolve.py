@@ -6,10 +6,12 @@ Macros are filled in as trees, so what is around them cannot change what they me
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 import difflib
+from _socket import AF_INET, AF_INET6  # socket itself takes long to import
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, NamedTuple, NoReturn
 
+from netmon.config.cidr import MAPPED_PREFIX, split_cidr
 from netmon.errors import MAX_SHOWN, shown
 from netmon.rules.attributes import ATTRIBUTES, Kind, key_of
 from netmon.rules.sets import IPV6_BEGIN, Range, Ranges, Test, Texts, complement, intersect, ranges_of
@@ -19,7 +21,8 @@ from netmon.rules.values import number_of
 
 MAX_COMPARISONS = 20_000  # of all rules together, with those of macros each time that they are named
 MAX_LEVEL = 150  # of conditions in each other, macros filled in
-IPV4_BITS = 32
+IPV4_BITS, IPV6_BITS = 32, 128
+MAPPED_LENGTH = 96  # of the prefix of IPv4 in IPv6
 
 
 class Leaf(NamedTuple):
@@ -202,6 +205,8 @@ class Names:
 
     def _in_list(self, name: Literal, kind: Kind) -> Test:
         try:
+            if kind.form == "address":  # of which there may be millions
+                return ranges_of([_network(item, kind, name.at) for item in self._list(name).items])
             return _test_of(self._items_of(name, kind), kind)
         except RuleSyntaxError as error:
             raise RuleSyntaxError(f"uses the list {name.text}, which {error}", name.at) from None
@@ -260,15 +265,20 @@ def _read_number(literal: Literal, kind: Kind) -> Range:
 def _read_address(literal: Literal, kind: Kind) -> Range:
     if literal.kind != "text":
         raise RuleSyntaxError(f"has {shown(literal.text)} without quotes; put addresses in double quotes", literal.at)
-    text = literal.text
+    return _network(literal.text, kind, literal.at)
+
+
+def _network(item: str | int, kind: Kind, at: int) -> Range:
+    """Return an address, or a CIDR, as a range. Raises RuleSyntaxError."""
+    text = str(item)
     ((first, last),) = kind.universe
     try:
         low, high = _cidr(text)
-    except ValueError:
-        _explain_address(literal, kind)
+    except (ValueError, OSError):
+        _explain_address(Literal("text", text, at), kind)
     if low < first or high > last:
         family = "IPv4" if low < IPV6_BEGIN else "IPv6"
-        raise RuleSyntaxError(f'has "{shown(text)}", which is {family}; it must be {kind.name}', literal.at)
+        raise RuleSyntaxError(f'has "{shown(text)}", which is {family}; it must be {kind.name}', at)
     return low, high
 
 
@@ -304,20 +314,14 @@ def _only(found: Sequence[object], name: str) -> object:
 
 
 def _cidr(text: str) -> Range:
-    """Return an address, or a CIDR without host bits, as a range. Raises ValueError."""
-    from _socket import AF_INET, AF_INET6  # socket itself takes long to import
-
-    from netmon.config.cidr import check_ipv4, check_ipv6, split_cidr
-
-    if ":" in text:
-        check_ipv6(text)
-        packed, length = split_cidr(text, AF_INET6)
-        low, bits = IPV6_BEGIN + int.from_bytes(packed, "big"), 128
-    else:
-        check_ipv4(text)
-        packed, length = split_cidr(text, AF_INET)
-        low, bits = int.from_bytes(packed, "big"), IPV4_BITS
-    return low, low + (1 << (bits - length)) - 1
+    """Return an address, or a CIDR without host bits, as a range. Raises ValueError or OSError."""
+    family, begin, bits = (AF_INET6, IPV6_BEGIN, IPV6_BITS) if ":" in text else (AF_INET, 0, IPV4_BITS)
+    packed, length = split_cidr(text, family)
+    number = int.from_bytes(packed, "big")
+    size = 1 << (bits - length)
+    if number & (size - 1) or (length >= MAPPED_LENGTH and packed.startswith(MAPPED_PREFIX)):
+        raise ValueError("has host bits, or is IPv4 in IPv6")
+    return begin + number, begin + number + size - 1
 
 
 def _explain_address(literal: Literal, kind: Kind) -> NoReturn:
