@@ -7,15 +7,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from netmon.decode.texts import Part, truncated_json
+from netmon.decode.texts import truncated_json
 from netmon.layout import Foreign
 
 if TYPE_CHECKING:
-    from netmon.decode.images import Cgroup, Image, Source
+    from netmon.decode.images import Cgroup, Image, Traits
     from netmon.events import Process
 
 PROCESS_SIZE = 700  # bytes of a process beside its credentials
-HEAD_LENGTH = 200  # characters of its JSON before them, and of short members
+HEAD_LENGTH = 220  # characters of its JSON before its traits, and of short members
 MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
 MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
 TAILS_SIZE_LIMIT = 8 << 20  # bytes of all rendered processes together
@@ -75,78 +75,71 @@ class KnownProcess:
 
     __slots__ = (
         "_alone",
-        "_foreign",
-        "_ids",
         "_memory",
         "_models",
-        "_parts",
-        "cgroup",
-        "image",
         "json_head",
         "json_tail",
         "length",
         "parent_process",
         "pid",
+        "ppid",
         "size",
-        "sources",
+        "traits",
     )
 
     def __init__(
-        self,
-        head: tuple[int, str],
-        ids: str,
-        image: Image,
-        cgroup: Cgroup,
-        parts: tuple[Part, Part, Part],
-        parent: KnownProcess | None,
-        memory: RenderedMemory,
-        foreign: int = 0,
+        self, pid: int, start_time: str, ppid: int, traits: Traits, parent: KnownProcess | None, memory: RenderedMemory
     ) -> None:
         """Make a process. The keys of its JSON have the order of the model's fields.
 
         Args:
-            head: Its process id, and its `start_time`.
-            ids: The members from `ppid` to the last capabilities.
-            image: What it runs.
-            cgroup: Where it runs.
-            parts: Both of them, rendered, and what it exec'd.
+            pid: Its process id.
+            start_time: When it started.
+            ppid: Its parent's process id.
+            traits: What it is, beside who.
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
-            foreign: Of the record.
         """
-        self.pid, start_time = head
-        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
+        self.pid = pid
+        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{pid},"tid":'
         self.json_tail = ""  # of tail, as long as it is kept
-        self.image = image
-        self.cgroup = cgroup
+        self.ppid = ppid
+        self.traits = traits
         self.parent_process = parent
-        self._ids = ids
-        self._parts = parts
-        self._foreign = foreign
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
-        image_part, cgroup_part, exec_part = parts
-        # Characters of its JSON.
-        self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
-        # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
-        self.size = PROCESS_SIZE + len(ids)
-        self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
+        self.length = HEAD_LENGTH + traits.length  # characters of its JSON
+        # Bytes that it takes, without the sources of its traits, which others may share: they are counted apart.
+        self.size = PROCESS_SIZE + len(traits.credentials)
         if parent is not None:
             self.length += parent.length
             self.size += PROCESS_SIZE
-            self.sources += parent.sources
+
+    @property
+    def parent_traits(self) -> Traits | None:
+        """Those of its parent; None without one."""
+        return self.parent_process.traits if self.parent_process else None
+
+    @property
+    def image(self) -> Image:
+        """What it runs."""
+        return self.traits.image
+
+    @property
+    def cgroup(self) -> Cgroup:
+        """Where it runs."""
+        return self.traits.cgroup
 
     @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
-        image, cgroup, executed = self._parts
-        return image.cut + cgroup.cut + executed.cut
+        return self.traits.cut
 
     @property
     def key(self) -> tuple[object, ...]:
         """What two descriptions of the same process have in common, if they say the same."""
-        own = (self.json_head, self._ids, self.image.key, self.cgroup.key, self._foreign)
+        own = (self.json_head, self.ppid, self.traits.key)
         return (*own, self.parent_process.key) if self.parent_process else own
 
     @property
@@ -159,7 +152,6 @@ class KnownProcess:
             for name in KnownProcess.__slots__:
                 setattr(alone, name, getattr(self, name))
             alone.json_tail, alone.parent_process, alone._models = "", None, {}
-            alone.sources = (*self.image.sources, self.cgroup)
             alone.length -= self.parent_process.length
             self._alone = alone
         return self._alone
@@ -168,16 +160,16 @@ class KnownProcess:
     def tail(self) -> str:
         """What follows the thread id: the rest of the process, and its parent."""
         if not self.json_tail:
-            self._memory.keep_tail(self, self._own_tail() + self._parent_member())
+            tail = self._own_tail()
+            self._memory.keep_tail(self, f'{tail},"parent":{self._parent_json}' if self.parent_process else tail)
         return self.json_tail
 
     def _own_tail(self) -> str:
-        image, cgroup, executed = self._parts
-        foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
-        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}}}"
-
-    def _parent_member(self) -> str:
-        return f',"parent":{self._parent_json}' if self.parent_process else ""
+        traits = self.traits
+        image, cgroup, executed = traits.parts
+        foreign = f',"foreign":"{format_foreign(traits.foreign)}"' if traits.foreign else ""
+        cut = truncated_json(traits.cut) if traits.cut else ""
+        return f',"ppid":{self.ppid}{traits.credentials}{image.json}{cgroup.json}{cut}{foreign}{executed.json}}}'
 
     @property
     def _parent_json(self) -> str:
@@ -239,8 +231,16 @@ def _parse(json: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _model_parser() -> Callable[[str], Process]:
-    from pydantic import TypeAdapter  # imported late: slow, and JSON lines do not need it
+    from netmon.decode.models import model_maker  # imported late: pydantic is slow, and JSON lines do not need it
+    from netmon.events import Process, ProcessExec
 
-    from netmon.events import Process
+    make_process, make_exec = model_maker(Process), model_maker(ProcessExec)
+    nothing: dict[str, Any] = dict.fromkeys(Process.model_fields)
 
-    return TypeAdapter(Process).validator.validate_json
+    def parse(json: str) -> Process:
+        fields = {**nothing, **_parse(json)}
+        if fields["exec"] is not None:
+            fields["exec"] = make_exec(fields["exec"])
+        return make_process(fields)
+
+    return parse
