@@ -134,7 +134,7 @@ def report(costs: dict[int, Cost], loads: dict[int, Load]) -> str:
         "|---:|---:|---:|",
         *(f"| {count} | {cost.alike:.1f} | {cost.new:.1f} |" for count, cost in costs.items()),
         "",
-        "A rule with a list of IPv4 networks: CPU seconds of the process that reads it and of netmon, and for an event.",
+        "A rule with a list of IPv4 networks: CPU seconds of the process that reads it, of netmon, and for an event.",
         "",
         "| networks | reading, s | preparing, s | MB | to judge an event, us |",
         "|---:|---:|---:|---:|---:|",
