@@ -114,14 +114,17 @@ class Process(_SparseModel):
         '" (deleted)" follows if the path no longer exists.'
     )
     args: str = Field(description="The arguments without argv[0], joined by spaces.")
+    argv: list[str] | None = Field(
+        default=None, description="The arguments as a list, the first one too; left out if none is known."
+    )
     container_id: str | None = Field(default=None, description="The container's full id; left out on the host.")
     cgroup: str | None = Field(
         default=None, description="The cgroup's path in the unified hierarchy; of a long path, the end."
     )
     truncated: str | None = Field(
         default=None,
-        description="The keys whose values are not whole or unknown: filename, binary_path, args, container_id, "
-        'cgroup, exec, joined by " | "; left out if all are.',
+        description="The keys whose values are not whole or unknown: filename, binary_path, args, argv, "
+        'container_id, cgroup, exec, joined by " | "; left out if all are.',
     )
     foreign: str | None = Field(
         default=None,

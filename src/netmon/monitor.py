@@ -118,6 +118,7 @@ class Monitor:
         line_limit: int = DEFAULT_LINE_LIMIT,
         aggregate: float | None = None,
         lost_events: bool = True,
+        argv: bool = False,
         output_losses: Callable[[], Mapping[str, int]] | None = None,
         record: str | os.PathLike[str] | None = None,
         record_limit: int = DEFAULT_RECORD_LIMIT,
@@ -137,6 +138,7 @@ class Monitor:
             aggregate: Seconds of a period, from 1 to 86,400: aggregate connections in the kernel, and report the
                 aggregates of each period in place of connection events. None: do not aggregate.
             lost_events: Report losses as LostEvents in events(), json_lines() and poll(), too.
+            argv: Add the arguments of each process as a list, `argv`.
             output_losses: For a program that passes events on to outputs of its own: returns how many events each
                 output has lost so far, by the output's name. They are reported with the monitor's own losses. It is
                 called in the reading thread, and in any thread that reads `losses`.
@@ -163,6 +165,7 @@ class Monitor:
         self._line_limit = line_limit
         self._period = aggregate
         self._reports_losses = lost_events
+        self._with_argv = argv
         self._output_losses = output_losses or (lambda: NO_COUNTS)
         self._record = record
         self._record_limit = record_limit
@@ -178,13 +181,14 @@ class Monitor:
         self._unreported = 0  # events that rules left out which are in force no more
 
     @classmethod
-    def replay(cls, path: str | os.PathLike[str]) -> Monitor:
+    def replay(cls, path: str | os.PathLike[str], *, argv: bool = False) -> Monitor:
         """Return a monitor that gives a recording's events, without a kernel.
 
         It is started and read like any other, and finished once all is read. What needs a kernel raises NetmonError.
 
         Args:
             path: The file, which Monitor(record=path) or `netmon run --record` has made.
+            argv: Add the arguments of each process as a list, `argv`.
 
         Raises:
             DecodeError: It is no recording, or one that this version of netmon cannot use. While iterating: it is
@@ -194,7 +198,7 @@ class Monitor:
         from netmon.recording.replay import Recording  # seldom needed
 
         recording = Recording(path)
-        monitor = cls(any_kernel=True, batch_delay=0, line_limit=recording.header.line_limit)
+        monitor = cls(any_kernel=True, batch_delay=0, line_limit=recording.header.line_limit, argv=argv)
         monitor._recording = recording
         monitor._filters = recording.filters
         return monitor
@@ -349,6 +353,7 @@ class Monitor:
             evict_on_add=self._period is None,
             with_cgroup=report.context,
             with_exec=report.exec,
+            with_argv=self._with_argv,
         )
 
     def _bytes_waiting(self) -> int:

@@ -24,7 +24,9 @@ FORBIDDEN = {
     "netmon.cli.session": ("netmon.outputs",),
     "netmon.command": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.recording": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
-    "netmon.terminal": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
+    "netmon.schemas": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
+    "netmon.terminal": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs", "netmon.top"),
+    "netmon.top": ("netmon.cli", "netmon.kernel", "netmon.outputs"),
     "vm": ("pack", "bench", "tests"),
     "pack": ("bench", "tests"),
     "bench": ("pack", "tests.unit", "tests.kernel"),
@@ -34,16 +36,23 @@ FORBIDDEN = {
 }
 # These are pure: they do not even import modules that talk to the kernel, or libraries that do.
 PURE = (
-    *("netmon.command", "netmon.config", "netmon.decode", "netmon.filters", "netmon.recording", "netmon.rules"),
+    "netmon.command",
+    "netmon.config",
+    "netmon.decode",
+    "netmon.filters",
+    "netmon.recording",
+    "netmon.rules",
+    "netmon.schemas",
     "netmon.terminal",
+    "netmon.top",
 )
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
-SLOW = ("pydantic", "dataclasses", "yaml", "netmon.rules")
+SLOW = ("pydantic", "dataclasses", "yaml", "netmon.rules", "textual", "rich", "asyncio")
 # These wait until netmon is ready, or until something asks for them.
 LATE = ("netmon.decode.processes", "netmon.decode.decoder", "netmon.decode.format", "netmon.kernel.requirements")
 # JSON lines in a pipe or a file do without these.
-FOR_PEOPLE = ("netmon.cli.views", "netmon.terminal", "unicodedata", "datetime")
+FOR_PEOPLE = ("netmon.cli.views", "netmon.terminal", "netmon.schemas.facts", "hashlib", "unicodedata", "datetime")
 
 
 def name_of(path: Path) -> str:
@@ -157,7 +166,7 @@ EVERY_FLAG = (
     *("--src-ip", "10.0.0.0/8", "--dst-ip", "10.0.0.0/8", "--deny-ip", "--src-port", "22", "--dst-port", "1-9"),
     *("--deny-port", "--netns", "/proc/self/ns/net", "--deny-netns", "--uid", "0", "--euid", "0", "--auid", "0"),
     *("--name", "a", "--prefix", "/b", "--path", "/c", "--cgroup", "/d", "--container-id", "0" * 12, "--pid", "1"),
-    *("--tree", "1", "--deny-process", "--gid", "0", "--comm", "e", "-4", "-6", "--progress", "30s"),
+    *("--tree", "1", "--deny-process", "--argv", "--gid", "0", "--comm", "e", "-4", "-6", "--progress", "30s"),
     *("--ring-size", "4M", "--batch-delay", "0"),
     *("--record-limit", "2G", "--record", "f", "--any-kernel", "--lost-events", "--user", "root", "--confine"),
 )

@@ -11,7 +11,11 @@ from netmon.cli.main import main
 from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*"), ROOT / "pack/debian/control"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(path for path in (ROOT / "docs").glob("*") if path.is_file()),
+    ROOT / "pack/debian/control",
+]
 LINE_LIMIT, LONGEST_LINE = f"{DEFAULT_LINE_LIMIT >> 10}K", f"{MAX_LINE_LIMIT >> 10}K"
 RING_SIZE, BATCH_DELAY = f"{DEFAULT_RING_SIZE >> 20}M", f"{DEFAULT_BATCH_DELAY * 1000:.0f}ms"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -56,7 +56,14 @@ def find_user(name: str) -> User:
     return User(name, entry.pw_uid, entry.pw_gid)
 
 
-def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | None, user: User | None = None) -> None:
+def confine(
+    look: Callable[[], object],
+    *,
+    makes_maps: bool,
+    config_file: str | None,
+    user: User | None = None,
+    directories: Mapping[int, bool] = landlock.NO_DIRECTORIES,
+) -> None:
     """Give up the rights that a run does not need any more. If capabilities cannot be given up, that is said.
 
     Call it before there are other threads: each one inherits the rights of the thread that starts it.
@@ -66,6 +73,8 @@ def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | 
         makes_maps: Whether it will make maps: for a reload, or for the next aggregates.
         config_file: The file that a reload reads.
         user: The user to become.
+        directories: Descriptors of directories in which files are made later, by reopening them. True: and removed and
+            renamed, by rotation.
 
     Raises:
         NetmonError: Becoming the user is not allowed.
@@ -86,7 +95,7 @@ def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | 
         say(f"keeps rights that it does not need: {describe(error)}")
     # Not all kernels have these, and not all containers allow them.
     with suppress(OSError):
-        landlock.forbid_changes()
+        landlock.forbid_changes(directories)
     with suppress(OSError):
         seccomp.refuse_calls(makes_maps=makes_maps)
 

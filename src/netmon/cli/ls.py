@@ -13,6 +13,8 @@ from netmon.cli.console import describe, flush_results, say, show_lines
 from netmon.cli.flags import add_ls_flags, config_of, flag_error
 from netmon.errors import shown
 from netmon.layout import Direction
+from netmon.nearest import remedy
+from netmon.schemas import SCHEMAS
 
 if TYPE_CHECKING:
     from netmon.decode.known_process import KnownProcess
@@ -71,13 +73,15 @@ def view_of(options: argparse.Namespace, *, on_terminal: bool) -> View | None:
     """
     if not on_terminal and options.format is options.fields is options.template is None:
         return None
-    from netmon.cli.views import choose_format, expects_utf8, field_view, is_coloured, terminal_width
+    from netmon.cli.views import choose_format, expects_utf8, field_view, is_coloured, schema_view, terminal_width
 
     name = choose_format(options, on_terminal=on_terminal)
     if name == "json" and options.fields is None:
         return None
     coloured = is_coloured(options, os.environ, on_terminal=on_terminal)
     ascii_only = not expects_utf8(os.environ)
+    if name in SCHEMAS:
+        return schema_view(name)
     if name != "line":
         return field_view(name, options, COLUMNS, coloured=coloured, ascii_only=ascii_only)
     from netmon.terminal.list_view import ListView
@@ -155,11 +159,8 @@ def _order_of(options: argparse.Namespace) -> Callable[[list[RawEvent]], Sequenc
     if options.sort is None:
         return (lambda events: events[::-1]) if options.reverse else (lambda events: events)
     if options.sort not in SORT_KEYS:
-        import difflib  # seldom needed
-
-        nearest = difflib.get_close_matches(options.sort[:20], SORT_KEYS, n=1, cutoff=0.5)
-        remedy = f"did you mean {nearest[0]}?" if nearest else f"give one of {', '.join(SORT_KEYS)}"
-        raise flag_error("sort", f"{shown(options.sort)} is nothing to sort by; {remedy}")
+        meant = remedy(options.sort, SORT_KEYS, f"give one of {', '.join(SORT_KEYS)}", cutoff=0.5)
+        raise flag_error("sort", f"{shown(options.sort)} is nothing to sort by; {meant}")
     value, largest_first = SORT_KEYS[options.sort]
     return lambda events: order_by(events, value, largest_first=largest_first != options.reverse)
 

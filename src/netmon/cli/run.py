@@ -7,11 +7,12 @@ import gc
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
 from netmon.cli.console import say
-from netmon.cli.flags import add_run_flags, config_of, flag_error
+from netmon.cli.flags import add_run_flags, config_of, flag_error, writes_to_stdout
 from netmon.errors import ArgumentError, NetmonError, OutputError, shown
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.losses import Losses
     from netmon.outputs.base import Output
+    from netmon.outputs.opened import Outputs
     from netmon.reader.source import OpenSource
     from netmon.terminal.view import View
 
     MakeView = Callable[[Watched], View | None]
+    OpenOutputs = Callable[[User | None], Outputs]
 
 STDOUT_FILENO = 1
 # The flags that are the Monitor's arguments, too.
@@ -36,6 +39,7 @@ MONITOR_FLAGS = (
     "line_limit",
     "aggregate",
     "lost_events",
+    "argv",
     "record",
     "record_limit",
 )
@@ -63,9 +67,20 @@ def run(options: argparse.Namespace) -> int:
     from netmon.cli.session import Signals
 
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
+
     from netmon.outputs.standard_output import StandardOutput
 
-    losses = run_with([StandardOutput()], options, signals, make_view=view_maker(options), ready=_ready(options))
+    def open_them(user: User | None) -> Outputs:
+        from netmon.outputs.opened import Outputs
+
+        if options.outputs is None:
+            return Outputs([StandardOutput()])
+        from netmon.cli.outputs import open_outputs  # standard output alone does not need it
+
+        return open_outputs(options, user, partial(setattr, signals, "reopen"))
+
+    outputs = open_them if options.outputs is not None or options.config is not None else [StandardOutput()]
+    losses = run_with(outputs, options, signals, make_view=view_maker(options), ready=_ready(options))
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
 
 
@@ -77,6 +92,11 @@ def view_maker(options: argparse.Namespace) -> MakeView:
 
 
 def _choose_view(options: argparse.Namespace) -> MakeView:
+    if options.outputs is not None:
+        from netmon.schemas import SCHEMAS
+
+        if not writes_to_stdout(options) or options.format in SCHEMAS:
+            return _no_view  # each output has its own format, or none shows one
     on_terminal = os.isatty(STDOUT_FILENO)
     if not on_terminal and options.format is options.fields is options.template is None:
         return _no_view
@@ -100,7 +120,7 @@ def _no_view(_watched: Watched) -> None:
 
 
 def run_with(
-    outputs: Sequence[Output],
+    outputs: Sequence[Output] | OpenOutputs,
     options: argparse.Namespace,
     signals: Ending,
     open_source: OpenSource | None = None,
@@ -110,7 +130,7 @@ def run_with(
     """Report events to outputs until a signal, or until the last output breaks, and print the summary.
 
     Args:
-        outputs: At least one, with different names.
+        outputs: At least one, with different names; or opens them, once the configuration is read.
         options: The parsed flags of `netmon run`.
         signals: The process's signal handlers, or what else ends the run.
         open_source: Opens the source of the records in place of the kernel's probes, for tests.
@@ -133,7 +153,7 @@ def run_with(
 
 
 def _run_with(
-    outputs: Sequence[Output],
+    outputs: Sequence[Output] | OpenOutputs,
     options: argparse.Namespace,
     signals: Ending,
     open_source: OpenSource | None,
@@ -144,14 +164,20 @@ def _run_with(
     filters_of = begin_reading(options)
     from netmon.cli.session import Session  # these are imported while a file is read
     from netmon.monitor import Monitor
+    from netmon.outputs.base import Output
     from netmon.outputs.fanout import Fanout
+    from netmon.outputs.opened import Outputs
 
-    fanout = Fanout(outputs, report=say, ending=lambda: signals.stopped)
     if options.config is not None and open_source is None:
         _prepare_loading()
     filters = filters_of()  # sets flags, too
-    user = _user_of(options)
+    user = user_of(options)
+    opened = outputs(user) if callable(outputs) else Outputs(outputs)
     view = make_view(filters.watched)
+    for output in opened.opened:
+        if isinstance(output, Output) and output.shows_view:
+            output.view = view
+    fanout = Fanout(opened.opened, report=say, ending=lambda: signals.stopped, note=opened.note)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
         given["open_source"] = open_source
@@ -166,16 +192,22 @@ def _run_with(
         try:
             fanout.write(lines)
         except OutputError as error:
-            if _ends_quietly(error, outputs):
+            if _ends_quietly(error, opened):
                 raise
             broken.append(error)
             monitor.stop()  # what has been reported by then is still decoded, and counted as lost
+
+    def finish() -> None:
+        try:
+            fanout.finish_views()
+        except OutputError as error:
+            broken.append(error)
 
     said = ""
 
     def deliver(lines: list[str]) -> None:
         nonlocal said
-        write(lines if view is None else view.lines(lines))
+        write(lines)
         if (problem := monitor.record_problem) != said:
             said = problem
             say(f"{problem}; goes on without the recording")
@@ -184,8 +216,10 @@ def _run_with(
         if options.confine:
             from netmon.cli.confine import confine
 
+            further = {"directories": opened.directories} if opened.directories else {}
             maps = options.config is not None or options.aggregate is not None
-            confine(monitor.program_infos, makes_maps=maps, config_file=options.config, user=user)
+            confine(monitor.program_infos, makes_maps=maps, config_file=options.config, user=user, **further)
+            opened.begin()
         writing.enter_context(fanout)  # its threads inherit the rights
         gc.enable()
 
@@ -193,11 +227,11 @@ def _run_with(
         with ExitStack() as writing:
             session.run(deliver, begin, ready)
             if view is not None:
-                write(view.finish())
+                finish()
     except OutputError as error:
         broken.append(error)
     losses = monitor.losses
-    if not (broken and _ends_quietly(broken[0], outputs)):
+    if not (broken and _ends_quietly(broken[0], opened)):
         if view is not None:
             say("\n".join(view.summary()))
         counters = monitor.counters
@@ -237,7 +271,7 @@ def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
     return lambda: compile_filters(config)
 
 
-def _user_of(options: argparse.Namespace) -> User | None:
+def user_of(options: argparse.Namespace) -> User | None:
     """Return the user to become, if one is asked for. Raises ConfigError."""
     if options.user is None:
         return None
@@ -251,6 +285,6 @@ def _user_of(options: argparse.Namespace) -> User | None:
         raise flag_error("user", f"there is no user {shown(options.user)}; give a name or a number") from None
 
 
-def _ends_quietly(error: OutputError, outputs: Sequence[Output]) -> bool:
+def _ends_quietly(error: OutputError, outputs: Outputs) -> bool:
     """Return whether the only output's reader has gone away: it has read what it wanted."""
-    return error.reader_gone and len(outputs) == 1
+    return error.reader_gone and len(outputs.opened) == 1

@@ -39,13 +39,16 @@ class Signals:
 
     Attributes:
         stopped: Whether a signal that stops the monitor has come.
+        reopen: Is called in the handler of SIGUSR1: another program has renamed the files of outputs.
     """
 
     def __init__(self, *, reloadable: bool = True) -> None:
         """Handle the signals from now on. reloadable: SIGHUP requests a reload."""
         self.stopped = False
+        self.reopen: Callable[[], object] = lambda: None
         self._monitor: Monitor | None = None
         self._reload = False
+        signal.signal(signal.SIGUSR1, self._request_reopening)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         # nohup ignores SIGHUP: leave it so.
@@ -62,6 +65,9 @@ class Signals:
 
     def _request_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True
+
+    def _request_reopening(self, _number: int, _frame: FrameType | None) -> None:
+        self.reopen()
 
     def take_reload(self) -> bool:
         """Return whether SIGHUP came since the last call."""

@@ -146,10 +146,34 @@ def _keys_of(section: dict[str, Any], schema: dict[str, Any], prefix: str = "") 
             yield from _keys_of(schema["$defs"][reference.rpartition("/")[2]], schema, f"{prefix}{key}.")
 
 
+OUTPUTS = """\
+--output says where events go; it may be given several times, and standard output
+is one of these only if it is named. In a file: run: {outputs: [...]}.
+
+  stdout                        standard output, in the form that --format names
+  file:PATH                     a file, which is appended to
+  unix:PATH                     a socket that local readers connect to
+
+Settings follow, separated by commas:
+
+  format=json|ecs|ocsf|otel     how events are written to a file or socket
+  events=close+fail+lost        write only these events
+  rotate_size=100M              rotate a file before it is larger
+  rotate_every=24h              rotate a file each period
+  keep=7, compress=gzip         how many old files to keep, and how
+  mode=0660, group=adm          who may connect to a socket
+
+  netmon run --output file:/var/log/netmon.jsonl,rotate_size=100M,keep=7 \\
+             --output unix:/run/netmon.sock,format=ecs
+
+SIGUSR1 opens files by their names again, for logrotate. An output that is stuck,
+full or broken loses events alone; LostEvents and the summary count them by name."""
+
 TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
     "filters": ("which connections are reported, and how flags are combined", lambda: FILTERS),
     "events": ("the types of events", _events),
     "fields": ("the keys of events, for --fields and --template", _fields),
     "config": ("the keys of a configuration file", _config),
+    "outputs": ("where events go, several places at once", lambda: OUTPUTS),
     "exit-codes": ("what the exit code says", _exit_codes),
 }

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from netmon.cli.console import say
 from netmon.cli.flags import flag_error
 from netmon.errors import shown
+from netmon.nearest import remedy
+from netmon.schemas import FORMATS, SCHEMAS
 
 if TYPE_CHECKING:
     from netmon.filters.compiled import Watched
+    from netmon.schemas.host import Host
     from netmon.terminal.view import View
 
 STDOUT_FILENO = 1
-FORMATS = ("line", "json", "table", "template")
 
 
 def prepare_view(
@@ -38,9 +40,33 @@ def prepare_view(
     name = choose_format(options, on_terminal=on_terminal)
     if name in ("line", "table"):
         add_reports(options)
+    if name in SCHEMAS:
+        options.argv = True
     if name == "json" and options.fields is None:
         return lambda _watched: None
-    return lambda watched: make_view(name, options, watched, on_terminal=on_terminal, fd=fd)
+
+    def make(watched: Watched) -> View:
+        view = make_view(name, options, watched, on_terminal=on_terminal, fd=fd)
+        if name != "line" and options.aggregate is None:
+            _say_what_is_missing(name, options, watched)
+        return view
+
+    return make
+
+
+def _say_what_is_missing(name: str, options: argparse.Namespace, watched: Watched) -> None:
+    """Say which of the fields that the user has named stay empty, and what they need."""
+    from netmon.terminal.field_views import parse_template
+    from netmon.terminal.fields import parse_fields
+    from netmon.terminal.needs import missing_for
+
+    if name == "template":
+        paths = [part for part in parse_template(options.template) if isinstance(part, tuple)]
+    else:
+        paths = parse_fields(options.fields) if options.fields is not None else []
+    for path in paths:
+        if missing := missing_for(path, watched.report):
+            say(f"{'.'.join(path)} is in no event: it needs {missing}")
 
 
 def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
@@ -55,7 +81,8 @@ def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
     """
     name: str | None = options.format
     if name is not None and name not in FORMATS:
-        raise flag_error("format", f"{shown(name)} is no format; {_remedy(name)}")
+        otherwise = f"the formats are {', '.join(FORMATS)}"
+        raise flag_error("format", f"{shown(name)} is no format; {remedy(name, FORMATS, otherwise)}")
     if name is None:
         if options.template is not None:
             name = "template"
@@ -67,17 +94,10 @@ def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
         raise flag_error("format", "template needs --template; write it like '{process.pid} {network_event.daddr}'")
     if name != "template" and options.template is not None:
         raise flag_error("template", f"cannot be combined with --format {name}; leave one or the other out")
-    if name in ("line", "template") and options.fields is not None:
-        reason = "has fields of its own" if name == "line" else "names its fields itself"
+    if name not in ("json", "table") and options.fields is not None:
+        reason = "names its fields itself" if name == "template" else "has fields of its own"
         raise flag_error("fields", f"--format {name} {reason}; use --format table, or leave --fields out")
     return name
-
-
-def _remedy(name: str) -> str:
-    import difflib  # seldom needed
-
-    nearest = difflib.get_close_matches(name[:20], FORMATS, n=1)
-    return f"did you mean {nearest[0]}?" if nearest else f"the formats are {', '.join(FORMATS)}"
 
 
 def add_reports(options: argparse.Namespace) -> None:
@@ -90,7 +110,13 @@ def add_reports(options: argparse.Namespace) -> None:
 
 
 def make_view(
-    name: str, options: argparse.Namespace, watched: Watched, *, on_terminal: bool, fd: int = STDOUT_FILENO
+    name: str,
+    options: argparse.Namespace,
+    watched: Watched,
+    *,
+    on_terminal: bool,
+    fd: int = STDOUT_FILENO,
+    host: Host | None = None,
 ) -> View:
     """Return the view of a format.
 
@@ -100,10 +126,13 @@ def make_view(
         watched: What is reported.
         on_terminal: Whether events are written to a terminal.
         fd: The descriptor that they are written to.
+        host: Where the events come from; None: this host.
 
     Raises:
         ConfigError: A field does not exist.
     """
+    if name in SCHEMAS:
+        return schema_view(name, host)
     coloured = is_coloured(options, os.environ, on_terminal=on_terminal)
     ascii_only = not expects_utf8(os.environ)
     if name == "line":
@@ -122,6 +151,14 @@ def make_view(
 
     columns = CONNECTION_COLUMNS if options.aggregate is None else FLOW_COLUMNS
     return field_view(name, options, columns, coloured=coloured, ascii_only=ascii_only)
+
+
+def schema_view(name: str, host: Host | None = None) -> View:
+    """Return the view of one of SCHEMAS. host: where the events come from; None: this host."""
+    from netmon.schemas.host import read_host
+    from netmon.schemas.renderer import Renderer
+
+    return Renderer(name, read_host() if host is None else host)
 
 
 def field_view(name: str, options: argparse.Namespace, columns: str, *, coloured: bool, ascii_only: bool) -> View:

@@ -36,12 +36,17 @@ from netmon.config.messages import (
     MAPPING,
     NOT_TEXT,
     NUMBER,
+    OF_GROUP,
+    OF_USER,
     TEXT,
     WrongTypeError,
     describe,
     describe_unknown_key,
 )
 from netmon.config.netns import check_netns
+from netmon.config.outputs import CHECKS as OUTPUT_CHECKS
+from netmon.config.outputs import check_output_event
+from netmon.config.outputs import problem_of as problem_of_output
 from netmon.config.ports import check_port
 from netmon.config.rule_checks import (
     ACTIONS,
@@ -57,6 +62,7 @@ from netmon.config.rule_checks import (
 )
 from netmon.errors import ConfigError, Location, Problem
 from netmon.report import OPTIONS, Report
+from netmon.schemas import FORMATS
 
 MAX_SECTIONS = 1000  # rules, macros or lists
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
@@ -91,10 +97,13 @@ def _flag(checker: _Checker, value: Any, location: Location) -> bool:
     return value
 
 
-def _number(check: Callable[[int], int]) -> Callable[[Any], int]:
+def _number(check: Callable[[int], int], of_name: str = "") -> Callable[[Any], int]:
+    """Return the check of a number. of_name: what to say where there may be a name in place of it."""
+
     def check_number(value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise WrongTypeError(NUMBER)
+            is_name = isinstance(value, str) and value[:1].isalpha()
+            raise WrongTypeError(NUMBER + of_name if is_name else NUMBER)
         return check(value)
 
     return check_number
@@ -239,6 +248,12 @@ def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Loc
     if needed and not checked.keys() & needed:
         reason = f"is empty; give at least one of {', '.join(needed)}, or leave it out"
         raise checker.fail(location, {}, ValueError(reason))
+    if kind is CheckedOutput and (problem := problem_of_output(checked)) is not None:
+        key, reason = problem
+        checker.found.add(
+            (*location, key) if key in checked else location, f"{'' if key in checked else f'{key} '}{reason}"
+        )
+        raise _FailedError
     return kind(**checked)
 
 
@@ -339,10 +354,10 @@ class CheckedProcessFilter(NamedTuple):
     """As netmon.config.ProcessFilter."""
 
     deny_list: Annotated[bool, _flag] = False
-    uid: Annotated[Numbers, _list_of(_number(check_id))] = None
-    euid: Annotated[Numbers, _list_of(_number(check_id))] = None
-    auid: Annotated[Numbers, _list_of(_number(check_id))] = None
-    gid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    uid: Annotated[Numbers, _list_of(_number(check_id, OF_USER))] = None
+    euid: Annotated[Numbers, _list_of(_number(check_id, OF_USER))] = None
+    auid: Annotated[Numbers, _list_of(_number(check_id, OF_USER))] = None
+    gid: Annotated[Numbers, _list_of(_number(check_id, OF_GROUP))] = None
     binary: Annotated[CheckedBinaryFilter | None, _section(CheckedBinaryFilter)] = None
     cgroup: Annotated[Texts, _list_of(_text(check_cgroup))] = None
     container_id: Annotated[Texts, _list_of(_text(check_container_id))] = None
@@ -350,11 +365,27 @@ class CheckedProcessFilter(NamedTuple):
     descendants: Annotated[Numbers, _list_of(_number(check_pid))] = None
 
 
+class CheckedOutput(NamedTuple):
+    """As netmon.config.run.RunOutput."""
+
+    type: Annotated[str | None, _value(OUTPUT_CHECKS["type"])] = None
+    path: Annotated[str | None, _value(OUTPUT_CHECKS["path"])] = None
+    format: Annotated[str | None, _value(OUTPUT_CHECKS["format"])] = None
+    events: Annotated[Texts, _list_of(check_output_event)] = None
+    rotate_size: Annotated[str | None, _value(OUTPUT_CHECKS["rotate_size"])] = None
+    rotate_every: Annotated[str | None, _value(OUTPUT_CHECKS["rotate_every"])] = None
+    keep: Annotated[int | None, _value(OUTPUT_CHECKS["keep"])] = None
+    compress: Annotated[str | None, _value(OUTPUT_CHECKS["compress"])] = None
+    mode: Annotated[str | None, _value(OUTPUT_CHECKS["mode"])] = None
+    group: Annotated[str | None, _value(OUTPUT_CHECKS["group"])] = None
+
+
 class CheckedRun(NamedTuple):
     """As netmon.config.run.Run."""
 
     aggregate: Annotated[str | None, _value(partial(check_amount, "aggregate"))] = None
     lost_events: Annotated[bool | None, _given(_flag)] = None
+    argv: Annotated[bool | None, _given(_flag)] = None
     ring_size: Annotated[str | None, _value(partial(check_amount, "ring_size"))] = None
     batch_delay: Annotated[str | None, _value(partial(check_amount, "batch_delay"))] = None
     line_limit: Annotated[str | None, _value(partial(check_amount, "line_limit"))] = None
@@ -363,11 +394,12 @@ class CheckedRun(NamedTuple):
     any_kernel: Annotated[bool | None, _given(_flag)] = None
     user: Annotated[str | None, _value(_text(check_text))] = None
     confine: Annotated[bool | None, _given(_flag)] = None
-    format: Annotated[str | None, _given(_one_of("line", "json", "table", "template"))] = None
+    format: Annotated[str | None, _given(_one_of(*FORMATS))] = None
     fields: Annotated[Texts, _list_of(_text(check_field))] = None
     template: Annotated[str | None, _value(_text(check_text))] = None
     each: Annotated[bool | None, _given(_flag)] = None
     color: Annotated[bool | None, _given(_flag)] = None
+    outputs: Annotated[tuple[CheckedOutput, ...] | None, _sections(CheckedOutput)] = None
 
     def values(self) -> dict[str, Any]:
         """Return the settings that are given, as the flags of the same names have them."""
@@ -407,7 +439,7 @@ CHECKS: dict[type[Any], dict[str, _Check]] = {
         kind: {name: annotation.__metadata__[0] for name, annotation in kind.__annotations__.items()}
         for kind in (
             *(CheckedConfig, CheckedDirection, CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter),
-            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedRun),
+            *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedRun, CheckedOutput),
             *(CheckedList, CheckedMacro, CheckedRule, CheckedExample),
         )
     },

@@ -35,6 +35,7 @@ from netmon.config.checked import (
     CheckedList,
     CheckedMacro,
     CheckedNetnsFilter,
+    CheckedOutput,
     CheckedPortFilter,
     CheckedProcessFilter,
     CheckedRule,
@@ -44,7 +45,7 @@ from netmon.config.checked import (
 from netmon.config.conflicts import conflicts_between
 from netmon.config.document import Document, document_of
 from netmon.config.netns import inode_of
-from netmon.config.run import Run
+from netmon.config.run import Run, RunOutput
 from netmon.config.section import Section
 from netmon.config.values import (
     Cgroup,
@@ -390,4 +391,5 @@ MODELS: dict[type[Any], type[Section]] = {
     CheckedProcessFilter: ProcessFilter,
     CheckedBinaryFilter: BinaryFilter,
     CheckedRun: Run,
+    CheckedOutput: RunOutput,
 }

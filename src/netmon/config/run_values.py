@@ -19,6 +19,7 @@ AMOUNTS: dict[str, Callable[[str], float]] = {
 TYPES: dict[str, type[Any]] = {
     "aggregate": float,
     "lost_events": bool,
+    "argv": bool,
     "ring_size": int,
     "batch_delay": float,
     "line_limit": int,
@@ -32,6 +33,7 @@ TYPES: dict[str, type[Any]] = {
     "template": str,
     "each": bool,
     "color": bool,
+    "outputs": list,
 }
 
 
@@ -41,6 +43,11 @@ def values_of(section: Mapping[str, Any]) -> dict[str, Any]:
     for name, parse in AMOUNTS.items():
         if name in given:
             given[name] = parse(given[name])
+    if "outputs" in given:
+        given["outputs"] = [
+            {key: [*value] if isinstance(value, tuple) else value for key, value in keys.items() if value is not None}
+            for keys in (output._asdict() for output in given["outputs"])
+        ]
     if "fields" in given:
         given["fields"] = ",".join(given["fields"])
     return given

@@ -12,7 +12,7 @@
       '-- connection event -> RawEvent                           raw_event.py
              |                  the record's values and the KnownProcess that its process id refers to;
              |                  for a detailed record also the further keys: a table says which   (details.py),
-             |                  and functions made of it on first use read and render them   (templates.py)
+             |                  and functions made of it on first use read and render them   (templates.py, structs.py)
              |
              |-- .json()  ->  a line of JSON                     (`netmon run`: pydantic stays unimported)
              '-- .model() ->  a NetworkEvent                     (netmon/events.py)

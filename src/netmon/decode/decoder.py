@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from netmon.batch import HEADER, Batch
 from netmon.decode.clock import Clock
-from netmon.decode.details import CONTEXT_SIZE, DETAILED_SIZE, HAS_DETAILS_AT
 from netmon.decode.format import EVENT_TYPES, format_timestamp
 from netmon.decode.processes import LINE_REST, ProcessTable
 from netmon.decode.raw_event import JSON_FORM, RAW_FORM, Opener, model_form
+from netmon.decode.structs import offset_of
 from netmon.errors import DecodeError
-from netmon.layout import IPV4_EVENT, IPV6_EVENT, RecordType
+from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, FIELDS, IPV4_EVENT, IPV6_EVENT, RecordType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,12 @@ _PROCESS = int(RecordType.PROCESS)
 _EXEC = int(RecordType.EXEC)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
+_DETAILED_SIZE = DETAILED_EVENT.size
+_CONTEXT_SIZE = _DETAILED_SIZE + EVENT_CONTEXT.size  # of a detailed event with its context
+# Where a context has has_details, from the offset of the header on.
+_HAS_DETAILS_AT = (
+    HEADER.size + _DETAILED_SIZE + offset_of("has_details", (EVENT_CONTEXT.format, FIELDS["EventContext"]))
+)
 
 
 def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
@@ -125,7 +131,7 @@ class Decoder:
         It ends early after a process whose JSON has more characters than the longest that the caller expects.
         """
         data, known, offset = batch.data, self._processes.get, self._clock.event_time(0)
-        render, plain, makers = form.render, form.plain, form.makers
+        render, plain, readers = form.render, form.plain, form.readers
         begin = end = 0  # of the millisecond that timestamp names: under load, many events share one
         timestamp = ""
         for at in batch.offsets:
@@ -148,12 +154,12 @@ class Decoder:
                 if type_ not in EVENT_TYPES:
                     raise _unknown_record(data, at)
                 try:
-                    if size == CONTEXT_SIZE:
-                        make = makers[type_, family, data[at + HAS_DETAILS_AT], True]
-                        details, addresses, opener_id, opener_tid = make(data, at)
+                    if size == _CONTEXT_SIZE:
+                        read = readers[type_, family, data[at + _HAS_DETAILS_AT], True]
+                        details, addresses, opener_id, opener_tid = read(data, at)
                         opener = self._opener(opener_id, opener_tid) if opener_id else None
-                    elif size == DETAILED_SIZE:
-                        details, addresses, _, _ = makers[type_, family, 1, False](data, at)
+                    elif size == _DETAILED_SIZE:
+                        details, addresses, _, _ = readers[type_, family, 1, False](data, at)
                     elif size == _IPV6_SIZE:
                         (addresses,) = _unpack_ipv6_addresses(data, at)
                     else:

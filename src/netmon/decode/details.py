@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from netmon.batch import HEADER
 from netmon.decode.format import DIRECTIONS, ENDINGS, NSEC_PER_USEC, REASONS, STATES
-from netmon.decode.templates import Key, Maker, make, offset_of
+from netmon.decode.templates import Key, make
 from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, FIELDS, PROGRESS_EVENT, Family, RecordType
 
 if TYPE_CHECKING:
-    from netmon.decode.templates import Writer
+    from netmon.decode.templates import Reader, Writer
     from netmon.events import FailureReason
 
 
@@ -84,37 +84,27 @@ CONTEXT = (
     _number("mark", ("netns",)),
 )
 
-_FAMILIES = frozenset(map(int, Family))
-DETAILED_SIZE = DETAILED_EVENT.size
-CONTEXT_SIZE = DETAILED_SIZE + EVENT_CONTEXT.size  # of a detailed event with its context
-_CONTEXT_LAYOUT = (EVENT_CONTEXT.format, FIELDS["EventContext"])
-HAS_DETAILS_AT = HEADER.size + DETAILED_SIZE + offset_of("has_details", _CONTEXT_LAYOUT)  # behind a header's offset
 
+def make_reader(type_: int, family: int, write: Writer, *, has_details: bool, has_context: bool) -> Reader:
+    """Return the function that reads a kind of detailed event.
 
-class Makers(dict[tuple[int, int, int, bool], Maker]):
-    """The functions that read detailed events, each made on first use.
+    Args:
+        type_: The event's type.
+        family: Its family.
+        write: Writes how details are made.
+        has_details: Whether the record has an outcome or statistics.
+        has_context: Whether a context follows.
 
-    Their keys: the event's type, its family, has_details of its context (1 without one), whether a context follows.
+    Raises:
+        KeyError: There is no such type or family.
     """
-
-    def __init__(self, write: Writer) -> None:
-        """Make none yet. write: writes how details are made."""
-        super().__init__()
-        self._write = write
-
-    def __missing__(self, key: tuple[int, int, int, bool]) -> Maker:
-        """Make a function. Raises KeyError if there is no such type or family."""
-        type_, family, has_details, has_context = key
-        if family not in _FAMILIES:
-            raise KeyError(family)
-        format_, names = _layout_of(type_)
-        keys = DETAILS[type_] if has_details else ()
-        if has_context:
-            format_, names, keys = format_ + _CONTEXT_LAYOUT[0], names + _CONTEXT_LAYOUT[1], keys + CONTEXT
-        made = self[key] = make(
-            keys, (format_, names), HEADER.size, self._write, ipv4=family == Family.IPV4, has_opener=has_context
-        )
-        return made
+    if family not in {int(known) for known in Family}:
+        raise KeyError(family)
+    format_, names = _layout_of(type_)
+    keys = DETAILS[type_] if has_details else ()
+    if has_context:
+        format_, names, keys = format_ + EVENT_CONTEXT.format, names + FIELDS["EventContext"], keys + CONTEXT
+    return make(keys, (format_, names), HEADER.size, write, ipv4=family == Family.IPV4, has_opener=has_context)
 
 
 def _layout_of(type_: int) -> tuple[str, tuple[str, ...]]:

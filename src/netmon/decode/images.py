@@ -272,16 +272,23 @@ class Traits:
         cgroup: Where it runs.
         parts: Both of them, rendered, and what the process exec'd.
         foreign: Of the record.
+        argv_room: The bytes of the key `argv`; 0: there is none.
         cut: The keys whose values are not whole.
         length: Characters of their JSON.
         sources: The texts that they are made of.
         users: How many processes have them, as their own or their parent's.
     """
 
-    __slots__ = ("cgroup", "credentials", "cut", "foreign", "image", "length", "parts", "sources", "users")
+    __slots__ = ("argv_room", "cgroup", "credentials", "cut", "foreign", "image", "length", "parts", "sources", "users")
 
     def __init__(
-        self, credentials: str, image: Image, cgroup: Cgroup, parts: tuple[Part, Part, Part], foreign: int
+        self,
+        credentials: str,
+        image: Image,
+        cgroup: Cgroup,
+        parts: tuple[Part, Part, Part],
+        foreign: int,
+        argv_room: int = 0,
     ) -> None:
         self.credentials = credentials
         self.image = image
@@ -289,7 +296,8 @@ class Traits:
         self.parts = parts
         self.foreign = foreign
         self.cut = tuple(key for part in parts for key in part.cut)
-        self.length = len(credentials) + sum(len(part.json) for part in parts)
+        self.argv_room = argv_room
+        self.length = len(credentials) + sum(len(part.json) for part in parts) + argv_room
         self.sources: tuple[Source, ...] = (*image.sources, cgroup)
         self.users = 0
 

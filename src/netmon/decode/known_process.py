@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from netmon.decode.texts import truncated_json
+from netmon.decode.texts import argv_json, truncated_json
 from netmon.layout import Foreign
 
 if TYPE_CHECKING:
@@ -168,8 +168,9 @@ class KnownProcess:
         traits = self.traits
         image, cgroup, executed = traits.parts
         foreign = f',"foreign":"{format_foreign(traits.foreign)}"' if traits.foreign else ""
-        cut = truncated_json(traits.cut) if traits.cut else ""
-        return f',"ppid":{self.ppid}{traits.credentials}{image.json}{cgroup.json}{cut}{foreign}{executed.json}}}'
+        argv, not_whole = _argv_member(traits) if traits.argv_room else ("", traits.cut)
+        cut = truncated_json(not_whole) if not_whole else ""
+        return f',"ppid":{self.ppid}{traits.credentials}{image.json}{argv}{cgroup.json}{cut}{foreign}{executed.json}}}'
 
     @property
     def _parent_json(self) -> str:
@@ -214,6 +215,14 @@ class KnownProcess:
         model = _model_parser()(json)
         self._memory.keep_model(self._models, key, model, sys.getsizeof(json) + MODEL_SIZE)
         return model
+
+
+def _argv_member(traits: Traits) -> tuple[str, tuple[str, ...]]:
+    """Return the member `argv`, and the keys whose values are not whole."""
+    json, cut = argv_json(traits.image.argv, traits.argv_room)
+    if json == "[]":  # there are no arguments, or they are not known
+        return "", traits.cut
+    return f',"argv":{json}', (*traits.cut, "argv") if cut or "args" in traits.cut else traits.cut
 
 
 @lru_cache(maxsize=8)

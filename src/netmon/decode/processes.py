@@ -22,7 +22,7 @@ from netmon.decode.images import (
     split_exec_record,
 )
 from netmon.decode.known_process import KnownProcess, RenderedMemory
-from netmon.decode.templates import format_of, format_without
+from netmon.decode.structs import format_of, format_without
 from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_room
 from netmon.errors import DecodeError
 from netmon.layout import FIELDS, PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
@@ -88,6 +88,7 @@ class ProcessTable:
         evict_on_add: bool = True,
         with_cgroup: bool = False,
         with_exec: bool = False,
+        with_argv: bool = False,
     ) -> None:
         """Make an empty table.
 
@@ -103,6 +104,7 @@ class ProcessTable:
             evict_on_add: Whether add() evicts. If not, only evict() does.
             with_cgroup: Whether processes have the key `cgroup`.
             with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
+            with_argv: Whether they have the key `argv`, which takes half of the room for arguments.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -114,6 +116,7 @@ class ProcessTable:
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
+        self._with_argv = with_argv
         # Many processes run the same: their texts are rendered once, and kept once.
         self._image_of = lru_cache(maxsize=SOURCES_KEPT)(Image)
         self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
@@ -192,9 +195,12 @@ class ProcessTable:
         room = self._text_limit - credentials.size
         room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
         cgroup_part = cgroup.part(self._shared, room, 0)
-        image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
+        own_room = room - cgroup_part.size
+        argv_room = own_room // 2 if self._with_argv else 0
+        image_part = image.part(self._shared, room, round_room(own_room - argv_room))
         exec_part = image.exec.part(self._shared, room, room) if image.exec else NO_PART
-        traits = Traits(credentials.json, image, cgroup, (image_part, cgroup_part, exec_part), process.foreign)
+        parts = (image_part, cgroup_part, exec_part)
+        traits = Traits(credentials.json, image, cgroup, parts, process.foreign, argv_room)
         if traits.cut:  # they are counted for each process
             self._count_cuts(traits.cut, process, image)
         elif key and not process.flags & (_NO_IMAGE | _ARGS_MISSING):

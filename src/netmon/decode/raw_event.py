@@ -1,7 +1,7 @@
 """One connection event, and how it is rendered: as a line of JSON, or as a NetworkEvent.
 
 This is the hot path, so it has two renderers. The keys that each event has are written in both. `details`, the further
-keys, come ready made from the functions that details.py has for each form: text for JSON, a dict for a model.
+keys, come ready made by functions that details.py makes for each form: text for JSON, a dict for a model.
 """
 
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
@@ -9,15 +9,13 @@ keys, come ready made from the functions that details.py has for each form: text
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from netmon.decode.details import Makers
 from netmon.decode.format import ADDRESSES_KEPT, EVENT_TYPES, format_address, plain_json
 from netmon.decode.known_process import KnownProcess
-from netmon.decode.templates import dict_writer, write_dict, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from netmon.decode.templates import Writer
+    from netmon.decode.templates import Code, Key, Reader, Writer
     from netmon.events import NetworkEvent
 
 T = TypeVar("T")
@@ -74,6 +72,27 @@ class RawEvent(NamedTuple):
         return model_form().of_raw(self)
 
 
+class Readers(dict[tuple[int, int, int, bool], "Reader"]):
+    """The functions that read detailed events, each made on first use: a run without report options imports no table.
+
+    Their keys: the event's type, its family, has_details of its context (1 without one), whether a context follows.
+    """
+
+    def __init__(self, write: "Writer") -> None:
+        """Make none yet. write: writes how details are made."""
+        super().__init__()
+        self._write = write
+
+    def __missing__(self, key: tuple[int, int, int, bool]) -> "Reader":
+        """Make a function. Raises KeyError if there is no such type or family."""
+        from netmon.decode.details import make_reader
+
+        type_, family, has_details, has_context = key
+        reader = make_reader(type_, family, self._write, has_details=bool(has_details), has_context=has_context)
+        self[key] = reader
+        return reader
+
+
 class Form(Generic[T]):
     """A form in which events are reported: what is made of their details, and how they are rendered with them."""
 
@@ -85,13 +104,13 @@ class Form(Generic[T]):
         Args:
             render: Renders an event with its details.
             plain: The details of an event that has none.
-            write: Writes the functions that make the details of records.
+            write: Writes how the details of records are made.
             convert: Makes them of a RawEvent's.
         """
         self.render = render
         self.plain = plain
         self._convert = convert
-        self.makers = Makers(write)
+        self.readers = Readers(write)
 
     def of_raw(self, event: RawEvent) -> T:
         """Return a RawEvent in this form."""
@@ -124,13 +143,26 @@ def _render_json(
     )
 
 
-JSON_FORM = Form(_render_json, "", write_json, _json_details)
+def _write_json(keys: "Sequence[Key]") -> "Code":
+    from netmon.decode.templates import write_json
+
+    return write_json(keys)
+
+
+def _write_dict(keys: "Sequence[Key]") -> "Code":
+    from netmon.decode.templates import write_dict
+
+    return write_dict(keys)
+
+
+JSON_FORM = Form(_render_json, "", _write_json, _json_details)
 
 
 @lru_cache(maxsize=1)
 def model_form() -> "Form[NetworkEvent]":
     """Return the form of models. It is made on first use, as importing pydantic takes long."""
     from netmon.decode.models import model_maker
+    from netmon.decode.templates import dict_writer
     from netmon.events import NetworkEvent, TcpConnection
 
     make_event, make_connection = model_maker(NetworkEvent), model_maker(TcpConnection)
@@ -176,7 +208,7 @@ def make_raw_event(*fields: Any) -> RawEvent:
     return tuple.__new__(RawEvent, fields)
 
 
-RAW_FORM: Form[RawEvent] = Form(make_raw_event, {}, write_dict, dict)
+RAW_FORM: Form[RawEvent] = Form(make_raw_event, {}, _write_dict, dict)
 
 
 @lru_cache(maxsize=ADDRESSES_KEPT)

@@ -7,14 +7,15 @@ unpacks the fields that it needs, and renders them in one step.
 
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from struct import Struct, calcsize
+from struct import Struct
 from typing import Any, NamedTuple
 
+from netmon.decode.structs import format_of
+
 # Of data and the offset of a record in it: returns its details, both addresses, and the opener's process id and tid.
-Maker = Callable[[bytes, int], tuple[Any, bytes, int, int]]
+Reader = Callable[[bytes, int], tuple[Any, bytes, int, int]]
 
 
 class Code(NamedTuple):
@@ -101,7 +102,7 @@ def dict_writer(all_names: Iterable[str]) -> Writer:
 
 def make(
     keys: Sequence[Key], layout: tuple[str, Sequence[str]], skip: int, write: Writer, *, ipv4: bool, has_opener: bool
-) -> Maker:
+) -> Reader:
     """Return the function that reads a kind of record.
 
     It raises struct.error if a record ends too early, whatever its fields.
@@ -129,43 +130,5 @@ def make(
         f"return {code.result}, saddr + daddr, {', '.join(opener or '00')}",
     )
     exec("\n ".join(("def read(data, at):", *lines)), names)  # made of this package's own words alone
-    made: Maker = names["read"]
-    return made
-
-
-def offset_of(name: str, layout: tuple[str, Sequence[str]]) -> int:
-    """Return where in a struct a field begins. layout: its format, and the names of its fields."""
-    at = 0
-    for field, part in _parts(*layout):
-        if field == name:
-            return at
-        at += calcsize(f"={part}")
-    raise KeyError(name)
-
-
-def format_of(needed: Collection[str], layout: tuple[str, Sequence[str]]) -> tuple[str, list[str]]:
-    """Return the format of a struct that unpacks nothing but the needed fields, and their names in its order."""
-    parts, found = [], []
-    for name, part in _parts(*layout):
-        if name in needed:
-            found.append(name)
-            parts.append(part)
-        else:
-            parts.append(f"{calcsize(f'={part}')}x")
-    return "".join(parts), found
-
-
-def format_without(left_out: Collection[str], layout: tuple[str, Sequence[str]]) -> str:
-    """Return the format of a struct that unpacks all bytes but those of some fields, in as few pieces as there are."""
-    parts = []
-    for is_left_out, group in groupby(_parts(*layout), lambda part: part[0] in left_out):
-        size = sum(calcsize(f"={part}") for _, part in group)
-        parts.append(f"{size}{'x' if is_left_out else 's'}")
-    return "".join(parts)
-
-
-def _parts(format_: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each part of a format, and the name of its field; an empty one of bytes that are left out."""
-    left = iter(names)
-    for part in re.findall(r"\d*[a-zA-Z]", format_):
-        yield ("" if part.endswith("x") else next(left)), part
+    read: Reader = names["read"]
+    return read

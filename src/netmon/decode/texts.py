@@ -74,6 +74,29 @@ def with_args(executable: Part, args: str, room: int, *, complete: bool) -> Part
     return make_part(f'{executable.json},"args":{json}', not_whole)
 
 
+def argv_json(argv: bytes, room: int) -> tuple[str, bool]:
+    """Return arguments, the first one too, as a list of JSON.
+
+    Args:
+        argv: A NUL ends each of them.
+        room: The bytes that the list may take, at most ARGS_LIMIT of which it uses.
+
+    Returns:
+        The JSON, and whether some of them are cut or left out.
+    """
+    left = min(room, ARGS_LIMIT) - 2
+    items: list[str] = []
+    for item in argv.rstrip(b"\0").split(b"\0") if argv else ():
+        if left < 4:  # quotation marks, a comma, and a character
+            return f"[{','.join(items)}]", True
+        json, cut = fit_json(item[: left + 4].decode(errors="backslashreplace"), left - 1)
+        items.append(json)
+        left -= byte_size(json) + 1
+        if cut:
+            return f"[{','.join(items)}]", True
+    return f"[{','.join(items)}]", False
+
+
 def cgroup_part(path: str, container_id: str, room: int, *, with_path: bool, cut: tuple[str, ...]) -> Part:
     """Return the keys of the process's cgroup.
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from netmon.kernel.calls import syscall
 
@@ -21,15 +23,24 @@ PATH_BENEATH = struct.Struct("=Qi")  # struct landlock_path_beneath_attr: access
 
 # How many flags of access to files are known from a version on: making and removing, then REFER, TRUNCATE and IOCTL_DEV
 # were added one by one.
+ACCESS_FS_REMOVE_FILE, ACCESS_FS_MAKE_REG = 1 << 5, 1 << 8
+ACCESS_FS_TRUNCATE, TRUNCATE_VERSION = 1 << 14, 3
 FS_FLAGS = {1: 13, 2: 14, 3: 15, 5: 16}
 NET_VERSION, ACCESS_NET = 4, 0b11  # TCP: bind and connect
 SCOPE_VERSION, SCOPE_SIGNAL = 6, 1 << 1
 
 
-def forbid_changes() -> None:
+NO_DIRECTORIES: Mapping[int, bool] = MappingProxyType({})
+
+
+def forbid_changes(directories: Mapping[int, bool] = NO_DIRECTORIES) -> None:
     """Forbid writing to files but /dev/null, making, removing and executing them, TCP, and signals to other processes.
 
     What the kernel's version of Landlock does not know stays allowed. Call it after rights.forbid_new_rights().
+
+    Args:
+        directories: Descriptors of directories in and below which files may be made and written to. True: removed and
+            renamed, too.
 
     Raises:
         OSError: This kernel has no Landlock, or something forbids its use.
@@ -46,6 +57,11 @@ def forbid_changes() -> None:
     rules = syscall(CREATE_RULESET, attributes, len(attributes), 0)
     try:
         _allow(rules, os.devnull, ACCESS_FS_WRITE_FILE)
+        for directory, removes in directories.items():
+            access = ACCESS_FS_WRITE_FILE | ACCESS_FS_MAKE_REG | removes * ACCESS_FS_REMOVE_FILE
+            if version >= TRUNCATE_VERSION:
+                access |= ACCESS_FS_TRUNCATE
+            _allow_beneath(rules, directory, access)
         syscall(RESTRICT_SELF, rules, 0)
     finally:
         os.close(rules)
@@ -55,6 +71,11 @@ def _allow(rules: int, path: str, access: int) -> None:
     """Allow access to a file. Raises OSError."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        syscall(ADD_RULE, rules, RULE_PATH_BENEATH, PATH_BENEATH.pack(access, fd), 0)
+        _allow_beneath(rules, fd, access)
     finally:
         os.close(fd)
+
+
+def _allow_beneath(rules: int, fd: int, access: int) -> None:
+    """Allow access to what a descriptor, opened with O_PATH, names: a file, or a directory with all in it."""
+    syscall(ADD_RULE, rules, RULE_PATH_BENEATH, PATH_BENEATH.pack(access, fd), 0)

@@ -6,12 +6,19 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import stat
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from netmon.errors import OutputError
+
+if TYPE_CHECKING:
+    from netmon.outputs.choice import Choice
+    from netmon.outputs.view import View
 
 QUEUE_LIMIT = 8 << 20  # bytes: some 16,000 events
 
@@ -23,7 +30,45 @@ ROOM_INTERVAL = 0.1
 LOST_EVENTS = b'{"type":"LostEvents"'  # the beginning of the line of such an event
 
 
-class Output:
+class Sink:
+    """What outputs of all kinds have in common.
+
+    Attributes:
+        name: Names the output in messages and in the counts of lost events.
+        choice: Which events it gets; None: all.
+        render: Makes lines of another schema of lines of JSON, in the thread that writes them, one of each; None: it
+            gets the lines as they are.
+        view: Makes the lines that it gets, in the reading thread; None: it gets the lines as they are.
+        shows_view: Whether it is for what the user looks at: the flags choose its view.
+        has_queue: Whether it has a queue even if it is the only output.
+    """
+
+    shows_view = True
+    has_queue = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.choice: Choice | None = None
+        self.render: Callable[[Iterable[str]], list[str]] | None = None
+        self.view: View | None = None
+
+    def settle(self) -> None:
+        """Finish what goes on in the background, once all is written, or give it up after a while."""
+
+    def close(self) -> None:
+        """Close it, so that its reader finds the end of the data."""
+
+
+def start_without_signals(thread: threading.Thread) -> None:
+    """Start a thread that blocks all signals: the main thread must get them, and wake up."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Output(Sink):
     """Writes lines to a destination: an open file descriptor with a name.
 
     One thread at a time writes: the reading thread, or the thread of the queue before the output (OutputQueue). A
@@ -32,7 +77,6 @@ class Output:
     No write waits for the destination, as far as the kernel allows that: a write that waits cannot be given up.
 
     Attributes:
-        name: Names the output in messages and in the counts of lost events.
         queue_limit: How many bytes of lines may wait in a queue before it.
     """
 
@@ -48,7 +92,7 @@ class Output:
         Raises:
             OSError: fd is not open.
         """
-        self.name = name
+        super().__init__(name)
         self.queue_limit = queue_limit
         self._fd = fd
         mode = os.fstat(fd).st_mode

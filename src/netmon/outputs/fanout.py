@@ -12,7 +12,8 @@ from netmon.outputs.base import Output
 from netmon.outputs.direct import DirectOutput
 
 if TYPE_CHECKING:
-    from netmon.outputs.queue import OutputQueue
+    from netmon.outputs.choice import Choice
+    from netmon.outputs.writer import Writer
 
 # How often (seconds), at most, to check that the outputs still have readers while there is nothing to write.
 CHECK_INTERVAL = 0.5
@@ -24,14 +25,19 @@ class Fanout:
     A single output is written to in the calling thread (DirectOutput), since a thread of its own takes 25 to 60 % more
     CPU per event. While the output takes nothing the caller waits.
 
-    Several outputs have a queue and a thread each (OutputQueue). The caller waits for none of them, and each loses
+    Several outputs, and files that rotate, have a queue and a thread each (OutputQueue); an output that is a Writer
+    already, such as a socket with many readers, has its own. The caller waits for none of them, and each loses
     alone, counted under its name, what it does not take in time.
 
     Use it as a context manager. Leaving it waits until the queues are written.
     """
 
     def __init__(
-        self, outputs: Sequence[Output], report: Callable[[str], None], ending: Callable[[], bool] = lambda: False
+        self,
+        outputs: Sequence[Output | Writer],
+        report: Callable[[str], None],
+        ending: Callable[[], bool] = lambda: False,
+        note: Callable[[Sequence[str]], object] | None = None,
     ) -> None:
         """Take over the outputs: one that breaks while others go on is closed.
 
@@ -39,16 +45,21 @@ class Fanout:
             outputs: At least one, with different names.
             report: Takes a message that an output was closed, and why.
             ending: Returns whether the run is to end: then a single output that takes nothing is given up.
+            note: Is called with all lines before they are written.
         """
         self._report = report
-        self._writers: Sequence[DirectOutput | OutputQueue]
-        if len(outputs) == 1:
-            self._writers = [DirectOutput(outputs[0], ending)]
-        else:
-            from netmon.outputs.queue import OutputQueue
+        self._note = note
+        self._writers: list[Writer] = []
+        for output in outputs:
+            if not isinstance(output, Output):
+                self._writers.append(output)
+            elif len(outputs) == 1 and not output.has_queue and output.render is None:
+                self._writers.append(DirectOutput(output, ending))
+            else:
+                from netmon.outputs.queue import OutputQueue
 
-            self._writers = [OutputQueue(output) for output in outputs]
-        self._broken: list[DirectOutput | OutputQueue] = []
+                self._writers.append(OutputQueue(output))
+        self._broken: list[Writer] = []
         self._next_check = 0.0
 
     def losses(self) -> Mapping[str, int]:
@@ -65,12 +76,29 @@ class Fanout:
             OutputError: The last output that was left has broken. It is raised once; lines that are written later are
                 counted as lost.
         """
-        if not lines:
-            self._check_readers()
-            return
-        data = "".join(lines).encode()
+        if self._note is not None:
+            self._note(lines)
+        pieces: dict[Choice | None, bytes] = {}
         for writer in self._writers:
-            writer.put(data)
+            output = writer.output
+            if output.view is not None:
+                data = "".join(output.view.lines(_chosen(lines, output.choice))).encode()
+            elif (found := pieces.get(output.choice)) is None:
+                data = pieces[output.choice] = "".join(_chosen(lines, output.choice)).encode()
+            else:
+                data = found
+            if data:
+                writer.put(data)
+        if lines:
+            self._close_broken()
+        else:
+            self._check_readers()
+
+    def finish_views(self) -> None:
+        """Write the last lines of the views. Raises OutputError."""
+        for writer in self._writers:
+            if (view := writer.output.view) is not None and (lines := view.finish()):
+                writer.put("".join(lines).encode())
         self._close_broken()
 
     def _check_readers(self) -> None:
@@ -109,5 +137,11 @@ class Fanout:
             writer.finish()
         for writer in self._writers:
             writer.join()
+        for writer in self._writers:
+            writer.output.settle()
         if kind is None:
             self._close_broken()
+
+
+def _chosen(lines: Sequence[str], choice: Choice | None) -> Sequence[str]:
+    return lines if choice is None else choice.of(lines)

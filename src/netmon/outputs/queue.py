@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from netmon.errors import OutputError
-from netmon.outputs.base import DRAIN_LIMIT, ROOM_INTERVAL, Output, end_of_lines, reports_in
+from netmon.outputs.base import DRAIN_LIMIT, ROOM_INTERVAL, Output, reports_in, start_without_signals
 
 # How often (seconds) to check that an idle output still has a reader.
 READER_INTERVAL = 1.0
@@ -33,7 +33,8 @@ class OutputQueue:
         self.error: OutputError | None = None
         self._size = 0  # bytes of all pieces, those being written among them
         self._pieces: deque[bytes] = deque()  # each of whole lines; the first is being written
-        self._written = 0  # bytes of the first piece
+        self._rendered = b""  # the first piece as it is written: in the output's schema
+        self._written = 0  # bytes of that
         self._kept_report = b""
         self._finishing = self._given_up = False
         self._progress = 0.0  # when (time.monotonic()) something was written, or finish() was called
@@ -45,11 +46,7 @@ class OutputQueue:
 
     def start(self) -> None:
         """Start the thread. It blocks all signals: the main thread must get them, and wake up."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        try:
-            self._thread.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        start_without_signals(self._thread)
 
     def put(self, data: bytes) -> None:
         """Queue as many lines as there is room for, and count the others as lost; never wait.
@@ -92,12 +89,13 @@ class OutputQueue:
     def _write_pieces(self) -> None:
         try:
             while piece := self._next_piece():
-                self._write(piece)
+                self._rendered = render_piece(piece, self.output.render)
+                self._write(self._rendered)
         except OutputError as error:
             self.error = error
         except OSError as error:
             self.error = OutputError(self.output.name, error)
-            self.output.remove_torn_line(piece, self._written)
+            self.output.remove_torn_line(self._rendered, self._written)
         self._give_up()
 
     def _next_piece(self) -> bytes:
@@ -114,6 +112,7 @@ class OutputQueue:
             return self._pieces[0]
 
     def _write(self, piece: bytes) -> None:
+        """Write the first piece, as it is rendered."""
         while self._written < len(piece) and not self._given_up:
             written = self.output.write_some(piece, self._written, ROOM_INTERVAL)
             if written:
@@ -125,15 +124,17 @@ class OutputQueue:
             if not self._given_up:
                 self._size -= len(self._pieces.popleft())
                 self._written = 0
+                self._rendered = b""
 
     def _give_up(self) -> None:
         """Count the queued events as lost, also one that was written in part, and from now on each event that comes."""
         with self._changed:
             self._given_up = True
-            written, self._written = self._written, 0
+            lines = self._rendered.count(b"\n", 0, self._written)
+            self._written = 0
             for piece in self._pieces:
-                self._lose(piece[end_of_lines(piece, written) :])
-                written = 0
+                self._lose(piece[after_lines(piece, lines) :])
+                lines = 0
             self._pieces.clear()
             self._size = 0
 
@@ -143,6 +144,21 @@ class OutputQueue:
         if reports:
             self._kept_report = add_reports([self._kept_report, *reports] if self._kept_report else reports)
         self.lost += data.count(b"\n") - len(reports)  # at once: it is read without the lock, and must not sink
+
+
+def render_piece(piece: bytes, render: Callable[[Iterable[str]], list[str]] | None) -> bytes:
+    """Return lines of JSON as they are written: one for each. render: of the output."""
+    if render is None:
+        return piece
+    return "".join(render([f"{line}\n" for line in piece.decode().split("\n")[:-1]])).encode()
+
+
+def after_lines(piece: bytes, count: int) -> int:
+    """Return where the line begins that follows so many lines."""
+    at = 0
+    for _ in range(count):
+        at = piece.index(b"\n", at) + 1
+    return at
 
 
 def add_reports(lines: list[bytes]) -> bytes:

@@ -179,7 +179,7 @@ def test_what_it_executes_gets_no_rights_either(monkeypatch: pytest.MonkeyPatch)
     assert {*confined(act, makes_maps=True)} == {"0" * 16}
 
 
-def refuse(**_arguments: object) -> None:
+def refuse(*_rights: object, **_arguments: object) -> None:
     raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import netmon
 from netmon import Config, NetworkEvent
 from netmon.cli.main import main
 from netmon.outputs.base import Output
+from tests.support.schemas.validators import ecs_problems
 from tests.support.scripted_source import scripted
 from tests.unit.cli.test_run import EVENTS, _handlers, run_on  # noqa: F401
 from tests.unit.recording.test_replay import ALL, scene
@@ -69,8 +71,35 @@ def test_a_configuration_chooses_events(recording: Path, tmp_path: Path, capfd: 
     assert (code, said.startswith("netmon: --config: has process_filter.descendants, but")) == (2, True)
 
 
+def test_flags_choose_events(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _, lines, said = replay(recording, "--peer", "2001:db8::/32", "--template", "{network_event.daddr}", capfd=capfd)
+    assert lines == "2001:db8::2\n"
+    assert "netmon: 1 of 6 events, 1 lost" in said
+    _, lines, _ = replay(recording, "--name", "curl", "--pid", "9", "--template", "{process.pid}", capfd=capfd)
+    assert lines.splitlines()[0] == "9"
+    _, lines, _ = replay(recording, "--name", "wget", "--template", "{process.pid}", capfd=capfd)
+    assert lines == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--tree", "1"], "--tree: events do not say who descends from whom; give the --pid of each process"),
+        (["--comm", "x"], "--comm: events do not say what a process calls itself; give --name, which is"),
+        (["--netns", "/proc/1/ns/net"], "--netns: '/proc/1/ns/net' is a path of this host; give the number"),
+        (["--config", "f", "--pid", "1"], "--config: cannot be combined with flags that choose events; write them"),
+    ],
+)
+def test_flags_that_choose_nothing_recorded(
+    flags: list[str], problem: str, recording: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, lines, said = replay(recording, *flags, capfd=capfd)
+    assert (code, lines) == (2, "")
+    assert said.startswith(f"netmon: {problem}")
+
+
 def test_what_is_wrong_is_said(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert replay("/nowhere", capfd=capfd) == (1, "", "netmon: /nowhere: No such file or directory\n")
+    assert replay("/nowhere", capfd=capfd) == (2, "", "netmon: /nowhere: No such file or directory\n")
     assert replay(recording, "--format", "lin", capfd=capfd)[2].startswith("netmon: --format: lin is no format")
     data = recording.read_bytes()
     recording.write_bytes(data[:-30])
@@ -94,3 +123,14 @@ def test_a_recording_that_ends_early_is_said_by_the_run(tmp_path: Path, capsys: 
     assert f"netmon: {path}: has reached its limit of 1048576 bytes; goes on without the recording\n" in said
     assert " not written to recording\n" in said
     assert path.stat().st_size < 1 << 20
+
+
+def test_it_writes_the_schemas_of_others_without_a_host(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, lines, _ = replay(recording, "--format", "ecs", capfd=capfd)
+    documents = [json.loads(line) for line in lines.splitlines()]
+    assert (code, len(documents)) == (0, 7)
+    assert all(not ecs_problems(document) for document in documents)
+    assert documents[0]["host"] == {"os": {"type": "linux"}}  # a recording does not tell whose it is
+    assert documents[0]["process"]["args"][0] == "curl"
+    assert "argv" in replay(recording, "--format", "json", "--argv", capfd=capfd)[1]
+    assert "argv" not in replay(recording, "--format", "json", capfd=capfd)[1]

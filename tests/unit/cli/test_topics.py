@@ -42,7 +42,7 @@ def test_a_command_is_a_topic(command: str, capsys: pytest.CaptureFixture[str]) 
     ("topic", "problem"),
     [
         ("filtres", "filtres: no such topic; did you mean filters?"),
-        ("zzz", "zzz: no such topic; the topics are filters, events, fields, config, exit-codes"),
+        ("zzz", "zzz: no such topic; the topics are filters, events, fields, config, outputs, exit-codes"),
         ("a\x1b", "'a\\x1b': no such topic"),
     ],
 )

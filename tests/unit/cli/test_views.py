@@ -16,6 +16,7 @@ from netmon.cli.views import choose_format, expects_utf8, prepare_view
 from netmon.config import Config
 from netmon.filters.compile import compile_filters
 from netmon.report import Report
+from netmon.schemas import FORMATS
 from netmon.terminal.view import View
 from tests.support.json_lines import STATISTICS, connection_line, process
 
@@ -61,8 +62,8 @@ def test_the_format(flags: list[str], on_terminal: str, in_a_pipe: str) -> None:
     ("flags", "message"),
     [
         (["--format", "jsn"], "--format: jsn is no format; did you mean json?"),
-        (["--format", "yaml\x1b"], "--format: 'yaml\\x1b' is no format; the formats are line, json, table, template"),
-        (["--format", ""], "--format:  is no format; the formats are line, json, table, template"),
+        (["--format", "yaml\x1b"], f"--format: 'yaml\\x1b' is no format; the formats are {', '.join(FORMATS)}"),
+        (["--format", ""], f"--format:  is no format; the formats are {', '.join(FORMATS)}"),
         (
             ["--format", "template"],
             "--format: template needs --template; write it like '{process.pid} {network_event.daddr}'",
@@ -78,6 +79,14 @@ def test_the_format(flags: list[str], on_terminal: str, in_a_pipe: str) -> None:
         (
             ["--template", "{type}", "--fields", "type"],
             "--fields: --format template names its fields itself; use --format table, or leave --fields out",
+        ),
+        (
+            ["--format", "ecs", "--fields", "type"],
+            "--fields: --format ecs has fields of its own; use --format table, or leave --fields out",
+        ),
+        (
+            ["--format", "otel", "--template", "{type}"],
+            "--template: cannot be combined with --format otel; leave one or the other out",
         ),
         (["--fields", "process.pdi"], "--fields: process.pdi is no field of an event; did you mean process.pid?"),
         (["--fields", ""], "--fields: names no field; write it like process.pid,network_event.daddr"),
@@ -196,6 +205,23 @@ def test_without_utf_8_lines_are_ascii(flags: list[str], monkeypatch: pytest.Mon
 
 def test_a_table_of_aggregates_has_their_columns() -> None:
     assert view_of("--format", "table", "--aggregate", "10s") is not None
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--fields", "process.pid,network_event.reason", "--format", "json"),
+        ("--template", "{process.pid} {network_event.reason}"),
+    ],
+)
+def test_a_field_that_no_event_has_is_said_with_what_it_needs(
+    flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    view_of(*flags)
+    said = "netmon: network_event.reason is in no event: it needs --outcome (in a file: report.outcome)\n"
+    assert capsys.readouterr().err == said
+    view_of(*flags, config=Config.from_dict({"egress": {"enabled": True}, "report": {"outcome": True}}))
+    assert capsys.readouterr().err == ""
 
 
 def test_losses_that_no_line_shows_are_messages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ def test_the_errors_are_what_netmon_prints() -> None:
 def section(title: str) -> str:
     """Return the part of the page from a title to the next heading or introduction of a table."""
     start = PAGE.index(f"\n{title}")
-    return re.split(r"\n\n(?=In `|In each|## )", PAGE[start + 1 :])[0]
+    return re.split(r"\n\n(?=In (?:an item of )?`|In each|## )", PAGE[start + 1 :])[0]
 
 
 SECTIONS = {
@@ -67,6 +67,7 @@ SECTIONS = {
     "Example": "In each item of `tests`",
     "Report": "In `report`",
     "Run": "In `run`",
+    "RunOutput": "In an item of `outputs`",
 }
 
 

@@ -13,6 +13,7 @@ from netmon.decode import known_process
 from netmon.decode import processes as processes_module
 from netmon.decode.decoder import CHUNK_SIZE
 from netmon.decode.flows import FlowSummary, unpack_flow
+from netmon.decode.format import format_args
 from netmon.layout import (
     FLOW,
     FLOW_KEY,
@@ -200,3 +201,31 @@ def test_the_memory_of_models_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_line_with_a_list_of_arguments_is_no_longer(unit: bytes) -> None:
+    """The list takes half of the room, so both are cut, and both are named."""
+    argv = b"\0".join([unit * 300] * 20) + b"\0"
+    record = process_record(argv=argv[: Limit.ARGS_SIZE], path=b"/" + b"p" * 4000)
+    ((line,),) = make_decoder(with_argv=True).json_lines(batch_of([record, ipv4_event()]))
+    process = json.loads(line)["process"]
+    assert len(line.encode()) <= DEFAULT_LINE_LIMIT
+    whole = format_args(argv).split(" ")
+    assert process["argv"][1:-1] == whole[: len(process["argv"]) - 2]
+    if "truncated" in process:
+        assert "argv" in process["truncated"]
+        assert len(json.dumps(process["argv"], separators=(",", ":"), ensure_ascii=False).encode()) > 2000
+
+
+def test_a_list_of_arguments_has_the_first_one_and_empty_ones() -> None:
+    for argv, expected in {
+        b"curl\0-H\0\0x y\0": ["curl", "-H", "", "x y"],
+        b"title\0\0\0": ["title"],
+        b"": None,
+    }.items():
+        ((line,),) = make_decoder(with_argv=True).json_lines(batch_of([process_record(argv=argv), ipv4_event()]))
+        assert json.loads(line)["process"].get("argv") == expected
+        records = [process_record(argv=argv), ipv4_event()]
+        (model,) = make_decoder(with_argv=True).events(batch_of(records))
+        assert model.process.argv == expected

@@ -99,7 +99,7 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
         ),
     ]
     keys: dict[str, set[str]] = defaultdict(set)
-    for (*lines,) in make_decoder(with_cgroup=True).json_lines(batch_of(records)):
+    for (*lines,) in make_decoder(with_cgroup=True, with_argv=True).json_lines(batch_of(records)):
         for event in map(json.loads, lines):
             keys["event"] |= event.keys()
             keys["process"] |= event["process"].keys()

@@ -274,3 +274,18 @@ def test_the_thread_takes_no_signals(pipe: Pipe) -> None:
 
 def test_an_error_names_the_output() -> None:
     assert str(OutputError("pipe", OSError(5, "Input/output error"))) == "pipe: Input/output error"
+
+
+def test_what_is_rendered_is_counted_by_its_events(pipe: Pipe) -> None:
+    """Lines of another schema are longer: what was written of them says how many events were."""
+    pipe.output.render = lambda lines: [f"{line.strip()}{'y' * 1000}\n" for line in lines]
+    for data in batches(5000):
+        pipe.queue.put(data)
+    pipe.queue.finish()
+    pipe.queue.join()
+    pipe.output.close()
+    with open(pipe.read_end, "rb") as source:
+        received = source.read()
+    lines = received[: received.rfind(b"\n") + 1].splitlines()
+    assert all(line.endswith(b"y" * 1000) for line in lines)
+    assert len(lines) + pipe.queue.lost == 5000

@@ -1,0 +1,283 @@
+"""Serves events to many local readers, each of which loses alone what it does not read in time."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from netmon.errors import OutputError
+from netmon.outputs.base import DRAIN_LIMIT, ROOM_INTERVAL, Sink, reports_in, start_without_signals
+from netmon.outputs.queue import add_reports, render_piece
+
+READERS = 32  # at most
+READER_LIMIT = 4 << 20  # bytes that wait for a reader: some 8,000 events
+SEND_LIMIT = 256 << 10  # bytes that a reader is sent before the next one has its turn
+LOST_HERE = "this reader"  # names a reader's own losses in its LostEvents
+
+Report = Callable[[str], None]
+Render = Callable[[Iterable[str]], list[str]]
+
+
+class Piece:
+    """Whole lines that wait for readers. They are rendered once for all of them."""
+
+    __slots__ = ("_rendered", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._rendered = b""
+
+    def rendered(self, render: Render | None) -> bytes:
+        """Return the lines as readers get them."""
+        if not self._rendered:
+            self._rendered = render_piece(self.raw, render)
+        return self._rendered
+
+
+class Reader:
+    """A reader that is connected, and what waits for it. Its methods are called with the server's lock held.
+
+    Once something finds no room, the reader gets nothing until half of what waits is read. Then a LostEvents of its own
+    says how many events it has missed, at the place where they are missing.
+    """
+
+    def __init__(self, connection: socket.socket, limit: int, lost_line: Callable[[int], bytes]) -> None:
+        """Begin with nothing. limit: bytes that may wait; lost_line: makes the LostEvents of so many events."""
+        self.connection = connection
+        self.pieces: deque[Piece] = deque()
+        self.written = 0  # bytes of the first piece, as it is rendered
+        self.progress = time.monotonic()
+        self.speaks = True  # until it shuts its end down for writing
+        self._size = 0
+        self._limit = limit
+        self._lost_line = lost_line
+        self._missed = 0
+        self._reports: list[bytes] = []  # LostEvents that it has missed
+
+    def offer(self, piece: Piece) -> int:
+        """Queue lines, or as many as there is room for; return how many events are lost."""
+        data = piece.raw
+        if self._misses and not self.resume():
+            return self._miss(data)
+        room = self._limit - self._size
+        if len(data) <= room:
+            self._append(piece)
+            return 0
+        end = data.rfind(b"\n", 0, room) + 1
+        if end:
+            self._append(Piece(data[:end]))
+        return self._miss(data[end:])
+
+    def resume(self) -> bool:
+        """Return whether there is room again; then the reader is told what it has missed, if that was something."""
+        if self._misses and self._size <= self._limit // 2:
+            own = [self._lost_line(self._missed)] if self._missed else []
+            self._append(Piece(add_reports([*self._reports, *own])))
+            self._missed, self._reports = 0, []
+        return not self._misses
+
+    def drop_first(self) -> None:
+        """Forget the first piece, which is written."""
+        self._size -= len(self.pieces.popleft().raw)
+        self.written = 0
+
+    def left(self, render: Render | None) -> int:
+        """Return how many events wait, the one that is written in part among them."""
+        waiting = [piece.raw for piece in self.pieces]
+        count = sum(data.count(b"\n") - len(reports_in(data)) for data in waiting)
+        return count - (self.pieces[0].rendered(render).count(b"\n", 0, self.written) if self.written else 0)
+
+    @property
+    def _misses(self) -> bool:
+        return bool(self._missed or self._reports)
+
+    def _append(self, piece: Piece) -> None:
+        if not self.pieces:
+            self.progress = time.monotonic()
+        self.pieces.append(piece)
+        self._size += len(piece.raw)
+
+    def _miss(self, data: bytes) -> int:
+        reports = reports_in(data)
+        if reports:
+            self._reports = [add_reports([*self._reports, *reports])]
+        lost = data.count(b"\n") - len(reports)
+        self._missed += lost
+        return lost
+
+
+class SocketServer(Sink):
+    """An output with many readers: it accepts them, and writes to each in one thread.
+
+    A reader gets the events from its connection on. Without a reader nothing is lost: nobody was there.
+
+    Attributes:
+        output: This output.
+        lost: How many events readers have lost, added up.
+        error: None: it does not break.
+    """
+
+    shows_view = False
+
+    def __init__(self, name: str, listener: socket.socket, report: Report, reader_limit: int = READER_LIMIT) -> None:
+        """Take over a socket that listens.
+
+        Args:
+            name: Differs from those of the run's other outputs.
+            listener: Does not block.
+            report: Takes a message if a reader is refused.
+            reader_limit: Bytes that may wait for a reader.
+        """
+        super().__init__(name)
+        self.lost = 0
+        self.error: OutputError | None = None
+        self._listener = listener
+        self._report = report
+        self._reader_limit = reader_limit
+        self._readers: dict[int, Reader] = {}  # by their descriptors
+        self._lock = threading.RLock()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._woken = False
+        self._refused = False  # a reader, which was reported
+        self._finish_by: float | None = None  # time.monotonic()
+        self._poll = select.poll()
+        self._poll.register(listener, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+
+    @property
+    def output(self) -> SocketServer:
+        """The output itself."""
+        return self
+
+    @property
+    def readers(self) -> int:
+        """How many readers are connected."""
+        return len(self._readers)
+
+    def start(self) -> None:
+        """Start the thread."""
+        start_without_signals(self._thread)
+
+    def put(self, data: bytes) -> None:
+        """Queue lines for each reader; never wait."""
+        if not self._readers:
+            return
+        piece = Piece(data)
+        with self._lock:
+            for reader in self._readers.values():
+                self.lost += reader.offer(piece)
+        self._wake_up()
+
+    def check_reader(self) -> None:
+        """Do nothing: there may be no reader."""
+
+    def finish(self) -> None:
+        """Let the thread end once all is read, or a reader has taken nothing for DRAIN_LIMIT seconds."""
+        self._finish_by = time.monotonic() + DRAIN_LIMIT
+        self._wake_up()
+
+    def join(self) -> None:
+        """Wait, after finish(), for the end of the thread."""
+        while self._thread.is_alive():
+            self._thread.join(ROOM_INTERVAL)
+
+    def _wake_up(self) -> None:
+        if not self._woken:
+            self._woken = True
+            os.eventfd_write(self._wake, 1)
+
+    def _serve(self) -> None:
+        while not self._is_finished():
+            timeout = None if self._finish_by is None else ROOM_INTERVAL * 1000
+            for fd, events in self._poll.poll(timeout):
+                if fd == self._wake:
+                    os.eventfd_read(self._wake)
+                    self._woken = False  # in this order: what is put in between is found below
+                elif fd == self._listener.fileno():
+                    self._accept()
+                else:
+                    self._attend(self._readers[fd], events)
+            with self._lock:
+                for fd, reader in self._readers.items():
+                    reader.resume()
+                    self._poll.modify(fd, reader.speaks * select.POLLIN | bool(reader.pieces) * select.POLLOUT)
+        with self._lock:
+            for reader in list(self._readers.values()):
+                self.lost += reader.left(self.render)
+                self._drop(reader)
+
+    def _is_finished(self) -> bool:
+        if self._finish_by is None:
+            return False
+        now = time.monotonic()
+        with self._lock:
+            waiting = [reader.progress for reader in self._readers.values() if reader.pieces]
+        return not waiting or now > max(self._finish_by, max(waiting) + DRAIN_LIMIT)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # no more descriptors: it stays readable, so wait a little
+            time.sleep(ROOM_INTERVAL)
+            return
+        if len(self._readers) >= READERS:
+            connection.close()
+            if not self._refused:
+                self._refused = True
+                self._report(f"{self.name}: has {READERS} readers, as many as it serves: a further one was refused")
+            return
+        connection.setblocking(False)
+        with self._lock:
+            self._readers[connection.fileno()] = Reader(connection, self._reader_limit, lost_line)
+        self._poll.register(connection, select.POLLIN)
+
+    def _attend(self, reader: Reader, events: int) -> None:
+        """Read what a reader says, which nobody heeds, and write what waits for it; forget it if it has gone."""
+        try:
+            if events & (select.POLLHUP | select.POLLERR):
+                raise BrokenPipeError
+            if events & select.POLLIN:
+                reader.speaks = bool(reader.connection.recv(1 << 16))
+            if events & select.POLLOUT:
+                self._write(reader)
+        except BlockingIOError:
+            return
+        except OSError:
+            with self._lock:
+                self._drop(reader)
+
+    def _write(self, reader: Reader) -> None:
+        """Write to a reader, as much as there is room for. Raises OSError."""
+        left = SEND_LIMIT
+        while left > 0 and reader.pieces:
+            data = reader.pieces[0].rendered(self.render)
+            sent = reader.connection.send(memoryview(data)[reader.written :])
+            left -= sent
+            with self._lock:
+                reader.progress = time.monotonic()
+                reader.written += sent
+                if reader.written == len(data):
+                    reader.drop_first()
+
+    def _drop(self, reader: Reader) -> None:
+        fd = reader.connection.fileno()
+        self._poll.unregister(fd)
+        del self._readers[fd]
+        reader.connection.close()
+
+
+def lost_line(count: int) -> bytes:
+    """Return the LostEvents that tells a reader how many events it has missed."""
+    from netmon.decode.format import format_timestamp
+    from netmon.decode.loss_report import LossReport
+    from netmon.losses import Losses
+
+    return LossReport(Losses(outputs={LOST_HERE: count}), format_timestamp(time.time_ns())).json().encode()
