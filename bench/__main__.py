@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import cidrs, native, plot, report
+from bench import cidrs, native, plot, report, rules
 from bench.host import GuestDiedError, Result, run_in_guest
 from bench.monitors import COUNTED as COUNTED_MONITORS
 from bench.monitors import names_for
@@ -21,7 +21,7 @@ from vm.image import BUILD, PROJECT
 RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"
 # Benchmarks that run on this host, with options of their own.
-ALONE = {"--native": native.main, "--cidrs-native": cidrs.main}
+ALONE = {"--native": native.main, "--cidrs-native": cidrs.main, "--rules-native": rules.main}
 SIZES = ("rounds", "connections", "processes", "idle", "flood")
 
 
@@ -31,6 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--native", action="store_true", help="run the benchmark of the Python half, with the arguments that follow"
     )
     parser.add_argument("--cidrs-native", action="store_true", help="likewise, for that of long lists of CIDRs")
+    parser.add_argument("--rules-native", action="store_true", help="likewise, for that of rules")
     kernels = tuple(name for name, line in KERNELS.items() if line.architecture == X86_64)
     parser.add_argument("--kernel", choices=kernels, default="6.12")
     kind = parser.add_mutually_exclusive_group()

@@ -142,6 +142,8 @@ def _modules(architecture: Architecture, work: Path) -> dict[str, bytes]:
     for name in names:
         (path,) = (work / "debian" / runtime.STDLIB / "lib-dynload").glob(f"{name}.*")
         shutil.copy(path, output / f"{name}.so")
+    for text in (packages / "netmon").rglob("*.yaml"):
+        shutil.copy(text, output / text.relative_to(packages))
     libbpf.compile_libbpf(libbpf.TARGETS[f"{architecture.name}-manylinux"], output / LIBBPF)
     for bpf_object in BPF_OBJECTS:
         shutil.copy(bpf_object, output / KERNEL_PACKAGE)

@@ -53,7 +53,7 @@ class Problem(NamedTuple):
         location: The keys and the list indexes that lead to the value; empty for the configuration as a whole.
         value: The value as the configuration would write it, shortened; None when the message is not about one value.
         message: What is wrong, and how to correct it.
-        column: The column in the line, from 1; None unless the file is not YAML.
+        column: The column in the line, from 1, if the file is not YAML, or a part of a condition is wrong; else None.
     """
 
     source: str

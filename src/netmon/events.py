@@ -42,6 +42,7 @@ State = Literal[
 FailureReason = Literal[
     "refused", "timeout", "unreachable", "reset", "address", "permission", "closed", "killed", "other"
 ]
+Severity = Literal["info", "low", "medium", "high", "critical"]
 
 NameSource = Literal["dns"]
 NameScope = Literal["process", "ancestor", "cgroup", "netns"]
@@ -230,6 +231,14 @@ class TcpConnection(_SparseModel):
     )
 
 
+_RULES = Field(
+    default=None,
+    description="The rules that the connection has matched so far, in their order, at most 16; left out if there are "
+    "none.",
+)
+_SEVERITY = Field(default=None, description="The highest severity of these rules.")
+_TAGS = Field(default=None, description="The tags of these rules, at most 16; left out if they have none.")
+_MESSAGE = Field(default=None, description="The message of the most severe of these rules that has one.")
 _PARENT = Field(default=None, description="The process's parent; its `tid` is its process id.")
 
 
@@ -244,6 +253,10 @@ class NetworkEvent(_SparseModel):
     )
     network_event: TcpConnection = Field(description="What happened.")
     timestamp: str = Field(description="When it happened: UTC, in milliseconds.")
+    rules: list[str] | None = _RULES
+    severity: Severity | None = _SEVERITY
+    tags: list[str] | None = _TAGS
+    message: str | None = _MESSAGE
 
 
 class LostCounts(_SparseModel):
@@ -307,6 +320,10 @@ class NetworkSummary(_SparseModel):
     flow: Flow = Field(description="The totals.")
     period_start: str = Field(description="When the period began: UTC, in milliseconds.")
     timestamp: str = Field(description="When the period ended: UTC, in milliseconds.")
+    rules: list[str] | None = _RULES
+    severity: Severity | None = _SEVERITY
+    tags: list[str] | None = _TAGS
+    message: str | None = _MESSAGE
 
 
 Event = NetworkEvent | LostEvents | NetworkSummary

@@ -24,7 +24,7 @@ def replay(path: str | os.PathLike[str], config: Config | None = None) -> Iterat
 
     Args:
         path: The file, which Monitor(record=path) or `netmon run --record` has made.
-        config: Which of the events to yield; None: all. Of its report options only `events` counts.
+        config: Which of the events to yield, and their rules; None: all. Of its report options only `events` counts.
 
     Raises:
         DecodeError: It is no recording, one that this version of netmon cannot use, or damaged.
@@ -42,7 +42,13 @@ def replay(path: str | os.PathLike[str], config: Config | None = None) -> Iterat
         assert monitor.recording is not None
         report = monitor.recording.header.report
         judge = EventFilter(config, with_context=report.context, with_names=report.names)
-        yield from (event for event in monitor.events() if judge.passes(event.model_dump()))
+        passed = (event for event in monitor.events() if judge.passes(event.model_dump()))
+        if not config.has_rules:
+            yield from passed
+            return
+        from netmon.rules.events import JsonRules
+
+        yield from filter(None, map(JsonRules(config).event, passed))
 
 
 def read_events(source: str | os.PathLike[str] | Iterable[str | bytes]) -> Iterator[Event]:

@@ -37,6 +37,8 @@ class Losses(NamedTuple):
         cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         exec_incomplete: Processes reported without all of what they exec'd.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
+        unknown_rules: Open connections whose rules were forgotten, since more are open than are remembered: the rules
+            see their closes alone.
         blind_ms: Milliseconds, at most, in which the kernel did not run netmon's programs: nothing of them was seen.
         offenders: Records that were refused because of `over_budget`, by the cgroup's path, or `uid 1000`. A record is
             an event, or the description of a process.
@@ -57,6 +59,7 @@ class Losses(NamedTuple):
     cgroup_incomplete: int = 0
     exec_incomplete: int = 0
     unknown_opener: int = 0
+    unknown_rules: int = 0
     blind_ms: int = 0
     offenders: Mapping[str, int] = NO_COUNTS
     outputs: Mapping[str, int] = NO_COUNTS

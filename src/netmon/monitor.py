@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from netmon.command.run import CommandRun, Stdio
     from netmon.config import Config
     from netmon.decode.decoder import Decoder
+    from netmon.decode.flows import FlowSummary
     from netmon.decode.loss_report import LossReport
     from netmon.decode.processes import ProcessTable
     from netmon.decode.raw_event import RawEvent
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from netmon.reader.source import OpenSource, Source
     from netmon.recording.replay import Recording
     from netmon.recording.writer import Recorder
+    from netmon.rules.apply import RuledEvents
 
 T = TypeVar("T")
 
@@ -176,6 +178,8 @@ class Monitor:
         self._final_counters = Counters()
         self._recorder: Recorder | None = None
         self._stopped = False
+        self._ruled = self._make_rules(self._filters)
+        self._unreported = 0  # events that rules left out which are in force no more
 
     @classmethod
     def replay(cls, path: str | os.PathLike[str], *, argv: bool = False) -> Monitor:
@@ -387,7 +391,9 @@ class Monitor:
         """
         from netmon.decode.decoder import Decoder
 
-        return Decoder(self._clock, self._processes, self._naming)
+        decoder = Decoder(self._clock, self._processes, self._naming)
+        decoder.ruled = self._ruled
+        return decoder
 
     @cached_property
     def _naming(self) -> Naming | None:
@@ -405,6 +411,14 @@ class Monitor:
         """How many answers gave no name, how many names were forgotten, and how many records gave no event."""
         made: Naming | None = self.__dict__.get("_naming")
         return (made.unused, made.evicted, made.answers + made.dropped) if made is not None else (0, 0, 0)
+
+    def _make_rules(self, filters: CompiledFilters) -> RuledEvents | None:
+        """Return what applies the rules, if there are any."""
+        if not filters.rules:
+            return None
+        from netmon.rules.apply import RuledEvents  # most runs have none
+
+        return RuledEvents(filters.rules, filters.watched)
 
     @cached_property
     def _processes(self) -> ProcessTable:
@@ -487,6 +501,7 @@ class Monitor:
             ConfigError: A path in config is not a network namespace.
         """
         filters = compile_filters(config)
+        ruled = self._make_rules(filters)
 
         def swap() -> None:
             try:
@@ -498,9 +513,25 @@ class Monitor:
                 self._naming.filter_by(filters.names)
                 if self._recorder is not None:
                     self._recorder.names(filters.names)
+            self._swap_rules(ruled)
             self._log("reloaded")
 
         return swap
+
+    def _swap_rules(self, ruled: RuledEvents | None) -> None:
+        """Judge the events from now on by other rules."""
+        if ruled is not None and self._ruled is not None:
+            ruled.judge.inherit(self._ruled.judge)
+        self._unreported += self._ruled.judge.dropped if self._ruled is not None and ruled is None else 0
+        self._ruled = ruled
+        decoder: Decoder | None = self.__dict__.get("_decoder")
+        if decoder is not None:
+            decoder.ruled = ruled
+
+    @property
+    def rule_counts(self) -> Mapping[str, int]:
+        """How many connections each rule has matched since the rules were put in force, in their order."""
+        return self._ruled.judge.counts if self._ruled is not None else {}
 
     @property
     def stopped(self) -> bool:
@@ -532,6 +563,7 @@ class Monitor:
                 unknown_opener=self._decoder_counts[1],
                 answers_unused=self._named[0],
                 names_evicted=self._named[1],
+                unknown_rules=self._ruled.judge.forgotten if self._ruled is not None else 0,
             )
         return losses._replace(outputs=dict(self._outputs_lost()))
 
@@ -581,7 +613,7 @@ class Monitor:
         described, execs = (processes.described, processes.execs_added) if processes is not None else (0, 0)
         decoded = reader.batch.count - reader.batch.left - self._named[2]
         return Counters(
-            connection_events=decoded - described - execs - self._decoder_counts[0],
+            connection_events=decoded - described - execs - self._decoder_counts[0] - self._left_out,
             bytes_read=reader.batch.end,
             bytes_waiting=reader.waiting,
             processes_described=described,
@@ -617,6 +649,12 @@ class Monitor:
         Any thread may call it. Raises BpfError, and NetmonError unless running.
         """
         return self._running().source.followed()
+
+    @property
+    def _left_out(self) -> int:
+        """How many events the rules have left out."""
+        ruled = self._ruled
+        return self._unreported + (ruled.judge.dropped if ruled is not None else 0)
 
     def _count_unknown(self) -> int:
         return self._decoder_counts[0] + (self._flows.unknown_process if self._flows else 0)
@@ -772,6 +810,16 @@ class Monitor:
         if (reader := self._reader) is not None:
             before = len(self._reports)
             reader.collect(self._reports)
+            if self._ruled is not None and self._flows is not None:
+                self._rule_summaries(self._ruled, before)
             if self._recorder is not None:
                 for report in islice(self._reports, before, None):
                     self._recorder.report(cast("LossReport", report))  # there are no others without aggregation
+
+    def _rule_summaries(self, ruled: RuledEvents, first: int) -> None:
+        """Apply the rules to the aggregates among the reports from a first one on."""
+        new = [self._reports.pop() for _ in range(len(self._reports) - first)]
+        for report in reversed(new):
+            kept = ruled.summary(cast("FlowSummary", report)) if hasattr(report, "flow") else report
+            if kept is not None:
+                self._reports.append(kept)

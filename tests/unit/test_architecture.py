@@ -41,13 +41,14 @@ PURE = (
     "netmon.decode",
     "netmon.filters",
     "netmon.recording",
+    "netmon.rules",
     "netmon.schemas",
     "netmon.terminal",
     "netmon.top",
 )
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
-SLOW = ("pydantic", "dataclasses", "yaml", "textual", "rich", "asyncio")
+SLOW = ("pydantic", "dataclasses", "yaml", "netmon.rules", "textual", "rich", "asyncio")
 # These wait until netmon is ready, or until something asks for them.
 LATE = (
     "netmon.names",

@@ -246,7 +246,9 @@ def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedC
 
     path = _normal(path)
     content = yaml_reader.read_file(path)
-    if b"fields" in content or b"\\" in content:  # or an escape that may spell it
+    if any(word in content for word in (b"rules", b"macros", b"lists", b"\\")):
+        _prepare_rules()
+    if any(word in content for word in (b"fields", b"message", b"\\")):  # or an escape that may spell it
         _prepare_fields()
     isolate(keep={file, questions, answers}, max_memory=MAX_MEMORY, max_file=MAX_SIZE)
 
@@ -256,8 +258,13 @@ def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedC
     return checked.check_document(yaml_reader.parse_yaml(path, content), resolve)
 
 
+def _prepare_rules() -> None:
+    """Import what rules take: few files have them."""
+    from netmon.rules import load, plain  # noqa: F401
+
+
 def _prepare_fields() -> None:
-    """Import what the check of `run.fields` takes, the models of events: it is slow, and few files have that key."""
+    """Import what the checks of `run.fields` and messages take, the models of events: slow, and few files need it."""
     from netmon.terminal.fields import known_paths
 
     known_paths()

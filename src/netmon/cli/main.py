@@ -20,7 +20,8 @@ from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say, say_help
 from netmon.errors import ConfigError, NetmonError, OutputError
 
-COMMANDS = ("run", "exec", "ls", "top", "replay", "check", "validate", "schema", "help")  # each a module of netmon.cli
+# Each is a module of netmon.cli.
+COMMANDS = ("run", "exec", "ls", "top", "replay", "check", "validate", "rules", "schema", "help")
 HELP_WIDTH = 80
 # What `netmon`, and the help of a command, end with.
 EXAMPLES = {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netmon.filters.compiled import Watched
+    from netmon.rules.events import JsonRules
     from netmon.terminal.view import View
 
 STDOUT_FILENO = 1
@@ -45,7 +46,7 @@ def replay(options: argparse.Namespace) -> int:
     assert recording is not None
     view = _view_of(options, recording.filters.watched)
     passes = chosen_events(options, header)
-    choose = _chooser(passes)
+    choose = _chooser(passes, _rules_of(options))
     chosen = 0
     with Fanout([StandardOutput()], report=say) as output:
         try:
@@ -65,13 +66,35 @@ def replay(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _chooser(passes: Callable[[dict[str, Any]], bool] | None) -> Callable[[list[str]], list[str]]:
-    """Return what leaves out the lines that do not pass."""
+def _rules_of(options: argparse.Namespace) -> JsonRules | None:
+    """Return the rules of the configuration, if it has any. Raises ConfigError."""
+    if options.config is None:
+        return None
+    from netmon.config import Config  # it has been read for its filters, too
+
+    config = Config.from_yaml(options.config)
+    if not config.has_rules:
+        return None
+    from netmon.rules.events import JsonRules
+
+    return JsonRules(config)
+
+
+def _chooser(
+    passes: Callable[[dict[str, Any]], bool] | None, rules: JsonRules | None
+) -> Callable[[list[str]], list[str]]:
+    """Return what leaves out the lines that do not pass, and names the rules of the others."""
     if passes is None:
         return lambda lines: lines
     from orjson import loads
 
-    return lambda lines: [line for line in lines if passes(loads(line))]
+    def choose(lines: list[str]) -> list[str]:
+        pairs = [(line, event) for line in lines if passes(event := loads(line))]
+        if rules is None:
+            return [line for line, _ in pairs]
+        return [ruled for line, event in pairs if (ruled := rules.line(line, event)) is not None]
+
+    return choose
 
 
 def _view_of(options: argparse.Namespace, watched: Watched) -> View | None:

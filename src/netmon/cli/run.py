@@ -236,6 +236,10 @@ def _run_with(
             say("\n".join(view.summary()))
         counters = monitor.counters
         say(f"{counters.connection_events + counters.summaries} events, {losses.describe()}")
+        if counts := monitor.rule_counts:
+            from netmon.cli.rule_counts import describe_counts
+
+            say(describe_counts(counts))
     if broken:
         raise broken[0]
     return losses

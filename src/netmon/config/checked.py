@@ -49,10 +49,23 @@ from netmon.config.outputs import CHECKS as OUTPUT_CHECKS
 from netmon.config.outputs import check_output_event
 from netmon.config.outputs import problem_of as problem_of_output
 from netmon.config.ports import check_port
+from netmon.config.rule_checks import (
+    ACTIONS,
+    SEVERITIES,
+    UNMATCHED,
+    check_condition,
+    check_identifier,
+    check_item,
+    check_message_text,
+    check_rule_name,
+    check_tag,
+    check_values,
+)
 from netmon.errors import ConfigError, Location, Problem
 from netmon.report import OPTIONS, Report
 from netmon.schemas import FORMATS
 
+MAX_SECTIONS = 1000  # rules, macros or lists
 MAX_UNKNOWN = 5  # keys at the top: a file with more of them is not a configuration
 
 # What a network namespace that a configuration names is kept as. Raises ValueError if it cannot be used.
@@ -182,11 +195,13 @@ def _section(kind: type[Any]) -> _Check:
 def _sections(kind: type[Any]) -> _Check:
     """Return the check of a list of sections. kind: their class."""
 
-    def check_sections(checker: _Checker, value: Any, location: Location) -> Any:
+    def check_sections(checker: _Checker, value: Any, location: Location) -> tuple[Any, ...]:
         if value is None:
             raise checker.fail(location, value, ValueError(EMPTY))
         if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
             raise checker.fail(location, value, WrongTypeError(LIST))
+        if len(value) > MAX_SECTIONS:
+            raise checker.fail(location, value, ValueError(f"has {len(value):,} items; the most are {MAX_SECTIONS:,}"))
         checked, failed = [], False
         for i, item in enumerate(value):
             try:
@@ -226,6 +241,8 @@ def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Loc
         else:
             part = int(key) if isinstance(key, int) else str(key)
             checker.fail((*location, part), part, WrongTypeError(NOT_TEXT))
+    if missing := [key for key in REQUIRED.get(kind, ()) if key not in value]:
+        raise checker.fail(location, None, ValueError(f"has no {' and no '.join(missing)}; add it"))
     if failed:
         raise _FailedError
     needed = NEEDS_ONE_OF.get(kind)
@@ -244,6 +261,41 @@ def _check_mapping(checker: _Checker, kind: type[Any], value: Any, location: Loc
 Texts = tuple[str, ...] | None
 Numbers = tuple[int, ...] | None
 Mixed = tuple[int | str, ...] | None
+
+
+class CheckedList(NamedTuple):
+    """As netmon.config.models.NamedList."""
+
+    list: Annotated[str, _given(_value(check_identifier))] = ""
+    items: Annotated[Mixed, _list_of(check_item)] = None
+
+
+class CheckedMacro(NamedTuple):
+    """As netmon.config.models.Macro."""
+
+    macro: Annotated[str, _given(_value(check_identifier))] = ""
+    condition: Annotated[str, _given(_value(check_condition))] = ""
+
+
+class CheckedExample(NamedTuple):
+    """As netmon.config.models.Example."""
+
+    matches: Annotated[dict[str, Any] | None, _given(_value(check_values))] = None
+    misses: Annotated[dict[str, Any] | None, _given(_value(check_values))] = None
+
+
+class CheckedRule(NamedTuple):
+    """As netmon.config.models.Rule."""
+
+    rule: Annotated[str, _given(_value(check_rule_name))] = ""
+    when: Annotated[str | None, _value(check_condition)] = None
+    scope: Annotated[str | None, _value(check_condition)] = None
+    event: Annotated[str | None, _value(check_condition)] = None
+    severity: Annotated[str, _one_of(*SEVERITIES)] = SEVERITIES[0]
+    tags: Annotated[Texts, _list_of(_text(check_tag))] = None
+    message: Annotated[str | None, _value(_text(check_message_text))] = None
+    action: Annotated[str, _one_of(*ACTIONS)] = ACTIONS[0]
+    tests: Annotated[tuple[CheckedExample, ...] | None, _sections(CheckedExample)] = None
 
 
 class CheckedIpv4Filter(NamedTuple):
@@ -294,6 +346,7 @@ class CheckedDirection(NamedTuple):
     ipv4_filter: Annotated[CheckedIpv4Filter | None, _section(CheckedIpv4Filter)] = None
     ipv6_filter: Annotated[CheckedIpv6Filter | None, _section(CheckedIpv6Filter)] = None
     port_filter: Annotated[CheckedPortFilter | None, _section(CheckedPortFilter)] = None
+    rules: Annotated[tuple[CheckedRule, ...] | None, _sections(CheckedRule)] = None
 
 
 class CheckedBinaryFilter(NamedTuple):
@@ -371,8 +424,17 @@ class CheckedConfig(NamedTuple):
     netns_filter: Annotated[CheckedNetnsFilter | None, _section(CheckedNetnsFilter)] = None
     process_filter: Annotated[CheckedProcessFilter | None, _section(CheckedProcessFilter)] = None
     name_filter: Annotated[CheckedNameFilter | None, _section(CheckedNameFilter)] = None
+    lists: Annotated[tuple[CheckedList, ...] | None, _sections(CheckedList)] = None
+    macros: Annotated[tuple[CheckedMacro, ...] | None, _sections(CheckedMacro)] = None
+    rules: Annotated[tuple[CheckedRule, ...] | None, _sections(CheckedRule)] = None
+    unmatched: Annotated[str, _one_of(*UNMATCHED)] = UNMATCHED[0]
     report: Annotated[Report, _section(Report)] = Report()
     run: Annotated[CheckedRun | None, _section(CheckedRun)] = None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether there are rules."""
+        return bool(self.rules or self.ingress.rules or self.egress.rules)
 
 
 # The checks of each section's keys.
@@ -387,16 +449,22 @@ CHECKS: dict[type[Any], dict[str, _Check]] = {
         for kind in (
             *(CheckedConfig, CheckedDirection, CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter),
             *(CheckedNetnsFilter, CheckedProcessFilter, CheckedBinaryFilter, CheckedNameFilter, CheckedRun),
-            CheckedOutput,
+            *(CheckedOutput, CheckedList, CheckedMacro, CheckedRule, CheckedExample),
         )
     },
+}
+# The keys that a section must have.
+REQUIRED: dict[type[Any], tuple[str, ...]] = {
+    CheckedList: ("list", "items"),
+    CheckedMacro: ("macro", "condition"),
+    CheckedRule: ("rule",),
 }
 # The sections that say nothing without at least one of these keys.
 NEEDS_ONE_OF: dict[type[Any], list[str]] = {
     kind: [name for name in kind._fields if name not in ("deny_list", "match")]
     for kind in (
         *(CheckedIpv4Filter, CheckedIpv6Filter, CheckedPortFilter, CheckedNetnsFilter),
-        *(CheckedProcessFilter, CheckedBinaryFilter, CheckedNameFilter),
+        *(CheckedProcessFilter, CheckedBinaryFilter, CheckedNameFilter, CheckedExample),
     )
 }
 
@@ -430,6 +498,10 @@ def check_document(document: Document, resolve: Resolve | None = None) -> Checke
                 config.report,
                 has_name_filter=config.name_filter is not None,
             )
+            if config.has_rules or config.lists or config.macros:
+                from netmon.rules.load import check_rules  # most configurations have none
+
+                check_rules(config, document)
         for location, message in conflicts:
             found.add(location, message)
     elif document.data is None:

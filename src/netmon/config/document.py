@@ -6,6 +6,7 @@ import sys
 from array import array
 from typing import Any, NamedTuple
 
+from netmon.config.places import Scalar, place_in
 from netmon.config.problems import Problems
 from netmon.errors import Location, Problem
 
@@ -23,9 +24,13 @@ class Lines:
     Attributes:
         keys: The line of each key, by its location.
         items: The lines of each list's items, by the list's location.
+        conditions: Where the texts of conditions are, by their locations.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, content: bytes = b"") -> None:
+        """Begin without any. content: of the file."""
+        self._content = content
+        self.conditions: dict[Location, Scalar] = {}
         self.keys: dict[Location, int] = {}
         self.items: dict[Location, array[int]] = {}
 
@@ -39,6 +44,11 @@ class Lines:
             if line := self.keys.get(location[:end]):
                 return line
         return None
+
+    def find_in(self, location: Location, text: str, at: int) -> tuple[int | None, int | None]:
+        """Return the line and the column of a character in the text of a condition; None if they are unknown."""
+        scalar = self.conditions.get(location)
+        return place_in(self._content, scalar, text, at) if scalar is not None else (None, None)
 
 
 class Document(NamedTuple):
@@ -60,7 +70,7 @@ class Document(NamedTuple):
     def problems(self) -> list[Problem]:
         """The problems that were found, in the file's order; those of the whole configuration come last."""
         problems = [
-            Problem(self.source, finding.line or self.lines.find(finding.location), *finding[:3])
+            Problem(self.source, finding.line or self.lines.find(finding.location), *finding[:3], column=finding.column)
             for finding in self.found.listed()
         ]
         return sorted(problems, key=lambda problem: problem.line or sys.maxsize)

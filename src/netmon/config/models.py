@@ -29,13 +29,17 @@ from netmon.config.checked import (
     CheckedBinaryFilter,
     CheckedConfig,
     CheckedDirection,
+    CheckedExample,
     CheckedIpv4Filter,
     CheckedIpv6Filter,
+    CheckedList,
+    CheckedMacro,
     CheckedNameFilter,
     CheckedNetnsFilter,
     CheckedOutput,
     CheckedPortFilter,
     CheckedProcessFilter,
+    CheckedRule,
     CheckedRun,
     check_document,
 )
@@ -46,24 +50,32 @@ from netmon.config.run import Run, RunOutput
 from netmon.config.section import Section
 from netmon.config.values import (
     Cgroup,
+    Condition,
     ContainerId,
     Domain,
     EventName,
+    ExampleValues,
     FullPath,
     Id,
+    Identifier,
     Interval,
     Ipv4Cidrs,
     Ipv6Cidrs,
+    Item,
+    Items,
     ListOf,
+    MessageTemplate,
     Name,
     Netns,
     Optionally,
     PathPrefix,
     Pid,
     Port,
+    RuleName,
     refuse_none,
 )
 from netmon.config.yaml_reader import load_yaml
+from netmon.errors import Location
 from netmon.report import EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
 
@@ -123,6 +135,49 @@ class NameFilter(Section):
     )
 
 
+class NamedList(Section):
+    """A list of values that conditions can name."""
+
+    list: Identifier = Field(description="Its name.")
+    items: Items[Item] = Field(description="Its values: texts and numbers.")
+
+
+class Macro(Section):
+    """A condition that others can name."""
+
+    macro: Identifier = Field(description="Its name.")
+    condition: Condition = Field(description="The condition, in the language of docs/rules.md.")
+
+
+class Example(Section):
+    """Values that a rule shall match, or not: `netmon rules check` tries them."""
+
+    needs_one_of = ("matches", "misses")
+
+    matches: ExampleValues | None = Field(default=None, description="Values of attributes that the rule shall match.")
+    misses: ExampleValues | None = Field(default=None, description="Values of attributes that it shall not match.")
+
+
+class Rule(Section):
+    """A rule: events that match it have its name."""
+
+    rule: RuleName = Field(description="Its name.")
+    when: Optionally[Condition] = Field(default=None, description="The condition; without one everything matches.")
+    scope: Optionally[Condition] = Field(default=None, description="A condition that must be true, too.")
+    event: Optionally[Condition] = Field(default=None, description="A condition that must be true, too.")
+    severity: Literal["info", "low", "medium", "high", "critical"] = Field(
+        default="info", description="How much it matters."
+    )
+    tags: ListOf[RuleName] = Field(default=None, description="Words that its events have.")
+    message: Optionally[MessageTemplate] = Field(
+        default=None, description="A text that its events have, like '{process.filename} to {network_event.daddr}'."
+    )
+    action: Literal["report", "count", "drop"] = Field(
+        default="report", description="Whether to report what matches, only to count it, or to leave it out."
+    )
+    tests: ListOf[Example] = Field(default=None, description="Examples, which `netmon rules check` tries.")
+
+
 class Direction(Section):
     """One direction of connections. A family without a filter is not filtered."""
 
@@ -132,6 +187,7 @@ class Direction(Section):
     )
     ipv6_filter: Optionally[Ipv6Filter] = Field(default=None, description="Which IPv6 connections.")
     port_filter: Optionally[PortFilter] = Field(default=None, description="Which ports, of both families.")
+    rules: ListOf[Rule] = Field(default=None, description="Rules for the connections of this direction alone.")
 
 
 class BinaryFilter(Section):
@@ -231,6 +287,12 @@ class Config(Section):
     name_filter: Optionally[NameFilter] = Field(
         default=None, description="Which names of peers, of outgoing connections; needs report.names."
     )
+    lists: ListOf[NamedList] = Field(default=None, description="Lists of values that rules can name.")
+    macros: ListOf[Macro] = Field(default=None, description="Conditions that rules can name.")
+    rules: ListOf[Rule] = Field(default=None, description="Named rules: which events are worth knowing.")
+    unmatched: Literal["drop", "report"] = Field(
+        default="drop", description="If there are rules: what becomes of events that match none."
+    )
     report: Annotated[Report, GetPydanticSchema(_report_schema), BeforeValidator(refuse_none)] = Field(
         default_factory=Report, description="What to report beyond the plain events."
     )
@@ -241,13 +303,29 @@ class Config(Section):
         enabled = {"ingress": self.ingress.enabled, "egress": self.egress.enabled}
         errors = [
             InitErrorDetails(type="value_error", loc=location, input=self.report, ctx={"error": ValueError(reason)})
-            for location, reason in conflicts_between(
-                enabled, self.report, has_name_filter=self.name_filter is not None
+            for location, reason in (
+                *conflicts_between(enabled, self.report, has_name_filter=self.name_filter is not None),
+                *self._rule_problems(),
             )
         ]
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
         return self
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether there are rules."""
+        return bool(self.rules or self.ingress.rules or self.egress.rules)
+
+    def _rule_problems(self) -> list[tuple[Location, str]]:
+        """Return the places and the reasons of what is wrong with the rules."""
+        if not (self.has_rules or self.lists or self.macros):
+            return []
+        from netmon.rules.load import check_rules  # most configurations have none
+
+        document = document_of({}, "configuration")
+        check_rules(self, document)
+        return [(problem.location, problem.message) for problem in document.problems]
 
     @classmethod
     def everything(cls) -> Config:
@@ -309,11 +387,12 @@ def _existing(netns: int | str) -> int | str:
 
 
 def _build(checked: Any) -> Any:
-    """Return the model of a section that has been checked; anything else as it is."""
+    """Return the model of a section that has been checked, also of sections in a list; anything else as it is."""
+    if isinstance(checked, tuple) and checked and type(checked[0]) in MODELS and type(checked) is tuple:
+        return tuple(_build(one) for one in checked)
     model = MODELS.get(type(checked))
     if model is None:
-        is_list = isinstance(checked, tuple) and checked and isinstance(checked[0], CheckedOutput)
-        return tuple(map(_build, checked)) if is_list else checked
+        return checked
     return model.model_construct(**{key: _build(value) for key, value in checked._asdict().items()})
 
 
@@ -321,6 +400,10 @@ def _build(checked: Any) -> Any:
 MODELS: dict[type[Any], type[Section]] = {
     CheckedConfig: Config,
     CheckedDirection: Direction,
+    CheckedList: NamedList,
+    CheckedMacro: Macro,
+    CheckedExample: Example,
+    CheckedRule: Rule,
     CheckedIpv4Filter: Ipv4Filter,
     CheckedIpv6Filter: Ipv6Filter,
     CheckedPortFilter: PortFilter,

@@ -24,6 +24,7 @@ class Finding(NamedTuple):
     value: str | None  # as in errors.Problem
     message: str
     line: int | None = None  # None: the line of the location
+    column: int | None = None
 
 
 class Problems:
@@ -43,6 +44,7 @@ class Problems:
         message: str | Callable[[], tuple[str | None, str]],
         *,
         line: int | None = None,
+        column: int | None = None,
         count: int = 1,
     ) -> None:
         """Add a problem.
@@ -52,13 +54,14 @@ class Problems:
             message: What is wrong with it; or a function that returns the value and the message, which is not called
                 for problems that are left out.
             line: Its line, if that is not the location's.
+            column: Its column in that line, from 1, if a part of a text is wrong.
             count: How many problems this one represents.
         """
         around = location[:-1] if len(self._found) < MAX_FOUND else ()
         self._counts[around] += count
         if self._counts[around] <= MAX_LISTED:
             value, text = (None, message) if isinstance(message, str) else message()
-            self._found.append(Finding(location, value, text, line))
+            self._found.append(Finding(location, value, text, line, column))
         else:
             self._omitted.setdefault(around, Finding(location, None, "", line))
 

@@ -36,6 +36,14 @@ from netmon.config.cidr import check_ipv4, check_ipv6
 from netmon.config.each import each
 from netmon.config.netns import NETNS_SCHEMA, check_netns
 from netmon.config.ports import PORT_SCHEMA, check_port
+from netmon.config.rule_checks import (
+    check_condition,
+    check_identifier,
+    check_item,
+    check_message_text,
+    check_rule_name,
+    check_values,
+)
 from netmon.layout import Limit
 from netmon.report import EVENTS
 
@@ -86,6 +94,21 @@ Interval = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{amounts.DURATION.replace('?:', '')}$", "examples": ["30s"]}),
 ]
 EventName = Annotated[StrictStr, AfterValidator(check_event), Field(json_schema_extra={"enum": list(EVENTS)})]
+
+Identifier = Annotated[
+    StrictStr, AfterValidator(check_identifier), Field(json_schema_extra={"pattern": "^[A-Za-z][A-Za-z0-9_]*$"})
+]
+RuleName = Annotated[StrictStr, AfterValidator(check_rule_name)]
+Condition = Annotated[StrictStr, AfterValidator(check_condition)]
+MessageTemplate = Annotated[StrictStr, AfterValidator(check_message_text)]
+Item = Annotated[
+    str | int, BeforeValidator(check_item), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
+ExampleValues = Annotated[
+    dict[str, Any],
+    BeforeValidator(check_values),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "integer", "array"]}}),
+]
 
 Optionally = Annotated[T | None, BeforeValidator(refuse_none)]
 # Sequences for type checkers, so that callers can give lists. Checked values are tuples.

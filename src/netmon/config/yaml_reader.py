@@ -27,6 +27,7 @@ from yaml.events import (
 )
 
 from netmon.config.document import REFUSED, Document, Lines, Refused
+from netmon.config.places import Scalar
 from netmon.config.problems import Problems
 from netmon.errors import ConfigError, Location, Problem, shorten
 
@@ -39,6 +40,7 @@ MAX_SIZE = 256 << 20  # bytes of a file: room for five million CIDRs
 MAX_DEPTH = 20  # nested mappings and lists: a configuration needs 4
 MAX_EVENTS = 6_000_000  # the parser's events; nearly each item of a list is one
 MAX_PARTS = 100_000  # keys of mappings, and lists: a configuration needs less than 100
+CONDITIONS = ("when", "scope", "event", "condition")  # the keys of texts whose parts have a line and a column
 MAX_TEXT = 200  # characters of a message of PyYAML's
 MAX_SKIPPED_DEPTH = 100  # in a value that is skipped: without libyaml, the time grows with the square of the depth
 
@@ -81,7 +83,7 @@ class _Reader:
 
     def __init__(self, content: bytes) -> None:
         self.problems = Problems()
-        self.lines = Lines()
+        self.lines = Lines(content)
         self._get_event = SafeLoader(content).get_event
         self._anchors: set[str] = set()
         self._events = self._parts = 0
@@ -198,7 +200,10 @@ class _Reader:
                 self._refuse(inside, f"is repeated, first on line {first[key]}; keep one", line)
             first.setdefault(key, line)
             self.lines.keys[inside] = line
-            data[key] = self._read_node(self._next(), inside, line)
+            value = self._next()
+            if key in CONDITIONS and isinstance(value, ScalarEvent) and (mark := value.start_mark) is not None:
+                self.lines.conditions[inside] = Scalar(mark.line, mark.column, value.style)
+            data[key] = self._read_node(value, inside, line)
         return data
 
     def _read_key(self, event: Any, location: Location, line: int) -> str | None:
@@ -303,4 +308,6 @@ def _explain(path: str, content: bytes, error: yaml.YAMLError) -> Problem:
         message += "; IPv6 addresses in [ ] need quotes"
     elif re.search(rb"::\s*(#|$)", line):
         message += "; an IPv6 address that ends with ':' needs quotes"
+    elif re.search(rb"^\s*(- )?\w+:\s*[\"'\[{].* (==|!=|in|AND|OR) ", line):
+        message += "; a condition that begins with a quote or a bracket goes into '...', or below `>`"
     return Problem(path, mark.line + 1, (), None, message, mark.column + 1)

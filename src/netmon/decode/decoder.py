@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from netmon.decode.raw_event import Form, RawEvent
     from netmon.events import NetworkEvent
     from netmon.names.naming import Naming
+    from netmon.rules.apply import RuledEvents
 
     T = TypeVar("T")
 
@@ -82,6 +83,7 @@ class Decoder:
         self._processes = processes
         self.unknown_process = 0  # events that were dropped: their process was never described
         self.unknown_opener = 0  # closes without their opener, which was evicted
+        self.ruled: RuledEvents | None = None  # what leaves events out, and names the rules of the others
 
     def events(self, batch: Batch) -> Iterator[NetworkEvent]:
         """Yield the batch's connection events as models.
@@ -89,6 +91,8 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
+        if self.ruled is not None:
+            return self.ruled.models(self._rendered(batch, RAW_FORM))
         return self._rendered(batch, model_form())
 
     def json_lines(self, batch: Batch) -> Iterator[list[str]]:
@@ -101,11 +105,16 @@ class Decoder:
         """
         while True:
             longest = max(self._processes.longest, ORDINARY)
-            lines, count = self._rendered(batch, JSON_FORM, longest), _lines_at_once(longest)
+            lines, count = self._lines(batch, longest), _lines_at_once(longest)
             while chunk := list(islice(lines, count)):
                 yield chunk
             if not batch.left:
                 return
+
+    def _lines(self, batch: Batch, longest: int) -> Iterator[str]:
+        if self.ruled is not None:
+            return self.ruled.lines(self._rendered(batch, RAW_FORM, longest))
+        return self._rendered(batch, JSON_FORM, longest)
 
     def chunks_of_lines(self, lines: Iterator[str]) -> Iterator[list[str]]:
         """Yield lines about known processes, as json_lines() does: as many at a time."""
@@ -117,7 +126,8 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        yield from chunks(self._rendered(batch, RAW_FORM), CHUNK_EVENTS)
+        events = self._rendered(batch, RAW_FORM)
+        yield from chunks(events if self.ruled is None else self.ruled.raw(events), CHUNK_EVENTS)
 
     def _rendered(self, batch: Batch, form: Form[T], longest: int = sys.maxsize) -> Iterator[T]:
         """Yield each connection event, rendered, with names if there are any. longest: as of _decode()."""

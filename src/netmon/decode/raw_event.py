@@ -168,6 +168,7 @@ def model_form() -> "Form[NetworkEvent]":
     make_event, make_connection = model_maker(NetworkEvent), model_maker(TcpConnection)
     make_name = model_maker(PeerName)
     no_details: dict[str, Any] = dict.fromkeys(TcpConnection.model_fields)
+    no_rules = dict.fromkeys(("rules", "severity", "tags", "message"))  # netmon.rules adds them
 
     def render_model(
         process: KnownProcess,
@@ -196,6 +197,7 @@ def model_form() -> "Form[NetworkEvent]":
                 "opener": opener.process.model(opener.tid) if opener else None,
                 "network_event": make_connection(connection),
                 "timestamp": timestamp,
+                **no_rules,
             }
         )
 

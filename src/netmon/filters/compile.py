@@ -57,6 +57,7 @@ def compile_filters(config: Config | CheckedConfig | CompiledFilters | None) -> 
         container_ids=prefix_keys(lists.get("container_id", ())),
         ports=port_sets({key: part.port_filter for key, part in enabled.items() if part.port_filter}),
         names=name_rules(config),
+        rules=_rules(config),
     )
 
 
@@ -64,6 +65,16 @@ def name_rules(config: Config | CheckedConfig) -> NameRules | None:
     """Return which names of peers pass; None if all do."""
     wanted = config.name_filter
     return NameRules(tuple(wanted.domain or ()), wanted.deny_list) if wanted is not None else None
+
+
+def _rules(config: Config | CheckedConfig) -> bytes:
+    """Return the rules as bytes; none without rules."""
+    if not config.has_rules:
+        return b""
+    from netmon.rules.load import compile_rules  # most configurations have none
+    from netmon.rules.plain import pack_rules
+
+    return pack_rules(compile_rules(config))
 
 
 def _watched(config: Config | CheckedConfig) -> Watched:

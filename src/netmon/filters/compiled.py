@@ -20,6 +20,7 @@ KEY_MAPS = (
     "container_ids",
 )
 PORTS = "ports"  # one more map, with a single element: the port sets
+RULES = "rules"  # for the Python half alone
 
 
 class Watched(NamedTuple):
@@ -126,6 +127,7 @@ class CompiledFilters(NamedTuple):
     container_ids: bytes | StoredKeys = b""
     ports: bytes = b""  # a struct port_sets, not keys
     names: NameRules | None = None
+    rules: bytes = b""  # of netmon.rules.plain: not for the kernel
     stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
 
     def release(self) -> None:

@@ -4,7 +4,8 @@ The former parses what anybody may have written, so the latter believes nothing 
 numbers are in their ranges, and nothing is code. What it takes over are at most other filters and settings than those
 of the file.
 
-    BEGIN | JSON | HEAD | struct settings | process ids | keys of each map, one map after the other | patterns of names
+    BEGIN | JSON | HEAD | struct settings | process ids | keys of each map, one map after the other |
+    patterns of names | rules
 
 The JSON has the values of the section `run:`; without any, it has no bytes, and nothing reads JSON. In place of filters
 there can be the problems of the configuration, or why it could not be read: BEGIN | JSON.
@@ -19,7 +20,16 @@ from struct import Struct
 from typing import Any
 
 from netmon.errors import ConfigError, NetmonError, Problem
-from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters, NameRules, StoredFilters, StoredKeys, Watched
+from netmon.filters.compiled import (
+    KEY_MAPS,
+    PORTS,
+    RULES,
+    CompiledFilters,
+    NameRules,
+    StoredFilters,
+    StoredKeys,
+    Watched,
+)
 from netmon.layout import (
     ID_KEY,
     IPV4_CIDR_KEY,
@@ -55,7 +65,7 @@ KEY_SIZES = {
 PORT_SETS_SIZE = 4 * Limit.PORT_COUNT // 8  # struct port_sets
 PIDS = ("pids", "trees")
 NAMES = "names"  # the patterns, a line each, behind a byte that says whether they are denied
-SECTIONS = (*PIDS, *KEY_MAPS, PORTS, NAMES)
+SECTIONS = (*PIDS, *KEY_MAPS, PORTS, NAMES, RULES)
 
 FLAGS = ("ingress", "egress", *OPTIONS)
 EVENT_NAMES = tuple(EVENTS)
@@ -74,7 +84,7 @@ def write_filters(filters: CompiledFilters, settings: Mapping[str, Any], fd: int
     """Write filters, and the values of the section `run:`, to an empty file. Raises OSError."""
     watched = filters.watched
     parts = {"pids": _pack_ids(watched.pids), "trees": _pack_ids(watched.trees)}
-    parts |= {name: getattr(filters, name) for name in (*KEY_MAPS, PORTS)}
+    parts |= {name: getattr(filters, name) for name in (*KEY_MAPS, PORTS, RULES)}
     parts[NAMES] = _pack_names(filters.names)
     flags = {"ingress": watched.ingress, "egress": watched.egress, **watched.report._asdict()}
     chosen = watched.report.events
@@ -240,10 +250,12 @@ def _filters_of(file: StoredFilters, position: int, size: int) -> CompiledFilter
     if len(parts[PORTS]) not in (0, PORT_SETS_SIZE):
         raise _damaged(f"{PORTS} has {len(parts[PORTS])} bytes")
     pids, trees = (_unpack_ids(parts.pop(name)[:]) for name in PIDS)
-    ports = parts.pop(PORTS)[:]
+    ports, rules = (parts.pop(name)[:] for name in (PORTS, RULES))
     names = _unpack_names(parts.pop(NAMES)[:])
     watched = _watched_of(numbers)._replace(pids=pids, trees=trees)
-    return CompiledFilters(watched, settings, configured=True, ports=ports, names=names, stored=file, **parts)
+    return CompiledFilters(
+        watched, settings, configured=True, ports=ports, names=names, rules=rules, stored=file, **parts
+    )
 
 
 def _watched_of(numbers: tuple[Any, ...]) -> Watched:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from netmon.decode.clock import Clock
 from netmon.losses import Losses
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from netmon.decode.flows import FlowSummary
     from netmon.decode.loss_report import LossReport
     from netmon.reader.source import Source
+    from netmon.rules.apply import RuledSummary
 
-    ReportedEvent = FlowSummary | LossReport
+    ReportedEvent: TypeAlias = FlowSummary | RuledSummary | LossReport
 
 LOSS_INTERVAL = 1.0  # seconds between two reports of losses, at least
 

@@ -63,6 +63,8 @@ class Describer:
         process = event["process"]
         name = short_name(process["filename"], MAX_NAME, self._ascii_only)
         user = shorten(self._user_name(process["uid"]), MAX_USER)
+        if rules := event.get("rules"):
+            outcome += f" ({event['severity']}: {escape_for_terminal(', '.join(rules), self._ascii_only)})"
         return Row(local_time(event["timestamp"]), name, process["pid"], user, arrow, peer, outcome, style)
 
 

@@ -103,6 +103,8 @@ def text_of(value: Any, ascii_only: bool) -> str:
         return ABSENT
     if isinstance(value, str):
         return escape_for_terminal(value, ascii_only)
+    if isinstance(value, list) and not any(isinstance(item, Mapping) for item in value):
+        return ", ".join(text_of(item, ascii_only) for item in value)
     if isinstance(value, Mapping | list):
         from netmon.decode.format import format_json
 

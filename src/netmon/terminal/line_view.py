@@ -129,7 +129,7 @@ class LineView:
             outcome, style = describe.closed(network, opening.handshake_us, "ok")
             row = self._describer.row(event, opening.arrow, outcome, style)
             if waiting:  # the process that opened it, as the opening's own line would have
-                row = waiting._replace(time=row.time, outcome=outcome, style=style)
+                row = waiting._replace(time=row.time, outcome=row.outcome, style=style)
         self._count(waiting or row, 0, 0, network.get("bytes_sent", 0), network.get("bytes_received", 0))
         return [row]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from netmon.config import Config
-from netmon.config.checked import CHECKS, NEEDS_ONE_OF, CheckedConfig, check_document
+from netmon.config.checked import CHECKS, NEEDS_ONE_OF, REQUIRED, CheckedConfig, check_document
 from netmon.config.document import document_of
 from netmon.config.models import MODELS
 from netmon.errors import ConfigError
@@ -20,13 +20,18 @@ from tests.support import strategies
 @pytest.mark.parametrize("kind", MODELS)
 def test_each_section_has_the_keys_and_defaults_of_its_model(kind: type[Any]) -> None:
     model = MODELS[kind]
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
+    required = REQUIRED.get(kind, ())
+    defaults = {
+        name: kind()._asdict()[name] if name in required else field.get_default(call_default_factory=True)
+        for name, field in model.model_fields.items()
+    }
     plain = {
         name: MODELS[type(value)]() if type(value) in MODELS else value for name, value in kind()._asdict().items()
     }
     assert list(plain.items()) == list(defaults.items())
     assert list(CHECKS[kind]) == list(defaults)
     assert tuple(NEEDS_ONE_OF.get(kind, ())) == model.needs_one_of
+    assert required == tuple(name for name, field in model.model_fields.items() if field.is_required())
 
 
 def test_the_report_section_has_its_keys() -> None:

@@ -49,7 +49,7 @@ def test_the_errors_are_what_netmon_prints() -> None:
 def section(title: str) -> str:
     """Return the part of the page from a title to the next heading or introduction of a table."""
     start = PAGE.index(f"\n{title}")
-    return re.split(r"\n\n(?=In (?:an item of )?`|## )", PAGE[start + 1 :])[0]
+    return re.split(r"\n\n(?=In (?:an item of )?`|In each|## )", PAGE[start + 1 :])[0]
 
 
 SECTIONS = {
@@ -62,6 +62,10 @@ SECTIONS = {
     "ProcessFilter": "In `process_filter`",
     "BinaryFilter": "In `binary`",
     "NameFilter": "In `name_filter`",
+    "NamedList": "In each item of `lists`",
+    "Macro": "In each item of `macros`",
+    "Rule": "In each item of `rules`",
+    "Example": "In each item of `tests`",
     "Report": "In `report`",
     "Run": "In `run`",
     "RunOutput": "In an item of `outputs`",

@@ -117,7 +117,8 @@ NULL = "is empty; give it a value or leave it out"
         (
             "other",
             1,
-            "unknown key; the keys here are ingress, egress, netns_filter, process_filter, name_filter, report, run",
+            "unknown key; the keys here are ingress, egress, netns_filter, process_filter, name_filter, lists, macros, "
+            "rules, unmatched, report, run",
         ),
         ("egress.enable", True, "unknown key; did you mean enabled?"),
         (

@@ -186,7 +186,7 @@ def test_a_file_that_is_something_else_is_not_repeated(line: str) -> None:
     """Not everyone who may validate files may read them."""
     assert problems_of("".join(line.format(number) for number in range(20))) == [
         "netmon.yaml: is not a configuration of netmon, whose keys are ingress, egress, netns_filter, process_filter, "
-        "name_filter, report, run; give the right file"
+        "name_filter, lists, macros, rules, unmatched, report, run; give the right file"
     ]
 
 

@@ -46,9 +46,8 @@ def _name(name: str, scope: str) -> dict[str, Any]:
 LINES: dict[str, str] = {
     "establish": connection_line("Establish", by=RICH, **CONTEXT),
     "established": connection_line("Establish", handshake_us=17),
-    "named": connection_line(
-        "Establish", 10, names=[_name("guessed.example", "netns"), _name("told.example", "process")]
-    ),
+    "named": connection_line("Establish", 10, names=[_name("told.example", "process")]),
+    "guessed": connection_line("Establish", 11, names=[_name("guessed.example", "netns")]),
     "accept": connection_line("Accept", 2),
     "accept IPv6": connection_line("Accept", 3, saddr="2001:db8::1", daddr="2001:db8::2"),
     "fail": connection_line("Fail", 4, errno="ECONNREFUSED", reason="refused"),

@@ -89,3 +89,8 @@ def test_every_value_of_every_event_has_a_text() -> None:
     for line in (connection_line("Close"), flow_line(), loss_line(count=1, outputs={"file": 7})):
         for path in known_paths():
             assert text_of(value_at(json.loads(line), tuple(path.split("."))), ascii_only=False) is not None
+
+
+def test_a_list_is_its_items_harmless() -> None:
+    assert text_of(["a", "b\u202e"], ascii_only=False) == "a, b\\u202e"
+    assert text_of([1, 22], ascii_only=False) == "1, 22"
