@@ -188,8 +188,55 @@ static long walk_cgroup_step(__u32 index, __u32 *slot)
 }
 
 /*
- * Writes the names of the cgroup's path to the start of strings, the leaf first, and finds the container, once a
- * description. Where the path is too long, the names next to the root are left out.
+ * Writes the names of a cgroup's path to the start of strings, the leaf first, and finds the container. Where the path is
+ * too long, the names next to the root are left out.
+ */
+static __always_inline void walk_cgroup(struct scratch *scratch, __u32 slot, struct kernfs_node *node)
+{
+	struct names_walk *names = &scratch->names;
+
+	names->node = node;
+	names->length = 0;
+	names->is_full = false;
+	names->bare_id = 0;
+	names->container.prefixlen = 0;
+	bpf_loop(MAX_CGROUP_LEVELS, walk_cgroup_step, &slot, 0);
+}
+
+/*
+ * On a host with hierarchies of version 1: walks from the cgroup of a controller there, if the one of version 2 belongs
+ * to no container. Global: see the overview in netmon.bpf.c.
+ */
+__noinline int walk_legacy_cgroup(__u32 slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct cgroup_subsys_state *state = NULL;
+	struct css_set *set;
+	__u16 flags;
+	__u32 index, length;
+
+	if (!scratch)
+		return 0;
+	flags = scratch->record.flags;
+	length = scratch->names.length;
+	set = BPF_CORE_READ(scratch->names.task, cgroups);
+	index = load_config.legacy_cgroups == LEGACY_PIDS ?
+			bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id) :
+			bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
+	bpf_probe_read_kernel(&state, sizeof(state),
+			      (void *)set + bpf_core_field_offset(struct css_set, subsys) + index * sizeof(state));
+	walk_cgroup(scratch, slot, BPF_CORE_READ(state, cgroup, kn));
+	if (length && !scratch->names.container.prefixlen) {
+		scratch->record.flags = flags;
+		walk_cgroup(scratch, slot, BPF_CORE_READ(set, dfl_cgrp, kn));
+	}
+	return 0;
+}
+
+/*
+ * Reads the names of the cgroup's path and the container, once a description. They are those of version 2; on hosts with
+ * version 1 those of a controller there, if the container is found there alone, or if the process is in no cgroup of
+ * version 2 but the root.
  */
 static __always_inline void read_cgroup(struct scratch *scratch, __u32 slot, struct task_struct *task)
 {
@@ -198,12 +245,11 @@ static __always_inline void read_cgroup(struct scratch *scratch, __u32 slot, str
 	if (names->is_read)
 		return;
 	names->is_read = true;
-	names->node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
-	names->length = 0;
-	names->is_full = false;
-	names->bare_id = 0;
-	names->container.prefixlen = 0;
-	bpf_loop(MAX_CGROUP_LEVELS, walk_cgroup_step, &slot, 0);
+	walk_cgroup(scratch, slot, BPF_CORE_READ(task, cgroups, dfl_cgrp, kn));
+	if (load_config.legacy_cgroups && !names->container.prefixlen) {
+		names->task = task;
+		walk_legacy_cgroup(slot);
+	}
 }
 
 /*

@@ -346,6 +346,7 @@ struct cgroup_walk {
 /* The walk from the process's cgroup up to the root: see cgroup.h. */
 struct names_walk {
 	struct kernfs_node *node; /* the cgroup whose name is read next */
+	struct task_struct *task; /* for walk_legacy_cgroup() */
 	__u32 length; /* of the names so far, at the start of strings */
 	__u32 digits; /* offset in strings of what may be a container's id */
 	__u8 are_digits; /* it is hexadecimal */

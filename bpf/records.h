@@ -351,6 +351,13 @@ struct process_filter {
 	__u8 reserved_too[2];
 };
 
+/* A controller whose cgroups are a hierarchy of version 1: containers may be known by these alone. */
+enum legacy_cgroups {
+	LEGACY_NONE = 0,
+	LEGACY_PIDS = 1,
+	LEGACY_MEMORY = 2,
+};
+
 /* Facts about this kernel and this run. Set before load and then frozen: the verifier removes branches not taken. */
 struct load_config {
 	__u8 backups; /* the backup programs of connect() are loaded */
@@ -359,6 +366,8 @@ struct load_config {
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
 	__u8 follows; /* the process filter follows processes */
+	__u8 legacy_cgroups; /* enum legacy_cgroups */
+	__u8 reserved_load;
 	__u32 ring_size; /* of the ring buffer, in bytes */
 	__u32 tick_ns; /* how long a tick of the kernel's jiffies is */
 };
@@ -377,6 +386,7 @@ struct report_options {
 	__u8 parent; /* processes name their parent */
 	__u8 context; /* events say where the connection lives */
 	__u8 exec; /* processes have what they exec'd, as it was then */
+	__u8 workload; /* processes have their workload, which user space finds out */
 
 	/* What user space derives from those. */
 	__u8 progress; /* what open connections have carried is reported now and then */

@@ -54,6 +54,7 @@ ENUMS = (
     "exec_flag",
     "foreign",
     "filter_mode",
+    "legacy_cgroups",
     "predicate",
     "mark",
     "id_kind",

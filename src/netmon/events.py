@@ -88,6 +88,22 @@ class ProcessExec(_Model):
     inode: int = Field(ge=0, description="The executable's inode number.")
 
 
+class Workload(_SparseModel):
+    """Which workload a process belongs to, by name. Keys that are not known are left out."""
+
+    pod: str | None = Field(default=None, description="The Kubernetes pod's name.")
+    namespace: str | None = Field(default=None, description="The pod's Kubernetes namespace.")
+    pod_uid: str | None = Field(default=None, description="The pod's uid.")
+    container: str | None = Field(
+        default=None, description="The container's name, or that of systemd-nspawn's machine."
+    )
+    image: str | None = Field(default=None, description="The container's image, as it was asked for.")
+    unit: str | None = Field(
+        default=None, description="The systemd unit, a service or a scope; not that of a container alone."
+    )
+    user: str | None = Field(default=None, description="The name that the host has for the real user id.")
+
+
 class Process(_SparseModel):
     """A process, as it was when it opened or closed a connection."""
 
@@ -130,6 +146,9 @@ class Process(_SparseModel):
     )
     exec: ProcessExec | None = Field(
         default=None, description="What the process exec'd; left out if that was before netmon started."
+    )
+    workload: Workload | None = Field(
+        default=None, description="The process's workload by name; left out if nothing of it is known."
     )
 
 

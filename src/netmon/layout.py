@@ -133,6 +133,12 @@ class FilterMode(IntEnum):
     DENY = 2
 
 
+class LegacyCgroups(IntEnum):
+    NONE = 0
+    PIDS = 1
+    MEMORY = 2
+
+
 class Predicate(IntEnum):
     UID = 1
     EUID = 2
@@ -180,8 +186,8 @@ PROGRESS_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQQQQII")
 EVENT_CONTEXT = Struct("=QIIIIB7x")
 PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6x")
 EXEC_RECORD = Struct("=BBHHHQQQI12x")
-LOAD_CONFIG = Struct("=BBBBBB2xII")
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBB")
+LOAD_CONFIG = Struct("=BBBBBBB1xII")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
 CONTROL = Struct("=QQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
@@ -319,6 +325,7 @@ FIELDS = {
         "mptcp",
         "filters",
         "follows",
+        "legacy_cgroups",
         "ring_size",
         "tick_ns",
     ),
@@ -331,6 +338,7 @@ FIELDS = {
         "parent",
         "context",
         "exec",
+        "workload",
         "progress",
         "existing_ingress",
         "existing_egress",
@@ -564,6 +572,7 @@ if TYPE_CHECKING:
         mptcp: int
         filters: int
         follows: int
+        legacy_cgroups: int
         ring_size: int
         tick_ns: int
 
@@ -576,6 +585,7 @@ if TYPE_CHECKING:
         parent: int
         context: int
         exec: int
+        workload: int
         progress: int
         existing_ingress: int
         existing_egress: int

@@ -32,6 +32,7 @@ class Losses(NamedTuple):
         args_incomplete: Processes reported without all of their arguments.
         cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         exec_incomplete: Processes reported without all of what they exec'd.
+        workload_unknown: Processes reported in a container of which no name was found.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
         blind_ms: Milliseconds, at most, in which the kernel did not run netmon's programs: nothing of them was seen.
         offenders: Records that were refused because of `over_budget`, by the cgroup's path, or `uid 1000`. A record is
@@ -49,6 +50,7 @@ class Losses(NamedTuple):
     args_incomplete: int = 0
     cgroup_incomplete: int = 0
     exec_incomplete: int = 0
+    workload_unknown: int = 0
     unknown_opener: int = 0
     blind_ms: int = 0
     offenders: Mapping[str, int] = NO_COUNTS

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from netmon.decode.loss_report import LossReport
     from netmon.decode.processes import ProcessTable
     from netmon.decode.raw_event import RawEvent
+    from netmon.decode.workloads import NameSource
     from netmon.events import Event, NetworkEvent
     from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
@@ -71,6 +72,13 @@ def _cmdline_reader(boot_offset_ns: int) -> Callable[[int, int, str, bytes], byt
         return CmdlineReader(boot_offset_ns)
 
     return lambda pid, start_time_ns, exe, comm: reader().read(pid, start_time_ns, exe, comm)
+
+
+def _name_source() -> NameSource:
+    """Return what knows the names of containers and users."""
+    from netmon.kernel.workload_reader import WorkloadReader  # seldom needed
+
+    return WorkloadReader()
 
 
 class Counters(NamedTuple):
@@ -291,7 +299,12 @@ class Monitor:
         source = self._open_source(self._filters, self._ring_size, aggregate=self._period is not None)
         resources.callback(source.close)
         boot_offset_ns = procfs.read_boot_offset()
-        host = Host(Clock(boot_offset_ns), procfs.read_last_cap(), _cmdline_reader(boot_offset_ns))
+        host = Host(
+            Clock(boot_offset_ns),
+            procfs.read_last_cap(),
+            _cmdline_reader(boot_offset_ns),
+            _name_source() if self._filters.watched.report.workload else None,
+        )
         bytes_waiting = self._bytes_waiting
         if self._record is not None:
             from netmon.recording.writer import begin_recording  # seldom needed
@@ -323,7 +336,8 @@ class Monitor:
 
         source = recording.open(self._filters, self._ring_size, aggregate=False)
         resources.callback(source.close)
-        host = Host(source.clock, source.last_cap, source.read_cmdline)
+        names = source if self._filters.watched.report.workload else None
+        host = Host(source.clock, source.last_cap, source.read_cmdline, names)
         self._processes = self._make_table(host, source.bytes_waiting)
         self._decoder = RecordedDecoder(source.clock, self._processes, source.ring)
         self._flows = None
@@ -345,6 +359,7 @@ class Monitor:
             evict_on_add=self._period is None,
             with_cgroup=report.context,
             with_exec=report.exec,
+            name_source=host.name_source,
         )
 
     def _bytes_waiting(self) -> int:
@@ -498,6 +513,7 @@ class Monitor:
                 args_incomplete=losses.args_incomplete + processes.args_incomplete,
                 cgroup_incomplete=losses.cgroup_incomplete + processes.cgroup_incomplete,
                 exec_incomplete=processes.exec_incomplete,
+                workload_unknown=processes.workload_unknown,
                 unknown_opener=self._decoder_counts[1],
             )
         return losses._replace(outputs=dict(self._outputs_lost()))

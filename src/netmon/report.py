@@ -76,6 +76,10 @@ class Report(NamedTuple):
         bool,
         Option("add to each process what it exec'd, as it was then, and what of the process is not the host's"),
     ] = False
+    workload: Annotated[
+        bool,
+        Option("add to each process its workload by name: pod, namespace, container, image, systemd unit, user"),
+    ] = False
     progress: float | None = None  # seconds, at least MIN_PROGRESS; None: off
     events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 

@@ -56,7 +56,14 @@ def find_user(name: str) -> User:
     return User(name, entry.pw_uid, entry.pw_gid)
 
 
-def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | None, user: User | None = None) -> None:
+def confine(
+    look: Callable[[], object],
+    *,
+    makes_maps: bool,
+    config_file: str | None,
+    user: User | None = None,
+    reads: Collection[str] = (),
+) -> None:
     """Give up the rights that a run does not need any more. If capabilities cannot be given up, that is said.
 
     Call it before there are other threads: each one inherits the rights of the thread that starts it.
@@ -66,13 +73,14 @@ def confine(look: Callable[[], object], *, makes_maps: bool, config_file: str | 
         makes_maps: Whether it will make maps: for a reload, or for the next aggregates.
         config_file: The file that a reload reads.
         user: The user to become.
+        reads: Directories whose files are read later, as far as they exist now.
 
     Raises:
         NetmonError: Becoming the user is not allowed.
     """
     with suppress(OSError):  # takes CAP_SETPCAP. Without it, what is executed gets no capabilities all the same
         rights.empty_bounding_set()
-    files = [*_import_directories(), *([config_file] if config_file is not None else [])]
+    files = [*_import_directories(), *([config_file] if config_file is not None else []), *reads]
     if user is not None:
         try:
             rights.change_user(user.uid, user.gid)

@@ -185,7 +185,13 @@ def _run_with(
             from netmon.cli.confine import confine
 
             maps = options.config is not None or options.aggregate is not None
-            confine(monitor.program_infos, makes_maps=maps, config_file=options.config, user=user)
+            confine(
+                monitor.program_infos,
+                makes_maps=maps,
+                config_file=options.config,
+                user=user,
+                reads=_read_later(filters.watched),
+            )
         writing.enter_context(fanout)  # its threads inherit the rights
         gc.enable()
 
@@ -205,6 +211,15 @@ def _run_with(
     if broken:
         raise broken[0]
     return losses
+
+
+def _read_later(watched: Watched) -> list[str]:
+    """Return the directories in which a run reads how containers are called."""
+    if not watched.report.workload:
+        return []
+    from netmon.kernel.runtime_files import directories
+
+    return directories()
 
 
 def _prepare_loading() -> None:

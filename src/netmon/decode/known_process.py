@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.decode.texts import Part, truncated_json
 from netmon.layout import Foreign
+from netmon.workload import WORKLOAD_SIZE
 
 if TYPE_CHECKING:
     from netmon.decode.images import Cgroup, Image, Source
+    from netmon.decode.workloads import Workload
     from netmon.events import Process
 
 PROCESS_SIZE = 700  # bytes of a process beside its credentials
@@ -36,23 +38,34 @@ class RenderedMemory:
     def keep_model(self, holder: dict[int, Process], key: int, model: Process, size: int) -> None:
         """Keep a model in a process's dict until there are too many. size: its bytes."""
         if self._models_size + size > MODELS_SIZE_LIMIT:
-            for models in self._with_models:
-                models.clear()
-            self._with_models.clear()
-            self._models_size = 0
+            self._forget_models()
         if not holder:
             self._with_models.append(holder)
         holder[key] = model
         self._models_size += size
 
+    def forget(self) -> None:
+        """Have everything rendered again: a name was found that was not known."""
+        self._forget_models()
+        self._forget_tails()
+
+    def _forget_models(self) -> None:
+        for models in self._with_models:
+            models.clear()
+        self._with_models.clear()
+        self._models_size = 0
+
+    def _forget_tails(self) -> None:
+        for holder in self._with_tails:
+            holder.json_tail = ""
+        self._with_tails.clear()
+        self._tails_size = 0
+
     def keep_tail(self, process: KnownProcess, tail: str) -> None:
         """Keep a process's rendered JSON until there is too much."""
         size = sys.getsizeof(tail)
         if self._tails_size + size > TAILS_SIZE_LIMIT:
-            for holder in self._with_tails:
-                holder.json_tail = ""
-            self._with_tails.clear()
-            self._tails_size = 0
+            self._forget_tails()
         self._with_tails.append(process)
         process.json_tail = tail
         self._tails_size += size
@@ -80,6 +93,7 @@ class KnownProcess:
         "_memory",
         "_models",
         "_parts",
+        "_workload",
         "cgroup",
         "image",
         "json_head",
@@ -101,6 +115,7 @@ class KnownProcess:
         parent: KnownProcess | None,
         memory: RenderedMemory,
         foreign: int = 0,
+        workload: Workload | None = None,
     ) -> None:
         """Make a process. The keys of its JSON have the order of the model's fields.
 
@@ -113,6 +128,7 @@ class KnownProcess:
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
             foreign: Of the record.
+            workload: Its workload, with the option workload.
         """
         self.pid, start_time = head
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
@@ -123,12 +139,15 @@ class KnownProcess:
         self._ids = ids
         self._parts = parts
         self._foreign = foreign
+        self._workload = workload
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
         image_part, cgroup_part, exec_part = parts
         # Characters of its JSON.
         self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
+        if workload is not None:  # there may be more names later on
+            self.length += WORKLOAD_SIZE
         # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
         self.size = PROCESS_SIZE + len(ids)
         self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
@@ -174,7 +193,8 @@ class KnownProcess:
     def _own_tail(self) -> str:
         image, cgroup, executed = self._parts
         foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
-        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}}}"
+        workload = self._workload.json if self._workload else ""
+        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}{workload}}}"
 
     def _parent_member(self) -> str:
         return f',"parent":{self._parent_json}' if self.parent_process else ""

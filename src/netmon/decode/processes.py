@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from netmon.decode.clock import Clock
 from netmon.decode.format import format_timestamp
@@ -24,6 +25,10 @@ from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_ro
 from netmon.errors import DecodeError
 from netmon.layout import PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
+from netmon.workload import WORKLOAD_SIZE
+
+if TYPE_CHECKING:
+    from netmon.decode.workloads import NameSource, Workloads
 
 # Limits of a ProcessTable: beyond one of the first two it evicts the older half. It does so at once, and loses events
 # that wait in the ring buffer, beyond the last one: a full ring buffer may describe a million processes.
@@ -74,6 +79,7 @@ class ProcessTable:
         evict_on_add: bool = True,
         with_cgroup: bool = False,
         with_exec: bool = False,
+        name_source: NameSource | None = None,
     ) -> None:
         """Make an empty table.
 
@@ -89,6 +95,7 @@ class ProcessTable:
             evict_on_add: Whether add() evicts. If not, only evict() does.
             with_cgroup: Whether processes have the key `cgroup`.
             with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
+            name_source: Knows names for the key `workload`; None: they do not have it.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -96,7 +103,8 @@ class ProcessTable:
         self._set_oldest = set_oldest
         self._read_cmdline = read_cmdline
         self._limit = limit
-        self._text_limit = (line_limit - LINE_REST) // roles - PROCESS_REST
+        self._workloads = _workloads(name_source) if name_source else None
+        self._text_limit = (line_limit - LINE_REST) // roles - PROCESS_REST - WORKLOAD_SIZE * bool(name_source)
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
@@ -152,6 +160,7 @@ class ProcessTable:
             self._parent(process) if process.parent_id else None,
             self._rendered,
             process.foreign,
+            self._workloads.find(cgroup, process.uid) if self._workloads else None,
         )
         if image_part.cut or cgroup_part.cut or exec_part.cut:
             self._count_cuts(known.cut, process, image)
@@ -218,6 +227,11 @@ class ProcessTable:
             self.cgroup_incomplete += "cgroup" in cut or "container_id" in cut
 
     @property
+    def workload_unknown(self) -> int:
+        """How many processes were described in a container without a name."""
+        return self._workloads.unknown if self._workloads else 0
+
+    @property
     def size(self) -> int:
         """Bytes that the processes take."""
         return self._size + self._shared.size
@@ -253,6 +267,8 @@ class ProcessTable:
     def note_consumed(self, size: int) -> None:
         """Count bytes that were read from the ring buffer."""
         self._consumed += size
+        if self._workloads and size and self._workloads.look_again():
+            self._rendered.forget()
 
     def _drop(self, process_id: int) -> None:
         known = self._known.pop(process_id)
@@ -341,6 +357,12 @@ class ProcessTable:
             return source[1]
         cut = ("cgroup",) if process.flags & CGROUP_INCOMPLETE else ()
         return self._cgroup_of(names, container_id, self._with_cgroup, cut)
+
+
+def _workloads(source: NameSource) -> Workloads:
+    from netmon.decode.workloads import Workloads  # seldom needed
+
+    return Workloads(source)
 
 
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes, bytes]:

@@ -14,6 +14,7 @@ from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.kernel.features import (
     Features,
     read_features,
+    read_legacy_cgroups,
     read_tick_ns,
     why_bytes_are_inexact,
     why_programs_do_not_run,
@@ -130,6 +131,7 @@ class Probes:
             ring_size=ring_size,
             follows=watched.follows,
             tick_ns=read_tick_ns(),
+            legacy_cgroups=read_legacy_cgroups(),
         )
         bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
         if options is not None:

@@ -35,6 +35,10 @@ MAX_VERSION = 40  # characters
 MAX_COUNT = 1 << 44  # of lost events; sums of such counts are no longer than 64 bits
 
 
+# What a frame of kind NAMES answers: the value is null, if nothing was found in time.
+CONTAINER, AGAIN, USER = "container", "again", "user"
+
+
 class Kind(IntEnum):
     """What a frame holds."""
 
@@ -45,6 +49,7 @@ class Kind(IntEnum):
     WAITING = 5  # how many bytes of records were waiting in the ring buffer
     REPORT = 6  # a report of lost events, as JSON
     END = 7  # what the kernel half lost, and whether the run's records are all here, as JSON
+    NAMES = 8  # how a container or a user is called, as JSON: an object with one key, CONTAINER, AGAIN or USER
 
 
 class Header(NamedTuple):

@@ -85,7 +85,7 @@ class RecordingFile:
         if len(head) < HEAD.size:
             return None
         kind, length, check = HEAD.unpack(head)
-        if not Kind.HEADER <= kind <= Kind.END:
+        if not Kind.HEADER <= kind <= max(Kind):
             raise self.error(at, f"there is no frame, or one of the unknown kind {kind}")
         if length > MAX_FRAME:
             raise self.error(at, f"a frame of {length} bytes is too long")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -29,6 +30,7 @@ from netmon.layout import (
 )
 from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT
 from tests.support.decoders import make_decoder, make_table
+from tests.support.name_sources import KnowsAll
 from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
 from tests.support.strategies import ID
 
@@ -80,6 +82,7 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
     ]
     processes = [*executed, data.draw(long_processes(1, 0)), data.draw(long_processes(2, int(others)))]
     with_exec = data.draw(st.booleans())
+    source = data.draw(st.sampled_from([None, KnowsAll()]))
     if not with_exec:
         processes = processes[2:]
     exiting = process_record(
@@ -110,7 +113,13 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
         exiting,
         *(detailed_event(process_id=process_id, **largest) + context for process_id in (2, 3)),
     ]
-    options = {"line_limit": limit, "roles": 3 if others else 1, "with_cgroup": True, "with_exec": with_exec}
+    options: dict[str, Any] = {
+        "line_limit": limit,
+        "roles": 3 if others else 1,
+        "with_cgroup": True,
+        "with_exec": with_exec,
+    }
+    options["name_source"] = source
     decoder = make_decoder(**options)
     lines = [line for chunk in decoder.json_lines(batch_of(records)) for line in chunk]
     assert len(lines) == 2

@@ -8,11 +8,14 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netmon.events import NetworkEvent, Process, ProcessExec, TcpConnection
+from netmon.events import NetworkEvent, Process, ProcessExec, TcpConnection, Workload
 from netmon.layout import Foreign, ProcessFlag, RecordType, TcpState
 from netmon.text import is_harmless
+from netmon.workload import KEYS
 from tests.support.decoders import make_decoder
+from tests.support.name_sources import KnowsAll
 from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
+from tests.support.runtimes import POD_UID
 from tests.support.strategies import ID
 from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, event_records, process_records
 
@@ -86,6 +89,7 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
             foreign=Foreign.USER,
             ppid=100,
             container_id=ID.encode(),
+            cgroup=f"{ID}/pod{POD_UID}/kubepods/a.service/system.slice/".encode(),
             flags=ProcessFlag.PATH_INCOMPLETE,
         ),
         *(
@@ -96,14 +100,16 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
         ),
     ]
     keys: dict[str, set[str]] = defaultdict(set)
-    for (*lines,) in make_decoder(with_cgroup=True).json_lines(batch_of(records)):
+    for (*lines,) in make_decoder(with_cgroup=True, name_source=KnowsAll()).json_lines(batch_of(records)):
         for event in map(json.loads, lines):
             keys["event"] |= event.keys()
             keys["process"] |= event["process"].keys()
             keys["network_event"] |= event["network_event"].keys()
             keys["exec"] |= event["process"]["exec"].keys()
+            keys["workload"] |= event["process"]["workload"].keys()
     assert keys["event"] == set(NetworkEvent.model_fields)
     assert keys["exec"] == set(ProcessExec.model_fields)
+    assert keys["workload"] == set(Workload.model_fields) == set(KEYS)
     assert keys["process"] == set(Process.model_fields)
     of_lists = {"holders", "other_pids"}  # netmon.listing adds these
     assert keys["network_event"] == set(TcpConnection.model_fields) - of_lists

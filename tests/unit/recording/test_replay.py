@@ -23,6 +23,7 @@ from netmon import Config, DecodeError, LostEvents, Monitor, NetmonError, Networ
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.kernel.cmdline_reader import CmdlineReader
+from netmon.kernel.workload_reader import WorkloadReader
 from netmon.layout import ProcessFlag, RecordType
 from netmon.limits import MIN_RECORD_LIMIT
 from netmon.losses import Losses
@@ -49,6 +50,7 @@ ALL = Config.from_dict(
         "report": {**dict.fromkeys(OPTIONS, True), "progress": "30s", "events": [*EVENTS]},
     }
 )
+IN_CONTAINER: dict[str, Any] = {"container_id": b"a" * 64, "cgroup": b"a.scope/system.slice/"}
 LOSSES = Losses(ring_full=3, missed=1, over_budget=4, offenders={"/system.slice/\u202e": 4}, path_incomplete=2)
 HOUR_NS = 3_600_000_000_000
 
@@ -67,7 +69,12 @@ def scene() -> list[Batch]:
     unread: dict[str, Any] = {"flags": int(ProcessFlag.ARGS_UNREAD | ProcessFlag.ARGS_INCOMPLETE), "argv": b""}
     return [
         batch_of([exec_record(), process_record(exec_id=3), ipv4_event(), ipv6_event()]),
-        batch_of([process_record(process_id=8, pid=9, ppid=4242, parent_id=7, **unread), ipv4_event(process_id=8)]),
+        batch_of(
+            [
+                process_record(process_id=8, pid=9, ppid=4242, parent_id=7, **IN_CONTAINER, **unread),
+                ipv4_event(process_id=8),
+            ]
+        ),
         batch_of([process_record(process_id=9, **unread), detailed_event(process_id=9), ipv4_event(process_id=99)]),
         batch_of([progress_event(), detailed_event() + event_context(has_details=1, opener_id=8, opener_tid=20)]),
     ]
@@ -83,9 +90,13 @@ def recorded(tmp_path: Path) -> tuple[Path, list[str]]:
         if number in (1, 3):  # forwards and backwards
             changes.append(changes[-1] + (HOUR_NS if number == 1 else -2 * HOUR_NS))
 
+    names: Iterator[dict[str, str] | None] = iter([None, {"container": "api"}])
     changes, measure = [0], Clock._measure_offset
     with (
         patch.object(CmdlineReader, "read", lambda *_: next(answers)),
+        patch.object(WorkloadReader, "container", lambda *_: None),
+        patch.object(WorkloadReader, "container_again", lambda *_: next(names)),
+        patch.object(WorkloadReader, "user", lambda _, uid: "alice" if uid == 1000 else None),
         patch.object(Clock, "_measure_offset", lambda self, count=3: measure(self, count) + changes[-1]),
         scripted(*scene(), losses=LOSSES, before=set_clock, config=ALL, record=path) as monitor,
     ):
@@ -98,6 +109,10 @@ def test_a_replay_gives_the_lines_of_the_run(recorded: tuple[Path, list[str]]) -
     assert any(json.loads(line)["process"]["args"] == "-l \\xff\n" for line in lines if "NetworkEvent" in line)
     assert len({json.loads(line)["timestamp"][11:13] for line in lines}) > 1  # the clock was set
     assert any("exec" in json.loads(line)["process"] for line in lines if "TcpConnectionProgress" in line)
+    workloads = [json.loads(line)["process"]["workload"] for line in lines if "NetworkEvent" in line]
+    assert workloads[2] == {"unit": "a.scope", "user": "alice"}  # a container that was found later
+    assert [*workloads[-1]] == ["user"]
+    assert any('"opener"' in line and '"workload":{"container":"api","unit":"a.scope"' in line for line in lines)
     report, _ = [line for line in lines if "LostEvents" in line]  # then one of the unknown process
     assert json.loads(report)["lost_events"]["offenders"] == {"/system.slice/\u202e": 4}
     assert replayed(path) == lines
@@ -113,7 +128,7 @@ def test_models_raw_events_and_counts_are_those_of_the_run(recorded: tuple[Path,
         assert monitor.finished
         assert {type(event) for event in monitor.poll(0)} == {LostEvents}
     assert raws == [line for line in lines if "NetworkEvent" in line]
-    assert monitor.losses == LOSSES._replace(unknown_process=1)
+    assert monitor.losses == LOSSES._replace(unknown_process=1, workload_unknown=1)
     assert monitor.counters.connection_events == 6
     assert monitor.recording and monitor.recording.whole
     with monitor:  # again
