@@ -25,6 +25,7 @@ enum limit {
 	PORT_COUNT = 65536,
 	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path, arguments and exec are, in units */
 	TEXTS_UNIT = 64, /* bytes */
+	MAX_ANCESTORS = 16,
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
 };
@@ -74,6 +75,7 @@ enum record_type {
 	RECORD_EXISTING = 6,
 	RECORD_PROGRESS = 7,
 	RECORD_EXEC = 8,
+	RECORD_ANCESTORS = 9,
 };
 
 enum family {
@@ -290,6 +292,31 @@ struct exec_record {
 	__u64 reserved_too; /* no record is shorter than a plain event, as which the decoder looks at it first */
 };
 
+/* A process that another one descends from. */
+struct ancestor {
+	__u64 process_id; /* of its record, which was sent before; 0: there was no room for that */
+	__u64 start_time_ns; /* CLOCK_BOOTTIME */
+	__u32 pid;
+	__u32 reserved;
+};
+
+/*
+ * With the option ancestors: who a process descends from, the parent first. Sent right before the process record that
+ * it belongs to, with one ancestor at least, and without those beyond the last.
+ */
+struct ancestors_head {
+	__u8 type; /* RECORD_ANCESTORS */
+	__u8 ancestor_count;
+	__u16 reserved[3];
+	__u64 process_number; /* the process's id without its TEXTS_BITS */
+	__u64 reserved_too; /* no record is shorter than a plain event: see exec_record */
+};
+
+struct ancestors_record {
+	struct ancestors_head head;
+	struct ancestor ancestors[MAX_ANCESTORS];
+};
+
 enum filter_mode {
 	FILTER_OFF = 0,
 	FILTER_ALLOW = 1,
@@ -387,14 +414,16 @@ struct report_options {
 	__u8 context; /* events say where the connection lives */
 	__u8 exec; /* processes have what they exec'd, as it was then */
 	__u8 workload; /* processes have their workload, which user space finds out */
+	__u8 id; /* processes have an id that no other has, which user space makes */
 
 	/* What user space derives from those. */
+	__u8 ancestors; /* so many of each process are reported, MAX_ANCESTORS at most */
 	__u8 progress; /* what open connections have carried is reported now and then */
 	__u8 existing_ingress; /* existing: accepted connections */
 	__u8 existing_egress; /* existing: connections that were connected */
 	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
-	__u8 other_tasks; /* existing or parent: tasks other than the current one are described */
+	__u8 other_tasks; /* existing, parent or ancestors: tasks other than the current one are described */
 	__u8 snapshot; /* existing: the walk is the only program, and reports each process that holds a connection */
 };
 
@@ -545,6 +574,8 @@ _Static_assert(sizeof(struct progress_event) == sizeof(struct detailed_event), "
 _Static_assert(sizeof(struct event_context) == 32, "padding");
 _Static_assert(sizeof(struct process_record) == 144, "padding");
 _Static_assert(sizeof(struct exec_record) == sizeof(struct ipv4_event), "padding");
+_Static_assert(sizeof(struct ancestors_head) + sizeof(struct ancestor) == sizeof(struct ipv4_event), "padding");
+_Static_assert(IS_POWER_OF_TWO(MAX_ANCESTORS), "a mask");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");

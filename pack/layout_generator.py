@@ -25,6 +25,8 @@ STRUCTS = (
     "event_context",
     "process_record",
     "exec_record",
+    "ancestors_head",
+    "ancestor",
     "load_config",
     "report_options",
     "settings",

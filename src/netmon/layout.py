@@ -24,6 +24,7 @@ class Limit(IntEnum):
     PORT_COUNT = 65536
     TEXTS_BITS = 8
     TEXTS_UNIT = 64
+    MAX_ANCESTORS = 16
     PAYER_LEVEL = 3
     PAYER_USER_BIT = 63
 
@@ -66,6 +67,7 @@ class RecordType(IntEnum):
     EXISTING = 6
     PROGRESS = 7
     EXEC = 8
+    ANCESTORS = 9
 
 
 class Family(IntEnum):
@@ -186,8 +188,10 @@ PROGRESS_EVENT = Struct("=BBHH2xI4xQQQ16s16sQQQQQQII")
 EVENT_CONTEXT = Struct("=QIIIIB7x")
 PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6x")
 EXEC_RECORD = Struct("=BBHHHQQQI12x")
+ANCESTORS_HEAD = Struct("=BB6xQ8x")
+ANCESTOR = Struct("=QQI4x")
 LOAD_CONFIG = Struct("=BBBBBBB1xII")
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
 CONTROL = Struct("=QQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
@@ -318,6 +322,16 @@ FIELDS = {
         "inode",
         "device",
     ),
+    "AncestorsHead": (
+        "type",
+        "ancestor_count",
+        "process_number",
+    ),
+    "Ancestor": (
+        "process_id",
+        "start_time_ns",
+        "pid",
+    ),
     "LoadConfig": (
         "backups",
         "ipv6_is_module",
@@ -339,6 +353,8 @@ FIELDS = {
         "context",
         "exec",
         "workload",
+        "id",
+        "ancestors",
         "progress",
         "existing_ingress",
         "existing_egress",
@@ -565,6 +581,16 @@ if TYPE_CHECKING:
         inode: int
         device: int
 
+    class AncestorsHead(NamedTuple):
+        type: int
+        ancestor_count: int
+        process_number: int
+
+    class Ancestor(NamedTuple):
+        process_id: int
+        start_time_ns: int
+        pid: int
+
     class LoadConfig(NamedTuple):
         backups: int
         ipv6_is_module: int
@@ -586,6 +612,8 @@ if TYPE_CHECKING:
         context: int
         exec: int
         workload: int
+        id: int
+        ancestors: int
         progress: int
         existing_ingress: int
         existing_egress: int

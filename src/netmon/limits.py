@@ -20,6 +20,9 @@ MAX_PERIOD = 86400.0
 MIN_PROGRESS = 1.0
 MAX_PROGRESS = 86400.0
 
+# Ancestors of a process in an event: Limit.MAX_ANCESTORS, which the kernel half has.
+MAX_ANCESTORS = 16
+
 # Bytes of an event's line with its newline: the texts of its processes are cut so that it is no longer. The journal
 # cuts lines at the maximum. With less than the default, a line's processes would have too little room for their paths.
 DEFAULT_LINE_LIMIT = 16 << 10

@@ -304,6 +304,7 @@ class Monitor:
             procfs.read_last_cap(),
             _cmdline_reader(boot_offset_ns),
             _name_source() if self._filters.watched.report.workload else None,
+            procfs.read_boot_id() if self._filters.watched.report.id else "",
         )
         bytes_waiting = self._bytes_waiting
         if self._record is not None:
@@ -337,7 +338,7 @@ class Monitor:
         source = recording.open(self._filters, self._ring_size, aggregate=False)
         resources.callback(source.close)
         names = source if self._filters.watched.report.workload else None
-        host = Host(source.clock, source.last_cap, source.read_cmdline, names)
+        host = Host(source.clock, source.last_cap, source.read_cmdline, names, recording.header.boot_id)
         self._processes = self._make_table(host, source.bytes_waiting)
         self._decoder = RecordedDecoder(source.clock, self._processes, source.ring)
         self._flows = None
@@ -360,6 +361,8 @@ class Monitor:
             with_cgroup=report.context,
             with_exec=report.exec,
             name_source=host.name_source,
+            boot_id=host.boot_id,
+            with_ancestors=bool(report.ancestors),
         )
 
     def _bytes_waiting(self) -> int:
@@ -561,10 +564,10 @@ class Monitor:
         if reader is None:
             return self._final_counters
         processes = self._known
-        described, execs = (processes.described, processes.execs_added) if processes is not None else (0, 0)
+        described, others = (processes.described, processes.others_added) if processes is not None else (0, 0)
         decoded = reader.batch.count - reader.batch.left
         return Counters(
-            connection_events=decoded - described - execs - self._decoder_counts[0],
+            connection_events=decoded - described - others - self._decoder_counts[0],
             bytes_read=reader.batch.end,
             bytes_waiting=reader.waiting,
             processes_described=described,

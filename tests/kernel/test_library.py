@@ -173,7 +173,7 @@ def test_events_that_do_not_fit_the_ring_buffer_are_counted() -> None:
 ALL = {
     "ingress": {"enabled": True},
     "egress": {"enabled": True},
-    "report": {**dict.fromkeys(OPTIONS, True), "progress": "1h"},
+    "report": {**dict.fromkeys(OPTIONS, True), "progress": "1h", "ancestors": 16},
 }
 
 

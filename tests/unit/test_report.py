@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from netmon.decode.format import RECORDS_OF_PROCESSES
 from netmon.layout import RecordType, ReportOptions
 from netmon.monitor import Monitor
 from netmon.report import EVENTS, OPTIONS, Report
@@ -14,7 +15,7 @@ def test_each_option_is_a_field_of_the_load_options() -> None:
 
 
 def test_the_events_are_the_records_of_connections() -> None:
-    of_processes = (RecordType.PROCESS, RecordType.EXEC)
+    of_processes = RECORDS_OF_PROCESSES
     assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in of_processes]
 
 

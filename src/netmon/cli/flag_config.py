@@ -205,8 +205,8 @@ def _report(values: Values, base: Report, enabled: dict[str, bool]) -> Report:
     """Return what is reported. enabled: for each direction's name, whether it is watched."""
     options = {name: values.get(name) for name in OPTIONS}
     report = base._replace(**{name: value for name, value in options.items() if value is not None})
-    if values.get("progress") is not None:
-        report = report._replace(progress=values["progress"])
+    numbers = {name: values.get(name) for name in ("ancestors", "progress")}
+    report = report._replace(**{name: value for name, value in numbers.items() if value is not None})
     events = tuple(values["events"])
     if values["failures"]:
         if events:

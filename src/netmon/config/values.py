@@ -21,6 +21,7 @@ from netmon.config.checks import (
     EMPTY_LIST,
     MAX_ID,
     MAX_PID,
+    check_ancestors,
     check_cgroup,
     check_container_id,
     check_event,
@@ -36,6 +37,7 @@ from netmon.config.each import each
 from netmon.config.netns import NETNS_SCHEMA, check_netns
 from netmon.config.ports import PORT_SCHEMA, check_port
 from netmon.layout import Limit
+from netmon.limits import MAX_ANCESTORS
 from netmon.report import EVENTS
 
 T = TypeVar("T")
@@ -77,6 +79,11 @@ ContainerId = Annotated[
     ),
 ]
 
+Ancestors = Annotated[
+    int,
+    BeforeValidator(check_ancestors),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_ANCESTORS}),
+]
 Interval = Annotated[
     float,
     BeforeValidator(check_interval),

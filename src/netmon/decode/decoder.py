@@ -36,6 +36,7 @@ CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
 _EXEC = int(RecordType.EXEC)
+_ANCESTORS = int(RecordType.ANCESTORS)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
@@ -142,6 +143,10 @@ class Decoder:
                     start = at + HEADER.size
                     self._processes.add_exec(data[start : start + size])
                     continue
+                if type_ == _ANCESTORS:
+                    start = at + HEADER.size
+                    self._processes.add_ancestors(data[start : start + size])
+                    continue
                 try:
                     if size == _IPV6_SIZE and type_ in EVENT_TYPES:
                         size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
@@ -179,7 +184,7 @@ class Decoder:
         if process is None:  # connections may outlive it in the table
             self.unknown_opener += 1
             return None
-        return Opener(process, context.opener_tid)
+        return Opener(process.alone, context.opener_tid)
 
 
 def _unknown_record(data: bytes, at: int) -> DecodeError:

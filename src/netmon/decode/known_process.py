@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from netmon.decode.texts import Part, truncated_json
+from netmon.decode.images import text_size
+from netmon.decode.texts import NO_PART, Part, truncated_json
 from netmon.layout import Foreign
 from netmon.workload import WORKLOAD_SIZE
 
@@ -111,7 +112,7 @@ class KnownProcess:
         ids: str,
         image: Image,
         cgroup: Cgroup,
-        parts: tuple[Part, Part, Part],
+        parts: tuple[Part, Part, Part, Part],
         parent: KnownProcess | None,
         memory: RenderedMemory,
         foreign: int = 0,
@@ -124,7 +125,7 @@ class KnownProcess:
             ids: The members from `ppid` to the last capabilities.
             image: What it runs.
             cgroup: Where it runs.
-            parts: Both of them, rendered, and what it exec'd.
+            parts: Both of them, rendered, what it exec'd, and who it descends from.
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
             foreign: Of the record.
@@ -143,13 +144,12 @@ class KnownProcess:
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
-        image_part, cgroup_part, exec_part = parts
         # Characters of its JSON.
-        self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
+        self.length = len(ids) + sum(len(part.json) for part in parts) + HEAD_LENGTH
         if workload is not None:  # there may be more names later on
             self.length += WORKLOAD_SIZE
         # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
-        self.size = PROCESS_SIZE + len(ids)
+        self.size = PROCESS_SIZE + len(ids) + text_size(parts[-1].json)
         self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
         if parent is not None:
             self.length += parent.length
@@ -159,8 +159,7 @@ class KnownProcess:
     @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
-        image, cgroup, executed = self._parts
-        return image.cut + cgroup.cut + executed.cut
+        return tuple(key for part in self._parts for key in part.cut)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -170,16 +169,17 @@ class KnownProcess:
 
     @property
     def alone(self) -> KnownProcess:
-        """This process without its parent."""
-        if self.parent_process is None:
+        """This process without its parent, its workload and its ancestors: as a parent or an opener."""
+        if self.parent_process is None and self._workload is None and not self._parts[-1].json:
             return self
         if self._alone is None:
             alone = object.__new__(KnownProcess)
             for name in KnownProcess.__slots__:
                 setattr(alone, name, getattr(self, name))
             alone.json_tail, alone.parent_process, alone._models = "", None, {}
+            alone._workload, alone._parts = None, (*self._parts[:-1], NO_PART)
             alone.sources = (*self.image.sources, self.cgroup)
-            alone.length -= self.parent_process.length
+            alone.length -= self.parent_process.length if self.parent_process is not None else 0
             self._alone = alone
         return self._alone
 
@@ -191,10 +191,11 @@ class KnownProcess:
         return self.json_tail
 
     def _own_tail(self) -> str:
-        image, cgroup, executed = self._parts
+        image, cgroup, executed, ancestors = self._parts
         foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
         workload = self._workload.json if self._workload else ""
-        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{foreign}{executed.json}{workload}}}"
+        more = f"{foreign}{executed.json}{workload}{ancestors.json}"
+        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{more}}}"
 
     def _parent_member(self) -> str:
         return f',"parent":{self._parent_json}' if self.parent_process else ""

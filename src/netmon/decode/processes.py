@@ -6,6 +6,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from netmon.decode.ancestors import (
+    Lineage,
+    Texts,
+    ancestors_part,
+    ancestors_size,
+    split_ancestors,
+)
 from netmon.decode.clock import Clock
 from netmon.decode.format import format_timestamp
 from netmon.decode.images import (
@@ -21,9 +28,9 @@ from netmon.decode.images import (
     split_exec_record,
 )
 from netmon.decode.known_process import KnownProcess, RenderedMemory
-from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_room
+from netmon.decode.texts import CREDENTIALS, NO_PART, Part, credentials_part, round_room
 from netmon.errors import DecodeError
-from netmon.layout import PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
+from netmon.layout import PROCESS_RECORD, Ancestor, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
 from netmon.workload import WORKLOAD_SIZE
 
@@ -50,6 +57,7 @@ SOURCES_KEPT = 64  # images and cgroups that other processes may have, too
 # program that was preempted: this is more than LATE_RECORDS by far. An entry has some bytes beside its record.
 EXECS_SIZE = 1 << 20
 EXEC_ENTRY_SIZE = 256
+LINEAGES_KEPT = 1024  # likewise
 
 # Plain ints: members of an enum are slow to look up.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
@@ -80,6 +88,8 @@ class ProcessTable:
         with_cgroup: bool = False,
         with_exec: bool = False,
         name_source: NameSource | None = None,
+        boot_id: str = "",
+        with_ancestors: bool = False,
     ) -> None:
         """Make an empty table.
 
@@ -96,6 +106,8 @@ class ProcessTable:
             with_cgroup: Whether processes have the key `cgroup`.
             with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
             name_source: Knows names for the key `workload`; None: they do not have it.
+            boot_id: The boot's part of the key `id`; "": processes do not have it.
+            with_ancestors: Whether they may have the key `ancestors`.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -104,13 +116,17 @@ class ProcessTable:
         self._read_cmdline = read_cmdline
         self._limit = limit
         self._workloads = _workloads(name_source) if name_source else None
-        self._text_limit = (line_limit - LINE_REST) // roles - PROCESS_REST - WORKLOAD_SIZE * bool(name_source)
+        self._boot_id = boot_id
+        self._ancestors_size = ancestors_size(line_limit) if with_ancestors else 0
+        rest = LINE_REST + WORKLOAD_SIZE * bool(name_source) + self._ancestors_size
+        self._text_limit = (line_limit - rest) // roles - PROCESS_REST
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
         # Many processes run the same: their texts are rendered once, and kept once.
         self._image_of = lru_cache(maxsize=SOURCES_KEPT)(Image)
         self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
+        self._lineages: dict[int, Lineage] = {}  # of processes whose record comes next, by their numbers
         self._execs: dict[int, bytes] = {}  # the last records, by their ids
         self._execs_size = 0
         self._known: dict[int, KnownProcess] = {}
@@ -122,7 +138,7 @@ class ProcessTable:
         self._consumed = 0
         self._next_eviction = 0  # in bytes consumed
         self.described = 0  # how many process records were added
-        self.execs_added = 0  # how many exec records
+        self.others_added = 0  # how many further records about processes
         # Processes reported with only a part of their path, arguments, cgroup or exec. The kernel has not counted them.
         self.path_incomplete = self.args_incomplete = self.cgroup_incomplete = self.exec_incomplete = 0
         self.longest = 0  # characters of a process's JSON: the most of those known
@@ -146,17 +162,18 @@ class ProcessTable:
         image = self._image(process, path, argv)
         cgroup = self._cgroup(process, names, container_id)
         credentials = credentials_part(process[CREDENTIALS], self._last_cap)
-        room = self._text_limit - credentials.size
+        own_id = self._id_member(process.start_time_ns, process.pid)
+        room = self._text_limit - credentials.size - len(own_id)
         room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
         cgroup_part = cgroup.part(self._shared, room, 0)
         image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
         exec_part = image.exec.part(self._shared, room, room) if image.exec else NO_PART
         known = KnownProcess(
             (process.pid, format_timestamp(self._clock.start_time(process.start_time_ns))),
-            f',"ppid":{process.ppid}{credentials.json}',
+            f'{own_id},"ppid":{process.ppid}{credentials.json}',
             image,
             cgroup,
-            (image_part, cgroup_part, exec_part),
+            (image_part, cgroup_part, exec_part, self._ancestors(process_id)),
             self._parent(process) if process.parent_id else None,
             self._rendered,
             process.foreign,
@@ -197,7 +214,44 @@ class ProcessTable:
         self._execs_size += len(record) + EXEC_ENTRY_SIZE
         while self._execs_size > EXECS_SIZE:
             self._drop_exec(next(iter(self._execs)))
-        self.execs_added += 1
+        self.others_added += 1
+
+    def add_ancestors(self, record: bytes) -> None:
+        """Add who a process descends from, whose own record follows.
+
+        Args:
+            record: A struct ancestors_head and the ancestors that follow it.
+
+        Raises:
+            DecodeError: The record is shorter than its count says.
+        """
+        lineage = split_ancestors(record)
+        self._lineages.pop(lineage.process_number, None)
+        self._lineages[lineage.process_number] = lineage
+        while len(self._lineages) > LINEAGES_KEPT:
+            del self._lineages[next(iter(self._lineages))]
+        self.others_added += 1
+
+    def _ancestors(self, process_id: int) -> Part:
+        """Return the ancestors of a process that is added."""
+        lineage = self._lineages.pop(process_id >> Limit.TEXTS_BITS, None)
+        if lineage is None:
+            return NO_PART
+        return ancestors_part(lineage.ancestors, self._ancestor_head, self._ancestor_texts, self._ancestors_size)
+
+    def _ancestor_head(self, ancestor: Ancestor) -> str:
+        start = format_timestamp(self._clock.start_time(ancestor.start_time_ns))
+        own_id = self._id_member(ancestor.start_time_ns, ancestor.pid)
+        return f'"start_time":"{start}","pid":{ancestor.pid}{own_id}'
+
+    def _ancestor_texts(self, ancestor: Ancestor) -> Texts | None:
+        known = self._known.get(ancestor.process_id)
+        if known is None or known.image.unknown:
+            return None
+        return known.image.name, known.image.argv, known.image.args_complete
+
+    def _id_member(self, start_time_ns: int, pid: int) -> str:
+        return f',"id":"{self._boot_id}.{start_time_ns}.{pid}"' if self._boot_id else ""
 
     def _drop_exec(self, exec_id: int) -> None:
         if (record := self._execs.pop(exec_id, None)) is not None:

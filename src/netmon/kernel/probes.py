@@ -371,10 +371,11 @@ def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions |
         aggregate=aggregate,
         existing_ingress=report.existing and watched.ingress,
         existing_egress=report.existing and watched.egress,
+        ancestors=report.ancestors or 0,
         progress=report.sends_progress,
         unsent=sum(1 << layout.RecordType[event.upper()] for event in EVENTS if not report.sends(event)),
         with_context=report.opener or report.context,
-        other_tasks=report.existing or report.parent,
+        other_tasks=report.existing or report.parent or bool(report.ancestors),
         snapshot=watched.snapshot,
     )
     return options if any(options) else None

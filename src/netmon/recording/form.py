@@ -9,6 +9,7 @@ same again, wherever that is.
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import zlib
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 from netmon import layout
 from netmon.errors import DecodeError
-from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT, MAX_PROGRESS, MIN_PROGRESS
+from netmon.limits import DEFAULT_LINE_LIMIT, MAX_ANCESTORS, MAX_LINE_LIMIT, MAX_PROGRESS, MIN_PROGRESS
 from netmon.losses import BY_NAME, Losses
 from netmon.report import EVENTS, OPTIONS, Report
 
@@ -64,6 +65,7 @@ class Header(NamedTuple):
         ingress: Whether accepted connections are reported.
         egress: Whether connections that processes open are reported.
         report: The report options.
+        boot_id: The boot id, with the option id.
     """
 
     netmon: str
@@ -74,6 +76,7 @@ class Header(NamedTuple):
     ingress: bool
     egress: bool
     report: Report
+    boot_id: str = ""
 
 
 def layout_id() -> str:
@@ -81,10 +84,12 @@ def layout_id() -> str:
     structs = (
         *(layout.PROCESS_RECORD, layout.IPV4_EVENT, layout.IPV6_EVENT),
         *(layout.DETAILED_EVENT, layout.EVENT_CONTEXT, layout.PROGRESS_EVENT, layout.EXEC_RECORD),
+        *(layout.ANCESTORS_HEAD, layout.ANCESTOR),
     )
     fields = (
         *(layout.ProcessRecord, layout.Ipv4Event, layout.Ipv6Event),
         *(layout.DetailedEvent, layout.EventContext, layout.ProgressEvent, layout.ExecRecord),
+        *(layout.AncestorsHead, layout.Ancestor),
     )
     enums = (
         *(layout.RecordType, layout.Family, layout.Direction, layout.Ending),
@@ -156,6 +161,7 @@ def unpack_header(payload: bytes) -> Header:
         line_limit=_integer(fields, "line_limit", DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT),
         **enabled,
         report=options,
+        boot_id=_boot_id(fields.get("boot_id")) if options.id else "",
     )
 
 
@@ -165,9 +171,20 @@ def _report(fields: dict[str, Any]) -> Report:
         events = None
     return Report(
         **{name: fields.get(name) is True for name in OPTIONS},
+        ancestors=_ancestors(fields.get("ancestors")),
         progress=_progress(fields.get("progress")),
         events=tuple(events) if events is not None else None,
     )
+
+
+def _boot_id(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{32}", value):
+        raise DecodeError("its header has no boot id")
+    return value
+
+
+def _ancestors(count: object) -> int | None:
+    return count if type(count) is int and 1 <= count <= MAX_ANCESTORS else None
 
 
 def _progress(seconds: object) -> float | None:

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.batch import HEADER, Batch, offsets_in
+from netmon.decode.format import RECORDS_OF_PROCESSES
 from netmon.errors import NetmonError
-from netmon.layout import RecordType
 from netmon.losses import Losses
 from netmon.recording.form import (
     AGAIN,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 END_SIZE = 64 << 10  # bytes of the file's limit that are kept for its last frame
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NUL = b"\0"
-NO_EVENTS = (int(RecordType.PROCESS), int(RecordType.EXEC))  # the records that are no events of connections
+NO_EVENTS = frozenset(map(int, RECORDS_OF_PROCESSES))
 
 
 class _State(NamedTuple):
@@ -249,6 +249,7 @@ def begin_recording(
         ingress=watched.ingress,
         egress=watched.egress,
         report=watched.report,
+        boot_id=host.boot_id,
     )
     recorder = Recorder(path, header, limit)
     host.clock.on_step = recorder.step

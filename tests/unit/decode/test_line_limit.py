@@ -17,6 +17,7 @@ from netmon.decode.flows import FlowSummary, unpack_flow
 from netmon.layout import (
     FLOW,
     FLOW_KEY,
+    Ancestor,
     Direction,
     Ending,
     Family,
@@ -31,7 +32,15 @@ from netmon.layout import (
 from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT
 from tests.support.decoders import make_decoder, make_table
 from tests.support.name_sources import KnowsAll
-from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
+from tests.support.records import (
+    ancestors_record,
+    batch_of,
+    detailed_event,
+    event_context,
+    exec_record,
+    ipv4_event,
+    process_record,
+)
 from tests.support.strategies import ID
 
 KEYS = ("filename", "binary_path", "args", "cgroup")
@@ -80,7 +89,11 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
     executed = [
         exec_record(data.draw(texts(4095)), b"\0" + data.draw(texts(8191)), exec_id=number) for number in (1, 2)
     ]
-    processes = [*executed, data.draw(long_processes(1, 0)), data.draw(long_processes(2, int(others)))]
+    parents = [Ancestor(0, 5, LARGEST)] * data.draw(st.integers(0, Limit.MAX_ANCESTORS - 1))
+    lineages = [
+        ancestors_record(Ancestor(1, 2**64 - 1, LARGEST), *parents, process_id=process_id) for process_id in (2, 3)
+    ]
+    processes = [*executed, data.draw(long_processes(1, 0)), lineages[0], data.draw(long_processes(2, int(others)))]
     with_exec = data.draw(st.booleans())
     source = data.draw(st.sampled_from([None, KnowsAll()]))
     if not with_exec:
@@ -110,6 +123,7 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
     )
     records = [
         *processes,
+        lineages[1],
         exiting,
         *(detailed_event(process_id=process_id, **largest) + context for process_id in (2, 3)),
     ]
@@ -119,7 +133,7 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
         "with_cgroup": True,
         "with_exec": with_exec,
     }
-    options["name_source"] = source
+    options |= {"name_source": source, "with_ancestors": True, "boot_id": data.draw(st.sampled_from(["", "f" * 32]))}
     decoder = make_decoder(**options)
     lines = [line for chunk in decoder.json_lines(batch_of(records)) for line in chunk]
     assert len(lines) == 2

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netmon.decode.format import RECORDS_OF_PROCESSES
+from netmon.events import Ancestor as AncestorModel
 from netmon.events import NetworkEvent, Process, ProcessExec, TcpConnection, Workload
-from netmon.layout import Foreign, ProcessFlag, RecordType, TcpState
+from netmon.layout import Ancestor, Foreign, ProcessFlag, RecordType, TcpState
 from netmon.text import is_harmless
 from netmon.workload import KEYS
 from tests.support.decoders import make_decoder
 from tests.support.name_sources import KnowsAll
-from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
+from tests.support.records import (
+    ancestors_record,
+    batch_of,
+    detailed_event,
+    event_context,
+    exec_record,
+    ipv4_event,
+    process_record,
+)
 from tests.support.runtimes import POD_UID
 from tests.support.strategies import ID
 from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, event_records, process_records
@@ -82,6 +93,7 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
     records = [
         process_record(process_id=6, pid=100),
         exec_record(),
+        ancestors_record(Ancestor(6, 5, 100)),
         process_record(
             process_id=7,
             parent_id=6,
@@ -96,19 +108,23 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
             detailed_event(type=type_, error=1, state=TcpState.ESTABLISHED, is_idle_known=1)
             + event_context(opener_id=6, has_details=1)
             for type_ in RecordType
-            if type_ not in (RecordType.PROCESS, RecordType.EXEC)
+            if type_ not in RECORDS_OF_PROCESSES
         ),
     ]
     keys: dict[str, set[str]] = defaultdict(set)
-    for (*lines,) in make_decoder(with_cgroup=True, name_source=KnowsAll()).json_lines(batch_of(records)):
+    options: dict[str, Any] = {"with_cgroup": True, "name_source": KnowsAll(), "boot_id": "f" * 32}
+    options["with_ancestors"] = True
+    for (*lines,) in make_decoder(**options).json_lines(batch_of(records)):
         for event in map(json.loads, lines):
             keys["event"] |= event.keys()
             keys["process"] |= event["process"].keys()
             keys["network_event"] |= event["network_event"].keys()
             keys["exec"] |= event["process"]["exec"].keys()
+            keys["ancestor"] |= event["process"]["ancestors"][0].keys()
             keys["workload"] |= event["process"]["workload"].keys()
     assert keys["event"] == set(NetworkEvent.model_fields)
     assert keys["exec"] == set(ProcessExec.model_fields)
+    assert keys["ancestor"] == set(AncestorModel.model_fields)
     assert keys["workload"] == set(Workload.model_fields) == set(KEYS)
     assert keys["process"] == set(Process.model_fields)
     of_lists = {"holders", "other_pids"}  # netmon.listing adds these

@@ -23,14 +23,16 @@ from netmon import Config, DecodeError, LostEvents, Monitor, NetmonError, Networ
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.kernel.cmdline_reader import CmdlineReader
+from netmon.kernel.procfs import read_boot_id
 from netmon.kernel.workload_reader import WorkloadReader
-from netmon.layout import ProcessFlag, RecordType
+from netmon.layout import Ancestor, ProcessFlag, RecordType
 from netmon.limits import MIN_RECORD_LIMIT
 from netmon.losses import Losses
 from netmon.recording.form import FORM_VERSION, HEAD, MAGIC, START, WAITING, Kind, pack_frame, pack_json
 from netmon.report import EVENTS, OPTIONS
 from tests.support.record_mixes import MIXES
 from tests.support.records import (
+    ancestors_record,
     batch_of,
     detailed_event,
     event_context,
@@ -47,7 +49,7 @@ ALL = Config.from_dict(
     {
         "ingress": {"enabled": True},
         "egress": {"enabled": True},
-        "report": {**dict.fromkeys(OPTIONS, True), "progress": "30s", "events": [*EVENTS]},
+        "report": {**dict.fromkeys(OPTIONS, True), "ancestors": 3, "progress": "30s", "events": [*EVENTS]},
     }
 )
 IN_CONTAINER: dict[str, Any] = {"container_id": b"a" * 64, "cgroup": b"a.scope/system.slice/"}
@@ -67,8 +69,9 @@ def replayed(path: Path) -> list[str]:
 def scene() -> list[Batch]:
     """Return batches with all kinds of records, and with what is asked of the host."""
     unread: dict[str, Any] = {"flags": int(ProcessFlag.ARGS_UNREAD | ProcessFlag.ARGS_INCOMPLETE), "argv": b""}
+    lineage = [process_record(process_id=6, pid=1), ancestors_record(Ancestor(6, 5, 1))]
     return [
-        batch_of([exec_record(), process_record(exec_id=3), ipv4_event(), ipv6_event()]),
+        batch_of([exec_record(), *lineage, process_record(exec_id=3), ipv4_event(), ipv6_event()]),
         batch_of(
             [
                 process_record(process_id=8, pid=9, ppid=4242, parent_id=7, **IN_CONTAINER, **unread),
@@ -76,7 +79,9 @@ def scene() -> list[Batch]:
             ]
         ),
         batch_of([process_record(process_id=9, **unread), detailed_event(process_id=9), ipv4_event(process_id=99)]),
-        batch_of([progress_event(), detailed_event() + event_context(has_details=1, opener_id=8, opener_tid=20)]),
+        batch_of(
+            [progress_event(), detailed_event(process_id=8) + event_context(has_details=1, opener_id=7, opener_tid=20)]
+        ),
     ]
 
 
@@ -111,8 +116,11 @@ def test_a_replay_gives_the_lines_of_the_run(recorded: tuple[Path, list[str]]) -
     assert any("exec" in json.loads(line)["process"] for line in lines if "TcpConnectionProgress" in line)
     workloads = [json.loads(line)["process"]["workload"] for line in lines if "NetworkEvent" in line]
     assert workloads[2] == {"unit": "a.scope", "user": "alice"}  # a container that was found later
-    assert [*workloads[-1]] == ["user"]
-    assert any('"opener"' in line and '"workload":{"container":"api","unit":"a.scope"' in line for line in lines)
+    assert workloads[-1] == {"container": "api", **workloads[2]}
+    assert workloads[-2] == {"user": "alice"}
+    processes = [json.loads(line)["process"] for line in lines if "NetworkEvent" in line]
+    assert processes[0]["ancestors"][0]["filename"] == "curl"
+    assert all(process["id"].startswith(f"{read_boot_id()}.") for process in processes)
     report, _ = [line for line in lines if "LostEvents" in line]  # then one of the unknown process
     assert json.loads(report)["lost_events"]["offenders"] == {"/system.slice/\u202e": 4}
     assert replayed(path) == lines
