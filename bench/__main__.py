@@ -11,8 +11,9 @@ from pathlib import Path
 
 from bench import cidrs, native, plot, report
 from bench.host import GuestDiedError, Result, run_in_guest
+from bench.monitors import COUNTED as COUNTED_MONITORS
 from bench.monitors import names_for
-from bench.plan import DEFAULT, LONG, QUICK, Plan
+from bench.plan import COUNTED, DEFAULT, LONG, QUICK, Plan
 from vm.architecture import X86_64
 from vm.archive import KERNELS
 from vm.image import BUILD, PROJECT
@@ -35,6 +36,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", action="store_true", help="one round of small loads")
     kind.add_argument("--long", action="store_true", help="netmon only: a flood, then many connections and processes")
+    kind.add_argument(
+        "--instructions", action="store_true", help="count instructions: each option of netmon, and other monitors"
+    )
     parser.add_argument("--only", metavar="NAMES", help="monitors, separated by commas; and CIDRs only if given")
     for name in SIZES:
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default {getattr(DEFAULT, name):,}")
@@ -45,8 +49,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """Return the plan that the options describe. Raises ValueError if there is no monitor of a name."""
-    plan = LONG if options.long else QUICK if options.quick else DEFAULT
-    known = names_for(options.kernel)
+    chosen = {"long": LONG, "quick": QUICK, "instructions": COUNTED}
+    plan = next((plan for name, plan in chosen.items() if getattr(options, name)), DEFAULT)
+    known = tuple(COUNTED_MONITORS) if plan.counted else names_for(options.kernel)
     monitors = tuple(options.only.split(",")) if options.only else known
     if unknown := set(monitors) - set(known):
         raise ValueError(f"not on {options.kernel}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
@@ -61,12 +66,13 @@ def plan_of(options: argparse.Namespace) -> Plan:
 def write(result: Result, directory: Path) -> None:
     """Write a run's results, and print its table."""
     directory.mkdir(parents=True, exist_ok=True)
-    is_long = bool(result["plan"]["flood"])
-    name = f"{'long' if is_long else 'guest'}-{result['kernel']}"
-    text = report.long_run(result) if is_long else report.comparison(result)
+    plan = result["plan"]
+    kind = "long" if plan["flood"] else "instructions" if plan["counted"] else "guest"
+    name = f"{kind}-{result['kernel']}"
+    text = {"long": report.long_run, "instructions": report.instructions, "guest": report.comparison}[kind](result)
     (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (directory / f"{name}.md").write_text(text)
-    if not is_long:
+    if kind == "guest":
         (directory / f"{name}.svg").write_text(plot.svg(result))
     print(text)
     print(f"bench: written to {directory}/{name}.*", file=sys.stderr)

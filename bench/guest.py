@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import proc
 from bench.loads import IDLE, LOADS, Load, open_connections
 from bench.longrun import run_long
-from bench.monitors import MONITORS, NETMON, Monitor
+from bench.monitors import COUNTED, MONITORS, NETMON, Monitor
 from bench.plan import Plan, cidrs
 from bench.running import START_DEADLINE, Running, wait_until
 from bench.samples import Samples
@@ -28,6 +28,11 @@ def run(channel: Channel) -> int:
     compileall.compile_dir("src", quiet=1)
     if plan.flood:
         run_long(plan, samples)
+        return 0
+    if plan.counted:
+        for name in plan.monitors:
+            samples.say(name)
+            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(COUNTED[name], plan.connections))
         return 0
     for round_, names in enumerate(plan.orders()):
         for name in names:
@@ -113,6 +118,18 @@ def count_runs(running: Running, load: Load, connections: int) -> dict[str, floa
     runs = running.runs - before
     proc.count_runs(on=False)
     return per_connection(runs, connections)
+
+
+def count_instructions(monitor: Monitor, connections: int) -> dict[str, float]:
+    """Return what a connection costs, in a guest that counts instructions: there they are its nanoseconds."""
+    load = LOADS["pairs1"]
+    with Running(monitor) as running:
+        warm_up(running)
+        before = running.cpu_nanoseconds
+        load.run(connections)
+        running.settle()
+        cpu_us = (running.cpu_nanoseconds - before) / connections / 1000
+        return {"cpu_us": cpu_us, **count_runs(running, load, connections), **vars(running.memory)}
 
 
 def per_connection(runs: proc.Runs, connections: int) -> dict[str, float]:

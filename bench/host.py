@@ -28,7 +28,8 @@ class GuestDiedError(Exception):
 def run_in_guest(plan: Plan) -> Result:
     """Return the measurements with their circumstances, from which reports are made."""
     for _ in range(BOOTS):
-        machine = Machine(plan.kernel, "bench.guest", {"plan.json": plan.to_json()}, contents_for(plan))
+        files = {"plan.json": plan.to_json()}
+        machine = Machine(plan.kernel, "bench.guest", files, contents_for(plan), counts_instructions=plan.counted)
         try:
             samples, code = _listen(machine)
         finally:
@@ -46,7 +47,8 @@ def contents_for(plan: Plan) -> Contents:
     if plan.flood:
         return FOR_TESTS
     # bcc's tools compile against the kernel's headers.
-    return dataclasses.replace(WITH_PEERS, kernel_headers=any(MONITORS[name].compiles for name in plan.monitors))
+    compiles = not plan.counted and any(MONITORS[name].compiles for name in plan.monitors)
+    return dataclasses.replace(WITH_PEERS, kernel_headers=compiles)
 
 
 def _listen(machine: Machine) -> tuple[list[Result], int | None]:
@@ -81,7 +83,7 @@ def _circumstances(plan: Plan, release: str) -> Result:
     return {
         "kernel": plan.kernel,
         "release": release,
-        "cpus": CPUS,
+        "cpus": 1 if plan.counted else CPUS,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "commit": described.stdout.strip(),
         "plan": dataclasses.asdict(plan),

@@ -73,6 +73,27 @@ MONITORS = {
     )
 }
 
+# netmon's options whose cost is counted in instructions: each alone, and together.
+DETAILS = ("--outcome", "--statistics", "--context", "--parent", "--opener")
+OPTIONS = (
+    *((option,) for option in (*DETAILS, "--existing", "--exec")),
+    ("--progress", "30s"),
+    DETAILS,
+    ("--uid", "0"),
+)
+COUNTED = {
+    monitor.name: monitor
+    for monitor in (
+        MONITORS["netmon"],
+        *(Monitor(" ".join(("netmon", *options)), (*NETMON, *options), mark=IN_JSON) for options in OPTIONS),
+        MONITORS["netmon-reject"],
+        MONITORS[REFERENCE],
+        MONITORS["tcplife"],
+        MONITORS["tcpconnect"],
+        MONITORS["bpftrace"],
+    )
+}
+
 
 def names_for(kernel: str) -> tuple[str, ...]:
     """Return the names of the monitors that work on a kernel."""

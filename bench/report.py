@@ -127,6 +127,39 @@ def _cidrs_section(figures: Figures) -> str:
     return text + table(header, map_rows(row, loads))
 
 
+def instructions(result: dict[str, Any]) -> str:
+    """Return the report of a run that counted instructions."""
+    figures = Figures(result["samples"])
+    header = ("monitor", "its CPU us", "x", "its probes ns", "x", "probe runs", "PSS MB")
+
+    def row(name: str) -> Row:
+        def get(figure: str, of: str = name) -> float | None:
+            return figures.median(of, "pairs1", figure)
+
+        probes = get("probe_us")
+        return (
+            name,
+            number(get("cpu_us"), 1),
+            number(ratio(get("cpu_us"), get("cpu_us", REFERENCE)), 2),
+            number(probes * 1000 if probes is not None else None, 0),
+            number(ratio(probes, get("probe_us", REFERENCE)), 2),
+            number(get("probe_runs"), 1),
+            number(get("pss"), 1),
+        )
+
+    connections = result["plan"]["connections"]
+    return (
+        f"# What a connection costs, in instructions, on Linux {result['kernel']}\n\n"
+        f"Linux {result['release']} in a guest with one emulated CPU, {result['date']}, netmon at "
+        f"`{result['commit']}`. The guest's clock moves a nanosecond with each instruction, so a figure in ns is a"
+        " number of instructions, and one in us of a thousand; nothing disturbs it. It says nothing of caches and of"
+        f" the width of a real processor. Of {connections:,} connections over loopback: an establish, an accept and two"
+        " closes each. "
+        f"x: as a multiple of {REFERENCE} (libbpf-tools, C).\n\n"
+        f"{table(header, map_rows(row, result['plan']['monitors']))}\n"
+    )
+
+
 def long_run(result: dict[str, Any]) -> str:
     """Return the report of a long run."""
     figures = Figures(result["samples"])

@@ -93,6 +93,10 @@ class Running:
         return proc.cpu_seconds(self.process.pid)
 
     @property
+    def cpu_nanoseconds(self) -> int:
+        return proc.cpu_nanoseconds(self.process.pid)
+
+    @property
     def memory(self) -> proc.Memory:
         return proc.memory(self.process.pid)
 

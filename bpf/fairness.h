@@ -2,10 +2,10 @@
 /*
  * Fairness: who fills the ring buffer loses events, and others do not.
  *
- * While the ring buffer is less than a quarter full, nothing is counted. Above that, each record is charged to a
- * payer, and a payer is refused while it uses more than is free; for closes, twice as much. So one payer leaves a
- * quarter of the ring buffer to the others, and even many of them never take all that is free. Closes of reported
- * openings come through where openings are refused already.
+ * While the ring buffer is less than a quarter full, nothing is counted, and not every event looks: see is_filling().
+ * Above that, each record is charged to a payer, and a payer is refused while it uses more than is free; for closes,
+ * twice as much. So one payer leaves a quarter of the ring buffer to the others, and even many of them never take all
+ * that is free. Closes of reported openings come through where openings are refused already.
  *
  * How much a payer uses is estimated: what it has written, less the part of it that the reader has read since. The
  * reader takes the same part of everybody's records. An event of a process with long texts is charged a part of those,
@@ -23,7 +23,13 @@
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 
-enum { ROOT_CGROUP_ID = 1 };
+enum {
+	ROOT_CGROUP_ID = 1,
+	LOOK_EVERY = 8, /* events, on average: see is_filling() */
+};
+
+/* Whether the ring buffer was more than a quarter full when a program looked last. */
+bool was_filling SEC(".data.filling") = false;
 
 static __always_inline __u64 payer_of_user(__u32 uid)
 {
@@ -133,11 +139,27 @@ static __always_inline __u64 price_of_texts(__u64 process_id)
 	return (process_id & ((1 << TEXTS_BITS) - 1)) * (TEXTS_UNIT / 16);
 }
 
-/* Whether the payer may write a record of that size now. closing: the record is a close. */
-static __always_inline bool may_write(__u64 payer, __u64 size, bool closing)
+/*
+ * Whether the ring buffer is more than a quarter full. To ask the kernel takes longer than the rest of what an event pays
+ * for fairness. So while it was less full at the last look, only some events look: those that are drawn. draw: a number
+ * that nobody can choose; 0 looks in any case.
+ */
+static __always_inline bool is_filling(__u64 draw)
 {
-	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < load_config.ring_size / 4 ||
-	       charge(payer, size, closing);
+	bool filling;
+
+	if (!was_filling && draw % LOOK_EVERY)
+		return false;
+	filling = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= load_config.ring_size / 4;
+	if (filling != was_filling) /* without a need, CPUs do not take the variable from each other */
+		was_filling = filling;
+	return filling;
+}
+
+/* Whether the payer may write a record of that size now. closing: the record is a close. draw: see is_filling(). */
+static __always_inline bool may_write(__u64 payer, __u64 size, bool closing, __u64 draw)
+{
+	return !is_filling(draw) || charge(payer, size, closing);
 }
 
 #endif

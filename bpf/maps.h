@@ -153,6 +153,7 @@ struct process {
 	__u64 cgroup_source; /* the record that has its cgroup; 0: none was sent */
 	__u64 cgroup_id;
 	__u64 generation; /* of the filters that it was evaluated by */
+	__u64 payer; /* a function of its cgroup and its uid: see fairness.h */
 	struct credentials credentials;
 	__u32 ppid;
 	struct predicates predicates;

@@ -55,28 +55,33 @@ static __always_inline void fill_connection(struct connection *connection, struc
 		connection->ended_by = ending_so_far(sk);
 }
 
-/* Notes that the current process opens the connection. */
-static __always_inline void fill_opener(struct connection *connection)
+/* Notes that the current process, which was identified as process_id, opens the connection. */
+static __always_inline void fill_opener(struct connection *connection, __u64 process_id)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
 	connection->event.head.tid = task->pid;
 	connection->opener_exec_id = task->self_exec_id;
-	connection->payer = payer_of_current();
+	connection->payer = payer_of_identified(process_id);
 	if (report_options.opener) {
 		connection->opener_start_ns = start_of(task);
 		connection->passed_on = false;
 	}
 }
 
-/* Sends an opening, or adds it to a flow. When it is lost, which is counted, the close is reported all the same. */
+/*
+ * Sends an opening, or adds it to a flow. When it is lost, which is counted, the close is reported all the same.
+ * by_address: nothing but the socket's address is known.
+ */
 static __always_inline void report_opening(struct connection *connection, __u64 process_id, struct sock *sk,
-					   enum family family)
+					   enum family family, bool by_address)
 {
 	if (is_lost(process_id))
 		count_lost(process_id);
 	else if (report_options.aggregate)
 		add_opening(connection, process_id);
+	else if (by_address && report_options.context)
+		send_opening_at(&connection->event, connection->payer, sk);
 	else
 		send_opening(&connection->event, connection->payer, sk, family);
 }
@@ -114,7 +119,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
-	fill_opener(connection);
+	fill_opener(connection, process_id);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
 		show_to_walk(connection, sk);
@@ -129,7 +134,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 		if (report_options.context && program == PROGRAM_BACKUP && family == FAMILY_IPV4)
 			connection->phase = PHASE_ROUTELESS;
 		else
-			report_opening(connection, process_id, sk, family);
+			report_opening(connection, process_id, sk, family, false);
 	}
 	show_to_walk(connection, sk); /* last: an event of the walk comes after the opening */
 	return 0;
@@ -165,6 +170,15 @@ static __always_inline int report_failure_at_once(struct sock *sk, union event *
 }
 
 /*
+ * Whether the hook of IPv6 alone sees a connect() to an IPv4-mapped address: MPTCP has one hook for both families, and
+ * tcp_v6_connect() refuses such an address on a socket for IPv6 only before it calls tcp_v4_connect().
+ */
+static __always_inline bool is_mapped_seen_once(struct sock *sk)
+{
+	return is_mptcp(sk) || BPF_CORE_READ_BITFIELD(sk, __sk_common.skc_ipv6only);
+}
+
+/*
  * Fills in the endpoints that connect() was called with. Returns false when its address is not one of this family: the
  * kernel refused it for that, or it is an IPv4-mapped one, which the IPv4 hook sees, too. Not inlined: its callers have
  * no stack left for it.
@@ -190,9 +204,17 @@ static __noinline bool read_requested_endpoints(union event *endpoints, struct s
 					      &((struct sockaddr_in *)address)->sin_addr);
 	}
 	copy_ipv6(endpoints->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
-	return !bpf_probe_read_kernel(endpoints->ipv6.daddr, sizeof(endpoints->ipv6.daddr),
-				      &((struct sockaddr_in6 *)address)->sin6_addr) &&
-	       !is_ipv4_mapped((const void *)endpoints->ipv6.daddr);
+	if (bpf_probe_read_kernel(endpoints->ipv6.daddr, sizeof(endpoints->ipv6.daddr),
+				  &((struct sockaddr_in6 *)address)->sin6_addr))
+		return false;
+	if (!is_ipv4_mapped((const void *)endpoints->ipv6.daddr))
+		return true;
+	if (!is_mapped_seen_once(sk))
+		return false;
+	endpoints->head.family = FAMILY_IPV4;
+	copy_ipv4(endpoints->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
+	return !bpf_probe_read_kernel(endpoints->ipv4.daddr, sizeof(endpoints->ipv4.daddr),
+				      &((struct sockaddr_in6 *)address)->sin6_addr.in6_u.u6_addr32[3]);
 }
 
 /*
@@ -320,10 +342,10 @@ static __always_inline int report_taken(struct sock *smc)
 			free_connection(connection);
 		return 0;
 	}
-	fill_opener(connection);
+	fill_opener(connection, process_id);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
-		report_opening(connection, process_id, sk, connection->event.head.family);
+		report_opening(connection, process_id, sk, connection->event.head.family, true);
 	show_to_walk(connection, sk);
 	return 0;
 }

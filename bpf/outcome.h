@@ -171,17 +171,19 @@ static __always_inline void report_outcome(struct connection *connection, struct
 /* At each change of a socket's TCP state: saves what ends a connection, and reports what became of an attempt. */
 static __always_inline int follow_state(struct sock *sk, int old_state, int state)
 {
-	struct connection *connection = NULL;
+	bool begins = report_options.outcome && load_config.mptcp && state == TCP_SYN_SENT;
+	bool succeeds = (report_options.outcome || report_options.existing) && state == TCP_ESTABLISHED;
+	struct connection *connection;
 
-	if (report_options.outcome && is_subflow(sk)) {
-		if (state == TCP_SYN_SENT)
+	if (state != TCP_CLOSE && !begins && !succeeds)
+		return 0; /* first: most changes are others */
+	if (report_options.outcome && !succeeds && is_subflow(sk)) {
+		if (begins)
 			delete_subflow_error(sk);
-		else if (state == TCP_CLOSE && old_state == TCP_SYN_SENT)
+		else if (old_state == TCP_SYN_SENT)
 			save_subflow_error(sk);
 	}
-	if (state == TCP_CLOSE ||
-	    ((report_options.outcome || report_options.existing) && state == TCP_ESTABLISHED))
-		connection = find_connection(sk);
+	connection = begins ? NULL : find_connection(sk);
 	if (!connection)
 		return 0;
 	if (report_options.statistics && state == TCP_CLOSE)

@@ -83,7 +83,7 @@ static __always_inline void compare_credentials(__u64 *difference, const struct 
 /* Returns when the task's process was started. Unlike its pid, this is not used again. */
 static __always_inline __u64 start_of(struct task_struct *task)
 {
-	return BPF_CORE_READ(task, group_leader, start_boottime);
+	return task->group_leader->start_boottime;
 }
 
 static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum task_role role)
@@ -292,6 +292,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	if (process && previous_id != LOST &&
 	    __sync_val_compare_and_swap(&process->id, previous_id, LOST) == previous_id) {
 		process->generation = generation;
+		process->payer = role == TASK_CURRENT ? payer_of_current() : payer_of(task);
 		/* If the task has exec'd, or was moved, since these were read, it is described again next time. */
 		process->exec_id = scratch->exec_id;
 		process->ppid = scratch->record.ppid;
@@ -486,15 +487,38 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 }
 
 /*
+ * Returns whom the current process's records are charged to, from what is known of it under that id. This thread's entry
+ * is not written while this program runs but to be another thread's, with another id: so the id is read last.
+ */
+static __always_inline __u64 payer_of_identified(__u64 id)
+{
+	struct recent *recent = recent_entry(bpf_get_current_task_btf());
+
+	if (recent) {
+		__u64 payer = *(volatile __u64 *)&recent->process.payer;
+
+		if (*(volatile __u64 *)&recent->process.id == id && !is_lost(id))
+			return payer;
+	}
+	return payer_of_current();
+}
+
+/*
  * Returns the record whose image the current process must have inherited from the opener of a connection, if it was
- * never described itself: it was forked from a process that had exec'd as often, after the connection was opened, and
- * has exec'd nothing since. Else 0. No name decides: a process gives itself any (prctl).
+ * never described itself: the opener is its parent, which had exec'd as often, after the connection was opened, and it
+ * has exec'd nothing since. Else 0. No name decides: a process gives itself any (prctl). Once the opener has ended, the
+ * process has another parent, and nobody can tell any more.
  */
 static __always_inline __u64 inherited_image(struct task_struct *task, const struct event_head *opening,
 					     __u64 opener_exec_id)
 {
+	struct process *parent;
+
 	if (task->self_exec_id != opener_exec_id || task->parent_exec_id != (__u32)opener_exec_id ||
 	    (opening->type != RECORD_EXISTING && start_of(task) < opening->timestamp_ns))
+		return 0;
+	parent = bpf_task_storage_get(&processes, task->real_parent->group_leader, NULL, 0);
+	if (!parent || *(volatile __u64 *)&parent->id != opening->process_id)
 		return 0;
 	return source_if_kept(opening->process_id);
 }

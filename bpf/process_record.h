@@ -207,7 +207,7 @@ __noinline __u64 send_record(__u32 slot, __u64 inherited)
 	size = sizeof(*record) + cgroup + container + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return LOST;
-	if (!may_write(payer_of_current(), size, false))
+	if (!may_write(payer_of_current(), size, false, 0))
 		return OVER_BUDGET;
 	if (bpf_ringbuf_output(&events, record, size, 0))
 		return LOST;

@@ -13,6 +13,8 @@
  *   those that were received. So it never counts more than the close does.
  * - The bytes that were counted so far are kept with the connection, and changed by compare-and-swap. A close that comes
  *   at the same time adds what is left.
+ * - A socket may be disconnected and connected again meanwhile, and keeps its cookie. Then its opening has another time,
+ *   and what was counted begins at 0.
  */
 #ifndef __PROGRESS_H__
 #define __PROGRESS_H__
@@ -25,51 +27,69 @@
 #include "mptcp.h"
 #include "transfer.h"
 
-/* Whether the connection is still the one that the walk has begun to look at, and open. */
-static __always_inline bool is_unchanged(const struct connection *connection, __u64 cookie, __u64 socket)
+/* A connection as the walk has found it, before it looked at its socket. */
+struct found {
+	__u64 cookie, socket, opened_ns;
+	__u64 counted_sent, counted_received;
+};
+
+static __always_inline void note_found(struct found *found, const struct connection *connection)
 {
-	return *(volatile __u64 *)&connection->event.head.cookie == cookie &&
-	       *(volatile __u64 *)&connection->socket == socket &&
+	found->cookie = *(volatile __u64 *)&connection->event.head.cookie;
+	found->opened_ns = *(volatile __u64 *)&connection->event.head.timestamp_ns;
+	found->counted_sent = *(volatile __u64 *)&connection->counted_sent;
+	found->counted_received = *(volatile __u64 *)&connection->counted_received;
+	/* Last, and with a full barrier: it is 0 while the others change. */
+	found->socket = __sync_fetch_and_add((__u64 *)&connection->socket, 0);
+}
+
+/* Whether the connection is still the one that the walk has found, and open. */
+static __always_inline bool is_unchanged(const struct connection *connection, const struct found *found)
+{
+	return *(volatile __u64 *)&connection->event.head.cookie == found->cookie &&
+	       *(volatile __u64 *)&connection->event.head.timestamp_ns == found->opened_ns &&
+	       *(volatile __u64 *)&connection->socket == found->socket &&
 	       *(volatile __u8 *)&connection->event.head.type != RECORD_CLOSE;
 }
 
-/* Counts bytes up to this sum, unless that was done meanwhile; returns how many they are. */
-static __always_inline __u64 count_up_to(__u64 *counted, __u64 sum)
+/* Counts bytes up to this sum, unless others were counted since before; returns how many they are. */
+static __always_inline __u64 count_up_to(__u64 *counted, __u64 before, __u64 sum)
 {
-	__u64 before = *(volatile __u64 *)counted;
-
 	if (sum <= before || __sync_val_compare_and_swap(counted, before, sum) != before)
 		return 0;
 	return sum - before;
 }
 
 /* Adds what an open connection has carried since the last time to the flow of the process that opened it. */
-static __always_inline void add_growth(struct connection *connection, const struct sample *sample, __u64 cookie,
-				       __u64 socket)
+static __always_inline void add_growth(struct connection *connection, const struct sample *sample,
+				       const struct found *found)
 {
 	union event event = connection->event;
 	struct flow *flow = flow_of(&event, connection->direction, event.head.process_id);
 
-	if (!flow || !is_unchanged(connection, cookie, socket))
+	if (!flow || !is_unchanged(connection, found))
 		return;
-	__sync_fetch_and_add(&flow->bytes_sent, count_up_to(&connection->counted_sent, sample->sent));
-	__sync_fetch_and_add(&flow->bytes_received, count_up_to(&connection->counted_received, sample->received));
+	__sync_fetch_and_add(&flow->bytes_sent,
+			     count_up_to(&connection->counted_sent, found->counted_sent, sample->sent));
+	__sync_fetch_and_add(&flow->bytes_received,
+			     count_up_to(&connection->counted_received, found->counted_received, sample->received));
 }
 
 /* Sends what an open connection has carried. */
-static __always_inline void send_progress(struct connection *connection, const struct sample *sample, __u64 cookie,
-					  __u64 socket)
+static __always_inline void send_progress(struct connection *connection, const struct sample *sample,
+					  const struct found *found)
 {
-	__u64 now = bpf_ktime_get_boot_ns(), opened = connection->event.head.timestamp_ns;
-	struct detailed_event *detailed =
-		reserve_detailed(&connection->event, connection->payer, (struct sock *)socket, true);
+	__u64 now = bpf_ktime_get_boot_ns(), opened = found->opened_ns;
+	struct detailed_event *detailed = reserve_detailed(&connection->event, connection->payer, NULL, true);
 	struct tcp_sock *tcp = sample->tcp;
 	struct progress *progress;
 
 	if (!detailed)
 		return;
+	if (report_options.context)
+		read_context_at(&((struct event_with_context *)detailed)->context, (struct sock *)found->socket);
 	/* After it was reserved: a close that is not seen here is reserved later, and so is read later. */
-	if (!is_unchanged(connection, cookie, socket)) {
+	if (!is_unchanged(connection, found)) {
 		bpf_ringbuf_discard(detailed, 0);
 		return;
 	}
@@ -80,8 +100,9 @@ static __always_inline void send_progress(struct connection *connection, const s
 	progress->interval_ns = now - (connection->counted_ns ?: opened);
 	progress->bytes_sent = sample->sent;
 	progress->bytes_received = sample->received;
-	progress->interval_bytes_sent = count_up_to(&connection->counted_sent, sample->sent);
-	progress->interval_bytes_received = count_up_to(&connection->counted_received, sample->received);
+	progress->interval_bytes_sent = count_up_to(&connection->counted_sent, found->counted_sent, sample->sent);
+	progress->interval_bytes_received =
+		count_up_to(&connection->counted_received, found->counted_received, sample->received);
 	progress->segments_retransmitted = BPF_CORE_READ(tcp, total_retrans);
 	progress->rtt_us = BPF_CORE_READ(tcp, srtt_us) >> 3;
 	connection->counted_ns = now;
@@ -94,21 +115,22 @@ static __always_inline void send_progress(struct connection *connection, const s
  */
 static __always_inline void report_progress(struct connection *connection)
 {
-	__u64 cookie = connection->event.head.cookie, process_id = connection->event.head.process_id;
-	__u64 socket = *(volatile __u64 *)&connection->socket;
+	__u64 process_id = connection->event.head.process_id;
 	__u8 type = connection->event.head.type;
 	struct sample sample;
+	struct found found;
 
-	if (!socket || !process_id || is_lost(process_id) || process_id < control.oldest_process_id ||
+	note_found(&found, connection);
+	if (!found.socket || !process_id || is_lost(process_id) || process_id < control.oldest_process_id ||
 	    type == RECORD_CLOSE || type == RECORD_FAIL || connection->phase & (PHASE_UNREPORTED | PHASE_ROUTELESS))
 		return;
-	if (!take_sample(&sample, (struct sock *)socket, cookie, connection->direction) ||
-	    (sample.sent <= connection->counted_sent && sample.received <= connection->counted_received))
+	if (!take_sample(&sample, (struct sock *)found.socket, found.cookie, connection->direction) ||
+	    (sample.sent <= found.counted_sent && sample.received <= found.counted_received))
 		return;
 	if (report_options.aggregate)
-		add_growth(connection, &sample, cookie, socket);
+		add_growth(connection, &sample, &found);
 	else
-		send_progress(connection, &sample, cookie, socket);
+		send_progress(connection, &sample, &found);
 }
 
 /*

@@ -52,7 +52,7 @@ static __always_inline __u32 netns_of(struct sock *sk)
 {
 	if (!bpf_core_field_exists(sk->__sk_common.skc_net.net))
 		return 0;
-	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	return sk->__sk_common.skc_net.net->ns.inum;
 }
 
 /* Whether the connection is one of IPv6. Never in a kernel without it (CONFIG_IPV6). */

@@ -29,6 +29,8 @@ class Machine:
         module: str,
         files: dict[str, bytes] | None = None,
         contents: Contents = FOR_TESTS,
+        *,
+        counts_instructions: bool = False,
     ) -> None:
         """Start the guest.
 
@@ -37,6 +39,7 @@ class Machine:
             module: The Python module that the guest runs; SHELL for a shell on this terminal.
             files: Further files, by name, to put into the project's directory in the guest.
             contents: What else the guest has.
+            counts_instructions: Give it one processor, whose clock moves a nanosecond with each instruction.
         """
         line = KERNELS[kernel]
         if not shutil.which(line.architecture.qemu):
@@ -44,6 +47,7 @@ class Machine:
                 f"no {line.architecture.qemu}: `python3 build.py compile` installs all that is missing"
             )
         self._memory = contents.memory
+        self._counts_instructions = counts_instructions
         self.directory = BUILD / "guest" / f"{kernel}-{contents.name}"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.console = self.directory / "console.log"
@@ -86,12 +90,20 @@ class Machine:
         return [
             # The guest ends with this process.
             *("setpriv", "--pdeathsig", "KILL", architecture.qemu, *architecture.machine),
-            *("-accel", "tcg,thread=multi", "-cpu", line.cpu),
-            *("-smp", str(CPUS), "-m", self._memory, "-nodefaults", "-display", "none", "-no-reboot"),
+            *self._processors(line.cpu),
+            *("-m", self._memory, "-nodefaults", "-display", "none", "-no-reboot"),
             *self._serial_ports(architecture.serial_port, module),
             *("-kernel", str(vmlinuz), "-initrd", str(initramfs)),
             *("-append", " ".join([*options, f"netmon.module={module}"])),
         ]
+
+    def _processors(self, kind: str) -> Iterator[str]:
+        yield from ("-cpu", kind)
+        if self._counts_instructions:
+            # While the guest waits, its clock moves on at once.
+            yield from ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1")
+        else:
+            yield from ("-accel", "tcg,thread=multi", "-smp", str(CPUS))
 
     def _serial_ports(self, device: str, module: str) -> Iterator[str]:
         """The console and, where that is not the terminal, the channel."""

@@ -115,12 +115,14 @@ def test_further_subflows_are_not_reported(netmon: Netmon) -> None:
     check(seen, pair, client_end, server_end)
 
 
-def test_failures_are_reported_with_their_reasons(netmon: Netmon) -> None:
-    with netmon.watch() as seen, socket.socket(V4, socket.SOCK_STREAM, MPTCP) as sock:
+@pytest.mark.parametrize(("family", "prefix"), [(V4, ""), (V6, "::ffff:")], ids=["IPv4", "mapped"])
+def test_failures_are_reported_with_their_reasons(netmon: Netmon, family: int, prefix: str) -> None:
+    with netmon.watch() as seen, socket.socket(family, socket.SOCK_STREAM, MPTCP) as sock:
         cookie = cookie_of(sock)
-        assert sock.connect_ex(("127.0.0.1", 1)) == errno.ECONNREFUSED
-        assert sock.connect_ex(("198.51.100.1", 80)) == errno.ENETUNREACH
+        assert sock.connect_ex((f"{prefix}127.0.0.1", 1)) == errno.ECONNREFUSED
+        assert sock.connect_ex((f"{prefix}198.51.100.1", 80)) == errno.ENETUNREACH
     assert types_of(seen) == ["Fail", "Fail"]
+    assert [event["network_event"]["daddr"] for event in seen] == ["127.0.0.1", "198.51.100.1"]
     assert {event["network_event"]["cookie"] for event in seen} == {cookie}
     assert [event["network_event"]["reason"] for event in seen] == ["refused", "unreachable"]
 

@@ -150,6 +150,17 @@ def test_an_unreachable_address_is_one_failure(netmon: Netmon, net: Net, way: Co
     assert (network["daddr"], network["dport"]) == (net.nowhere.removeprefix("::ffff:"), 80)
 
 
+def test_an_ipv4_address_that_a_socket_for_ipv6_only_refuses_is_one_failure(netmon: Netmon) -> None:
+    """The kernel's function for IPv6 refuses it, and does not call the one for IPv4."""
+    with netmon.watch() as seen, socket.socket(V6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        cookie = cookie_of(sock)
+        assert connect(sock, ("::ffff:127.0.0.1", 80)) == errno.ENETUNREACH
+    assert only_failure(seen, cookie) == {"errno": "ENETUNREACH", "reason": "unreachable"}
+    network = seen[0]["network_event"]
+    assert (network["saddr"], network["daddr"], network["dport"]) == ("0.0.0.0", "127.0.0.1", 80)
+
+
 @pytest.mark.parametrize("way", [connect, connect_and_poll])
 def test_a_timeout_is_one_failure(netmon: Netmon, net: Net, way: Connect) -> None:
     with netmon.watch() as seen, net.listen() as listener, socket.socket(net.family) as sock:

@@ -54,6 +54,40 @@ def test_a_close_at_exit_never_has_another_programs_path(netmon: Netmon, listene
     assert process["truncated"] == "filename | binary_path | args"
 
 
+def test_a_close_at_exit_never_has_the_image_of_an_opener_that_is_not_the_parent(netmon: Netmon, port: str) -> None:
+    """A sibling opened it, which had exec'd as often as the program from which the closing process was forked."""
+    ends = socket.socketpair()
+    opening = (
+        f"import socket; s = socket.create_connection(('127.0.0.1', {port}));"
+        f"socket.send_fds(socket.socket(fileno={ends[0].fileno()}), [b'x'], [s.fileno()])"
+    )
+    closing = f"""
+import os, socket
+_, (connection,), _, _ = socket.recv_fds(socket.socket(fileno={ends[1].fileno()}), 1, 1)
+read_end, write_end = os.pipe()
+if child := os.fork():
+    os.close(connection)
+    os.write(write_end, b'x')
+    os.waitpid(child, 0)
+    print(child)
+else:
+    os.read(read_end, 1)
+    os._exit(0)
+"""
+    with netmon.watch() as seen:
+        scripts = [
+            subprocess.Popen(["python3", "-c", script], pass_fds=[end.fileno()], stdout=subprocess.PIPE)
+            for script, end in zip((opening, closing), ends, strict=True)
+        ]
+        said = [script.communicate()[0] for script in scripts]
+    for end in ends:
+        end.close()
+    assert types_of(seen) == ["Establish", "Close"]
+    process = seen[1]["process"]
+    assert process["pid"] == int(said[1])
+    assert process["truncated"] == "filename | binary_path | args"
+
+
 def test_a_close_at_exit_after_exec_has_the_new_program(netmon: Netmon, port: str) -> None:
     script = (
         f"import os, socket; s = socket.create_connection(('127.0.0.1', {port})); s.set_inheritable(True);"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -72,7 +73,8 @@ def test_a_connection_that_nobody_takes_is_not_reported(netmon: Netmon) -> None:
     with netmon.watch() as seen, socket.socket() as client:
         with listen_on_smc() as listener:
             client.connect(listener.getsockname())
-        assert client.recv(1) == b""
+        with contextlib.suppress(ConnectionResetError):  # whether the kernel's thread had accepted it by then or not
+            assert client.recv(1) == b""
     assert types_of(seen) == ["Establish", "Close"]
 
 
