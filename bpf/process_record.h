@@ -146,7 +146,7 @@ __noinline __u64 send_ancestors(__u32 slot)
 	record->head.type = RECORD_ANCESTORS;
 	record->head.process_number = scratch->record.process_id >> TEXTS_BITS;
 	size = offsetof(struct ancestors_record, ancestors) + count * sizeof(struct ancestor);
-	if (!may_write(payer_of_current(), size, false))
+	if (!may_write(payer_of_current(), size, false, 0))
 		return OVER_BUDGET;
 	scratch->other_texts += count * ANCESTOR_TEXTS;
 	return bpf_ringbuf_output(&events, record, size, 0) ? LOST : 0;

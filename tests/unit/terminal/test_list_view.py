@@ -64,7 +64,7 @@ def test_containers_have_a_column_if_there_are_any() -> None:
 
 def test_containers_have_their_names_if_these_are_known() -> None:
     by = process(container_id=ID, workload={"pod": "web-1", "namespace": "shop"})
-    named = connection_line("Existing", by=by, **{**SO_FAR})
+    named = connection_line("Existing", by=by, **SO_FAR)
     _, first, second = show(named, line(container_id=ID), width=None)
     assert first.split()[-2] == "shop/web-1"
     assert second.split()[-2] == ID[:12]
