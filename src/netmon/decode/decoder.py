@@ -35,8 +35,11 @@ ORDINARY = CHUNK_SIZE // CHUNK_LINES - LINE_REST  # characters of a process's JS
 CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
-_EXEC = int(RecordType.EXEC)
-_ANCESTORS = int(RecordType.ANCESTORS)
+# The records that come before one of a process, and what takes them.
+_BEFORE_PROCESS = {
+    int(RecordType.EXEC): ProcessTable.add_exec,
+    int(RecordType.ANCESTORS): ProcessTable.add_ancestors,
+}
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
@@ -139,13 +142,9 @@ class Decoder:
                     if self._processes.longest > longest:
                         return
                     continue
-                if type_ == _EXEC:
+                if type_ in _BEFORE_PROCESS:
                     start = at + HEADER.size
-                    self._processes.add_exec(data[start : start + size])
-                    continue
-                if type_ == _ANCESTORS:
-                    start = at + HEADER.size
-                    self._processes.add_ancestors(data[start : start + size])
+                    _BEFORE_PROCESS[type_](self._processes, data[start : start + size])
                     continue
                 try:
                     if size == _IPV6_SIZE and type_ in EVENT_TYPES:

@@ -145,11 +145,13 @@ class KnownProcess:
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
         # Characters of its JSON.
-        self.length = len(ids) + sum(len(part.json) for part in parts) + HEAD_LENGTH
+        image_part, cgroup_part, exec_part, ancestors_part = parts
+        self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
+        self.length += len(ancestors_part.json)
         if workload is not None:  # there may be more names later on
             self.length += WORKLOAD_SIZE
         # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
-        self.size = PROCESS_SIZE + len(ids) + text_size(parts[-1].json)
+        self.size = PROCESS_SIZE + len(ids) + text_size(ancestors_part.json)
         self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
         if parent is not None:
             self.length += parent.length
@@ -159,7 +161,8 @@ class KnownProcess:
     @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
-        return tuple(key for part in self._parts for key in part.cut)
+        image, cgroup, executed, ancestors = self._parts
+        return image.cut + cgroup.cut + executed.cut + ancestors.cut
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -173,7 +173,7 @@ class ProcessTable:
             f'{own_id},"ppid":{process.ppid}{credentials.json}',
             image,
             cgroup,
-            (image_part, cgroup_part, exec_part, self._ancestors(process_id)),
+            (image_part, cgroup_part, exec_part, self._ancestors(process_id) if self._lineages else NO_PART),
             self._parent(process) if process.parent_id else None,
             self._rendered,
             process.foreign,
