@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable, Mapping
 
 from netmon.kernel.calls import syscall
 
@@ -42,10 +43,29 @@ def forbid_changes() -> None:
         words.append(ACCESS_NET)
     if version >= SCOPE_VERSION:
         words.append(SCOPE_SIGNAL)
+    _restrict(words, {os.devnull: ACCESS_FS_WRITE_FILE})
+
+
+def forbid_reading_but(paths: Iterable[str]) -> None:
+    """Forbid reading files and listing directories but these, and those below them. Call it as forbid_changes().
+
+    Args:
+        paths: Files and directories. Those that do not exist are left out. A file that is replaced later on is another.
+
+    Raises:
+        OSError: As of forbid_changes().
+    """
+    files, both = ACCESS_FS_READ_FILE, ACCESS_FS_READ_FILE | ACCESS_FS_READ_DIR
+    _restrict([both], {path: both if os.path.isdir(path) else files for path in paths if os.path.exists(path)})
+
+
+def _restrict(words: list[int], allowed: Mapping[str, int]) -> None:
+    """Forbid all kinds of access in words, but what is allowed. Raises OSError."""
     attributes = struct.pack(f"={len(words)}Q", *words)  # struct landlock_ruleset_attr, as long as it is known
     rules = syscall(CREATE_RULESET, attributes, len(attributes), 0)
     try:
-        _allow(rules, os.devnull, ACCESS_FS_WRITE_FILE)
+        for path, access in allowed.items():
+            _allow(rules, path, access)
         syscall(RESTRICT_SELF, rules, 0)
     finally:
         os.close(rules)
