@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from tests.support.connecting_process import CONNECT_ONCE, connected, process_of
 from tests.support.netmon_command import Netmon
 from tests.support.procfs import status_of
 
-pytestmark = [pytest.mark.oldest_and_newest, pytest.mark.netmon_flags("--ancestors", "16", "--id", "--parent")]
+pytestmark = pytest.mark.oldest_and_newest
 
+FLAGS = pytest.mark.netmon_flags("--ancestors", "16", "--id", "--parent")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
 # Connects once its parent has ended.
 ORPHAN = """
@@ -62,6 +64,7 @@ def ancestors_of(netmon: Netmon, depth: int, port: str) -> tuple[dict[str, Any],
     return process_of(seen, pid), chain, names, arguments
 
 
+@FLAGS
 def test_ancestors_are_those_of_proc(netmon: Netmon, port: str) -> None:
     process, chain, names, arguments = ancestors_of(netmon, 2, port)
     found = process["ancestors"]
@@ -78,15 +81,33 @@ def test_ancestors_are_those_of_proc(netmon: Netmon, port: str) -> None:
     assert process["ppid"] == found[0]["pid"]
 
 
+@FLAGS
 def test_of_a_long_chain_the_nearest_are_reported(netmon: Netmon, port: str) -> None:
     process, chain, names, _ = ancestors_of(netmon, 17, port)
     assert len(chain) > 16
     assert [(each["pid"], each["filename"]) for each in process["ancestors"]] == [*zip(chain, names, strict=True)][:16]
 
 
+@FLAGS
 def test_an_ancestor_that_has_ended_is_absent(netmon: Netmon, port: str) -> None:
     """Its child belongs to the first process then, or to a subreaper, and nothing tells whom it was before."""
     with netmon.watch() as seen:
         said = subprocess.run([sys.executable, "-c", ORPHAN, port], stdout=subprocess.PIPE, check=True).stdout
     pid, adopter = map(int, said.split())
     assert [each["pid"] for each in process_of(seen, pid)["ancestors"]] == [adopter, *chain_of(adopter)]
+
+
+def test_ancestors_in_aggregates_and_of_connections_that_were_open_before(port: str) -> None:
+    with connected([CONNECT_ONCE, port]) as before:
+        expected = [os.getpid(), *chain_of(os.getpid())][:4]
+        with Netmon("--existing", "--ancestors", "4") as netmon:
+            netmon.wait_for_process(before.pid)
+            found = process_of(netmon.events, before.pid)
+    assert [each["pid"] for each in found["ancestors"]] == expected
+    with (
+        Netmon("--aggregate", "1s", "--ancestors", "4", "--exec", "--workload") as netmon,
+        connected([CONNECT_ONCE, port]) as now,
+    ):
+        netmon.wait_for_process(now.pid)
+        found = process_of([event for event in netmon.events if "process" in event], now.pid)
+    assert [each["pid"] for each in found["ancestors"]] == expected
