@@ -103,7 +103,7 @@ def text_of(value: Any, ascii_only: bool) -> str:
         return ABSENT
     if isinstance(value, str):
         return escape_for_terminal(value, ascii_only)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or (isinstance(value, list) and not all(isinstance(item, int) for item in value)):
         from netmon.decode.format import format_json
 
         return escape_for_terminal(format_json(value), ascii_only)
