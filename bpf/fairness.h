@@ -142,9 +142,9 @@ static __always_inline __u64 price_of_texts(__u64 process_id)
 /*
  * Whether the ring buffer is more than a quarter full. To ask the kernel takes longer than the rest of what an event pays
  * for fairness. So while it was less full at the last look, only some events look: those that are drawn. draw: a number
- * that nobody can choose; 0 looks in any case.
+ * that nobody can choose; 0 looks in any case. Global: see the overview in netmon.bpf.c.
  */
-static __always_inline bool is_filling(__u64 draw)
+__noinline int is_filling(__u64 draw)
 {
 	bool filling;
 

@@ -488,9 +488,10 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 
 /*
  * Returns whom the current process's records are charged to, from what is known of it under that id. This thread's entry
- * is not written while this program runs but to be another thread's, with another id: so the id is read last.
+ * is not written while this program runs but to be another thread's, with another id: so the id is read last. Global:
+ * see the overview in netmon.bpf.c.
  */
-static __always_inline __u64 payer_of_identified(__u64 id)
+__noinline __u64 payer_of_identified(__u64 id)
 {
 	struct recent *recent = recent_entry(bpf_get_current_task_btf());
 

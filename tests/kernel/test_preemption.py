@@ -19,7 +19,7 @@ from tests.support.netmon_command import PROGRAMS, Ended, Netmon, counts_of
 from tests.support.sockets import connect_pair, listen, refused_connection
 from tests.support.waiting import wait_until
 
-CONNECTIONS = 300
+CONNECTIONS = 200
 EVENTS = 4 * CONNECTIONS
 MPTCP_EACH = 4
 MPTCP = 262

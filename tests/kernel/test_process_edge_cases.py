@@ -15,7 +15,7 @@ from tests.support.json_events import types_of
 from tests.support.netmon_command import PROGRAMS, Netmon, counts_of
 from tests.support.sockets import cookie_of
 
-PROCESSES = 600
+PROCESSES = 300
 PATH_MAX = 4096  # of the kernel: the longest path and a NUL
 
 
