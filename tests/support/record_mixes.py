@@ -6,7 +6,7 @@ import ipaddress
 from typing import NamedTuple
 
 from netmon.layout import RecordType
-from tests.support.records import ipv4_event, ipv6_event, process_record
+from tests.support.records import detailed_event, event_context, ipv4_event, ipv6_event, process_record
 
 CONTAINER_ID = b"0123456789abcdef" * 4
 CGROUP = b"cri-containerd-" + CONTAINER_ID + b".scope/kubepods-burstable.slice/kubepods.slice/"
@@ -47,6 +47,15 @@ def _pairs(process_id: int, peers: range, *, ipv6: bool = False) -> list[tuple[i
     return [_event(process_id, peer, kind, ipv6=ipv6) for peer in peers for kind in KINDS]
 
 
+def _detailed(*, context: bytes = b"") -> list[tuple[int, bytes]]:
+    """Return establishes and closes as they are with `outcome`, `statistics` and, with a context, `context`."""
+    peers = [bytes([10, 64, 0, peer]) for peer in range(16)]
+    handshake = {"type": RecordType.ESTABLISH, "handshake_ns": 350_000}
+    return [
+        (1, detailed_event(tid=1001, daddr=peer, **fields) + context) for peer in peers for fields in (handshake, {})
+    ]
+
+
 def _all() -> list[Mix]:
     many = range(1, 1001)
     threads = [_event(1, peer, kind, ipv6=False, thread=peer) for kind in KINDS for peer in range(16)]
@@ -56,6 +65,8 @@ def _all() -> list[Mix]:
         Mix("1 process, IPv6", [_describe(1)], _pairs(1, range(16), ipv6=True)),
         Mix("1 process, 16 threads in turns", [_describe(1)], threads),
         Mix("1 process, 6,000 peers", [_describe(1)], _pairs(1, range(6000))),
+        Mix("1 process, outcome and statistics", [_describe(1)], _detailed()),
+        Mix("1 process, context, too", [_describe(1)], _detailed(context=event_context(has_details=1))),
         Mix("1,000 processes, IPv4 and IPv6", [_describe(process_id) for process_id in many], turns),
         _with_new_processes(20),
         _with_new_processes(2),

@@ -6,12 +6,13 @@
       |
       |-- process record ---> ProcessTable                       processes.py
       |                         keeps a KnownProcess (known_process.py) for each process id; evicts the older half
-      |                         when full. Processes share their Image and their Cgroup (images.py), whose texts are
-      |                         cut to the room that a line has (texts.py)
+      |                         when full. Processes that differ in their ids alone share their Traits: Image and Cgroup
+      |                         (images.py), whose texts are cut to the room that a line has (texts.py)
       |
       '-- connection event -> RawEvent                           raw_event.py
              |                  the record's values and the KnownProcess that its process id refers to;
-             |                  for a detailed record also the further keys   (details.py)
+             |                  for a detailed record also the further keys: a table says which   (details.py),
+             |                  and functions made of it on first use read and render them   (templates.py)
              |
              |-- .json()  ->  a line of JSON                     (`netmon run`: pydantic stays unimported)
              '-- .model() ->  a NetworkEvent                     (netmon/events.py)

@@ -5,27 +5,25 @@ from __future__ import annotations
 import struct
 import sys
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netmon.batch import HEADER, Batch
 from netmon.decode.clock import Clock
-from netmon.decode.details import context_of, details_at, unpack_context, unpack_detailed
+from netmon.decode.details import CONTEXT_SIZE, DETAILED_SIZE, HAS_DETAILS_AT
 from netmon.decode.format import EVENT_TYPES, format_timestamp
 from netmon.decode.processes import LINE_REST, ProcessTable
-from netmon.decode.raw_event import Opener, make_raw_event, model_renderer, render_json
+from netmon.decode.raw_event import JSON_FORM, RAW_FORM, Opener, model_form
 from netmon.errors import DecodeError
-from netmon.layout import DETAILED_EVENT, EVENT_CONTEXT, IPV4_EVENT, IPV6_EVENT, EventContext, RecordType
+from netmon.layout import IPV4_EVENT, IPV6_EVENT, RecordType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import TypeVar
 
-    from netmon.decode.raw_event import RawEvent, Renderer
+    from netmon.decode.raw_event import Form, RawEvent
     from netmon.events import NetworkEvent
 
     T = TypeVar("T")
-
-NO_DETAILS: dict[str, Any] = {}
 
 # Lines that are made at once, at most: mostly about 64 KiB, what a pipe takes, and little enough for the heap and the
 # CPU's caches. Long lines are fewer: of about so many characters together.
@@ -42,8 +40,6 @@ _BEFORE_PROCESS = {
 }
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
-_DETAILED_SIZE = DETAILED_EVENT.size
-_DETAILED_SIZES = (_DETAILED_SIZE, _DETAILED_SIZE + EVENT_CONTEXT.size)
 
 
 def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
@@ -57,14 +53,10 @@ def _lines_at_once(longest: int) -> int:
     return CHUNK_SIZE // (longest + LINE_REST)
 
 
-def _unpacker(event: struct.Struct, address_size: int) -> Callable[[bytes, int], tuple[Any, ...]]:
-    """Return a function that unpacks a record: its length, the event's fields, both addresses in one piece."""
-    fields = event.format.removeprefix("=").removesuffix(f"{address_size}s" * 2)
-    return struct.Struct(f"{HEADER.format}{fields}{2 * address_size}s").unpack_from
-
-
-_unpack_ipv4 = _unpacker(IPV4_EVENT, 4)
-_unpack_ipv6 = _unpacker(IPV6_EVENT, 16)
+# A record, with the header before it: its length, the event's fields, both addresses in one piece.
+_unpack_ipv4 = struct.Struct(f"{HEADER.format}{IPV4_EVENT.format[1:].removesuffix('4s4s')}8s").unpack_from
+# An IPv6 event's addresses, which follow the same fields.
+_unpack_ipv6_addresses = struct.Struct(f"={HEADER.size + _IPV6_SIZE - 32}x32s").unpack_from
 
 
 class Decoder:
@@ -91,7 +83,7 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        return self._decode(batch, model_renderer())
+        return self._decode(batch, model_form())
 
     def json_lines(self, batch: Batch) -> Iterator[list[str]]:
         """Yield the batch's connection events as lines of JSON, up to CHUNK_LINES at a time.
@@ -103,7 +95,7 @@ class Decoder:
         """
         while True:
             longest = max(self._processes.longest, ORDINARY)
-            lines, count = self._decode(batch, render_json, longest), _lines_at_once(longest)
+            lines, count = self._decode(batch, JSON_FORM, longest), _lines_at_once(longest)
             while chunk := list(islice(lines, count)):
                 yield chunk
             if not batch.left:
@@ -119,20 +111,21 @@ class Decoder:
         Raises:
             DecodeError: A record has no known type, not that type's length, or an unknown value.
         """
-        yield from chunks(self._decode(batch, make_raw_event), CHUNK_EVENTS)
+        yield from chunks(self._decode(batch, RAW_FORM), CHUNK_EVENTS)
 
-    def _decode(self, batch: Batch, render: Renderer[T], longest: int = sys.maxsize) -> Iterator[T]:
+    def _decode(self, batch: Batch, form: Form[T], longest: int = sys.maxsize) -> Iterator[T]:
         """Yield each connection event, rendered. This is the hot path.
 
         It ends early after a process whose JSON has more characters than the longest that the caller expects.
         """
         data, known, offset = batch.data, self._processes.get, self._clock.event_time(0)
+        render, plain, makers = form.render, form.plain, form.makers
         begin = end = 0  # of the millisecond that timestamp names: under load, many events share one
         timestamp = ""
         for at in batch.offsets:
-            details, opener = NO_DETAILS, None
-            try:  # as if it was an IPv4 event: most are, and the length and the type are in the same place in all
-                size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv4(data, at)
+            details, opener = plain, None
+            try:  # as if it was an IPv4 event: all have the same head, and most are
+                size, type_, family, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv4(data, at)
             except struct.error:
                 raise _unknown_record(data, at) from None
             if size != _IPV4_SIZE or type_ not in EVENT_TYPES:
@@ -146,22 +139,20 @@ class Decoder:
                     start = at + HEADER.size
                     _BEFORE_PROCESS[type_](self._processes, data[start : start + size])
                     continue
+                if type_ not in EVENT_TYPES:
+                    raise _unknown_record(data, at)
                 try:
-                    if size == _IPV6_SIZE and type_ in EVENT_TYPES:
-                        size, type_, _, sport, dport, tid, time, process_id, cookie, addresses = _unpack_ipv6(data, at)
-                    elif size in _DETAILED_SIZES and type_ in EVENT_TYPES:
-                        event, addresses = unpack_detailed(data, at + HEADER.size)
-                        type_, _, sport, dport, tid, time, process_id, cookie = event[:8]
-                        if size == _DETAILED_SIZE:
-                            details = details_at(data, at + HEADER.size, event)
-                        else:
-                            context = unpack_context(data, at + HEADER.size + _DETAILED_SIZE)
-                            details = details_at(data, at + HEADER.size, event) if context.has_details else {}
-                            details = details | context_of(context)
-                            opener = self._opener(context)
+                    if size == CONTEXT_SIZE:
+                        make = makers[type_, family, data[at + HAS_DETAILS_AT], True]
+                        details, addresses, opener_id, opener_tid = make(data, at)
+                        opener = self._opener(opener_id, opener_tid) if opener_id else None
+                    elif size == DETAILED_SIZE:
+                        details, addresses, _, _ = makers[type_, family, 1, False](data, at)
+                    elif size == _IPV6_SIZE:
+                        (addresses,) = _unpack_ipv6_addresses(data, at)
                     else:
                         raise _unknown_record(data, at)
-                except (struct.error, KeyError):  # it ends too early, or an enum has no such number
+                except (struct.error, LookupError):  # it ends too early, or an enum has no such number
                     raise _unknown_record(data, at) from None
             process = known(process_id)
             if process is None:
@@ -175,15 +166,13 @@ class Decoder:
                 process, tid, type_, sport, dport, cookie, addresses, timestamp, time + offset, details, opener
             )
 
-    def _opener(self, context: EventContext) -> Opener | None:
-        """Return the thread that opened the connection, if the kernel named it and its process is still known."""
-        if not context.opener_id:
-            return None
-        process = self._processes.get(context.opener_id)
+    def _opener(self, process_id: int, tid: int) -> Opener | None:
+        """Return the thread that opened the connection, if its process is still known."""
+        process = self._processes.get(process_id)
         if process is None:  # connections may outlive it in the table
             self.unknown_opener += 1
             return None
-        return Opener(process.alone, context.opener_tid)
+        return Opener(process.alone, tid)
 
 
 def _unknown_record(data: bytes, at: int) -> DecodeError:

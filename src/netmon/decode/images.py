@@ -44,6 +44,20 @@ class SharedMemory:
             if not source.users:
                 self.size -= source.size
 
+    def hold(self, traits: Traits | None) -> None:
+        """Count a further process that has these traits; as one user of their sources, however many there are."""
+        if traits is not None:
+            if not traits.users:
+                self.use(traits.sources)
+            traits.users += 1
+
+    def let_go(self, traits: Traits | None) -> None:
+        """Count a process less."""
+        if traits is not None:
+            traits.users -= 1
+            if not traits.users:
+                self.release(traits.sources)
+
 
 def text_size(text: str) -> int:
     """Return how many bytes a text takes, at most.
@@ -247,6 +261,42 @@ class Cgroup(Source):
     def _render(self, room: int, own_room: int) -> Part:
         path, container_id = cgroup_path(self.names), self.container_id.decode(errors="backslashreplace")
         return cgroup_part(path, container_id, room, with_path=self.with_path, cut=self.cut)
+
+
+class Traits:
+    """What a description has that others may have, too: all but who the process is, and when it started.
+
+    Attributes:
+        credentials: The members for the credentials.
+        image: What the process runs.
+        cgroup: Where it runs.
+        parts: Both of them, rendered, and what the process exec'd.
+        foreign: Of the record.
+        cut: The keys whose values are not whole.
+        length: Characters of their JSON.
+        sources: The texts that they are made of.
+        users: How many processes have them, as their own or their parent's.
+    """
+
+    __slots__ = ("cgroup", "credentials", "cut", "foreign", "image", "length", "parts", "sources", "users")
+
+    def __init__(
+        self, credentials: str, image: Image, cgroup: Cgroup, parts: tuple[Part, Part, Part], foreign: int
+    ) -> None:
+        self.credentials = credentials
+        self.image = image
+        self.cgroup = cgroup
+        self.parts = parts
+        self.foreign = foreign
+        self.cut = tuple(key for part in parts for key in part.cut)
+        self.length = len(credentials) + sum(len(part.json) for part in parts)
+        self.sources: tuple[Source, ...] = (*image.sources, cgroup)
+        self.users = 0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What traits have in common that are the same."""
+        return self.credentials, self.image.key, self.cgroup.key, self.foreign
 
 
 def cgroup_path(names: bytes) -> str:

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from netmon.decode.images import text_size
 from netmon.decode.texts import NO_PART, Part, truncated_json
 from netmon.layout import Foreign
 from netmon.workload import WORKLOAD_SIZE
 
 if TYPE_CHECKING:
-    from netmon.decode.images import Cgroup, Image, Source
+    from netmon.decode.images import Cgroup, Image, Traits
     from netmon.decode.workloads import Workload
     from netmon.events import Process
 
 PROCESS_SIZE = 700  # bytes of a process beside its credentials
-HEAD_LENGTH = 200  # characters of its JSON before them, and of short members
+MORE_SIZE = 300  # bytes of what options tell, beside the ancestors
+HEAD_LENGTH = 220  # characters of its JSON before its traits, and of short members
 MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
 MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
 TAILS_SIZE_LIMIT = 8 << 20  # bytes of all rendered processes together
@@ -72,6 +72,44 @@ class RenderedMemory:
         self._tails_size += size
 
 
+class More:
+    """What some options tell of a process, beside its traits: members of its JSON."""
+
+    __slots__ = ("_workload", "ancestors", "id")
+
+    def __init__(self, own_id: str, workload: Workload | None = None, ancestors: Part = NO_PART) -> None:
+        """Make it.
+
+        Args:
+            own_id: The member for its id, or "".
+            workload: Its workload.
+            ancestors: Whom it descends from.
+        """
+        self.id = own_id
+        self._workload = workload
+        self.ancestors = ancestors
+
+    @property
+    def is_own(self) -> bool:
+        """Whether there is something that a parent or an opener does not tell."""
+        return self._workload is not None or bool(self.ancestors.json)
+
+    @property
+    def json(self) -> str:
+        """The members that end the process's JSON. A workload may get further names."""
+        return f"{self._workload.json if self._workload else ''}{self.ancestors.json}"
+
+    @property
+    def length(self) -> int:
+        """Characters of all members, at most."""
+        return len(self.id) + len(self.ancestors.json) + WORKLOAD_SIZE * (self._workload is not None)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return MORE_SIZE + self.ancestors.size
+
+
 class KnownProcess:
     """A process as one record described it: with one executable and one set of credentials.
 
@@ -89,99 +127,98 @@ class KnownProcess:
 
     __slots__ = (
         "_alone",
-        "_foreign",
-        "_ids",
         "_memory",
         "_models",
-        "_parts",
-        "_workload",
-        "cgroup",
-        "image",
+        "_more",
         "json_head",
         "json_tail",
         "length",
         "parent_process",
         "pid",
+        "ppid",
         "size",
-        "sources",
+        "traits",
     )
 
     def __init__(
         self,
-        head: tuple[int, str],
-        ids: str,
-        image: Image,
-        cgroup: Cgroup,
-        parts: tuple[Part, Part, Part, Part],
+        pid: int,
+        start_time: str,
+        ppid: int,
+        traits: Traits,
         parent: KnownProcess | None,
         memory: RenderedMemory,
-        foreign: int = 0,
-        workload: Workload | None = None,
+        more: More | None = None,
     ) -> None:
         """Make a process. The keys of its JSON have the order of the model's fields.
 
         Args:
-            head: Its process id, and its `start_time`.
-            ids: The members from `ppid` to the last capabilities.
-            image: What it runs.
-            cgroup: Where it runs.
-            parts: Both of them, rendered, what it exec'd, and who it descends from.
+            pid: Its process id.
+            start_time: When it started.
+            ppid: Its parent's process id.
+            traits: What it is, beside who.
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
-            foreign: Of the record.
-            workload: Its workload, with the option workload.
+            more: What further options tell of it.
         """
-        self.pid, start_time = head
-        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{self.pid},"tid":'
+        self.pid = pid
+        self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{pid},"tid":'
         self.json_tail = ""  # of tail, as long as it is kept
-        self.image = image
-        self.cgroup = cgroup
+        self.ppid = ppid
+        self.traits = traits
         self.parent_process = parent
-        self._ids = ids
-        self._parts = parts
-        self._foreign = foreign
-        self._workload = workload
+        self._more = more
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
-        # Characters of its JSON.
-        image_part, cgroup_part, exec_part, ancestors_part = parts
-        self.length = len(ids) + len(image_part.json) + len(cgroup_part.json) + len(exec_part.json) + HEAD_LENGTH
-        self.length += len(ancestors_part.json)
-        if workload is not None:  # there may be more names later on
-            self.length += WORKLOAD_SIZE
-        # Bytes that it takes, without its sources, which others may share: what they are is counted apart.
-        self.size = PROCESS_SIZE + len(ids) + text_size(ancestors_part.json)
-        self.sources: tuple[Source, ...] = (image, cgroup) if image.exec is None else (image, image.exec, cgroup)
+        self.length = HEAD_LENGTH + traits.length  # characters of its JSON
+        # Bytes that it takes, without the sources of its traits, which others may share: they are counted apart.
+        self.size = PROCESS_SIZE + len(traits.credentials)
         if parent is not None:
             self.length += parent.length
             self.size += PROCESS_SIZE
-            self.sources += parent.sources
+        if more is not None:
+            self.length += more.length
+            self.size += more.size
+
+    @property
+    def parent_traits(self) -> Traits | None:
+        """Those of its parent; None without one."""
+        return self.parent_process.traits if self.parent_process else None
+
+    @property
+    def image(self) -> Image:
+        """What it runs."""
+        return self.traits.image
+
+    @property
+    def cgroup(self) -> Cgroup:
+        """Where it runs."""
+        return self.traits.cgroup
 
     @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
-        image, cgroup, executed, ancestors = self._parts
-        return image.cut + cgroup.cut + executed.cut + ancestors.cut
+        return self.traits.cut + self._more.ancestors.cut if self._more else self.traits.cut
 
     @property
     def key(self) -> tuple[object, ...]:
         """What two descriptions of the same process have in common, if they say the same."""
-        own = (self.json_head, self._ids, self.image.key, self.cgroup.key, self._foreign)
+        own = (self.json_head, self.ppid, self.traits.key)
         return (*own, self.parent_process.key) if self.parent_process else own
 
     @property
     def alone(self) -> KnownProcess:
         """This process without its parent, its workload and its ancestors: as a parent or an opener."""
-        if self.parent_process is None and self._workload is None and not self._parts[-1].json:
+        more = self._more
+        if self.parent_process is None and (more is None or not more.is_own):
             return self
         if self._alone is None:
             alone = object.__new__(KnownProcess)
             for name in KnownProcess.__slots__:
                 setattr(alone, name, getattr(self, name))
             alone.json_tail, alone.parent_process, alone._models = "", None, {}
-            alone._workload, alone._parts = None, (*self._parts[:-1], NO_PART)
-            alone.sources = (*self.image.sources, self.cgroup)
+            alone._more = more and More(more.id)
             alone.length -= self.parent_process.length if self.parent_process is not None else 0
             self._alone = alone
         return self._alone
@@ -190,18 +227,19 @@ class KnownProcess:
     def tail(self) -> str:
         """What follows the thread id: the rest of the process, and its parent."""
         if not self.json_tail:
-            self._memory.keep_tail(self, self._own_tail() + self._parent_member())
+            tail = self._own_tail()
+            self._memory.keep_tail(self, f'{tail},"parent":{self._parent_json}' if self.parent_process else tail)
         return self.json_tail
 
     def _own_tail(self) -> str:
-        image, cgroup, executed, ancestors = self._parts
-        foreign = f',"foreign":"{format_foreign(self._foreign)}"' if self._foreign else ""
-        workload = self._workload.json if self._workload else ""
-        more = f"{foreign}{executed.json}{workload}{ancestors.json}"
-        return f"{self._ids}{image.json}{cgroup.json}{truncated_json(self.cut)}{more}}}"
-
-    def _parent_member(self) -> str:
-        return f',"parent":{self._parent_json}' if self.parent_process else ""
+        traits = self.traits
+        image, cgroup, executed = traits.parts
+        foreign = f',"foreign":"{format_foreign(traits.foreign)}"' if traits.foreign else ""
+        all_cut = self.cut
+        cut = truncated_json(all_cut) if all_cut else ""
+        before, after = (self._more.id, self._more.json) if self._more else ("", "")
+        texts = f"{traits.credentials}{image.json}{cgroup.json}{cut}{foreign}{executed.json}"
+        return f'{before},"ppid":{self.ppid}{texts}{after}}}'
 
     @property
     def _parent_json(self) -> str:
@@ -263,8 +301,23 @@ def _parse(json: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _model_parser() -> Callable[[str], Process]:
-    from pydantic import TypeAdapter  # imported late: slow, and JSON lines do not need it
+    from netmon.decode.models import model_maker  # imported late: pydantic is slow, and JSON lines do not need it
+    from netmon.events import Ancestor, Process, ProcessExec, Workload
 
-    from netmon.events import Process
+    make_process, make_exec = model_maker(Process), model_maker(ProcessExec)
+    make_workload, make_ancestor = model_maker(Workload), model_maker(Ancestor)
+    nothing: dict[str, Any] = dict.fromkeys(Process.model_fields)
+    no_names: dict[str, Any] = dict.fromkeys(Workload.model_fields)
+    nobody: dict[str, Any] = dict.fromkeys(Ancestor.model_fields)
 
-    return TypeAdapter(Process).validator.validate_json
+    def parse(json: str) -> Process:
+        fields = {**nothing, **_parse(json)}
+        if fields["exec"] is not None:
+            fields["exec"] = make_exec(fields["exec"])
+        if fields["workload"] is not None:
+            fields["workload"] = make_workload({**no_names, **fields["workload"]})
+        if fields["ancestors"] is not None:
+            fields["ancestors"] = [make_ancestor({**nobody, **each}) for each in fields["ancestors"]]
+        return make_process(fields)
+
+    return parse

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from netmon.decode.ancestors import (
@@ -23,14 +24,16 @@ from netmon.decode.images import (
     Exec,
     Image,
     SharedMemory,
+    Traits,
     UnknownExec,
     nameless_image,
     split_exec_record,
 )
-from netmon.decode.known_process import KnownProcess, RenderedMemory
+from netmon.decode.known_process import KnownProcess, More, RenderedMemory
+from netmon.decode.templates import format_of, format_without
 from netmon.decode.texts import CREDENTIALS, NO_PART, Part, credentials_part, round_room
 from netmon.errors import DecodeError
-from netmon.layout import PROCESS_RECORD, Ancestor, Limit, ProcessFlag, ProcessRecord
+from netmon.layout import FIELDS, PROCESS_RECORD, Ancestor, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
 from netmon.workload import WORKLOAD_SIZE
 
@@ -49,6 +52,7 @@ LATE_RECORDS = 64 << 10
 # Bytes of a line, at most, beside its processes; and of a process beside its credentials and its texts.
 LINE_REST = 1 << 10
 PROCESS_REST = 256
+ID_SIZE = 80  # of its id
 EXEC_REST = 256  # of what it exec'd beside the texts
 
 SOURCES_KEPT = 64  # images and cgroups that other processes may have, too
@@ -63,6 +67,18 @@ LINEAGES_KEPT = 1024  # likewise
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
 _ARGS_MISSING = int(ProcessFlag.ARGS_INCOMPLETE | ProcessFlag.ARGS_UNREAD)
 _IMAGE_FLAGS = int(ProcessFlag.UNLINKED | ProcessFlag.PATH_INCOMPLETE)
+
+
+# The fields of a record that tell who the process is: others, and the strings, are the traits that processes share.
+_LAYOUT = (PROCESS_RECORD.format, FIELDS["ProcessRecord"])
+WHO = ("process_id", "image_source", "cgroup_source", "start_time_ns", "pid", "ppid", "parent_id", "exec_id")
+_unpack_who = Struct(f"={format_of(WHO, _LAYOUT)[0]}").unpack_from
+_unpack_uid = Struct(f"={format_of(('uid',), _LAYOUT)[0]}").unpack_from
+# Not the thread's name, either, which tells nothing that is reported of a process with an image.
+_unpack_traits = Struct(f"={format_without((*WHO, 'comm'), _LAYOUT)}").unpack_from
+
+TRAITS_SIZE_LIMIT = 1 << 20  # bytes of the traits that are remembered; beyond, all are forgotten at once
+TRAITS_SIZE = 1 << 10  # of one beside its record and its texts
 
 
 class ProcessTable:
@@ -118,14 +134,17 @@ class ProcessTable:
         self._workloads = _workloads(name_source) if name_source else None
         self._boot_id = boot_id
         self._ancestors_size = ancestors_size(line_limit) if with_ancestors else 0
+        self._has_more = bool(name_source or boot_id or with_ancestors)
         rest = LINE_REST + WORKLOAD_SIZE * bool(name_source) + self._ancestors_size
-        self._text_limit = (line_limit - rest) // roles - PROCESS_REST
+        self._text_limit = (line_limit - rest) // roles - PROCESS_REST - ID_SIZE * bool(boot_id)
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
         # Many processes run the same: their texts are rendered once, and kept once.
         self._image_of = lru_cache(maxsize=SOURCES_KEPT)(Image)
         self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
+        self._traits: dict[tuple[bytes, ...], Traits] = {}
+        self._traits_size = 0
         self._lineages: dict[int, Lineage] = {}  # of processes whose record comes next, by their numbers
         self._execs: dict[int, bytes] = {}  # the last records, by their ids
         self._execs_size = 0
@@ -157,47 +176,71 @@ class ProcessTable:
         Raises:
             DecodeError: The record is shorter than its lengths say.
         """
-        process, names, container_id, path, argv = split_record(record)
-        process_id = process.process_id
-        image = self._image(process, path, argv)
-        cgroup = self._cgroup(process, names, container_id)
-        credentials = credentials_part(process[CREDENTIALS], self._last_cap)
-        own_id = self._id_member(process.start_time_ns, process.pid)
-        room = self._text_limit - credentials.size - len(own_id)
-        room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
-        cgroup_part = cgroup.part(self._shared, room, 0)
-        image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
-        exec_part = image.exec.part(self._shared, room, room) if image.exec else NO_PART
+        _check_size(record)
+        process_id, image_source, cgroup_source, start_time, pid, ppid, parent_id, exec_id = _unpack_who(record)
+        if image_source or cgroup_source or exec_id:
+            traits = self._describe(record)
+        else:
+            key = (*_unpack_traits(record), record[PROCESS_RECORD.size :])
+            traits = self._traits.get(key) or self._describe(record, key)
         known = KnownProcess(
-            (process.pid, format_timestamp(self._clock.start_time(process.start_time_ns))),
-            f'{own_id},"ppid":{process.ppid}{credentials.json}',
-            image,
-            cgroup,
-            (image_part, cgroup_part, exec_part, self._ancestors(process_id) if self._lineages else NO_PART),
-            self._parent(process) if process.parent_id else None,
+            pid,
+            format_timestamp(self._clock.start_time(start_time)),
+            ppid,
+            traits,
+            self._parent(parent_id, ppid) if parent_id else None,
             self._rendered,
-            process.foreign,
-            self._workloads.find(cgroup, process.uid) if self._workloads else None,
+            self._more(record, process_id, start_time, pid, traits) if self._has_more else None,
         )
-        if image_part.cut or cgroup_part.cut or exec_part.cut:
-            self._count_cuts(known.cut, process, image)
         self.described += 1
         if process_id in self._known:
             self._drop(process_id)
         self._known[process_id] = known
         self._size += known.size
-        self._shared.use(known.sources)
+        self._shared.hold(traits)
+        self._shared.hold(known.parent_traits)
         if known.length > self.longest:
             self.longest = known.length
-        if self._evict_on_add and self.over_limit and self._consumed >= self._next_eviction:
+        if self._evict_on_add and self._consumed >= self._next_eviction and self.over_limit:
             self._drop_old()
             self._move_oldest()
-        while self.size > HARD_SIZE_LIMIT and len(self._known) > 1:
+        while self._size + self._shared.size > HARD_SIZE_LIMIT and len(self._known) > 1:
             self._move_oldest()
             self._keep_sources()
             self._drop_processes()
             if self.size > HARD_SIZE_LIMIT:
                 self._drop_sources()
+
+    def _more(self, record: bytes, process_id: int, start_time: int, pid: int, traits: Traits) -> More:
+        """Return what further options tell of a process."""
+        workload = self._workloads.find(traits.cgroup, *_unpack_uid(record)) if self._workloads else None
+        return More(self._id_member(start_time, pid), workload, self._ancestors(process_id))
+
+    def _describe(self, record: bytes, key: tuple[bytes, ...] | None = None) -> Traits:
+        """Return the traits of a process. They are remembered by the key, if they depend on nothing else."""
+        process, names, container_id, path, argv = split_record(record)
+        image = self._image(process, path, argv)
+        cgroup = self._cgroup(process, names, container_id)
+        credentials = credentials_part(process[CREDENTIALS], self._last_cap)
+        room = self._text_limit - credentials.size
+        room = round_room((room - EXEC_REST) // 2 if self._with_exec else room)
+        cgroup_part = cgroup.part(self._shared, room, 0)
+        image_part = image.part(self._shared, room, round_room(room - cgroup_part.size))
+        exec_part = image.exec.part(self._shared, room, room) if image.exec else NO_PART
+        traits = Traits(credentials.json, image, cgroup, (image_part, cgroup_part, exec_part), process.foreign)
+        if traits.cut:  # they are counted for each process
+            self._count_cuts(traits.cut, process, image)
+        elif key and not process.flags & (_NO_IMAGE | _ARGS_MISSING):
+            self._remember(key, traits, len(record))
+        return traits
+
+    def _remember(self, key: tuple[bytes, ...], traits: Traits, record_size: int) -> None:
+        size = TRAITS_SIZE + record_size + sum(source.size for source in traits.sources)
+        if self._traits_size + size > TRAITS_SIZE_LIMIT:
+            self._traits.clear()
+            self._traits_size = 0
+        self._traits[key] = traits
+        self._traits_size += size
 
     def add_exec(self, record: bytes) -> None:
         """Add what a process exec'd, whose own record follows.
@@ -293,7 +336,7 @@ class ProcessTable:
     @property
     def over_limit(self) -> bool:
         """Whether there are more processes, or larger ones, than should be kept."""
-        return len(self._known) > self._limit or self.size > SIZE_LIMIT
+        return len(self._known) > self._limit or self._size + self._shared.size > SIZE_LIMIT
 
     @property
     def far_over_limit(self) -> bool:
@@ -327,7 +370,8 @@ class ProcessTable:
     def _drop(self, process_id: int) -> None:
         known = self._known.pop(process_id)
         self._size -= known.size
-        self._shared.release(known.sources)
+        self._shared.let_go(known.traits)
+        self._shared.let_go(known.parent_traits)
 
     def _drop_old(self) -> None:
         self._drop_processes()
@@ -357,10 +401,10 @@ class ProcessTable:
         # Records that may refer to an older id: those that wait already, and those that a preempted program adds late.
         self._next_eviction = self._consumed + self._bytes_waiting() + LATE_RECORDS
 
-    def _parent(self, process: ProcessRecord) -> KnownProcess | None:
-        parent = self._known.get(process.parent_id)
+    def _parent(self, process_id: int, ppid: int) -> KnownProcess | None:
+        parent = self._known.get(process_id)
         # If the parent has ended since it was described, its child has another one.
-        return parent.alone if parent is not None and parent.pid == process.ppid else None
+        return parent.alone if parent is not None and parent.pid == ppid else None
 
     def _source(self, process_id: int) -> tuple[Image, Cgroup] | None:
         """Return the image and the cgroup of an earlier record."""
@@ -413,20 +457,13 @@ class ProcessTable:
         return self._cgroup_of(names, container_id, self._with_cgroup, cut)
 
 
-def _workloads(source: NameSource) -> Workloads:
-    from netmon.decode.workloads import Workloads  # seldom needed
-
-    return Workloads(source)
-
-
 def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes, bytes]:
     """Return a process record's fixed part, its cgroup's names, container id, path and argv.
 
     Raises:
         DecodeError: The record is shorter than its lengths say.
     """
-    if len(record) < PROCESS_RECORD.size:
-        raise DecodeError(f"a process record has {len(record)} bytes, but needs at least {PROCESS_RECORD.size}")
+    _check_size(record)
     process = ProcessRecord._make(PROCESS_RECORD.unpack_from(record))
     container_at = PROCESS_RECORD.size + process.cgroup_length
     path_at = container_at + process.container_length
@@ -441,3 +478,14 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes, byt
         record[path_at:args_at],
         record[args_at:end],
     )
+
+
+def _check_size(record: bytes) -> None:
+    if len(record) < PROCESS_RECORD.size:
+        raise DecodeError(f"a process record has {len(record)} bytes, but needs at least {PROCESS_RECORD.size}")
+
+
+def _workloads(source: NameSource) -> Workloads:
+    from netmon.decode.workloads import Workloads  # seldom needed
+
+    return Workloads(source)

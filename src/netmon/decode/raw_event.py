@@ -1,27 +1,31 @@
 """One connection event, and how it is rendered: as a line of JSON, or as a NetworkEvent.
 
-This is the hot path, so it has two renderers. The keys that they have in common are written in both; `details`, the
-further keys, come ready made from details.py.
+This is the hot path, so it has two renderers. The keys that each event has are written in both. `details`, the further
+keys, come ready made from the functions that details.py has for each form: text for JSON, a dict for a model.
 """
 
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from netmon.decode.details import Makers
 from netmon.decode.format import ADDRESSES_KEPT, EVENT_TYPES, format_address, plain_json
 from netmon.decode.known_process import KnownProcess
+from netmon.decode.templates import dict_writer, write_dict, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
 
+    from netmon.decode.templates import Writer
     from netmon.events import NetworkEvent
 
-    T = TypeVar("T")
-    # A renderer takes the fields of a RawEvent one by one. So the decoder need not make a RawEvent first: that would
-    # take a third of the time that rendering takes.
-    Renderer = Callable[[KnownProcess, int, int, int, int, int, bytes, str, int, dict[str, Any], "Opener | None"], T]
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    # A renderer takes the fields of a RawEvent one by one, with details of its form. So the decoder need not make a
+    # RawEvent first: that would take a third of the time that rendering takes.
+    Renderer = Callable[[KnownProcess, int, int, int, int, int, bytes, str, int, Any, "Opener | None"], T]
 
 
 class Opener(NamedTuple):
@@ -63,14 +67,42 @@ class RawEvent(NamedTuple):
 
     def json(self) -> str:
         """Return the event as `netmon run` writes it: a line of JSON, ended by a newline."""
-        return render_json(*self)
+        return JSON_FORM.of_raw(self)
 
     def model(self) -> "NetworkEvent":
         """Return the event as the pydantic model."""
-        return model_renderer()(*self)
+        return model_form().of_raw(self)
 
 
-def render_json(
+class Form(Generic[T]):
+    """A form in which events are reported: what is made of their details, and how they are rendered with them."""
+
+    def __init__(
+        self, render: "Renderer[T]", plain: Any, write: "Writer", convert: "Callable[[dict[str, Any]], Any]"
+    ) -> None:
+        """Make a form.
+
+        Args:
+            render: Renders an event with its details.
+            plain: The details of an event that has none.
+            write: Writes the functions that make the details of records.
+            convert: Makes them of a RawEvent's.
+        """
+        self.render = render
+        self.plain = plain
+        self._convert = convert
+        self.makers = Makers(write)
+
+    def of_raw(self, event: RawEvent) -> T:
+        """Return a RawEvent in this form."""
+        return self.render(*event[:-2], self._convert(event.details), event.opener)
+
+
+def _json_details(details: dict[str, Any]) -> str:
+    return f",{plain_json(details)[1:-1]}" if details else ""
+
+
+def _render_json(
     process: KnownProcess,
     tid: int,
     type_: int,
@@ -80,27 +112,29 @@ def render_json(
     addresses: bytes,
     timestamp: str,
     _timestamp_ns: int,
-    details: dict[str, Any],
+    details: str,
     opener: Opener | None,
 ) -> str:
     """Return a line of JSON. The keys have the order of the models' fields."""
-    further = f",{plain_json(details)[1:-1]}" if details else ""
     opened_by = f',"opener":{opener.process.json(opener.tid)}' if opener else ""
     tail = process.json_tail or process.tail
     return (
         f'{process.json_head}{tid}{tail}{opened_by},"network_event":{{"type":"{EVENT_TYPES[type_]}",'
-        f'{_json_addresses(addresses)},"sport":{sport},"dport":{dport},"cookie":{cookie}{further}}},"timestamp":"{timestamp}"}}\n'
+        f'{_json_addresses(addresses)},"sport":{sport},"dport":{dport},"cookie":{cookie}{details}}},"timestamp":"{timestamp}"}}\n'
     )
 
 
+JSON_FORM = Form(_render_json, "", write_json, _json_details)
+
+
 @lru_cache(maxsize=1)
-def model_renderer() -> "Renderer[NetworkEvent]":
-    """Return the function that renders a model. It is made on first use, as importing pydantic takes long."""
-    from pydantic import TypeAdapter
+def model_form() -> "Form[NetworkEvent]":
+    """Return the form of models. It is made on first use, as importing pydantic takes long."""
+    from netmon.decode.models import model_maker
+    from netmon.events import NetworkEvent, TcpConnection
 
-    from netmon.events import NetworkEvent
-
-    validate = TypeAdapter(NetworkEvent).validator.validate_python
+    make_event, make_connection = model_maker(NetworkEvent), model_maker(TcpConnection)
+    no_details: dict[str, Any] = dict.fromkeys(TcpConnection.model_fields)
 
     def render_model(
         process: KnownProcess,
@@ -115,34 +149,32 @@ def model_renderer() -> "Renderer[NetworkEvent]":
         details: dict[str, Any],
         opener: Opener | None,
     ) -> NetworkEvent:
-        saddr, daddr = _format_addresses(addresses)
-        fields = {
-            "type": "NetworkEvent",
-            "process": process.model(tid),
-            "network_event": {
-                "type": EVENT_TYPES[type_],
-                "saddr": saddr,
-                "daddr": daddr,
-                "sport": sport,
-                "dport": dport,
-                "cookie": cookie,
-                **details,
-            },
-            "timestamp": timestamp,
-        }
-        if process.has_parent:
-            fields["parent"] = process.parent_model
-        if opener:
-            fields["opener"] = opener.process.model(opener.tid)
-        event: NetworkEvent = validate(fields)
-        return event
+        connection = details or no_details.copy()  # with all keys, in order
+        connection["type"] = EVENT_TYPES[type_]
+        connection["saddr"], connection["daddr"] = _format_addresses(addresses)
+        connection["sport"] = sport
+        connection["dport"] = dport
+        connection["cookie"] = cookie
+        return make_event(
+            {
+                "type": "NetworkEvent",
+                "process": process.model(tid),
+                "parent": process.parent_model,
+                "opener": opener.process.model(opener.tid) if opener else None,
+                "network_event": make_connection(connection),
+                "timestamp": timestamp,
+            }
+        )
 
-    return render_model
+    return Form(render_model, {}, dict_writer(no_details), lambda details: no_details | details)
 
 
 def make_raw_event(*fields: Any) -> RawEvent:
     """Return a RawEvent, in half the time that its own constructor takes."""
     return tuple.__new__(RawEvent, fields)
+
+
+RAW_FORM: Form[RawEvent] = Form(make_raw_event, {}, write_dict, dict)
 
 
 @lru_cache(maxsize=ADDRESSES_KEPT)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from netmon.decode.processes import ProcessTable
-    from netmon.decode.raw_event import Renderer
+    from netmon.decode.raw_event import Form
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
 
@@ -280,9 +280,9 @@ class RecordedDecoder(Decoder):
         super().__init__(clock, processes)
         self._buffer = buffer
 
-    def _decode(self, batch: Batch, render: Renderer[T], longest: int = sys.maxsize) -> Iterator[T]:
+    def _decode(self, batch: Batch, form: Form[T], longest: int = sys.maxsize) -> Iterator[T]:
         try:
-            yield from super()._decode(batch, render, longest)
+            yield from super()._decode(batch, form, longest)
         except DecodeError as error:
             raise DecodeError(f"{self._buffer.place}: {error}") from None
 

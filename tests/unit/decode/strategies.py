@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from netmon.layout import (
     DETAILED_EVENT,
     EVENT_CONTEXT,
     PROCESS_RECORD,
+    PROGRESS_EVENT,
     DetailedEvent,
     Direction,
     Ending,
@@ -20,11 +21,12 @@ from netmon.layout import (
     Family,
     Foreign,
     ProcessRecord,
+    ProgressEvent,
     RecordType,
     Secureexec,
     TcpState,
 )
-from tests.support.records import detailed_event, event_context, ipv4_event, ipv6_event, process_record
+from tests.support.records import detailed_event, event_context, ipv4_event, ipv6_event, process_record, progress_event
 from tests.support.strategies import ID
 
 texts = st.binary(max_size=40)
@@ -97,13 +99,14 @@ def event_records(draw: st.DrawFn) -> bytes:
 @st.composite
 def detailed_records(draw: st.DrawFn) -> bytes:
     """Draw a detailed event of one of PROCESS_IDS, with or without a context."""
-    fields = {
+    of_process = {"family": st.sampled_from(Family), "process_id": process_ids, "timestamp_ns": times}
+    fields: dict[str, st.SearchStrategy[int]] = {
         **numbers(DETAILED_EVENT, DetailedEvent._fields),
+        **of_process,
         "type": detailed_types,
-        "family": st.sampled_from(Family),
-        "process_id": process_ids,
-        "timestamp_ns": times,
-        "error": st.integers(0, 600),
+        "duration_ns": st.just(0) | st.integers(0, 2**64 - 1),
+        "is_idle_known": st.integers(0, 1),
+        "error": st.just(0) | st.integers(0, 600),
         "killed": st.integers(0, 1),
         "direction": st.sampled_from(Direction),
         "closed_by": st.sampled_from([ending for ending in Ending if ending != Ending.NONE]),
@@ -113,10 +116,20 @@ def detailed_records(draw: st.DrawFn) -> bytes:
         **numbers(EVENT_CONTEXT, EventContext._fields),
         "opener_id": st.integers(0, max(PROCESS_IDS) + 1),
         "has_details": st.integers(0, 1),
+        "netns": st.just(0) | st.integers(0, 2**32 - 1),
+        "ifindex": st.just(0) | st.integers(0, 2**32 - 1),
     }
-    event = detailed_event(
+    progress = {
+        **numbers(PROGRESS_EVENT, ProgressEvent._fields),
+        **of_process,
+        "type": st.just(RecordType.PROGRESS),
+        "duration_ns": st.just(0) | st.integers(0, 2**64 - 1),
+    }
+    make: Callable[..., bytes]
+    make, values = draw(st.sampled_from([(detailed_event, fields), (progress_event, progress)]))
+    event = make(
         saddr=draw(packed_addresses),
         daddr=draw(packed_addresses),
-        **{name: draw(numbers) for name, numbers in fields.items()},
+        **{name: draw(numbers) for name, numbers in values.items()},
     )
     return event + event_context(**{name: draw(numbers) for name, numbers in context.items()}) * draw(st.booleans())

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Iterator
+from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from netmon.decode.details import CONTEXT, DETAILS
+from netmon.decode.format import EVENT_TYPES
+from netmon.events import TcpConnection
 from netmon.layout import Direction, Family, RecordType, TcpState
 from tests.support.decoders import make_decoder
 from tests.support.records import (
@@ -16,6 +24,66 @@ from tests.support.records import (
     process_record,
     progress_event,
 )
+from tests.unit.decode.details_model import details_of
+from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, process_records
+
+EVERY_KEY = list(TcpConnection.model_fields)
+
+
+def shapes() -> Iterator[bytes]:
+    """Yield a record of each shape: of each type, family and option, with and without each part that is optional."""
+    optional = {
+        RecordType.CLOSE: ("duration_ns",),
+        RecordType.FAIL: ("error", "killed"),
+        RecordType.EXISTING: ("state", "duration_ns", "is_idle_known"),
+        RecordType.PROGRESS: ("duration_ns",),
+    }
+    contexts = [
+        event_context(netns=netns, ifindex=ifindex, opener_id=opener_id, has_details=has_details)
+        for netns, ifindex, opener_id, has_details in product((0, 1 << 31), (0, 3), (0, 1), (0, 1))
+    ]
+    for type_, family, context in product(DETAILS, Family, (b"", *contexts)):
+        make = progress_event if type_ == RecordType.PROGRESS else detailed_event
+        names = optional.get(RecordType(type_), ())
+        for values in product((0, 1), repeat=len(names)):
+            yield make(type=type_, family=family, process_id=1, **dict(zip(names, values, strict=True))) + context
+
+
+def check(records: list[bytes], processes: list[bytes]) -> None:
+    """Check that records have their details in all three forms, as details_model.py has them."""
+    batches = [batch_of([*processes, *records]) for _ in range(3)]
+    lines = [json.loads(line) for lines in make_decoder().json_lines(batches[0]) for line in lines]
+    models = list(make_decoder().events(batches[1]))
+    raw = [event for events in make_decoder().raw_events(batches[2]) for event in events]
+    expected = [list(details_of(record).items()) for record in records]
+    assert [list(line["network_event"].items())[6:] for line in lines] == expected
+    assert [list(event.details.items()) for event in raw] == expected
+    assert [list(model.network_event.model_dump().items())[6:] for model in models] == expected
+    for line, model, event in zip(lines, models, raw, strict=True):
+        assert list(model.network_event.__dict__) == EVERY_KEY
+        assert type(model).model_validate(line) == model == event.model()
+        assert json.loads(event.json()) == line
+
+
+def test_every_shape_has_its_details() -> None:
+    records = list(shapes())
+    assert len(records) > 500
+    check(records, [process_record(process_id=1)])
+
+
+@given(
+    processes=st.tuples(*map(process_records, PROCESS_IDS)),
+    records=st.lists(detailed_records(), min_size=1, max_size=12),
+)
+def test_any_record_has_its_details(processes: tuple[bytes, ...], records: list[bytes]) -> None:
+    check(records, list(processes))
+
+
+def test_keys_have_the_order_of_the_model() -> None:
+    assert set(DETAILS) == set(EVENT_TYPES)
+    for keys in DETAILS.values():
+        names = [key.name for key in (*keys, *CONTEXT)]
+        assert names == sorted(names, key=EVERY_KEY.index)
 
 
 def test_a_close_with_statistics() -> None:

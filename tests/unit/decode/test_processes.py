@@ -8,14 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netmon.decode import processes
 from netmon.decode.known_process import KnownProcess
 from netmon.decode.processes import EXECS_SIZE, HARD_SIZE_LIMIT, LATE_RECORDS, ProcessTable, split_record
-from netmon.layout import Foreign, Limit, ProcessFlag
+from netmon.layout import Foreign, Limit, ProcessFlag, ProcessRecord
 from tests.support.decoders import make_decoder, make_table
 from tests.support.records import batch_of, exec_record, ipv4_event, process_record
 from tests.support.strategies import ID, OTHER_ID
+from tests.unit.decode.strategies import PROCESS_IDS, process_records
 
 
 def process_of(record: bytes, **options: Any) -> dict[str, Any]:
@@ -29,6 +32,64 @@ def known(table: ProcessTable, process_id: int) -> KnownProcess:
     process = table.get(process_id)
     assert process is not None
     return process
+
+
+@given(st.lists(st.tuples(*map(process_records, PROCESS_IDS)), min_size=1, max_size=4))
+def test_what_processes_share_is_remembered_without_a_difference(rounds: list[tuple[bytes, ...]]) -> None:
+    """The second time around all is remembered that can be; the first time nothing is."""
+    records = [record for round_ in rounds for record in round_]
+    table = make_table(with_cgroup=True)
+    for record in (*records, *records):
+        table.add(record)
+        fields = split_record(record)[0]
+        if not fields.image_source and not fields.cgroup_source:
+            alone = make_table(with_cgroup=True)
+            alone.add(record)
+            described, expected = known(table, fields.process_id), known(alone, fields.process_id)
+            assert described.json(1) == expected.json(1)
+            assert described.traits.key == expected.traits.key
+
+
+def test_processes_of_an_image_share_what_was_made_of_it() -> None:
+    table = make_table()
+    table.add(process_record(process_id=7, pid=1, ppid=2, start_time_ns=3, comm=b"a"))
+    table.add(process_record(process_id=8, pid=4, ppid=5, start_time_ns=6_000_000_000, comm=b"b"))
+    assert known(table, 7).traits is known(table, 8).traits
+    first, second = known(table, 7).fields, known(table, 8).fields
+    assert {key for key in first if first[key] != second[key]} == {"start_time", "pid", "ppid"}
+    others: list[dict[str, Any]] = [{"argv": b"x\0y\0"}, {"uid": 1}, {"cgroup": b"x/"}, {"path": b"/x"}, {"foreign": 1}]
+    for change in others:
+        table.add(process_record(process_id=9, **change))
+        assert known(table, 9).traits is not known(table, 7).traits
+
+
+@pytest.mark.parametrize("flags", [ProcessFlag.NO_IMAGE, ProcessFlag.ARGS_UNREAD, ProcessFlag.ARGS_INCOMPLETE])
+def test_what_is_not_in_the_record_is_not_remembered(flags: int) -> None:
+    """A thread's name, arguments that are read from /proc, and what is counted."""
+    table = make_table(read_cmdline=lambda pid, start, exe, comm: b"x\0%d\0" % pid)
+    for process_id in (7, 8):
+        table.add(process_record(process_id=process_id, pid=process_id, argv=b"", comm=b"%d" % process_id, flags=flags))
+    assert known(table, 7).fields["args"] in ("", "7")
+    seven, eight = known(table, 7).fields, known(table, 8).fields
+    assert (seven["filename"], seven["args"]) != (eight["filename"], eight["args"])
+
+
+def test_what_is_remembered_is_bounded_in_bytes() -> None:
+    table = make_table(limit=16)
+    tracemalloc.start()
+    try:
+        for process_id in range(1, 3001):
+            argv = b"x\0%d" % process_id + "\U0001f600".encode() * 500
+            table.add(process_record(process_id=process_id, argv=argv + b"\0"))
+            table.note_consumed(1 << 20)
+        assert len(table) < 40
+        assert tracemalloc.get_traced_memory()[1] < 2 * processes.TRAITS_SIZE_LIMIT
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_fields_of_a_record_that_tell_who_a_process_is_have_the_order_of_the_struct() -> None:
+    assert [name for name in ProcessRecord._fields if name in processes.WHO] == list(processes.WHO)
 
 
 def test_a_parent() -> None:
