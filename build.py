@@ -10,6 +10,7 @@
     python3 build.py wheel [--target TARGET]    wheels and the sdist, into dist/
     python3 build.py executable [--target TARGET]   single-file executables for any Linux, into dist/
     python3 build.py deb [--target TARGET]          Debian packages of them, into dist/
+    python3 build.py pictures                   the README's pictures, in docs/pictures/
     python3 build.py clean                      remove everything built in the tree
 
 On Debian, system packages are installed with apt (as root) and Python packages into .venv. Downloads are kept in
@@ -26,6 +27,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
@@ -230,7 +232,12 @@ def command_test(arguments: Sequence[str]) -> None:
     become_module("pytest", arguments)
 
 
+HELP = {"-h", "--help"}
+
+
 def command_run(arguments: Sequence[str]) -> None:
+    if HELP & {*arguments}:
+        _show_help_of_run()
     set_up()
     os.chdir(ROOT)
     able = subprocess.run([PYTHON, "-m", "netmon", "check"], capture_output=True, text=True)
@@ -244,7 +251,22 @@ def command_run(arguments: Sequence[str]) -> None:
     become_module("vm.run", ["run", *arguments])
 
 
+def _show_help_of_run() -> NoReturn:
+    """Print netmon's own help, and what a guest adds, with nothing installed."""
+    from netmon.cli.main import main as netmon
+
+    code = netmon(["run", "--help"])
+    print("\nwhere netmon cannot run on this kernel, in a guest:")
+    print("  --kernel KERNEL       the guest's kernel, as `build.py shell --help` lists them")
+    print("  --seconds N           end after so many seconds of sample traffic (default: 60)")
+    sys.exit(code)
+
+
 def command_shell(arguments: Sequence[str]) -> None:
+    if HELP & {*arguments}:
+        from vm.run import main as run_guest
+
+        sys.exit(run_guest(["shell", *arguments]))
     set_up()
     become_module("vm.run", ["shell", *arguments])
 
@@ -269,6 +291,11 @@ def command_deb(arguments: Sequence[str]) -> None:
     become_module("pack.debian_package", arguments)
 
 
+def command_pictures(_arguments: Sequence[str]) -> None:
+    set_up()
+    become_module("tests.support.pictures", [])
+
+
 def command_clean(_arguments: Sequence[str]) -> None:
     for directory in (BUILD, VENV, DIST, THIRD_PARTY):
         shutil.rmtree(directory, ignore_errors=True)
@@ -286,6 +313,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "wheel": command_wheel,
     "executable": command_executable,
     "deb": command_deb,
+    "pictures": command_pictures,
     "clean": command_clean,
 }
 

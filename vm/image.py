@@ -70,8 +70,15 @@ FILES = {
     "etc/passwd": "root:x:0:0::/root:/bin/bash\nwww-data:x:33:33::/:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n"
     "nobody:x:65534:65534::/:/bin/sh\n",
     "etc/group": "root:x:0:\nshadow:x:42:\nwww-data:x:33:\nuser:x:1000:\nnogroup:x:65534:\n",
-    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "etc/hosts": "127.0.0.1 localhost guest\n::1 localhost\n",
     "etc/nsswitch.conf": "hosts: files\n",
+}
+# Where sudo is installed: the user may become anybody. What Debian's own pam.d/sudo includes is made by scripts.
+SUDO = "usr/bin/sudo"
+FILES_OF_SUDO = {
+    "etc/sudoers.d/tests": "user ALL=(ALL:ALL) NOPASSWD:SETENV: ALL\n",
+    "etc/pam.d/sudo": "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session")),
+    "etc/pam.d/other": "".join(f"{kind} required pam_deny.so\n" for kind in ("auth", "account", "session")),
 }
 
 
@@ -90,7 +97,7 @@ class Contents:
     built: tuple[tuple[str, str], ...] = (("programs", "bin"), ("wheel", "wheel"))
 
 
-FOR_TESTS = Contents("test", PACKAGES, "2G", modules=True)
+FOR_TESTS = Contents("test", (*PACKAGES, "sudo"), "2G", modules=True)
 # Where systemd is the first process and dpkg installs netmon.
 WITH_SYSTEMD = Contents(
     "systemd",
@@ -245,7 +252,12 @@ def _set_up(root: Path) -> None:
     for name, target in LINKS.items():
         (root / name).unlink(missing_ok=True)
         (root / name).symlink_to(target)
-    for name, text in FILES.items():
+    files = dict(FILES)
+    if (sudo := root / SUDO).exists():
+        files |= FILES_OF_SUDO
+        sudo.chmod(0o4755)  # tar keeps the bit for root alone
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
 
 

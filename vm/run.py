@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vm.archive import KERNELS
-from vm.qemu import SHELL, Machine
 
 DEFAULT_KERNEL = "6.12"
 DEFAULT_SECONDS = 60
+SCRIPT = "shell-input"  # guest/init runs it, if it is there
 
 
 def shell(kernel: str) -> int:
-    """Run a shell in a guest; `exit` or Ctrl-A X ends it."""
-    machine = Machine(kernel, SHELL)
+    """Run a shell in a guest; `exit`, Ctrl-D or Ctrl-A X ends it. What comes from no terminal is run as a script."""
+    from vm.qemu import SHELL, Machine  # needs packages that .venv has, and the help does not
+
+    # A guest's serial port knows no end of the input, for which the shell would wait.
+    files = {} if sys.stdin.isatty() else {SCRIPT: sys.stdin.buffer.read()}
+    machine = Machine(kernel, SHELL, files)
     code = machine.process.wait()
     machine.close()
     return code
@@ -31,6 +35,8 @@ def run(kernel: str, seconds: int, arguments: Sequence[str]) -> int:
     Its events are written to standard output and its messages to standard error. If standard output is a terminal,
     netmon has one in the guest, too, which is as wide.
     """
+    from vm.qemu import Machine
+
     arguments, files = with_config(arguments)
     task = {"arguments": arguments, "seconds": seconds, "columns": terminal_columns(), "term": os.environ.get("TERM")}
     print(f"guest: starting Linux {kernel}; the first time it is downloaded", file=sys.stderr, flush=True)
@@ -70,13 +76,19 @@ def with_config(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
     return [*rest, "--config", name], {name: options.config.read_bytes()}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the arguments, and pass those that are unknown here to netmon."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="build.py",
+        allow_abbrev=False,
+        description="In a QEMU guest, run netmon with sample traffic (run), or a shell that has netmon (shell).",
+    )
     parser.add_argument("mode", choices=("run", "shell"))
     parser.add_argument("--kernel", choices=tuple(KERNELS), default=DEFAULT_KERNEL)
     parser.add_argument("--seconds", type=int, default=DEFAULT_SECONDS, help="end after so much sample traffic")
-    options, rest = parser.parse_known_args()
+    options, rest = parser.parse_known_args(arguments)
+    if options.mode == "shell" and rest:
+        parser.error(f"{rest[0]}: build.py shell does not take it")
     return shell(options.kernel) if options.mode == "shell" else run(options.kernel, options.seconds, rest)
 
 

@@ -64,11 +64,11 @@ def period(text: str) -> float:
     return seconds
 
 
-def progress(text: str) -> float:
+def progress(text: str, what: str = "progress is") -> float:
     """Return the seconds between two reports of what open connections have carried."""
     seconds = duration(text)
     if not MIN_PROGRESS <= seconds <= MAX_PROGRESS:
-        raise ValueError(f"is out of range; progress is from {MIN_PROGRESS:.0f}s to {MAX_PROGRESS / 3600:.0f}h")
+        raise ValueError(f"is out of range; {what} from {MIN_PROGRESS:.0f}s to {MAX_PROGRESS / 3600:.0f}h")
     return seconds
 
 
@@ -79,6 +79,11 @@ def ancestors(text: str) -> int:
     if not 1 <= int(text) <= MAX_ANCESTORS:
         raise ValueError(f"is out of range; give a number of ancestors from 1 to {MAX_ANCESTORS}")
     return int(text)
+
+
+def interval(text: str) -> float:
+    """Return the seconds of an interval of `netmon top`."""
+    return progress(text, "an interval is")
 
 
 def batch_delay(text: str) -> float:

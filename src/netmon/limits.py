@@ -23,6 +23,9 @@ MAX_PROGRESS = 86400.0
 # Ancestors of a process in an event: Limit.MAX_ANCESTORS, which the kernel half has.
 MAX_ANCESTORS = 16
 
+# Seconds of an interval of netmon top, at whose end open connections are looked at.
+DEFAULT_TOP_INTERVAL = 2.0
+
 # Bytes of an event's line with its newline: the texts of its processes are cut so that it is no longer. The journal
 # cuts lines at the maximum. With less than the default, a line's processes would have too little room for their paths.
 DEFAULT_LINE_LIMIT = 16 << 10

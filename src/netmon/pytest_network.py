@@ -110,10 +110,13 @@ class NetworkWatch:
         marker = item.get_closest_marker("network")
         if marker is None:
             return (yield)
+        problem = ""
         try:
             allowed = read_allow(marker)
         except ValueError as error:
-            pytest.fail(f"@pytest.mark.network: {error}", pytrace=False)
+            problem = str(error)
+        if problem:  # not amid the other error, which pytest would show, too
+            pytest.fail(f"@pytest.mark.network: {problem}", pytrace=False)
         monitor = self._running()
         _read(monitor)  # what others have connected to before
         try:

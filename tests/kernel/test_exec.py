@@ -27,6 +27,7 @@ from tests.support.waiting import DEADLINE, wait_until
 
 EXEC = [sys.executable, "-m", "netmon", "exec", "--any-kernel"]
 NOBODY = 65534
+USER = 1000  # who may call sudo: vm/image.py
 
 # Each connects to an address of its own, where nobody listens.
 CONNECT = "import socket; socket.socket().connect_ex(('127.0.0.{}', 1))"
@@ -61,6 +62,8 @@ if os.fork() == 0:
 os.close(end)
 os.read(done, 1)
 """
+# In bash itself: the effective and the permitted ones.
+SHOW_CAPABILITIES = "while read name set; do [[ $name != Cap[EP]* ]] || echo $set; done </proc/self/status"
 CONNECT_TO = "echo >/dev/tcp/127.0.0.{}/1"
 SCRIPT = """
 exec 2>/dev/null
@@ -166,6 +169,27 @@ def test_under_sudo_the_command_is_the_users() -> None:
     assert {event["process"]["uid"] for event in events_in(ended.stderr)} == {NOBODY}
     kept = run("id", "-u", flags=["--root"], env={**os.environ, **sudo})
     assert kept.stdout == "0\n"
+
+
+@pytest.mark.once
+def test_sudo_itself() -> None:
+    """The user 1000 calls the real one; the command is that user's again, without any right of root's."""
+    made = Path("/tmp/made-under-sudo")  # pytest's own directories are root's
+    script = (
+        f"id -u; id -g; id -G; echo $HOME $USER ${{SUDO_UID-unset}}; {SHOW_CAPABILITIES}; "
+        f"touch {made}; {CONNECT_TO.format(10)}; exit 7"
+    )
+    sudo = ["sudo", "--non-interactive", "--preserve-env=PYTHONPATH", *EXEC, "--format", "json", "--outcome", "--"]
+    ended = subprocess.run(
+        [*sudo, "bash", "-c", script], user=USER, group=USER, extra_groups=[], capture_output=True, text=True, cwd="/"
+    )
+    assert ended.returncode == 7, ended.stderr
+    words = ended.stdout.split()
+    assert words[:6] == ["1000", "1000", "1000", "/tmp", "user", "unset"]
+    assert [int(word, 16) for word in words[6:]] == [0, 0]
+    assert made.stat().st_uid == USER
+    (event,) = events_in(ended.stderr)
+    assert (event["network_event"]["daddr"], event["process"]["uid"]) == ("127.0.0.10", USER)
 
 
 @pytest.mark.once

@@ -24,7 +24,8 @@ FORBIDDEN = {
     "netmon.cli.session": ("netmon.outputs",),
     "netmon.command": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.recording": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
-    "netmon.terminal": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
+    "netmon.terminal": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs", "netmon.top"),
+    "netmon.top": ("netmon.cli", "netmon.kernel", "netmon.outputs"),
     "vm": ("pack", "bench", "tests"),
     "pack": ("bench", "tests"),
     "bench": ("pack", "tests.unit", "tests.kernel"),
@@ -33,10 +34,13 @@ FORBIDDEN = {
     "tests.unit": ("tests.kernel",),
 }
 # These are pure: they do not even import modules that talk to the kernel, or libraries that do.
-PURE = ("netmon.command", "netmon.config", "netmon.decode", "netmon.filters", "netmon.recording", "netmon.terminal")
+PURE = (
+    *("netmon.command", "netmon.config", "netmon.decode", "netmon.filters", "netmon.recording", "netmon.terminal"),
+    "netmon.top",
+)
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
-SLOW = ("pydantic", "dataclasses", "yaml")
+SLOW = ("pydantic", "dataclasses", "yaml", "textual", "rich", "asyncio")
 # These wait until netmon is ready, or until something asks for them.
 LATE = ("netmon.decode.processes", "netmon.decode.decoder", "netmon.decode.format", "netmon.kernel.requirements")
 # JSON lines in a pipe or a file do without these.

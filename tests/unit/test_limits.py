@@ -19,7 +19,11 @@ from netmon.limits import (
 )
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").glob("*"), ROOT / "pack/debian/control"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(path for path in (ROOT / "docs").glob("*") if path.is_file()),
+    ROOT / "pack/debian/control",
+]
 LINE_LIMIT, LONGEST_LINE = f"{DEFAULT_LINE_LIMIT >> 10}K", f"{MAX_LINE_LIMIT >> 10}K"
 RING_SIZE, BATCH_DELAY = f"{DEFAULT_RING_SIZE >> 20}M", f"{DEFAULT_BATCH_DELAY * 1000:.0f}ms"
 

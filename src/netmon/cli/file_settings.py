@@ -37,7 +37,7 @@ def begin_reading_file(options: argparse.Namespace) -> Callable[[], CompiledFilt
         except ConfigError as error:
             if {problem.source for problem in error.problems} == {COMMAND_LINE}:
                 raise FlagError(error.problems) from None
-            raise
+            raise ConfigError([_with_service(problem) for problem in error.problems]) from None
         try:
             apply_settings(options, settings)
         except BaseException:
@@ -46,6 +46,15 @@ def begin_reading_file(options: argparse.Namespace) -> Callable[[], CompiledFilt
         return filters
 
     return finish
+
+
+def _with_service(problem: Problem) -> Problem:
+    """Return a problem with the port of the service that is named: the process that has found it cannot look it up."""
+    from netmon.config.ports import NOT_A_PORT, explain_service  # seldom needed
+
+    if problem.message != NOT_A_PORT or problem.value is None:
+        return problem
+    return problem._replace(message=explain_service(problem.value.strip("'")) or NOT_A_PORT)
 
 
 def flags_over_file(options: argparse.Namespace) -> Callable[[CheckedConfig], CheckedConfig]:

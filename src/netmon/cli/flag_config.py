@@ -75,7 +75,7 @@ class FlagConfig:
         if aggregate is not None:
             values = {**values, "aggregate": aggregate}
         enabled = _enabled_directions(values, base)
-        changes: Values = {"report": _report(values, base.report, enabled)}
+        changes: Values = {"report": _report(values, base.report, enabled, over_file=base is not EVERYTHING)}
         for name in enabled:
             part = getattr(filters, name)
             keys = ["enabled"]
@@ -201,8 +201,15 @@ def _process_filter(values: Values) -> Values:
     return process
 
 
-def _report(values: Values, base: Report, enabled: dict[str, bool]) -> Report:
-    """Return what is reported. enabled: for each direction's name, whether it is watched."""
+def _report(values: Values, base: Report, enabled: dict[str, bool], *, over_file: bool) -> Report:
+    """Return what is reported.
+
+    Args:
+        values: Those of the flags.
+        base: What is reported without them.
+        enabled: For each direction's name, whether it is watched.
+        over_file: Whether a file says what base is.
+    """
     options = {name: values.get(name) for name in OPTIONS}
     report = base._replace(**{name: value for name, value in options.items() if value is not None})
     numbers = {name: values.get(name) for name in ("ancestors", "progress")}
@@ -222,7 +229,9 @@ def _report(values: Values, base: Report, enabled: dict[str, bool]) -> Report:
             raise flag_error(name, f"needs --{needed}; add it, or leave --{other} out")
         raise flag_error(other, f"leaves out what the file's report.{name} needs; add --{needed} or --no-{name}")
     for event, needed in report.impossible_events(enabled).items():
-        raise flag_error("events", f"{event} needs {flag_of(needed)}; add it, or leave {event} out")
+        key = f"{needed}.enabled" if needed in enabled else f"report.{needed}"
+        setting = f"{flag_of(needed)}, or {key} in the file" if over_file else flag_of(needed)
+        raise flag_error("events", f"{event} needs {setting}; add it, or leave {event} out")
     return report
 
 

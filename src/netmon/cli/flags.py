@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from netmon.limits import (
     DEFAULT_LINE_LIMIT,
     DEFAULT_RECORD_LIMIT,
     DEFAULT_RING_SIZE,
+    DEFAULT_TOP_INTERVAL,
     MAX_LINE_LIMIT,
     MINIMUM_KERNEL,
 )
@@ -108,6 +110,22 @@ def number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else text
 
 
+# An address and a port in one: 10.0.0.1:443, [::1]:443.
+_WITH_PORT = re.compile(r"(?:([0-9.]+(?:/[0-9]+)?)|\[([0-9a-fA-F:.]+)\]):([0-9]+)")
+
+
+def _address(flag: str, port_flag: str) -> Callable[[str], str]:
+    """Return what parses an address, which is checked later: here a port that is written behind it is noticed."""
+
+    def parse(text: str) -> str:
+        if match := _WITH_PORT.fullmatch(text):
+            address = match[1] or match[2]
+            raise ValueError(f"{shorten(text)} has a port; write {flag} {address} {port_flag} {match[3]}")
+        return text
+
+    return parse
+
+
 def _user_id(text: str) -> int:
     """Return a user's id, given by name or number."""
     return _id(text, "user", "pwd", "getpwnam", "pw_uid")
@@ -191,6 +209,72 @@ def add_ls_flags(parser: argparse.ArgumentParser, sort_keys: Iterable[str], repo
     parser.set_defaults(config=None, events=[], failures=False, **absent)
 
 
+def add_replay_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `netmon replay`'s flags to its parser: those of `netmon run` that choose connections and a format."""
+    parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
+    add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
+    _add_connection_flags(parser)
+    _add_process_flags(parser)
+    parser.set_defaults(events=[], failures=False, aggregate=None, **dict.fromkeys(OPTIONS))
+
+
+def add_top_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `netmon top`'s flags to its parser: its own, and those of `netmon run` that choose connections."""
+    _add_any_kernel_flag(parser)
+    view = parser.add_argument_group("view", "keys change these while it runs")
+    view.add_argument(
+        "--by",
+        metavar="WHAT",
+        default="process",
+        help="process, tree (processes below their parents, with what their descendants do), peer, port or container "
+        "(default: process)",
+    )
+    view.add_argument(
+        "--sort",
+        metavar="KEY",
+        default="bytes",
+        help="bytes, sent, received, connections, failures, open or name: of the last interval first (default: bytes)",
+    )
+    view.add_argument("--reverse", action="store_true", help="the other way round")
+    view.add_argument(
+        "--filter",
+        metavar="WORDS",
+        default="",
+        help="rows that have all these words in their texts or in those of their last connections; not those after !",
+    )
+    view.add_argument(
+        "--interval",
+        type=_amount(amounts.interval),
+        default=DEFAULT_TOP_INTERVAL,
+        metavar="TIME",
+        help=f"how often to count anew (default: {DEFAULT_TOP_INTERVAL:.0f}s)",
+    )
+    view.add_argument("--replay", metavar="FILE", help="show a recording (netmon run --record FILE), without a kernel")
+    _add_switch(view, "color", "no colours (or set NO_COLOR=1)", default=True)
+    scripts = parser.add_argument_group(
+        "scripts", "snapshots in place of the view, as in a pipe; textual is not needed"
+    )
+    scripts.add_argument("--once", dest="count", action="store_const", const=1, help="one snapshot, as -n 1")
+    scripts.add_argument("-n", "--count", type=_count, metavar="N", help="so many snapshots, one each interval")
+    scripts.add_argument("--format", metavar="FORMAT", help="line or json (default: line on a terminal, else json)")
+    scripts.add_argument("--rows", type=_count, metavar="N", help="no more than so many rows (default: all)")
+    _add_ring_flag(parser)
+    _add_record_flags(parser)
+    _add_rights_flags(parser)
+    _add_connection_flags(parser)
+    _add_process_flags(parser)
+    absent: dict[str, object] = dict.fromkeys(OPTIONS)
+    parser.set_defaults(config=None, events=[], failures=False, aggregate=None, **absent)
+
+
+def _count(text: str) -> int:
+    """Return a positive number."""
+    value = number(text)
+    if isinstance(value, str) or value < 1:
+        raise argparse.ArgumentTypeError(f"{shorten(text)} is no positive number")
+    return value
+
+
 def _add_any_kernel_flag(run: argparse.ArgumentParser) -> None:
     _add_switch(run, "any_kernel", f"also try kernels older than {MINIMUM_KERNEL} (or set NETMON_ANY_KERNEL=1)")
 
@@ -199,12 +283,7 @@ def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
     """Add the flags that say how events are read, and with which rights."""
     _add_any_kernel_flag(run)
     _add_switch(run, "lost_events", "leave LostEvents out of the output", default=True)
-    run.add_argument(
-        "--ring-size",
-        type=_amount(amounts.ring_size),
-        metavar="SIZE",
-        help=f"size of the buffer between kernel and reader, a power of two (default: {DEFAULT_RING_SIZE >> 20}M)",
-    )
+    _add_ring_flag(run)
     run.add_argument(
         "--batch-delay",
         type=_amount(amounts.batch_delay),
@@ -219,6 +298,20 @@ def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
         help="how long a line may be: the texts of processes are cut to it, and the event says so "
         f"(default: {DEFAULT_LINE_LIMIT >> 10}K; at most {MAX_LINE_LIMIT >> 10}K)",
     )
+    _add_record_flags(run)
+    _add_rights_flags(run)
+
+
+def _add_ring_flag(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--ring-size",
+        type=_amount(amounts.ring_size),
+        metavar="SIZE",
+        help=f"size of the buffer between kernel and reader, a power of two (default: {DEFAULT_RING_SIZE >> 20}M)",
+    )
+
+
+def _add_record_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--record", metavar="FILE", help="also write the raw records to this new file; `netmon replay` reads it"
     )
@@ -228,6 +321,9 @@ def _add_monitor_flags(run: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help=f"how large that file may become (default: {DEFAULT_RECORD_LIMIT >> 30}G)",
     )
+
+
+def _add_rights_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument("--user", metavar="USER", help="become this user, a name or a number, once attached")
     _add_switch(run, "confine", "keep all rights after the start, for debugging (docs/operations.md)", default=True)
 
@@ -275,8 +371,20 @@ def _add_connection_flags(run: argparse.ArgumentParser) -> None:
         "connection matches if each flag that is given lists it: --local A --peer B is from A to B. IPv6 "
         "connections are left out if only IPv4 addresses are given, and the other way round",
     )
-    _add_list(address, "--local", "--src-ip", metavar="CIDR", help="this host's address: 10.1.2.3, 10.0.0.0/8, ::1")
-    _add_list(address, "--peer", "--dst-ip", metavar="CIDR", help="the peer's address")
+    _add_list(
+        address,
+        *("--local", "--src-ip"),
+        metavar="CIDR",
+        parse=_address("--local", "--local-port"),
+        help="this host's address: 10.1.2.3, 10.0.0.0/8, ::1",
+    )
+    _add_list(
+        address,
+        *("--peer", "--dst-ip"),
+        metavar="CIDR",
+        parse=_address("--peer", "--peer-port"),
+        help="the peer's address",
+    )
     address.add_argument("--deny-ip", action="store_true", help="report connections that do not match")
     address.add_argument("-4", "--ipv4", action="store_true", help="IPv4 connections alone")
     address.add_argument("-6", "--ipv6", action="store_true", help="IPv6 connections alone")

@@ -9,6 +9,7 @@ from netmon.cli import EXIT_OK
 from netmon.cli.console import show
 from netmon.cli.flag_names import FlagError
 from netmon.errors import Problem, shown
+from netmon.nearest import remedy
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -31,10 +32,7 @@ def explain(options: argparse.Namespace) -> int:
     if topic in COMMANDS:
         return main([topic, "--help"])
     if topic not in TOPICS:
-        from netmon.cli.mistakes import nearest
-
-        near = nearest(topic, [*TOPICS, *COMMANDS])
-        remedy = f"did you mean {near}?" if near else f"the topics are {', '.join(TOPICS)}"
-        raise FlagError([Problem("command line", None, (), None, f"{shown(topic)}: no such topic; {remedy}")])
+        meant = remedy(topic, [*TOPICS, *COMMANDS], f"the topics are {', '.join(TOPICS)}")
+        raise FlagError([Problem("command line", None, (), None, f"{shown(topic)}: no such topic; {meant}")])
     show(TOPICS[topic][1]())
     return EXIT_OK

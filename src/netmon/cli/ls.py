@@ -13,6 +13,7 @@ from netmon.cli.console import describe, flush_results, say, show_lines
 from netmon.cli.flags import add_ls_flags, config_of, flag_error
 from netmon.errors import shown
 from netmon.layout import Direction
+from netmon.nearest import remedy
 
 if TYPE_CHECKING:
     from netmon.decode.known_process import KnownProcess
@@ -155,11 +156,8 @@ def _order_of(options: argparse.Namespace) -> Callable[[list[RawEvent]], Sequenc
     if options.sort is None:
         return (lambda events: events[::-1]) if options.reverse else (lambda events: events)
     if options.sort not in SORT_KEYS:
-        import difflib  # seldom needed
-
-        nearest = difflib.get_close_matches(options.sort[:20], SORT_KEYS, n=1, cutoff=0.5)
-        remedy = f"did you mean {nearest[0]}?" if nearest else f"give one of {', '.join(SORT_KEYS)}"
-        raise flag_error("sort", f"{shown(options.sort)} is nothing to sort by; {remedy}")
+        meant = remedy(options.sort, SORT_KEYS, f"give one of {', '.join(SORT_KEYS)}", cutoff=0.5)
+        raise flag_error("sort", f"{shown(options.sort)} is nothing to sort by; {meant}")
     value, largest_first = SORT_KEYS[options.sort]
     return lambda events: order_by(events, value, largest_first=largest_first != options.reverse)
 

@@ -20,7 +20,7 @@ from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say, say_help
 from netmon.errors import ConfigError, NetmonError, OutputError
 
-COMMANDS = ("run", "exec", "ls", "replay", "check", "validate", "schema", "help")  # each a module of netmon.cli
+COMMANDS = ("run", "exec", "ls", "top", "replay", "check", "validate", "schema", "help")  # each a module of netmon.cli
 HELP_WIDTH = 80
 # What `netmon`, and the help of a command, end with.
 EXAMPLES = {
@@ -53,6 +53,13 @@ examples:
   netmon ls --sort bytes                  those that have carried most first
   netmon ls --peer-port 5432 --sort idle  clients of PostgreSQL, the idlest first
   netmon ls --tree 4711 --format json     those of a process and its descendants
+""",
+    "top": """
+examples:
+  netmon top                                  the view; its keys are at the bottom
+  netmon top --by peer --sort failures        which peers are not reached?
+  netmon top --once --format json | jq .      what happens in two seconds
+  netmon top --replay FILE                    what netmon run --record has recorded
 """,
 }
 
@@ -116,8 +123,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         from netmon.cli.mistakes import unknown_argument
 
         used = options.parser if "parser" in options else parser
-        used.error(unknown_argument(arguments[0], unknown[0], used._option_string_actions))
+        used.error(unknown_argument(arguments[0], unknown[0], used._option_string_actions, _flags_of_commands))
     return options
+
+
+def _flags_of_commands() -> dict[str, list[str]]:
+    """Return all flags of each command, by its name."""
+    parser = _make_parser(COMMANDS)
+    return {name: [*command._option_string_actions] for name, command in parser.commands.items()}
 
 
 def _fail(error: object, code: int) -> int:
@@ -134,6 +147,7 @@ class _Parser(argparse.ArgumentParser):
         formatter = partial(argparse.HelpFormatter, width=HELP_WIDTH)
         super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
         self.examples = ""
+        self.commands: dict[str, argparse.ArgumentParser] = {}
         self.usage_code = EXIT_USAGE
 
     def format_help(self) -> str:
@@ -149,6 +163,11 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return a parser for these arguments: with the command that the first one names, or else with all commands."""
+    return _make_parser([name for name in COMMANDS if name in arguments[:1]] or COMMANDS)
+
+
+def _make_parser(names: Sequence[str]) -> _Parser:
+    """Return a parser with these commands."""
     parser = _Parser(
         prog="netmon",
         description="Report each TCP connection on this host with the process behind it.",
@@ -156,9 +175,10 @@ def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"netmon {__version__}")
     parser.examples = EXAMPLES[""]
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
+    for name in names:
         import_module(f"netmon.cli.{name}").add_parser(commands)
         command = commands.choices[name]
         command.examples = EXAMPLES.get(name, "")
         command.set_defaults(parser=command)
+        parser.commands[name] = command
     return parser

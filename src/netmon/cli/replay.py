@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_OK
 from netmon.cli.console import say
-from netmon.cli.flags import add_output_flags, flag_error
-from netmon.errors import ArgumentError
+from netmon.cli.flags import add_replay_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netmon.filters.compiled import Watched
-    from netmon.recording.form import Header
     from netmon.terminal.view import View
 
 STDOUT_FILENO = 1
+CONNECTION_EVENT = '{"type":"NetworkEvent"'
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -30,52 +29,48 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "lines. It needs neither rights nor a kernel of netmon's.",
     )
     parser.add_argument("file", metavar="FILE")
-    parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
-    add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
+    add_replay_flags(parser)
     parser.set_defaults(command=replay)
 
 
 def replay(options: argparse.Namespace) -> int:
     """Write the events. Raises ConfigError, OutputError, another NetmonError."""
-    from netmon.monitor import Monitor
+    from netmon.cli.recorded import chosen_events, open_recording
     from netmon.outputs.fanout import Fanout
     from netmon.outputs.standard_output import StandardOutput
 
-    monitor = Monitor.replay(options.file)
+    monitor, header = open_recording(options.file)
     recording = monitor.recording
     assert recording is not None
     view = _view_of(options, recording.filters.watched)
-    choose = _filter_of(options, recording.header)
+    passes = chosen_events(options, header)
+    choose = _chooser(passes)
+    chosen = 0
     with Fanout([StandardOutput()], report=say) as output:
         try:
             with monitor:
                 for lines in map(choose, monitor.json_lines()):
+                    chosen += sum(line.startswith(CONNECTION_EVENT) for line in lines)
                     output.write(lines if view is None else view.lines(lines))
         finally:  # what comes before a damage is shown, too
             if view is not None:
                 output.write(view.finish())
     if view is not None and (summary := view.summary()):
         say("\n".join(summary))
-    say(f"{monitor.counters.connection_events} events, {monitor.losses.describe()}")
+    of = f"{chosen} of " if passes is not None else ""
+    say(f"{of}{monitor.counters.connection_events} events, {monitor.losses.describe()}")
     if not recording.whole:
         say(f"{options.file} ends before the run did: it reached its limit, the disk was full, or netmon was killed")
     return EXIT_OK
 
 
-def _filter_of(options: argparse.Namespace, header: Header) -> Callable[[list[str]], list[str]]:
-    """Return what leaves out the lines that the configuration does not let pass. Raises ConfigError."""
-    if options.config is None:
+def _chooser(passes: Callable[[dict[str, Any]], bool] | None) -> Callable[[list[str]], list[str]]:
+    """Return what leaves out the lines that do not pass."""
+    if passes is None:
         return lambda lines: lines
     from orjson import loads
 
-    from netmon.config import Config
-    from netmon.filters.events import EventFilter
-
-    try:
-        judge = EventFilter(Config.from_yaml(options.config), with_context=header.report.context)
-    except ArgumentError as error:
-        raise flag_error(error.name, error.reason) from None
-    return lambda lines: [line for line in lines if judge.passes(loads(line))]
+    return lambda lines: [line for line in lines if passes(loads(line))]
 
 
 def _view_of(options: argparse.Namespace, watched: Watched) -> View | None:

@@ -150,7 +150,7 @@ def _run_with(
     if options.config is not None and open_source is None:
         _prepare_loading()
     filters = filters_of()  # sets flags, too
-    user = _user_of(options)
+    user = user_of(options)
     view = make_view(filters.watched)
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
@@ -248,7 +248,7 @@ def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
     return lambda: compile_filters(config)
 
 
-def _user_of(options: argparse.Namespace) -> User | None:
+def user_of(options: argparse.Namespace) -> User | None:
     """Return the user to become, if one is asked for. Raises ConfigError."""
     if options.user is None:
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from netmon.cli.console import say
 from netmon.cli.flags import flag_error
 from netmon.errors import shown
+from netmon.nearest import remedy
 
 if TYPE_CHECKING:
     from netmon.filters.compiled import Watched
@@ -40,7 +41,29 @@ def prepare_view(
         add_reports(options)
     if name == "json" and options.fields is None:
         return lambda _watched: None
-    return lambda watched: make_view(name, options, watched, on_terminal=on_terminal, fd=fd)
+
+    def make(watched: Watched) -> View:
+        view = make_view(name, options, watched, on_terminal=on_terminal, fd=fd)
+        if name != "line" and options.aggregate is None:
+            _say_what_is_missing(name, options, watched)
+        return view
+
+    return make
+
+
+def _say_what_is_missing(name: str, options: argparse.Namespace, watched: Watched) -> None:
+    """Say which of the fields that the user has named stay empty, and what they need."""
+    from netmon.terminal.field_views import parse_template
+    from netmon.terminal.fields import parse_fields
+    from netmon.terminal.needs import missing_for
+
+    if name == "template":
+        paths = [part for part in parse_template(options.template) if isinstance(part, tuple)]
+    else:
+        paths = parse_fields(options.fields) if options.fields is not None else []
+    for path in paths:
+        if missing := missing_for(path, watched.report):
+            say(f"{'.'.join(path)} is in no event: it needs {missing}")
 
 
 def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
@@ -55,7 +78,8 @@ def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
     """
     name: str | None = options.format
     if name is not None and name not in FORMATS:
-        raise flag_error("format", f"{shown(name)} is no format; {_remedy(name)}")
+        otherwise = f"the formats are {', '.join(FORMATS)}"
+        raise flag_error("format", f"{shown(name)} is no format; {remedy(name, FORMATS, otherwise)}")
     if name is None:
         if options.template is not None:
             name = "template"
@@ -71,13 +95,6 @@ def choose_format(options: argparse.Namespace, *, on_terminal: bool) -> str:
         reason = "has fields of its own" if name == "line" else "names its fields itself"
         raise flag_error("fields", f"--format {name} {reason}; use --format table, or leave --fields out")
     return name
-
-
-def _remedy(name: str) -> str:
-    import difflib  # seldom needed
-
-    nearest = difflib.get_close_matches(name[:20], FORMATS, n=1)
-    return f"did you mean {nearest[0]}?" if nearest else f"the formats are {', '.join(FORMATS)}"
 
 
 def add_reports(options: argparse.Namespace) -> None:

@@ -37,6 +37,8 @@ from netmon.config.messages import (
     MAPPING,
     NOT_TEXT,
     NUMBER,
+    OF_GROUP,
+    OF_USER,
     TEXT,
     WrongTypeError,
     describe,
@@ -79,10 +81,13 @@ def _flag(checker: _Checker, value: Any, location: Location) -> bool:
     return value
 
 
-def _number(check: Callable[[int], int]) -> Callable[[Any], int]:
+def _number(check: Callable[[int], int], of_name: str = "") -> Callable[[Any], int]:
+    """Return the check of a number. of_name: what to say where there may be a name in place of it."""
+
     def check_number(value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
-            raise WrongTypeError(NUMBER)
+            is_name = isinstance(value, str) and value[:1].isalpha()
+            raise WrongTypeError(NUMBER + of_name if is_name else NUMBER)
         return check(value)
 
     return check_number
@@ -262,10 +267,10 @@ class CheckedProcessFilter(NamedTuple):
     """As netmon.config.ProcessFilter."""
 
     deny_list: Annotated[bool, _flag] = False
-    uid: Annotated[Numbers, _list_of(_number(check_id))] = None
-    euid: Annotated[Numbers, _list_of(_number(check_id))] = None
-    auid: Annotated[Numbers, _list_of(_number(check_id))] = None
-    gid: Annotated[Numbers, _list_of(_number(check_id))] = None
+    uid: Annotated[Numbers, _list_of(_number(check_id, OF_USER))] = None
+    euid: Annotated[Numbers, _list_of(_number(check_id, OF_USER))] = None
+    auid: Annotated[Numbers, _list_of(_number(check_id, OF_USER))] = None
+    gid: Annotated[Numbers, _list_of(_number(check_id, OF_GROUP))] = None
     binary: Annotated[CheckedBinaryFilter | None, _section(CheckedBinaryFilter)] = None
     cgroup: Annotated[Texts, _list_of(_text(check_cgroup))] = None
     container_id: Annotated[Texts, _list_of(_text(check_container_id))] = None

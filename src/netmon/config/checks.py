@@ -11,6 +11,7 @@ from typing import Any
 
 from netmon.errors import shown
 from netmon.layout import Limit
+from netmon.nearest import remedy
 from netmon.report import EVENTS
 
 EMPTY = "is empty; give it a value or leave it out"
@@ -158,10 +159,5 @@ def check_field(text: str) -> str:
 def check_event(text: str) -> str:
     """Return the name of an event."""
     if text not in EVENTS:
-        import difflib  # slow to import, and seldom needed
-
-        nearest = difflib.get_close_matches(text[:20], EVENTS, n=1)
-        raise ValueError(
-            f"is no event; {f'did you mean {nearest[0]}?' if nearest else 'they are ' + ', '.join(EVENTS)}"
-        )
+        raise ValueError(f"is no event; {remedy(text, EVENTS, 'they are ' + ', '.join(EVENTS))}")
     return text

@@ -5,14 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netmon.errors import MAX_SHOWN, Location, shorten, shown
+from netmon.errors import Location, shorten, shown
+from netmon.nearest import nearest
 from netmon.report import OPTIONS
+
+_OF_DIRECTIONS = {
+    **{key: f"ipv4_filter.{key}" for key in ("src_ip", "dst_ip")},
+    **{key: f"port_filter.{key}" for key in ("src_port", "dst_port")},
+}
+
+# Keys of sections within a section: written without that, they are in the wrong place.
+_INNER = {
+    "process_filter": {key: f"binary.{key}" for key in ("name", "prefix", "path", "comm")},
+    "ingress": _OF_DIRECTIONS,
+    "egress": _OF_DIRECTIONS,
+    "": {
+        **{key: f"process_filter.{key}" for key in ("uid", "euid", "auid", "gid", "cgroup", "container_id", "pid")},
+        **{key: f"process_filter.binary.{key}" for key in ("name", "prefix", "path", "comm")},
+        **{key: f"egress.{place}" for key, place in _OF_DIRECTIONS.items()},
+        "netns": "netns_filter.netns",
+    },
+}
 
 # How a configuration writes Python's constants.
 _YAML = {"None": "null", "True": "true", "False": "false"}
 
 BOOL = "must be true or false, without quotes"
 NUMBER = "must be a whole number: decimal, without quotes"
+OF_USER = "; `id -u NAME` prints that of a user"
+OF_GROUP = "; `getent group NAME` prints that of a group"
 TEXT = "must be text; put it in quotes"
 LIST = "must be a list, even for a single value"
 MAPPING = "must be a mapping of keys"
@@ -54,11 +75,9 @@ def describe_unknown_key(location: Location, keys: Sequence[str]) -> tuple[None,
     *section, key = location
     if key in OPTIONS and section in ([], ["ingress"], ["egress"]):
         return None, f"moved: write report.{key}"
-    import difflib  # slow to import, and seldom needed
-
-    # The time of comparing grows with the square of the length.
-    close = difflib.get_close_matches(str(key), keys, n=1) if len(str(key)) <= MAX_SHOWN else []
-    if close and close[0].startswith("ipv") and not {"4", "6"} & {*str(key)}:
-        close = ["ipv4_filter or ipv6_filter"]
-    remedy = f"did you mean {close[0]}?" if close else f"the keys here are {', '.join(keys)}"
-    return None, f"unknown key; {remedy}"
+    if (place := _INNER.get(str(section[-1]) if section else "", {}).get(str(key))) is not None:
+        return None, f"unknown key; did you mean {place}?"
+    near = nearest(str(key), keys)
+    if near.startswith("ipv") and not {"4", "6"} & {*str(key)}:
+        near = "ipv4_filter or ipv6_filter"
+    return None, f"unknown key; {f'did you mean {near}?' if near else 'the keys here are ' + ', '.join(keys)}"

@@ -11,6 +11,8 @@ from netmon.layout import Limit
 LAST_PORT = Limit.PORT_COUNT - 1
 OUT_OF_RANGE = f"is out of range; ports go from 0 to {LAST_PORT}"
 
+NOT_A_PORT = "is not a port or a range of ports; write it like 443 or 8000-8999"
+
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 PORT_SCHEMA = {
@@ -41,10 +43,13 @@ def check_port(value: Any) -> int | str:
 def _explain(value: Any) -> str:
     if isinstance(value, str) and value.isdecimal():
         return "is text, not a number; write it like 443, without quotes and without leading zeros"
-    number = _port_of(value) if isinstance(value, str) else None
-    if number is not None:
-        return f"is a service, not a port; did you mean {number}?"
-    return "is not a port or a range of ports; write it like 443 or 8000-8999"
+    return (explain_service(value) if isinstance(value, str) else None) or NOT_A_PORT
+
+
+def explain_service(name: str) -> str | None:
+    """Return what is wrong with the name of a service that this host knows; None if it knows none."""
+    number = _port_of(name)
+    return f"is a service, not a port; did you mean {number}?" if number is not None else None
 
 
 def _port_of(service: str) -> int | None:

@@ -11,6 +11,13 @@ from netmon.errors import ArgumentError
 
 if TYPE_CHECKING:
     from netmon.config import BinaryFilter, Config, Direction, PortFilter, ProcessFilter
+    from netmon.config.checked import (
+        CheckedBinaryFilter,
+        CheckedConfig,
+        CheckedDirection,
+        CheckedPortFilter,
+        CheckedProcessFilter,
+    )
 
 REMEMBERED = 1 << 16  # open connections: the close of one beyond is judged like an opening
 DELETED = " (deleted)"
@@ -25,7 +32,7 @@ Json = Mapping[str, Any]
 class EventFilter:
     """Judges events, in the order in which they come: a close follows the verdict about its opening."""
 
-    def __init__(self, config: Config, *, with_context: bool) -> None:
+    def __init__(self, config: Config | CheckedConfig, *, with_context: bool) -> None:
         """Prepare to filter.
 
         Args:
@@ -85,7 +92,7 @@ class EventFilter:
         return config.process_filter is None or _passes_process(config.process_filter, event["process"])
 
 
-def _passes_direction(part: Direction, network: Json) -> bool:
+def _passes_direction(part: Direction | CheckedDirection, network: Json) -> bool:
     if part.port_filter is not None and not _passes_ports(part.port_filter, network):
         return False
     saddr, daddr = network["saddr"], network["daddr"]
@@ -107,7 +114,7 @@ def _network(cidr: str) -> IPv4Network | IPv6Network:
     return ip_network(cidr, strict=False)
 
 
-def _passes_ports(ports: PortFilter, network: Json) -> bool:
+def _passes_ports(ports: PortFilter | CheckedPortFilter, network: Json) -> bool:
     ends = ((network["sport"], ports.src_port), (network["dport"], ports.dst_port))
     listed = (_is_in(port, wanted) for port, wanted in ends if wanted is not None)
     return _COMBINE[ports.match](listed) != ports.deny_list
@@ -121,7 +128,7 @@ def _is_in(port: int, listed: Sequence[Any]) -> bool:
     return False
 
 
-def _passes_process(wanted: ProcessFilter, process: Json) -> bool:
+def _passes_process(wanted: ProcessFilter | CheckedProcessFilter, process: Json) -> bool:
     matches = (
         all(
             listed is None or process[key] in listed
@@ -138,7 +145,7 @@ def _passes_process(wanted: ProcessFilter, process: Json) -> bool:
     return matches != wanted.deny_list
 
 
-def _matches_binary(binary: BinaryFilter, process: Json) -> bool:
+def _matches_binary(binary: BinaryFilter | CheckedBinaryFilter, process: Json) -> bool:
     path = process["binary_path"].removesuffix(DELETED)
     if not path:  # an unknown one, or a kernel thread's: its file name is the thread's
         return False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from netmon.errors import MAX_SHOWN, shown
+from netmon.errors import shown
+from netmon.nearest import nearest
 from netmon.terminal.view import Event
 from netmon.text import escape_for_terminal
 
@@ -67,8 +67,8 @@ def parse_path(text: str) -> Path:
     paths = known_paths()
     if text in paths:
         return tuple(text.split("."))
-    nearest = _nearest(text, paths) if len(text) <= MAX_SHOWN else ""
-    remedy = f"did you mean {nearest}?" if nearest else "netmon help fields lists them"
+    near = _nearest(text, paths)
+    remedy = f"did you mean {near}?" if near else "netmon help fields lists them"
     raise FieldError(f"{shown(text)} is no field of an event; {remedy}")
 
 
@@ -78,7 +78,7 @@ def _nearest(text: str, paths: Sequence[str]) -> str:
     ending = [path for path in paths if path.rpartition(".")[2] == text.rpartition(".")[2]]
     if ending and "." not in text:
         return ending[0]
-    return next(iter(difflib.get_close_matches(text, ending, 1, 0.3) or difflib.get_close_matches(text, paths, 1)), "")
+    return nearest(text, ending, cutoff=0.3) or nearest(text, paths)
 
 
 def parse_fields(text: str) -> list[Path]:

@@ -61,6 +61,17 @@ def test_a_file_without_settings_leaves_the_defaults(tmp_path: Path) -> None:
     assert {name: getattr(options, name) for name in ALL} == {name: getattr(plain, name) for name in ALL}
 
 
+def test_the_name_of_a_service_is_looked_up_for_the_message(tmp_path: Path) -> None:
+    """The process that reads the file has given up all rights."""
+    text = "egress: {enabled: true, port_filter: {dst_port: [https, no-such]}}\n"
+    with pytest.raises(ConfigError) as caught:
+        applied(tmp_path, text)
+    assert [problem.reason for problem in caught.value.problems] == [
+        "'https' is a service, not a port; did you mean 443?",
+        "'no-such' is not a port or a range of ports; write it like 443 or 8000-8999",
+    ]
+
+
 def test_a_flag_wins(tmp_path: Path) -> None:
     text = FILE + "  ring_size: 8M\n  lost_events: false\n  each: true\n  color: false\n  fields: [type]\n"
     flags = ("--ring-size", "4M", "--lost-events", "--no-each", "--color", "--fields", "timestamp")

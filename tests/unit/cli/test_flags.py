@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from netmon.cli.flag_config import FlagConfig
 from netmon.cli.flags import config_of
 from netmon.cli.main import main, make_parser
-from netmon.config.checked import check_document
+from netmon.config.checked import CheckedConfig, CheckedDirection, check_document
 from netmon.config.document import document_of
 from netmon.errors import ConfigError
 from netmon.report import OPTIONS, Report
@@ -67,6 +68,30 @@ def test_refused_events(flags: list[str], problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(options_of(*flags))
     assert str(caught.value) == f"--events: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "remedy"),
+    [
+        ("--peer", "10.0.0.1:443", "write --peer 10.0.0.1 --peer-port 443"),
+        ("--dst-ip", "[::1]:443", "write --peer ::1 --peer-port 443"),
+        ("--local", "10.0.0.0/8:22", "write --local 10.0.0.0/8 --local-port 22"),
+    ],
+)
+def test_an_address_with_a_port(flag: str, text: str, remedy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", flag, text]) == 2
+    assert capsys.readouterr().err == f"netmon: {flag}: {text!r} has a port; {remedy}\n"
+    assert options_of("--peer", "::1,fe80::1:443").dst_ip == ["::1", "fe80::1:443"]
+
+
+def test_events_over_a_file_name_the_files_key_too() -> None:
+    base = CheckedConfig(egress=CheckedDirection(enabled=True))
+    for events, problem in (
+        ("fail", "fail needs --outcome, or report.outcome in the file; add it, or leave fail out"),
+        ("accept", "accept needs --ingress, or ingress.enabled in the file; add it, or leave accept out"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            FlagConfig(vars(options_of("--events", events))).over(base)
 
 
 def test_the_interval_of_progress() -> None:

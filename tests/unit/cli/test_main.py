@@ -13,7 +13,8 @@ import pytest
 
 from netmon import errors
 from netmon.cli import console, validate
-from netmon.cli.main import main, make_parser
+from netmon.cli.main import _flags_of_commands, main, make_parser
+from netmon.cli.mistakes import SYNONYMS
 from netmon.command import EXIT_NOT_STARTED
 
 NETMON = (sys.executable, "-m", "netmon")
@@ -130,13 +131,36 @@ def test_the_help_of_a_command_has_examples_that_work(command: str, capsys: pyte
     [
         ("rnu", "rnu: no such command; did you mean run?"),
         ("version", "version: no such command; write netmon --version"),
-        ("zzz", "zzz: no such command; the commands are run, exec, ls, replay, check, validate, schema, help"),
+        ("zzz", "zzz: no such command; the commands are run, exec, ls, top, replay, check, validate, schema, help"),
         ("a\x1b", "'a\\x1b': no such command; the commands are "),
     ],
 )
 def test_an_unknown_command(command: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command]) == 2
     assert capsys.readouterr().err.startswith(f"netmon: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["run", "--nmae", "x"], "--nmae: no such flag of netmon run; did you mean --name?"),
+        (["run", "--dport", "1"], "--dport: no such flag of netmon run; did you mean --peer-port?"),
+        (["ls", "--json"], "--json: no such flag of netmon ls; did you mean --format json?"),
+        (["run", "-p", "1"], "-p: no such flag of netmon run; did you mean --pid?"),
+        (["run", "--sort=pid"], "--sort: no such flag of netmon run; it is a flag of netmon ls and top"),
+        (["exec", "-p", "1"], "-p: no such flag of netmon exec; --pid is a flag of netmon run, ls, top and replay"),
+        (["validate", "--zzz", "f"], "--zzz: no such flag of netmon validate; netmon validate --help lists the flags"),
+    ],
+)
+def test_an_unknown_flag(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) in (2, EXIT_NOT_STARTED)
+    assert capsys.readouterr().err == f"netmon: {problem}\n"
+
+
+def test_each_synonym_means_a_flag_that_there_is() -> None:
+    flags = {flag for theirs in _flags_of_commands().values() for flag in theirs}
+    assert {meant.partition(" ")[0] for meant in SYNONYMS.values()} <= flags
+    assert not {*SYNONYMS} & flags
 
 
 @pytest.mark.parametrize("flags", [["--ring-size", "5M"], ["--nmae", "x"], ["--format", "jsn"], []])

@@ -43,7 +43,18 @@ def flags_of_help(capsys: pytest.CaptureFixture[str]) -> set[str]:
     """Return the flags that the entries of the command's help texts begin with."""
     texts = [
         help_of(*command, capsys=capsys)
-        for command in ([], ["run"], ["exec"], ["ls"], ["replay"], ["check"], ["validate"], ["schema"], ["help"])
+        for command in (
+            [],
+            ["run"],
+            ["exec"],
+            ["ls"],
+            ["top"],
+            ["replay"],
+            ["check"],
+            ["validate"],
+            ["schema"],
+            ["help"],
+        )
     ]
     entries = re.findall(r"^  (-\S.*?)(?:  .*)?$", "\n".join(texts), re.MULTILINE)
     return {*re.findall(r"--[\w-]+", "\n".join(entries))}

@@ -69,8 +69,35 @@ def test_a_configuration_chooses_events(recording: Path, tmp_path: Path, capfd: 
     assert (code, said.startswith("netmon: --config: has process_filter.descendants, but")) == (2, True)
 
 
+def test_flags_choose_events(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    _, lines, said = replay(recording, "--peer", "2001:db8::/32", "--template", "{network_event.daddr}", capfd=capfd)
+    assert lines == "2001:db8::2\n"
+    assert "netmon: 1 of 6 events, 1 lost" in said
+    _, lines, _ = replay(recording, "--name", "curl", "--pid", "9", "--template", "{process.pid}", capfd=capfd)
+    assert lines.splitlines()[0] == "9"
+    _, lines, _ = replay(recording, "--name", "wget", "--template", "{process.pid}", capfd=capfd)
+    assert lines == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--tree", "1"], "--tree: events do not say who descends from whom; give the --pid of each process"),
+        (["--comm", "x"], "--comm: events do not say what a process calls itself; give --name, which is"),
+        (["--netns", "/proc/1/ns/net"], "--netns: '/proc/1/ns/net' is a path of this host; give the number"),
+        (["--config", "f", "--pid", "1"], "--config: cannot be combined with flags that choose events; write them"),
+    ],
+)
+def test_flags_that_choose_nothing_recorded(
+    flags: list[str], problem: str, recording: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, lines, said = replay(recording, *flags, capfd=capfd)
+    assert (code, lines) == (2, "")
+    assert said.startswith(f"netmon: {problem}")
+
+
 def test_what_is_wrong_is_said(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert replay("/nowhere", capfd=capfd) == (1, "", "netmon: /nowhere: No such file or directory\n")
+    assert replay("/nowhere", capfd=capfd) == (2, "", "netmon: /nowhere: No such file or directory\n")
     assert replay(recording, "--format", "lin", capfd=capfd)[2].startswith("netmon: --format: lin is no format")
     data = recording.read_bytes()
     recording.write_bytes(data[:-30])

@@ -198,6 +198,23 @@ def test_a_table_of_aggregates_has_their_columns() -> None:
     assert view_of("--format", "table", "--aggregate", "10s") is not None
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--fields", "process.pid,network_event.reason", "--format", "json"),
+        ("--template", "{process.pid} {network_event.reason}"),
+    ],
+)
+def test_a_field_that_no_event_has_is_said_with_what_it_needs(
+    flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    view_of(*flags)
+    said = "netmon: network_event.reason is in no event: it needs --outcome (in a file: report.outcome)\n"
+    assert capsys.readouterr().err == said
+    view_of(*flags, config=Config.from_dict({"egress": {"enabled": True}, "report": {"outcome": True}}))
+    assert capsys.readouterr().err == ""
+
+
 def test_losses_that_no_line_shows_are_messages(capsys: pytest.CaptureFixture[str]) -> None:
     line = json.dumps({"type": "LostEvents", "lost_events": {"count": 1, "ring_full": 1}, "timestamp": "x"})
     assert view_of("--template", "{process.pid}").lines([line]) == []

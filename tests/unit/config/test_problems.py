@@ -39,8 +39,8 @@ def test_all_problems_are_listed_with_their_lines() -> None:
 
 
 def test_nothing_enabled_is_listed_with_the_other_problems() -> None:
-    assert problems_of("egress:\n  enabled: false\nprocess_filter:\n  uid: [x]\n") == [
-        f"netmon.yaml:4: process_filter.uid[0]: 'x' {NOT_A_NUMBER}",
+    assert problems_of("egress:\n  enabled: false\nprocess_filter:\n  pid: [x]\n") == [
+        f"netmon.yaml:4: process_filter.pid[0]: 'x' {NOT_A_NUMBER}",
         f"netmon.yaml: {NOTHING_ENABLED}",
     ]
 
@@ -101,7 +101,11 @@ def test_a_problem_has_its_parts_as_data() -> None:
         load("egress:\n  enabled: true\nprocess_filter:\n  uid: [0, root]\n")
     assert caught.value.problems == [
         Problem(
-            "netmon.yaml", 4, ("process_filter", "uid", 1), "'root'", "must be a whole number: decimal, without quotes"
+            "netmon.yaml",
+            4,
+            ("process_filter", "uid", 1),
+            "'root'",
+            "must be a whole number: decimal, without quotes; `id -u NAME` prints that of a user",
         )
     ]
 

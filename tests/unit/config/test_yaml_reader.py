@@ -95,10 +95,10 @@ def test_aliases_that_would_expand_to_gigabytes() -> None:
 @pytest.mark.parametrize("scalar", ["yes", "on", "010", "0x10", "1_0", "1:30", "1e3", "1.0", "2024-01-01"])
 def test_special_scalars_of_yaml_1_1_are_text(scalar: str) -> None:
     """010 is neither 8 nor 10, and `yes` is not true."""
-    text = f"egress: {{enabled: {scalar}}}\nprocess_filter: {{uid: [{scalar}]}}\n"
+    text = f"egress: {{enabled: {scalar}}}\nprocess_filter: {{pid: [{scalar}]}}\n"
     assert problems_of(text) == [
         f"netmon.yaml:1: egress.enabled: '{scalar}' must be true or false, without quotes",
-        f"netmon.yaml:2: process_filter.uid[0]: '{scalar}' {NOT_A_NUMBER}",
+        f"netmon.yaml:2: process_filter.pid[0]: '{scalar}' {NOT_A_NUMBER}",
     ]
 
 
