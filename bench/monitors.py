@@ -78,6 +78,8 @@ DETAILS = ("--outcome", "--statistics", "--context", "--parent", "--opener")
 OPTIONS = (
     *((option,) for option in (*DETAILS, "--existing", "--exec", "--names")),
     ("--progress", "30s"),
+    ("--workload",),
+    ("--ancestors", "16"),
     DETAILS,
     ("--uid", "0"),
 )

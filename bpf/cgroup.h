@@ -146,6 +146,56 @@ __noinline int find_container(__u32 slot, __u32 begin, __u32 end)
 	return 0;
 }
 
+/* Begins to walk up from a cgroup. */
+static __always_inline void begin_walk(struct names_walk *names, struct kernfs_node *node)
+{
+	names->node = node;
+	names->length = 0;
+	names->is_full = false;
+	names->bare_id = 0;
+	names->container.prefixlen = 0;
+}
+
+/*
+ * At the root, on a host with hierarchies of version 1: begins to walk in one of these, if the cgroup of version 2
+ * belongs to no container. If the other one does not either, and version 2 has more than the root, its names are read
+ * again. Returns 1 when all is done. Global: the caller has no stack left.
+ */
+__noinline int walk_again(__u32 slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct cgroup_subsys_state *state = NULL;
+	struct names_walk *names;
+	struct task_struct *task;
+	struct css_set *set;
+	__u32 index;
+
+	if (!scratch)
+		return 1;
+	names = &scratch->names;
+	if (names->container.prefixlen || !names->walks_left)
+		return 1;
+	task = names->task;
+	set = BPF_CORE_READ(task, cgroups);
+	names->walks_left--;
+	if (!names->walks_left) {
+		if (!names->was_named)
+			return 1;
+		scratch->record.flags &= ~PROCESS_CGROUP_INCOMPLETE;
+		begin_walk(names, BPF_CORE_READ(set, dfl_cgrp, kn));
+		return 0;
+	}
+	names->was_named = names->length;
+	index = load_config.legacy_cgroups == LEGACY_PIDS ?
+			bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id) :
+			bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
+	bpf_probe_read_kernel(&state, sizeof(state),
+			      (void *)set + bpf_core_field_offset(struct css_set, subsys) + index * sizeof(state));
+	scratch->record.flags &= ~PROCESS_CGROUP_INCOMPLETE;
+	begin_walk(names, BPF_CORE_READ(state, cgroup, kn));
+	return 0;
+}
+
 /* A step of bpf_loop(): looks at one cgroup and appends its name to strings. Returns 1 to stop. */
 static long walk_cgroup_step(__u32 index, __u32 *slot)
 {
@@ -161,7 +211,7 @@ static long walk_cgroup_step(__u32 index, __u32 *slot)
 	node = names->node;
 	parent = parent_of(node);
 	if (!parent) /* the root, which has no name */
-		return 1;
+		return load_config.legacy_cgroups ? walk_again(*slot) != 0 : 1;
 	begin = names->length;
 	if (begin > MAX_NAMES)
 		return 1;
@@ -198,11 +248,11 @@ static __always_inline void read_cgroup(struct scratch *scratch, __u32 slot, str
 	if (names->is_read)
 		return;
 	names->is_read = true;
-	names->node = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
-	names->length = 0;
-	names->is_full = false;
-	names->bare_id = 0;
-	names->container.prefixlen = 0;
+	if (load_config.legacy_cgroups) {
+		names->task = task;
+		names->walks_left = 2;
+	}
+	begin_walk(names, BPF_CORE_READ(task, cgroups, dfl_cgrp, kn));
 	bpf_loop(MAX_CGROUP_LEVELS, walk_cgroup_step, &slot, 0);
 }
 

@@ -20,7 +20,7 @@
 #include "process_record.h"
 #include <bpf/bpf_core_read.h>
 
-enum { MAX_ANCESTORS = 1024, FIRST_PROCESS = 1 };
+enum { MAX_CLIMB = 1024, FIRST_PROCESS = 1 };
 
 /* The root directory and the mount namespace of the host's first process, once one of its descendants was described. */
 struct host {
@@ -42,7 +42,7 @@ static __always_inline void find_host(struct task_struct *task)
 	struct task_struct *ancestor = BPF_CORE_READ(task, group_leader);
 
 	if (BPF_CORE_READ(ancestor, tgid) != FIRST_PROCESS)
-		bpf_loop(MAX_ANCESTORS, climb, &ancestor, 0);
+		bpf_loop(MAX_CLIMB, climb, &ancestor, 0);
 	if (BPF_CORE_READ(ancestor, tgid) != FIRST_PROCESS)
 		return;
 	host.root_dentry = BPF_CORE_READ(ancestor, fs, root.dentry);
@@ -215,7 +215,7 @@ static __always_inline __u64 send_exec_record(__u32 slot, struct exec *kept, con
 	if (bpf_ringbuf_output(&events, record, sizeof(*record) + texts, 0))
 		return LOST;
 	scratch->record.exec_id = record->exec_id;
-	scratch->exec_texts = texts / TEXTS_UNIT;
+	scratch->other_texts += texts / TEXTS_UNIT;
 	return 0;
 }
 

@@ -42,9 +42,9 @@ static __always_inline __u64 identify_found(struct task_struct *task, __u64 gene
 {
 	__u64 id = identify_walked(task, generation, IDENTIFY_FILTERED);
 
-	if (id != PARENT_FIRST || !report_options.parent)
+	if (id != PARENT_FIRST || !needs_parents())
 		return id;
-	id = identify_parent(task, SLOT_WALK, generation);
+	id = identify_parents(task, SLOT_WALK, generation);
 	if (is_lost(id))
 		return id;
 	return identify_walked(task, generation, IDENTIFY_FILTERED | IDENTIFY_PARENT_KNOWN);

@@ -347,11 +347,14 @@ struct cgroup_walk {
 /* The walk from the process's cgroup up to the root: see cgroup.h. */
 struct names_walk {
 	struct kernfs_node *node; /* the cgroup whose name is read next */
+	struct task_struct *task; /* whose cgroups these are */
 	__u32 length; /* of the names so far, at the start of strings */
 	__u32 digits; /* offset in strings of what may be a container's id */
 	__u8 are_digits; /* it is hexadecimal */
 	__u8 is_read; /* the walk is done */
 	__u8 is_full; /* there is no room for further names */
+	__u8 walks_left; /* on hosts with version 1: see walk_again() */
+	__u8 was_named; /* the cgroup of version 2 is not the root */
 	__u8 bare_id; /* how many levels above a cgroup named by nothing but an id the walk is; 0: there is none */
 	struct prefix_key container; /* the id of the innermost container; prefixlen is 0 on the host */
 };
@@ -382,7 +385,7 @@ struct scratch {
 	__u64 exec_id;
 	__u64 cgroup_id;
 	__u8 image_state; /* enum image_state */
-	__u32 exec_texts; /* how long the texts are that the exec record has, in units */
+	__u32 other_texts; /* how long the texts are that the exec record has, and those of ancestors, in units */
 	bool lacks_args; /* the record that has the process's image was sent without its arguments */
 	bool is_followed; /* the process that is described, if the configuration follows any */
 	union {
@@ -394,6 +397,12 @@ struct scratch {
 	};
 	__u64 aux[AUXV_SIZE]; /* the values of auxv by type */
 	struct task_struct *other; /* the task to describe; NULL: the current one */
+#ifndef MINIMAL
+	struct ancestors_record ancestors; /* of the process that is described */
+	/* For identify_ancestors(), which has little stack. */
+	__u64 generation;
+	__u64 parent_id; /* of the first ancestor; may be lost */
+#endif
 };
 
 struct coverage coverage SEC(".data.coverage");

@@ -226,6 +226,12 @@ __noinline int recall(__u32 slot, const struct process *process, __u64 generatio
 	return 0;
 }
 
+/* Whether other processes are described before a process: its parent, or further ancestors. */
+static __always_inline bool needs_parents(void)
+{
+	return report_options.parent || report_options.ancestors;
+}
+
 /*
  * Evaluates a process by the filter, sends its description if that accepts it or is not applied, and remembers both.
  * Returns its new id, REJECTED, LOST, OVER_BUDGET or PARENT_FIRST. process: where to remember; NULL when there is no
@@ -260,7 +266,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		passes = passes_process_filter(slot, set_of(generation));
 	}
 	wanted = passes | ((flags & IDENTIFY_FILTERED) ^ IDENTIFY_FILTERED); /* no branch: the verifier would fork */
-	if (report_options.parent) {
+	if (needs_parents()) {
 		/* Keeps clang from testing the flags before the calls: the verifier would go through those twice. */
 		asm volatile("" : "+r"(flags));
 		if (role == TASK_PARENT)
@@ -270,6 +276,11 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	}
 	if (wanted) {
 #ifndef MINIMAL
+		if (report_options.ancestors && role != TASK_PARENT) {
+			sent = send_ancestors(slot);
+			if (is_lost(sent))
+				return sent;
+		}
 		if (report_options.exec) {
 			note_foreign(slot);
 			sent = scratch->record.image_source ? 0 : send_exec(task, slot);
@@ -378,6 +389,58 @@ __noinline __u64 identify(__u32 slot, __u64 generation, __u32 flags, __u64 inher
 	return identify_task(task, TASK_CURRENT, recent_entry(task), slot, generation, flags, inherited);
 }
 
+#ifndef MINIMAL
+
+/* Where the walk through a process's ancestors is. */
+struct lineage {
+	struct task_struct *task; /* the next ancestor */
+	__u32 slot;
+};
+
+/* A step of bpf_loop(): identifies an ancestor, and notes it in the slot. Returns 1 to stop, at the first process. */
+static long identify_ancestor(__u32 index, struct lineage *lineage)
+{
+	__u32 slot = lineage->slot;
+	struct task_struct *task = lineage->task;
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct ancestor *ancestor;
+	__u64 id;
+
+	if (!scratch || !task->tgid) /* the parent of the first process is the idle task, 0 */
+		return 1;
+	id = identify_task(task, TASK_PARENT, NULL, slot, scratch->generation, 0, 0);
+	if (!index)
+		scratch->parent_id = id;
+	ancestor = &scratch->ancestors.ancestors[index & (MAX_ANCESTORS - 1)];
+	ancestor->process_id = is_lost(id) ? 0 : id;
+	ancestor->start_time_ns = start_of(task);
+	ancestor->pid = task->tgid;
+	scratch->ancestors.head.ancestor_count = index + 1;
+	lineage->task = task->real_parent;
+	return 0;
+}
+
+/*
+ * As identify_parent(), for all ancestors that are reported: those that were not described are now, each without its own.
+ * So all that is known of them is sent before the process's own record.
+ */
+static __always_inline __u64 identify_ancestors(struct task_struct *task, __u32 slot, __u64 generation)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct lineage lineage = { .task = task->real_parent, .slot = slot };
+
+	if (!scratch)
+		return LOST;
+	scratch->ancestors.head.ancestor_count = 0;
+	scratch->generation = generation;
+	scratch->parent_id = 0;
+	bpf_loop(report_options.ancestors, identify_ancestor, &lineage, 0);
+	scratch->record.parent_id = report_options.parent ? scratch->parent_id : 0;
+	return scratch->record.parent_id;
+}
+
+#endif
+
 /*
  * Identifies a task's parent and writes its id to the record in the slot, for the description of the task that follows.
  * Returns the parent's id, which may be lost; 0 if there is none. Not part of identify(), since both need much of the
@@ -397,6 +460,16 @@ static __noinline __u64 identify_parent(struct task_struct *task, __u32 slot, __
 	return id;
 }
 
+/* Identifies the ancestors that are reported, the parent at least. Returns what identify_parent() does. */
+static __always_inline __u64 identify_parents(struct task_struct *task, __u32 slot, __u64 generation)
+{
+#ifndef MINIMAL
+	if (report_options.ancestors)
+		return identify_ancestors(task, slot, generation);
+#endif
+	return identify_parent(task, slot, generation);
+}
+
 /*
  * Returns the current process's id, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option parent,
  * the parent is described first. inherited: see identify_task().
@@ -409,9 +482,9 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 
 	if (id == UNKNOWN)
 		id = identify(slot, generation, flags, inherited);
-	if (id != PARENT_FIRST || !report_options.parent)
+	if (id != PARENT_FIRST || !needs_parents())
 		return id;
-	id = identify_parent(task, slot, generation);
+	id = identify_parents(task, slot, generation);
 	if (is_lost(id))
 		return id;
 	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, inherited);

@@ -18,6 +18,7 @@
 #include <bpf/bpf_core_read.h>
 
 enum {
+	ANCESTOR_TEXTS = 3, /* units that each event repeats of an ancestor, about: see TEXTS_BITS */
 	NO_AUID = 0xffffffff, /* the kernel's value for a process that never logged in; also without CONFIG_AUDIT */
 };
 
@@ -68,7 +69,7 @@ static __always_inline void start_record(struct scratch *scratch, struct task_st
 
 	scratch->image_state = IMAGE_UNREAD;
 	scratch->lacks_args = false;
-	scratch->exec_texts = 0;
+	scratch->other_texts = 0;
 	scratch->names.is_read = false;
 	scratch->predicates.evaluated = 0;
 	scratch->predicates.matched = 0;
@@ -143,6 +144,37 @@ static __always_inline __u64 texts_of(__u64 process_id)
 	return process_id & ((1 << TEXTS_BITS) - 1);
 }
 
+#ifndef MINIMAL
+
+/*
+ * Sends who the process descends from that is in the slot. Returns 0, LOST or OVER_BUDGET. Global: see the overview in
+ * netmon.bpf.c.
+ */
+__noinline __u64 send_ancestors(__u32 slot)
+{
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	struct ancestors_record *record;
+	__u64 count, size;
+
+	if (!scratch)
+		return LOST;
+	record = &scratch->ancestors;
+	count = record->head.ancestor_count;
+	if (!count)
+		return 0;
+	if (count > MAX_ANCESTORS)
+		return LOST;
+	record->head.type = RECORD_ANCESTORS;
+	record->head.process_number = scratch->record.process_id >> TEXTS_BITS;
+	size = offsetof(struct ancestors_record, ancestors) + count * sizeof(struct ancestor);
+	if (!may_write(payer_of_current(), size, false, 0))
+		return OVER_BUDGET;
+	scratch->other_texts += count * ANCESTOR_TEXTS;
+	return bpf_ringbuf_output(&events, record, size, 0) ? LOST : 0;
+}
+
+#endif
+
 /*
  * Appends the strings that no source has, and sends the record. Returns the process's id, or LOST or OVER_BUDGET: the
  * caller's event is. Once it is sent, image_source and cgroup_source name the records that have the image and the
@@ -189,7 +221,7 @@ __noinline __u64 send_record(__u32 slot, __u64 inherited)
 	record->container_length = container;
 	record->path_length = path;
 	record->args_length = args;
-	units = texts_of(record->image_source) + (path + args) / TEXTS_UNIT + scratch->exec_texts;
+	units = texts_of(record->image_source) + (path + args) / TEXTS_UNIT + scratch->other_texts;
 	if (units >= 1 << TEXTS_BITS)
 		units = (1 << TEXTS_BITS) - 1;
 	record->process_id |= units;

@@ -25,6 +25,7 @@ enum limit {
 	PORT_COUNT = 65536,
 	TEXTS_BITS = 8, /* of a process's id, the lowest ones: how long its path, arguments and exec are, in units */
 	TEXTS_UNIT = 64, /* bytes */
+	MAX_ANCESTORS = 16,
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
 	ANSWER_SIZE = 4096, /* bytes of a name server's answer that are read: what servers send by UDP at most */
@@ -78,6 +79,7 @@ enum record_type {
 	RECORD_PROGRESS = 7,
 	RECORD_EXEC = 8,
 	RECORD_ANSWER = 9,
+	RECORD_ANCESTORS = 10,
 };
 
 enum family {
@@ -319,6 +321,31 @@ struct answer_record {
 	__u64 time_ns; /* CLOCK_BOOTTIME */
 };
 
+/* A process that another one descends from. */
+struct ancestor {
+	__u64 process_id; /* of its record, which was sent before; 0: there was no room for that */
+	__u64 start_time_ns; /* CLOCK_BOOTTIME */
+	__u32 pid;
+	__u32 reserved;
+};
+
+/*
+ * With the option ancestors: who a process descends from, the parent first. Sent right before the process record that
+ * it belongs to, with one ancestor at least, and without those beyond the last.
+ */
+struct ancestors_head {
+	__u8 type; /* RECORD_ANCESTORS */
+	__u8 ancestor_count;
+	__u16 reserved[3];
+	__u64 process_number; /* the process's id without its TEXTS_BITS */
+	__u64 reserved_too; /* no record is shorter than a plain event: see exec_record */
+};
+
+struct ancestors_record {
+	struct ancestors_head head;
+	struct ancestor ancestors[MAX_ANCESTORS];
+};
+
 enum filter_mode {
 	FILTER_OFF = 0,
 	FILTER_ALLOW = 1,
@@ -380,6 +407,13 @@ struct process_filter {
 	__u8 reserved_too[2];
 };
 
+/* A controller whose cgroups are a hierarchy of version 1: containers may be known by these alone. */
+enum legacy_cgroups {
+	LEGACY_NONE = 0,
+	LEGACY_PIDS = 1,
+	LEGACY_MEMORY = 2,
+};
+
 /* Facts about this kernel and this run. Set before load and then frozen: the verifier removes branches not taken. */
 struct load_config {
 	__u8 backups; /* the backup programs of connect() are loaded */
@@ -388,6 +422,8 @@ struct load_config {
 	__u8 mptcp; /* the kernel has MPTCP */
 	__u8 filters; /* there are filters, or a reload may bring some */
 	__u8 follows; /* the process filter follows processes */
+	__u8 legacy_cgroups; /* enum legacy_cgroups */
+	__u8 reserved_load;
 	__u32 ring_size; /* of the ring buffer, in bytes */
 	__u32 tick_ns; /* how long a tick of the kernel's jiffies is */
 };
@@ -407,14 +443,17 @@ struct report_options {
 	__u8 context; /* events say where the connection lives */
 	__u8 exec; /* processes have what they exec'd, as it was then */
 	__u8 names; /* answers of name servers are sent, as processes receive them */
+	__u8 workload; /* processes have their workload, which user space finds out */
+	__u8 id; /* processes have an id that no other has, which user space makes */
 
 	/* What user space derives from those. */
+	__u8 ancestors; /* so many of each process are reported, MAX_ANCESTORS at most */
 	__u8 progress; /* what open connections have carried is reported now and then */
 	__u8 existing_ingress; /* existing: accepted connections */
 	__u8 existing_egress; /* existing: connections that were connected */
 	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
-	__u8 other_tasks; /* existing or parent: tasks other than the current one are described */
+	__u8 other_tasks; /* existing, parent or ancestors: tasks other than the current one are described */
 	__u8 snapshot; /* existing: the walk is the only program, and reports each process that holds a connection */
 };
 
@@ -567,6 +606,8 @@ _Static_assert(sizeof(struct event_context) == 32, "padding");
 _Static_assert(sizeof(struct process_record) == 168, "padding");
 _Static_assert(sizeof(struct answer_record) == 56, "padding");
 _Static_assert(sizeof(struct exec_record) == sizeof(struct ipv4_event), "padding");
+_Static_assert(sizeof(struct ancestors_head) + sizeof(struct ancestor) == sizeof(struct ipv4_event), "padding");
+_Static_assert(IS_POWER_OF_TWO(MAX_ANCESTORS), "a mask");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");

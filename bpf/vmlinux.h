@@ -359,7 +359,14 @@ struct cgroup {
 	struct cgroup *ancestors[]; /* by level, itself among them */
 };
 
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+enum cgroup_subsys_id { memory_cgrp_id = 3, pids_cgrp_id = 11 }; /* differ from kernel to kernel: CO-RE */
+
 struct css_set {
+	struct cgroup_subsys_state *subsys[1]; /* by enum cgroup_subsys_id */
 	struct cgroup *dfl_cgrp;
 };
 

@@ -11,6 +11,7 @@ import re
 
 from netmon.limits import (
     DEFAULT_LINE_LIMIT,
+    MAX_ANCESTORS,
     MAX_BATCH_DELAY,
     MAX_LINE_LIMIT,
     MAX_PERIOD,
@@ -69,6 +70,15 @@ def progress(text: str, what: str = "progress is") -> float:
     if not MIN_PROGRESS <= seconds <= MAX_PROGRESS:
         raise ValueError(f"is out of range; {what} from {MIN_PROGRESS:.0f}s to {MAX_PROGRESS / 3600:.0f}h")
     return seconds
+
+
+def ancestors(text: str) -> int:
+    """Return how many ancestors of a process are reported."""
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise ValueError("is not a whole number; write it like 4")
+    if not 1 <= int(text) <= MAX_ANCESTORS:
+        raise ValueError(f"is out of range; give a number of ancestors from 1 to {MAX_ANCESTORS}")
+    return int(text)
 
 
 def interval(text: str) -> float:

@@ -92,12 +92,43 @@ class ProcessExec(_Model):
     inode: int = Field(ge=0, description="The executable's inode number.")
 
 
+class Workload(_SparseModel):
+    """Which workload a process belongs to, by name. Keys that are not known are left out."""
+
+    pod: str | None = Field(default=None, description="The Kubernetes pod's name.")
+    namespace: str | None = Field(default=None, description="The pod's Kubernetes namespace.")
+    pod_uid: str | None = Field(default=None, description="The pod's uid.")
+    container: str | None = Field(
+        default=None, description="The container's name, or that of systemd-nspawn's machine."
+    )
+    image: str | None = Field(default=None, description="The container's image, as it was asked for.")
+    unit: str | None = Field(
+        default=None, description="The systemd unit, a service or a scope; not that of a container alone."
+    )
+    user: str | None = Field(default=None, description="The name that the host has for the real user id.")
+
+
+class Ancestor(_SparseModel):
+    """A process that another one descends from. What it runs is left out if it is not known."""
+
+    start_time: str = Field(description="When it started: UTC, in milliseconds.")
+    pid: int = Field(description="Its process id.")
+    id: str | None = Field(default=None, description="Its id, as of a process.")
+    filename: str | None = Field(default=None, description="Its executable's own file name.")
+    args: str | None = Field(default=None, description="Its arguments without argv[0], joined by spaces.")
+
+
 class Process(_SparseModel):
     """A process, as it was when it opened or closed a connection."""
 
     start_time: str = Field(description="When the process started: UTC, in milliseconds.")
     pid: int = Field(description="Process (thread group) id.")
     tid: int = Field(description="Id of the thread that opened or closed the connection.")
+    id: str | None = Field(
+        default=None,
+        description="An id that no other process has, on any host: BOOT.START.PID, with the boot id, and the start in "
+        "nanoseconds since the boot.",
+    )
     ppid: int = Field(description="The parent's process id.")
     uid: int = Field(description="Real user id.")
     euid: int = Field(description="Effective user id.")
@@ -127,7 +158,7 @@ class Process(_SparseModel):
     truncated: str | None = Field(
         default=None,
         description="The keys whose values are not whole or unknown: filename, binary_path, args, argv, "
-        'container_id, cgroup, exec, joined by " | "; left out if all are.',
+        'container_id, cgroup, exec, ancestors, joined by " | "; left out if all are.',
     )
     foreign: str | None = Field(
         default=None,
@@ -137,6 +168,14 @@ class Process(_SparseModel):
     )
     exec: ProcessExec | None = Field(
         default=None, description="What the process exec'd; left out if that was before netmon started."
+    )
+    workload: Workload | None = Field(
+        default=None, description="The process's workload by name; left out if nothing of it is known."
+    )
+    ancestors: list[Ancestor] | None = Field(
+        default=None,
+        description="Who the process descended from when it was described, the parent first; the last one is process 1 "
+        "if all are here.",
     )
 
 

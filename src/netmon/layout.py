@@ -24,6 +24,7 @@ class Limit(IntEnum):
     PORT_COUNT = 65536
     TEXTS_BITS = 8
     TEXTS_UNIT = 64
+    MAX_ANCESTORS = 16
     PAYER_LEVEL = 3
     PAYER_USER_BIT = 63
     ANSWER_SIZE = 4096
@@ -70,6 +71,7 @@ class RecordType(IntEnum):
     PROGRESS = 7
     EXEC = 8
     ANSWER = 9
+    ANCESTORS = 10
 
 
 class Family(IntEnum):
@@ -137,6 +139,12 @@ class FilterMode(IntEnum):
     DENY = 2
 
 
+class LegacyCgroups(IntEnum):
+    NONE = 0
+    PIDS = 1
+    MEMORY = 2
+
+
 class Predicate(IntEnum):
     UID = 1
     EUID = 2
@@ -185,8 +193,10 @@ EVENT_CONTEXT = Struct("=QIIIIB7x")
 PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6xQQI4x")
 EXEC_RECORD = Struct("=BBHHHQQQI12x")
 ANSWER_RECORD = Struct("=B1xHIQQQI4xI4xQ")
-LOAD_CONFIG = Struct("=BBBBBB2xII")
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBB")
+ANCESTORS_HEAD = Struct("=BB6xQ8x")
+ANCESTOR = Struct("=QQI4x")
+LOAD_CONFIG = Struct("=BBBBBBB1xII")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
 CONTROL = Struct("=QQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
@@ -331,6 +341,16 @@ FIELDS = {
         "ppid",
         "time_ns",
     ),
+    "AncestorsHead": (
+        "type",
+        "ancestor_count",
+        "process_number",
+    ),
+    "Ancestor": (
+        "process_id",
+        "start_time_ns",
+        "pid",
+    ),
     "LoadConfig": (
         "backups",
         "ipv6_is_module",
@@ -338,6 +358,7 @@ FIELDS = {
         "mptcp",
         "filters",
         "follows",
+        "legacy_cgroups",
         "ring_size",
         "tick_ns",
     ),
@@ -351,6 +372,9 @@ FIELDS = {
         "context",
         "exec",
         "names",
+        "workload",
+        "id",
+        "ancestors",
         "progress",
         "existing_ingress",
         "existing_egress",
@@ -592,6 +616,16 @@ if TYPE_CHECKING:
         ppid: int
         time_ns: int
 
+    class AncestorsHead(NamedTuple):
+        type: int
+        ancestor_count: int
+        process_number: int
+
+    class Ancestor(NamedTuple):
+        process_id: int
+        start_time_ns: int
+        pid: int
+
     class LoadConfig(NamedTuple):
         backups: int
         ipv6_is_module: int
@@ -599,6 +633,7 @@ if TYPE_CHECKING:
         mptcp: int
         filters: int
         follows: int
+        legacy_cgroups: int
         ring_size: int
         tick_ns: int
 
@@ -612,6 +647,9 @@ if TYPE_CHECKING:
         context: int
         exec: int
         names: int
+        workload: int
+        id: int
+        ancestors: int
         progress: int
         existing_ingress: int
         existing_egress: int

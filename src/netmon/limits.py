@@ -20,6 +20,9 @@ MAX_PERIOD = 86400.0
 MIN_PROGRESS = 1.0
 MAX_PROGRESS = 86400.0
 
+# Ancestors of a process in an event: Limit.MAX_ANCESTORS, which the kernel half has.
+MAX_ANCESTORS = 16
+
 # Seconds of an interval of netmon top, at whose end open connections are looked at.
 DEFAULT_TOP_INTERVAL = 2.0
 

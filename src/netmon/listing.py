@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.config.checked import CheckedConfig
     from netmon.decode.raw_event import RawEvent
+    from netmon.decode.workloads import NameSource
     from netmon.events import NetworkEvent
     from netmon.reader.source import OpenSource, Source
 
@@ -39,8 +40,8 @@ def connections(config: Config | None = None, *, any_kernel: bool = False) -> li
     """Return the TCP connections that are open now, with the processes that hold them.
 
     Args:
-        config: Its directions and filters choose connections; its `report.parent` and `report.context` add keys, and
-            the rest of `report` changes nothing. None: all connections.
+        config: Its directions and filters choose connections; its `report.parent`, `report.context` and
+            `report.workload` add keys, and the rest of `report` changes nothing. None: all connections.
         any_kernel: Try on a kernel older than netmon supports.
 
     Returns:
@@ -54,7 +55,9 @@ def connections(config: Config | None = None, *, any_kernel: bool = False) -> li
         NetmonError: The system lacks a resource, or the list would not be complete.
     """
     report = config.report if config is not None else Report()
-    found = list_open(config, parent=report.parent, context=report.context, any_kernel=any_kernel)
+    found = list_open(
+        config, parent=report.parent, context=report.context, workload=report.workload, any_kernel=any_kernel
+    )
     return [event.model() for event in found.values()]
 
 
@@ -63,6 +66,7 @@ def list_open(
     *,
     parent: bool = False,
     context: bool = False,
+    workload: bool = False,
     any_kernel: bool = False,
     open_source: OpenSource = Probes,
 ) -> dict[int, RawEvent]:
@@ -72,6 +76,7 @@ def list_open(
         config: Which of them, as of connections(); its section `report` has no effect.
         parent: Whether processes have their parent.
         context: Whether connections have their context.
+        workload: Whether processes have their workload.
         any_kernel: Try on a kernel older than netmon supports.
         open_source: Opens the source of the records, for tests.
 
@@ -80,12 +85,18 @@ def list_open(
     """
     if not any_kernel:
         require_kernel(os.uname().release)
-    report = Report(existing=True, statistics=True, parent=parent, context=context)
+    report = Report(existing=True, statistics=True, parent=parent, context=context, workload=workload)
     filters = compile_filters(config)
     filters = filters._replace(watched=filters.watched._replace(report=report, snapshot=True))
     with explaining_refusals(), closing(open_source(filters, DEFAULT_RING_SIZE, aggregate=False)) as source:
         source.attach()
         return merge(_walk(source, report))
+
+
+def _name_source() -> NameSource:
+    from netmon.kernel.workload_reader import WorkloadReader  # seldom needed
+
+    return WorkloadReader()
 
 
 def _walk(source: Source, report: Report) -> Iterator[RawEvent]:
@@ -101,6 +112,7 @@ def _walk(source: Source, report: Report) -> Iterator[RawEvent]:
         line_limit=DEFAULT_LINE_LIMIT,
         roles=1 + report.parent,
         with_cgroup=report.context,
+        name_source=_name_source() if report.workload else None,
     )
     decoder = Decoder(clock, processes)
     more = True

@@ -36,6 +36,7 @@ class Losses(NamedTuple):
         names_evicted: Names that were forgotten, since there were too many.
         cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         exec_incomplete: Processes reported without all of what they exec'd.
+        workload_unknown: Processes reported in a container of which no name was found.
         unknown_opener: Closes reported without the process that opened the connection, which was evicted.
         unknown_rules: Open connections whose rules were forgotten, since more are open than are remembered: the rules
             see their closes alone.
@@ -58,6 +59,7 @@ class Losses(NamedTuple):
     names_evicted: int = 0
     cgroup_incomplete: int = 0
     exec_incomplete: int = 0
+    workload_unknown: int = 0
     unknown_opener: int = 0
     unknown_rules: int = 0
     blind_ms: int = 0

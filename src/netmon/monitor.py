@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from netmon.decode.loss_report import LossReport
     from netmon.decode.processes import ProcessTable
     from netmon.decode.raw_event import RawEvent
+    from netmon.decode.workloads import NameSource
     from netmon.events import Event, NetworkEvent
     from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
@@ -74,6 +75,13 @@ def _cmdline_reader(boot_offset_ns: int) -> Callable[[int, int, str, bytes], byt
         return CmdlineReader(boot_offset_ns)
 
     return lambda pid, start_time_ns, exe, comm: reader().read(pid, start_time_ns, exe, comm)
+
+
+def _name_source() -> NameSource:
+    """Return what knows the names of containers and users."""
+    from netmon.kernel.workload_reader import WorkloadReader  # seldom needed
+
+    return WorkloadReader()
 
 
 class Counters(NamedTuple):
@@ -300,7 +308,13 @@ class Monitor:
         source = self._open_source(self._filters, self._ring_size, aggregate=self._period is not None)
         resources.callback(source.close)
         boot_offset_ns = procfs.read_boot_offset()
-        host = Host(Clock(boot_offset_ns), procfs.read_last_cap(), _cmdline_reader(boot_offset_ns))
+        host = Host(
+            Clock(boot_offset_ns),
+            procfs.read_last_cap(),
+            _cmdline_reader(boot_offset_ns),
+            _name_source() if self._filters.watched.report.workload else None,
+            procfs.read_boot_id() if self._filters.watched.report.id else "",
+        )
         bytes_waiting = self._bytes_waiting
         if self._record is not None:
             from netmon.recording.writer import begin_recording  # seldom needed
@@ -334,7 +348,8 @@ class Monitor:
 
         source = recording.open(self._filters, self._ring_size, aggregate=False)
         resources.callback(source.close)
-        host = Host(source.clock, source.last_cap, source.read_cmdline)
+        names = source if self._filters.watched.report.workload else None
+        host = Host(source.clock, source.last_cap, source.read_cmdline, names, recording.header.boot_id)
         self._processes = self._make_table(host, source.bytes_waiting)
         self._decoder = RecordedDecoder(source.clock, self._processes, source.ring, self._naming)
         source.filter_by = self._naming.filter_by if self._naming is not None else None
@@ -359,6 +374,9 @@ class Monitor:
             with_exec=report.exec,
             with_argv=self._with_argv,
             naming=self._naming,
+            name_source=host.name_source,
+            boot_id=host.boot_id,
+            with_ancestors=bool(report.ancestors),
         )
 
     def _bytes_waiting(self) -> int:
@@ -560,6 +578,7 @@ class Monitor:
                 args_incomplete=losses.args_incomplete + processes.args_incomplete,
                 cgroup_incomplete=losses.cgroup_incomplete + processes.cgroup_incomplete,
                 exec_incomplete=processes.exec_incomplete,
+                workload_unknown=processes.workload_unknown,
                 unknown_opener=self._decoder_counts[1],
                 answers_unused=self._named[0],
                 names_evicted=self._named[1],
@@ -610,10 +629,10 @@ class Monitor:
         if reader is None:
             return self._final_counters
         processes = self._known
-        described, execs = (processes.described, processes.execs_added) if processes is not None else (0, 0)
+        described, others = (processes.described, processes.others_added) if processes is not None else (0, 0)
         decoded = reader.batch.count - reader.batch.left - self._named[2]
         return Counters(
-            connection_events=decoded - described - execs - self._decoder_counts[0] - self._left_out,
+            connection_events=decoded - described - others - self._decoder_counts[0] - self._left_out,
             bytes_read=reader.batch.end,
             bytes_waiting=reader.waiting,
             processes_described=described,

@@ -19,6 +19,7 @@ EVENTS = {
 }
 NAMES_NEED_OPENINGS = "names needs establish; add it, or leave names out"
 EVENTS_HELP = "send only these events"
+ANCESTORS_HELP = "add to each process those that it descends from, the parent first, so many at most"
 PROGRESS_HELP = (
     "report what connections have carried while they are open, so often, of those that have carried something"
 )
@@ -85,6 +86,15 @@ class Report(NamedTuple):
             needs="egress",
         ),
     ] = False
+    workload: Annotated[
+        bool,
+        Option("add to each process its workload by name: pod, namespace, container, image, systemd unit, user"),
+    ] = False
+    id: Annotated[
+        bool,
+        Option("add to each process an id that no other process has, on any host: of the boot, the start and the pid"),
+    ] = False
+    ancestors: int | None = None  # how many, up to netmon.limits.MAX_ANCESTORS; None: off
     progress: float | None = None  # seconds, at least MIN_PROGRESS; None: off
     events: tuple[str, ...] | None = None  # of EVENTS; None sends all
 

@@ -173,7 +173,7 @@ def test_events_that_do_not_fit_the_ring_buffer_are_counted() -> None:
 ALL = {
     "ingress": {"enabled": True},
     "egress": {"enabled": True},
-    "report": {**dict.fromkeys(OPTIONS, True), "progress": "1h"},
+    "report": {**dict.fromkeys(OPTIONS, True), "progress": "1h", "ancestors": 16},
 }
 
 
@@ -196,4 +196,4 @@ def test_programs_are_small_with_every_option(kernel: str) -> None:
     with Monitor(Config.from_dict(ALL), any_kernel=True) as monitor:
         for info in monitor.program_infos():
             print(kernel, info)
-            assert 0 < info.verified_instructions < 50_000  # most on 6.1: 47,400, of mptcp_connect()
+            assert 0 < info.verified_instructions < 55_000  # most on 6.1: 52,200, of mptcp_connect()

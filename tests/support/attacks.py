@@ -28,7 +28,7 @@ def attacking(kind: str, *arguments: str, cgroup: str | None = None) -> Iterator
     with ExitStack() as cleanup:
         command: Sequence[str | Path] = [PROGRAMS / "attack", kind, *arguments]
         if cgroup is not None:
-            directory = cleanup.enter_context(_cgroup(cgroup))
+            directory = cleanup.enter_context(cgroup_at(cgroup))
             # "exec" alone, not dash's own name: $0 and "$@" are the command's.
             command = ["sh", "-c", f'echo 0 > {directory}/cgroup.procs; exec "$0" "$@"', *command]
         attacker = cleanup.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
@@ -39,14 +39,14 @@ def attacking(kind: str, *arguments: str, cgroup: str | None = None) -> Iterator
 
 
 @contextmanager
-def _cgroup(path: str) -> Iterator[Path]:
+def cgroup_at(path: str) -> Iterator[Path]:
     """Create a cgroup; at the end remove it, once it is empty, and those above it that are empty then."""
     directory = CGROUPS / path.lstrip("/")
     directory.mkdir(parents=True, exist_ok=True)
     try:
         yield directory
     finally:
-        (directory / "cgroup.kill").write_text("1")  # children of the attacker
+        (directory / "cgroup.kill").write_text("1")  # what the program has left there
         wait_until(lambda: "populated 0" in (directory / "cgroup.events").read_text(), f"{path} is empty")
         directory.rmdir()
         with suppress(OSError):  # not empty, or not a cgroup any more

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from netmon.batch import ALIGNMENT, HEADER, Batch
 from netmon.layout import (
+    ANCESTOR,
+    ANCESTORS_HEAD,
     ANSWER_RECORD,
     DETAILED_EVENT,
     EVENT_CONTEXT,
@@ -17,6 +19,8 @@ from netmon.layout import (
     IPV6_EVENT,
     PROCESS_RECORD,
     PROGRESS_EVENT,
+    Ancestor,
+    AncestorsHead,
     AnswerRecord,
     DetailedEvent,
     Ending,
@@ -25,6 +29,7 @@ from netmon.layout import (
     Family,
     Ipv4Event,
     Ipv6Event,
+    Limit,
     ProcessRecord,
     ProgressEvent,
     RecordType,
@@ -114,6 +119,12 @@ def exec_record(path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0-s\0", **c
         **changes,
     }
     return EXEC_RECORD.pack(*ExecRecord(**fields)) + path + argv
+
+
+def ancestors_record(*ancestors: Ancestor, process_id: int = 7) -> bytes:
+    """Return the record of the ancestors of process 7."""
+    head = AncestorsHead(RecordType.ANCESTORS, len(ancestors), process_id >> Limit.TEXTS_BITS)
+    return ANCESTORS_HEAD.pack(*head) + b"".join(ANCESTOR.pack(*ancestor) for ancestor in ancestors)
 
 
 IPV4_ESTABLISH = Ipv4Event(

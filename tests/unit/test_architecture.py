@@ -174,6 +174,7 @@ EVERY_FLAG = (
     *("--deny-port", "--netns", "/proc/self/ns/net", "--deny-netns", "--uid", "0", "--euid", "0", "--auid", "0"),
     *("--name", "a", "--prefix", "/b", "--path", "/c", "--cgroup", "/d", "--container-id", "0" * 12, "--pid", "1"),
     *("--tree", "1", "--deny-process", "--argv", "--gid", "0", "--comm", "e", "-4", "-6", "--progress", "30s"),
+    *("--ancestors", "4"),
     *("--ring-size", "4M", "--batch-delay", "0"),
     *("--record-limit", "2G", "--record", "f", "--any-kernel", "--lost-events", "--user", "root", "--confine"),
 )

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from netmon.cli.main import main
-from netmon.limits import DEFAULT_BATCH_DELAY, DEFAULT_LINE_LIMIT, DEFAULT_RING_SIZE, MAX_LINE_LIMIT, MINIMUM_KERNEL
+from netmon.layout import Limit
+from netmon.limits import (
+    DEFAULT_BATCH_DELAY,
+    DEFAULT_LINE_LIMIT,
+    DEFAULT_RING_SIZE,
+    MAX_ANCESTORS,
+    MAX_LINE_LIMIT,
+    MINIMUM_KERNEL,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -41,6 +49,10 @@ def test_the_guide_to_operations_gives_the_defaults() -> None:
     assert f"`--batch-delay {BATCH_DELAY}`" in text
     assert f"`--line-limit {LINE_LIMIT}`" in text
     assert f"from the default, {LINE_LIMIT}, to {LONGEST_LINE}." in text
+
+
+def test_ancestors_are_as_many_as_the_kernel_half_has() -> None:
+    assert MAX_ANCESTORS == Limit.MAX_ANCESTORS
 
 
 def test_the_guide_to_events_gives_the_bounds_of_a_line() -> None:

@@ -20,7 +20,7 @@ USERS = {0: "root", 33: "www-data", 113: "postgres", 1000: "alice"}
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr("netmon.cli.views.terminal_width", lambda fd: 80)
-    monkeypatch.setattr("netmon.terminal.users.Users.name", lambda self, uid: USERS[uid])
+    monkeypatch.setattr("netmon.users.Users.name", lambda self, uid: USERS[uid])
 
 
 @pytest.mark.parametrize("block", code_blocks(PAGE, "console"), ids=lambda block: block.partition("\n")[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from netmon.decode.format import RECORDS_OF_PROCESSES
 from netmon.layout import RecordType, ReportOptions
 from netmon.monitor import Monitor
 from netmon.report import EVENTS, OPTIONS, Report
@@ -14,8 +15,8 @@ def test_each_option_is_a_field_of_the_load_options() -> None:
 
 
 def test_the_events_are_the_records_of_connections() -> None:
-    others = (RecordType.PROCESS, RecordType.EXEC, RecordType.ANSWER)
-    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in others]
+    of_processes = RECORDS_OF_PROCESSES
+    assert [event.upper() for event in EVENTS] == [kind.name for kind in RecordType if kind not in of_processes]
 
 
 def test_each_option_has_a_help_text_and_is_off_by_default() -> None:

@@ -21,6 +21,11 @@ from netmon.kernel.rights import CapabilitySets
 BPF, ADMIN = capability_mask("BPF"), capability_mask("SYS_ADMIN")  # the latter includes the former
 MAX_ID = (1 << 32) - 2  # the kernel's: one more means no change
 READ_ANY = capability_mask("DAC_READ_SEARCH")
+# What netmon, Python and its libraries read while they run, beside modules.
+SYSTEM = (
+    *("/proc", "/sys", "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/passwd"),
+    os.devnull,
+)
 
 
 class User(NamedTuple):
@@ -63,6 +68,7 @@ def confine(
     config_file: str | None,
     user: User | None = None,
     directories: Mapping[int, bool] = landlock.NO_DIRECTORIES,
+    reads: Collection[str] = (),
 ) -> None:
     """Give up the rights that a run does not need any more. If capabilities cannot be given up, that is said.
 
@@ -75,27 +81,34 @@ def confine(
         user: The user to become.
         directories: Descriptors of directories in which files are made later, by reopening them. True: and removed and
             renamed, by rotation.
+        reads: Directories whose files are read later, as far as they exist now.
 
     Raises:
         NetmonError: Becoming the user is not allowed.
     """
     with suppress(OSError):  # takes CAP_SETPCAP. Without it, what is executed gets no capabilities all the same
         rights.empty_bounding_set()
-    files = [*_import_directories(), *([config_file] if config_file is not None else [])]
+    files = [*_import_directories(), *([config_file] if config_file is not None else []), *reads]
     if user is not None:
         try:
             rights.change_user(user.uid, user.gid)
         except OSError as error:
             raise NetmonError(f"--user {user.name}: {error.strerror}: start netmon as root") from None
+    kept = 0
     try:
         rights.forbid_new_rights()
-        _drop_capabilities(makes_maps, look, files)
+        kept = _drop_capabilities(makes_maps, look, files)
         rights.hide_memory()
     except OSError as error:
         say(f"keeps rights that it does not need: {describe(error)}")
     # Not all kernels have these, and not all containers allow them.
     with suppress(OSError):
         landlock.forbid_changes(directories)
+    if reads and kept & READ_ANY:  # for these directories: no others
+        with suppress(OSError):
+            landlock.forbid_reading_but(
+                [*files, *([os.path.dirname(config_file) or "."] if config_file else []), *SYSTEM]
+            )
     with suppress(OSError):
         seccomp.refuse_calls(makes_maps=makes_maps)
 
@@ -133,8 +146,8 @@ def isolate(*, keep: Collection[int], max_memory: int, max_file: int) -> None:
         seccomp.allow_computing()
 
 
-def _drop_capabilities(makes_maps: bool, look: Callable[[], object], files: list[str]) -> None:
-    """Drop all capabilities but those without which something would fail later. Raises OSError."""
+def _drop_capabilities(makes_maps: bool, look: Callable[[], object], files: list[str]) -> int:
+    """Drop all capabilities but those without which something would fail later; return these. Raises OSError."""
     held = rights.read_capabilities().permitted
     bpf = held & BPF or held & ADMIN
     kept = bpf if makes_maps else 0
@@ -147,6 +160,7 @@ def _drop_capabilities(makes_maps: bool, look: Callable[[], object], files: list
         if any(map(_is_readable, unreadable)):
             kept |= READ_ANY
     rights.set_capabilities(CapabilitySets(kept, kept))
+    return kept
 
 
 def _is_answered(look: Callable[[], object]) -> bool:

@@ -222,8 +222,8 @@ def _report(values: Values, base: Report, enabled: dict[str, bool], *, over_file
     if values["domain"] and options["names"] is None:
         options["names"] = True
     report = base._replace(**{name: value for name, value in options.items() if value is not None})
-    if values.get("progress") is not None:
-        report = report._replace(progress=values["progress"])
+    numbers = {name: values.get(name) for name in ("ancestors", "progress")}
+    report = report._replace(**{name: value for name, value in numbers.items() if value is not None})
     events = tuple(values["events"])
     if values["failures"]:
         if events:

@@ -11,7 +11,7 @@ BINARY_LISTS = ("name", "prefix", "path", "comm")
 PROCESS_LISTS = ("uid", "euid", "auid", "gid", *BINARY_LISTS, "cgroup", "container_id", "pid", "tree")
 # The flags that describe a configuration, by themselves or on top of a file.
 FLAGS = (
-    *("ingress", "egress", *OPTIONS, "progress", "events", "failures", "ipv4", "ipv6"),
+    *("ingress", "egress", *OPTIONS, "ancestors", "progress", "events", "failures", "ipv4", "ipv6"),
     *(*ADDRESS_LISTS, "deny_ip", *PORT_LISTS, "deny_port", "netns", "deny_netns"),
     *("domain", "deny_domain"),
     *PROCESS_LISTS,

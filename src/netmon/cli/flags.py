@@ -21,7 +21,7 @@ from netmon.limits import (
     MAX_LINE_LIMIT,
     MINIMUM_KERNEL,
 )
-from netmon.report import EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
+from netmon.report import ANCESTORS_HELP, EVENTS, EVENTS_HELP, OPTIONS, PROGRESS_HELP
 from netmon.schemas import FORMATS
 
 if TYPE_CHECKING:
@@ -379,6 +379,12 @@ def _add_report_flags(run: argparse.ArgumentParser) -> None:
         _add_switch(
             report, name, option.help + ("" if option.with_aggregate else " (not with --aggregate)"), default=None
         )
+    report.add_argument(
+        "--ancestors",
+        type=_amount(amounts.ancestors),
+        metavar="NUMBER",
+        help=ANCESTORS_HELP,
+    )
     report.add_argument(
         "--progress",
         type=_amount(amounts.progress),

@@ -28,7 +28,7 @@ COLUMNS = (
     "network_event.bytes_sent,network_event.bytes_received,network_event.rtt_us"
 )
 # The flags that add keys, and choose no connections.
-REPORTS = ("parent", "context")
+REPORTS = ("parent", "context", "workload")
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -85,7 +85,7 @@ def view_of(options: argparse.Namespace, *, on_terminal: bool) -> View | None:
     if name != "line":
         return field_view(name, options, COLUMNS, coloured=coloured, ascii_only=ascii_only)
     from netmon.terminal.list_view import ListView
-    from netmon.terminal.users import Users
+    from netmon.users import Users
 
     width = terminal_width(STDOUT_FILENO) if on_terminal else None
     users = Users(ascii_only=ascii_only)

@@ -216,9 +216,15 @@ def _run_with(
         if options.confine:
             from netmon.cli.confine import confine
 
-            further = {"directories": opened.directories} if opened.directories else {}
             maps = options.config is not None or options.aggregate is not None
-            confine(monitor.program_infos, makes_maps=maps, config_file=options.config, user=user, **further)
+            confine(
+                monitor.program_infos,
+                makes_maps=maps,
+                config_file=options.config,
+                user=user,
+                directories=opened.directories,
+                reads=_read_later(filters.watched),
+            )
             opened.begin()
         writing.enter_context(fanout)  # its threads inherit the rights
         gc.enable()
@@ -243,6 +249,15 @@ def _run_with(
     if broken:
         raise broken[0]
     return losses
+
+
+def _read_later(watched: Watched) -> list[str]:
+    """Return the directories in which a run reads how containers are called."""
+    if not watched.report.workload:
+        return []
+    from netmon.kernel.runtime_files import directories
+
+    return directories()
 
 
 def _prepare_loading() -> None:

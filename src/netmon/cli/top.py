@@ -188,8 +188,8 @@ def _known_keys(watched: Watched) -> frozenset[str]:
 
 def _presenter(watched: Watched) -> Presenter:
     from netmon.cli.views import expects_utf8
-    from netmon.terminal.users import Users
     from netmon.top.columns import Presenter
+    from netmon.users import Users
 
     ascii_only = not expects_utf8(os.environ)
     known = _known_keys(watched)

@@ -137,7 +137,7 @@ def make_view(
     ascii_only = not expects_utf8(os.environ)
     if name == "line":
         from netmon.terminal.line_view import LineView
-        from netmon.terminal.users import Users
+        from netmon.users import Users
 
         return LineView(
             Users(ascii_only=ascii_only).name,

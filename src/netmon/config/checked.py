@@ -15,6 +15,7 @@ from netmon.config.checks import (
     EMPTY,
     EMPTY_LIST,
     check_amount,
+    check_ancestors,
     check_cgroup,
     check_container_id,
     check_domain,
@@ -441,6 +442,7 @@ class CheckedConfig(NamedTuple):
 CHECKS: dict[type[Any], dict[str, _Check]] = {
     Report: {
         **dict.fromkeys(OPTIONS, _flag),
+        "ancestors": _value(check_ancestors),
         "progress": _value(check_interval),
         "events": _list_of(_text(check_event)),
     },

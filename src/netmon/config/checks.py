@@ -130,6 +130,14 @@ def check_amount(name: str, value: Any) -> str:
     return text
 
 
+def check_ancestors(value: Any) -> int:
+    from netmon.amounts import ancestors
+
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("is not a whole number; write it like 4")
+    return ancestors(str(value))
+
+
 def check_interval(value: Any) -> float:
     from netmon.amounts import progress
 

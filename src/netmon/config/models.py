@@ -49,6 +49,7 @@ from netmon.config.netns import inode_of
 from netmon.config.run import Run, RunOutput
 from netmon.config.section import Section
 from netmon.config.values import (
+    Ancestors,
     Cgroup,
     Condition,
     ContainerId,
@@ -76,7 +77,7 @@ from netmon.config.values import (
 )
 from netmon.config.yaml_reader import load_yaml
 from netmon.errors import Location
-from netmon.report import EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
+from netmon.report import ANCESTORS_HELP, EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
 
 MATCH_HELP = "Whether either end is enough (any), or both must be in their lists (all)."
@@ -235,6 +236,10 @@ _REPORT_FIELDS: dict[str, Any] = {
     )
     for (name, option), default in zip(OPTIONS.items(), Report(), strict=False)
 }
+_REPORT_FIELDS["ancestors"] = (
+    Optionally[Ancestors],  # type: ignore[misc]
+    Field(default=None, description=f"{ANCESTORS_HELP[0].upper()}{ANCESTORS_HELP[1:]}."),
+)
 _REPORT_FIELDS["progress"] = (
     Optionally[Interval],  # type: ignore[misc]
     Field(default=None, description=f"{PROGRESS_HELP[0].upper()}{PROGRESS_HELP[1:]}."),
@@ -249,7 +254,9 @@ _ReportSection = create_model("Report", __base__=Section, __doc__=Report.__doc__
 def _plain_report(report: Report) -> dict[str, Any]:
     """Return the keys and values that from_dict() reads back."""
     values = report._asdict()
-    del values["progress"], values["events"]
+    for name in ("ancestors", "progress", "events"):
+        if values[name] is None:
+            del values[name]
     if report.progress is not None:
         values["progress"] = duration_text(report.progress)
     if report.events is not None:

@@ -21,6 +21,7 @@ from netmon.config.checks import (
     EMPTY_LIST,
     MAX_ID,
     MAX_PID,
+    check_ancestors,
     check_cgroup,
     check_container_id,
     check_domain,
@@ -45,6 +46,7 @@ from netmon.config.rule_checks import (
     check_values,
 )
 from netmon.layout import Limit
+from netmon.limits import MAX_ANCESTORS
 from netmon.report import EVENTS
 
 T = TypeVar("T")
@@ -88,6 +90,11 @@ ContainerId = Annotated[
 
 Domain = Annotated[StrictStr, AfterValidator(check_domain)]
 
+Ancestors = Annotated[
+    int,
+    BeforeValidator(check_ancestors),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_ANCESTORS}),
+]
 Interval = Annotated[
     float,
     BeforeValidator(check_interval),

@@ -35,7 +35,11 @@ ORDINARY = CHUNK_SIZE // CHUNK_LINES - LINE_REST  # characters of a process's JS
 CHUNK_EVENTS = 1000
 NSEC_PER_MSEC = 1_000_000
 _PROCESS = int(RecordType.PROCESS)
-_EXEC = int(RecordType.EXEC)
+# The records that come before one of a process, and what takes them.
+_BEFORE_PROCESS = {
+    int(RecordType.EXEC): ProcessTable.add_exec,
+    int(RecordType.ANCESTORS): ProcessTable.add_ancestors,
+}
 _ANSWER = int(RecordType.ANSWER)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
@@ -159,9 +163,9 @@ class Decoder:
                     if self._processes.longest > longest:
                         return
                     continue
-                if type_ == _EXEC:
+                if type_ in _BEFORE_PROCESS:
                     start = at + HEADER.size
-                    self._processes.add_exec(data[start : start + size])
+                    _BEFORE_PROCESS[type_](self._processes, data[start : start + size])
                     continue
                 if type_ == _ANSWER and self._naming is not None:
                     start = at + HEADER.size
@@ -200,7 +204,7 @@ class Decoder:
         if process is None:  # connections may outlive it in the table
             self.unknown_opener += 1
             return None
-        return Opener(process, tid)
+        return Opener(process.alone, tid)
 
 
 def _unknown_record(data: bytes, at: int) -> DecodeError:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 IPV4_LENGTH = 4  # bytes of an address
 NSEC_PER_USEC = 1000
 
+# The records that are no events of connections.
+RECORDS_OF_PROCESSES = (RecordType.PROCESS, RecordType.EXEC, RecordType.ANSWER, RecordType.ANCESTORS)
 # By plain numbers: members of an enum are slow to look up.
-_NO_EVENTS = (RecordType.PROCESS, RecordType.EXEC, RecordType.ANSWER)
-EVENT_TYPES = {int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind not in _NO_EVENTS}
+EVENT_TYPES = {
+    int(kind): f"TcpConnection{kind.name.title()}" for kind in RecordType if kind not in RECORDS_OF_PROCESSES
+}
 DIRECTIONS = {int(direction): direction.name.lower() for direction in Direction}
 ENDINGS = {int(ending): ending.name.lower() for ending in Ending if ending != Ending.NONE}
 STATES = {int(state): state.name.lower() for state in TcpState}

@@ -7,15 +7,18 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from netmon.decode.texts import argv_json, truncated_json
+from netmon.decode.texts import NO_PART, Part, argv_json, truncated_json
 from netmon.layout import Foreign
+from netmon.workload import WORKLOAD_SIZE
 
 if TYPE_CHECKING:
     from netmon.decode.images import Cgroup, Image, Traits
+    from netmon.decode.workloads import Workload
     from netmon.events import Process
     from netmon.names.cache import Origin
 
 PROCESS_SIZE = 700  # bytes of a process beside its credentials
+MORE_SIZE = 300  # bytes of what options tell, beside the ancestors
 HEAD_LENGTH = 220  # characters of its JSON before its traits, and of short members
 MODELS_SIZE_LIMIT = 16 << 20  # bytes of all models together
 MODEL_SIZE = 4 << 10  # bytes of a model beside its texts
@@ -37,26 +40,75 @@ class RenderedMemory:
     def keep_model(self, holder: dict[int, Process], key: int, model: Process, size: int) -> None:
         """Keep a model in a process's dict until there are too many. size: its bytes."""
         if self._models_size + size > MODELS_SIZE_LIMIT:
-            for models in self._with_models:
-                models.clear()
-            self._with_models.clear()
-            self._models_size = 0
+            self._forget_models()
         if not holder:
             self._with_models.append(holder)
         holder[key] = model
         self._models_size += size
 
+    def forget(self) -> None:
+        """Have everything rendered again: a name was found that was not known."""
+        self._forget_models()
+        self._forget_tails()
+
+    def _forget_models(self) -> None:
+        for models in self._with_models:
+            models.clear()
+        self._with_models.clear()
+        self._models_size = 0
+
+    def _forget_tails(self) -> None:
+        for holder in self._with_tails:
+            holder.json_tail = ""
+        self._with_tails.clear()
+        self._tails_size = 0
+
     def keep_tail(self, process: KnownProcess, tail: str) -> None:
         """Keep a process's rendered JSON until there is too much."""
         size = sys.getsizeof(tail)
         if self._tails_size + size > TAILS_SIZE_LIMIT:
-            for holder in self._with_tails:
-                holder.json_tail = ""
-            self._with_tails.clear()
-            self._tails_size = 0
+            self._forget_tails()
         self._with_tails.append(process)
         process.json_tail = tail
         self._tails_size += size
+
+
+class More:
+    """What some options tell of a process, beside its traits: members of its JSON."""
+
+    __slots__ = ("_workload", "ancestors", "id")
+
+    def __init__(self, own_id: str, workload: Workload | None = None, ancestors: Part = NO_PART) -> None:
+        """Make it.
+
+        Args:
+            own_id: The member for its id, or "".
+            workload: Its workload.
+            ancestors: Whom it descends from.
+        """
+        self.id = own_id
+        self._workload = workload
+        self.ancestors = ancestors
+
+    @property
+    def is_own(self) -> bool:
+        """Whether there is something that a parent or an opener does not tell."""
+        return self._workload is not None or bool(self.ancestors.json)
+
+    @property
+    def json(self) -> str:
+        """The members that end the process's JSON. A workload may get further names."""
+        return f"{self._workload.json if self._workload else ''}{self.ancestors.json}"
+
+    @property
+    def length(self) -> int:
+        """Characters of all members, at most."""
+        return len(self.id) + len(self.ancestors.json) + WORKLOAD_SIZE * (self._workload is not None)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return MORE_SIZE + self.ancestors.size
 
 
 class KnownProcess:
@@ -78,6 +130,7 @@ class KnownProcess:
         "_alone",
         "_memory",
         "_models",
+        "_more",
         "json_head",
         "json_tail",
         "length",
@@ -90,7 +143,14 @@ class KnownProcess:
     )
 
     def __init__(
-        self, pid: int, start_time: str, ppid: int, traits: Traits, parent: KnownProcess | None, memory: RenderedMemory
+        self,
+        pid: int,
+        start_time: str,
+        ppid: int,
+        traits: Traits,
+        parent: KnownProcess | None,
+        memory: RenderedMemory,
+        more: More | None = None,
     ) -> None:
         """Make a process. The keys of its JSON have the order of the model's fields.
 
@@ -101,6 +161,7 @@ class KnownProcess:
             traits: What it is, beside who.
             parent: Its parent, without that one's own. The parent may be evicted before its child.
             memory: Bounds the memory of what is rendered.
+            more: What further options tell of it.
         """
         self.pid = pid
         self.json_head = f'{_EVENT}{{"start_time":"{start_time}","pid":{pid},"tid":'
@@ -109,6 +170,7 @@ class KnownProcess:
         self.ppid = ppid
         self.traits = traits
         self.parent_process = parent
+        self._more = more
         self._memory = memory
         self._models: dict[int, Process] = {}
         self._alone: KnownProcess | None = None
@@ -118,6 +180,9 @@ class KnownProcess:
         if parent is not None:
             self.length += parent.length
             self.size += PROCESS_SIZE
+        if more is not None:
+            self.length += more.length
+            self.size += more.size
 
     @property
     def parent_traits(self) -> Traits | None:
@@ -137,7 +202,7 @@ class KnownProcess:
     @property
     def cut(self) -> tuple[str, ...]:
         """The keys whose values are not whole."""
-        return self.traits.cut
+        return self.traits.cut + self._more.ancestors.cut if self._more else self.traits.cut
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -147,15 +212,17 @@ class KnownProcess:
 
     @property
     def alone(self) -> KnownProcess:
-        """This process without its parent."""
-        if self.parent_process is None:
+        """This process without its parent, its workload and its ancestors: as a parent or an opener."""
+        more = self._more
+        if self.parent_process is None and (more is None or not more.is_own):
             return self
         if self._alone is None:
             alone = object.__new__(KnownProcess)
             for name in KnownProcess.__slots__:
                 setattr(alone, name, getattr(self, name))
             alone.json_tail, alone.parent_process, alone._models = "", None, {}
-            alone.length -= self.parent_process.length
+            alone._more = more and More(more.id)
+            alone.length -= self.parent_process.length if self.parent_process is not None else 0
             self._alone = alone
         return self._alone
 
@@ -172,8 +239,13 @@ class KnownProcess:
         image, cgroup, executed = traits.parts
         foreign = f',"foreign":"{format_foreign(traits.foreign)}"' if traits.foreign else ""
         argv, not_whole = _argv_member(traits) if traits.argv_room else ("", traits.cut)
+        before = after = ""
+        if self._more:
+            before, after = self._more.id, self._more.json
+            not_whole += self._more.ancestors.cut
         cut = truncated_json(not_whole) if not_whole else ""
-        return f',"ppid":{self.ppid}{traits.credentials}{image.json}{argv}{cgroup.json}{cut}{foreign}{executed.json}}}'
+        texts = f"{traits.credentials}{image.json}{argv}{cgroup.json}{cut}{foreign}{executed.json}"
+        return f'{before},"ppid":{self.ppid}{texts}{after}}}'
 
     @property
     def _parent_json(self) -> str:
@@ -244,15 +316,22 @@ def _parse(json: str) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _model_parser() -> Callable[[str], Process]:
     from netmon.decode.models import model_maker  # imported late: pydantic is slow, and JSON lines do not need it
-    from netmon.events import Process, ProcessExec
+    from netmon.events import Ancestor, Process, ProcessExec, Workload
 
     make_process, make_exec = model_maker(Process), model_maker(ProcessExec)
+    make_workload, make_ancestor = model_maker(Workload), model_maker(Ancestor)
     nothing: dict[str, Any] = dict.fromkeys(Process.model_fields)
+    no_names: dict[str, Any] = dict.fromkeys(Workload.model_fields)
+    nobody: dict[str, Any] = dict.fromkeys(Ancestor.model_fields)
 
     def parse(json: str) -> Process:
         fields = {**nothing, **_parse(json)}
         if fields["exec"] is not None:
             fields["exec"] = make_exec(fields["exec"])
+        if fields["workload"] is not None:
+            fields["workload"] = make_workload({**no_names, **fields["workload"]})
+        if fields["ancestors"] is not None:
+            fields["ancestors"] = [make_ancestor({**nobody, **each}) for each in fields["ancestors"]]
         return make_process(fields)
 
     return parse

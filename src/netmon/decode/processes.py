@@ -7,6 +7,13 @@ from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from netmon.decode.ancestors import (
+    Lineage,
+    Texts,
+    ancestors_part,
+    ancestors_size,
+    split_ancestors,
+)
 from netmon.decode.clock import Clock
 from netmon.decode.format import format_timestamp
 from netmon.decode.images import (
@@ -22,12 +29,16 @@ from netmon.decode.images import (
     nameless_image,
     split_exec_record,
 )
-from netmon.decode.known_process import KnownProcess, RenderedMemory
+from netmon.decode.known_process import KnownProcess, More, RenderedMemory
 from netmon.decode.structs import format_of, format_without
-from netmon.decode.texts import CREDENTIALS, NO_PART, credentials_part, round_room
+from netmon.decode.texts import CREDENTIALS, NO_PART, Part, credentials_part, round_room
 from netmon.errors import DecodeError
-from netmon.layout import FIELDS, PROCESS_RECORD, Limit, ProcessFlag, ProcessRecord
+from netmon.layout import FIELDS, PROCESS_RECORD, Ancestor, Limit, ProcessFlag, ProcessRecord
 from netmon.limits import DEFAULT_LINE_LIMIT
+from netmon.workload import WORKLOAD_SIZE
+
+if TYPE_CHECKING:
+    from netmon.decode.workloads import NameSource, Workloads
 
 if TYPE_CHECKING:
     from netmon.names.naming import Naming
@@ -45,6 +56,7 @@ LATE_RECORDS = 64 << 10
 LINE_REST = 1 << 10
 NAMES_REST = 1536  # more, with names: four of 253 characters
 PROCESS_REST = 256
+ID_SIZE = 80  # of its id
 EXEC_REST = 256  # of what it exec'd beside the texts
 
 SOURCES_KEPT = 64  # images and cgroups that other processes may have, too
@@ -53,6 +65,7 @@ SOURCES_KEPT = 64  # images and cgroups that other processes may have, too
 # program that was preempted: this is more than LATE_RECORDS by far. An entry has some bytes beside its record.
 EXECS_SIZE = 1 << 20
 EXEC_ENTRY_SIZE = 256
+LINEAGES_KEPT = 1024  # likewise
 
 # Plain ints: members of an enum are slow to look up.
 _NO_IMAGE = int(ProcessFlag.NO_IMAGE)
@@ -64,6 +77,7 @@ _IMAGE_FLAGS = int(ProcessFlag.UNLINKED | ProcessFlag.PATH_INCOMPLETE)
 _LAYOUT = (PROCESS_RECORD.format, FIELDS["ProcessRecord"])
 WHO = ("process_id", "image_source", "cgroup_source", "start_time_ns", "pid", "ppid", "parent_id", "exec_id")
 _unpack_who = Struct(f"={format_of(WHO, _LAYOUT)[0]}").unpack_from
+_unpack_uid = Struct(f"={format_of(('uid',), _LAYOUT)[0]}").unpack_from
 # Nor are where it comes from, and the thread's name, which tells nothing that is reported of a process with an image.
 _ORIGIN = tuple(name for name in FIELDS["ProcessRecord"] if name.startswith("origin_"))
 _unpack_traits = Struct(f"={format_without((*WHO, 'comm', *_ORIGIN), _LAYOUT)}").unpack_from
@@ -96,6 +110,9 @@ class ProcessTable:
         with_exec: bool = False,
         with_argv: bool = False,
         naming: Naming | None = None,
+        name_source: NameSource | None = None,
+        boot_id: str = "",
+        with_ancestors: bool = False,
     ) -> None:
         """Make an empty table.
 
@@ -113,6 +130,9 @@ class ProcessTable:
             with_exec: Whether they may have the key `exec`, which takes half of the room for texts.
             with_argv: Whether they have the key `argv`, which takes half of the room for arguments.
             naming: Wants to know where processes come from. Names take room of the line.
+            name_source: Knows names for the key `workload`; None: they do not have it.
+            boot_id: The boot's part of the key `id`; "": processes do not have it.
+            with_ancestors: Whether they may have the key `ancestors`.
         """
         self._clock = clock
         self._last_cap = last_cap
@@ -120,9 +140,14 @@ class ProcessTable:
         self._set_oldest = set_oldest
         self._read_cmdline = read_cmdline
         self._limit = limit
-        rest = LINE_REST + (NAMES_REST if naming is not None else 0)
-        self._text_limit = (line_limit - rest) // roles - PROCESS_REST
         self._naming = naming
+        self._workloads = _workloads(name_source) if name_source else None
+        self._boot_id = boot_id
+        self._ancestors_size = ancestors_size(line_limit) if with_ancestors else 0
+        self._has_more = bool(name_source or boot_id or with_ancestors)
+        rest = LINE_REST + WORKLOAD_SIZE * bool(name_source) + self._ancestors_size
+        rest += NAMES_REST if naming is not None else 0
+        self._text_limit = (line_limit - rest) // roles - PROCESS_REST - ID_SIZE * bool(boot_id)
         self._evict_on_add = evict_on_add
         self._with_cgroup = with_cgroup
         self._with_exec = with_exec
@@ -132,6 +157,7 @@ class ProcessTable:
         self._cgroup_of = lru_cache(maxsize=SOURCES_KEPT)(Cgroup)
         self._traits: dict[tuple[bytes, ...], Traits] = {}
         self._traits_size = 0
+        self._lineages: dict[int, Lineage] = {}  # of processes whose record comes next, by their numbers
         self._execs: dict[int, bytes] = {}  # the last records, by their ids
         self._execs_size = 0
         self._known: dict[int, KnownProcess] = {}
@@ -143,7 +169,7 @@ class ProcessTable:
         self._consumed = 0
         self._next_eviction = 0  # in bytes consumed
         self.described = 0  # how many process records were added
-        self.execs_added = 0  # how many exec records
+        self.others_added = 0  # how many further records about processes
         # Processes reported with only a part of their path, arguments, cgroup or exec. The kernel has not counted them.
         self.path_incomplete = self.args_incomplete = self.cgroup_incomplete = self.exec_incomplete = 0
         self.longest = 0  # characters of a process's JSON: the most of those known
@@ -176,6 +202,7 @@ class ProcessTable:
             traits,
             self._parent(parent_id, ppid) if parent_id else None,
             self._rendered,
+            self._more(record, process_id, start_time, pid, traits) if self._has_more else None,
         )
         if self._naming is not None:
             known.origin = self._naming.note_process(ProcessRecord._make(PROCESS_RECORD.unpack_from(record)))
@@ -197,6 +224,11 @@ class ProcessTable:
             self._drop_processes()
             if self.size > HARD_SIZE_LIMIT:
                 self._drop_sources()
+
+    def _more(self, record: bytes, process_id: int, start_time: int, pid: int, traits: Traits) -> More:
+        """Return what further options tell of a process."""
+        workload = self._workloads.find(traits.cgroup, *_unpack_uid(record)) if self._workloads else None
+        return More(self._id_member(start_time, pid), workload, self._ancestors(process_id))
 
     def _describe(self, record: bytes, key: tuple[bytes, ...] | None = None) -> Traits:
         """Return the traits of a process. They are remembered by the key, if they depend on nothing else."""
@@ -242,7 +274,44 @@ class ProcessTable:
         self._execs_size += len(record) + EXEC_ENTRY_SIZE
         while self._execs_size > EXECS_SIZE:
             self._drop_exec(next(iter(self._execs)))
-        self.execs_added += 1
+        self.others_added += 1
+
+    def add_ancestors(self, record: bytes) -> None:
+        """Add who a process descends from, whose own record follows.
+
+        Args:
+            record: A struct ancestors_head and the ancestors that follow it.
+
+        Raises:
+            DecodeError: The record is shorter than its count says.
+        """
+        lineage = split_ancestors(record)
+        self._lineages.pop(lineage.process_number, None)
+        self._lineages[lineage.process_number] = lineage
+        while len(self._lineages) > LINEAGES_KEPT:
+            del self._lineages[next(iter(self._lineages))]
+        self.others_added += 1
+
+    def _ancestors(self, process_id: int) -> Part:
+        """Return the ancestors of a process that is added."""
+        lineage = self._lineages.pop(process_id >> Limit.TEXTS_BITS, None)
+        if lineage is None:
+            return NO_PART
+        return ancestors_part(lineage.ancestors, self._ancestor_head, self._ancestor_texts, self._ancestors_size)
+
+    def _ancestor_head(self, ancestor: Ancestor) -> str:
+        start = format_timestamp(self._clock.start_time(ancestor.start_time_ns))
+        own_id = self._id_member(ancestor.start_time_ns, ancestor.pid)
+        return f'"start_time":"{start}","pid":{ancestor.pid}{own_id}'
+
+    def _ancestor_texts(self, ancestor: Ancestor) -> Texts | None:
+        known = self._known.get(ancestor.process_id)
+        if known is None or known.image.unknown:
+            return None
+        return known.image.name, known.image.argv, known.image.args_complete
+
+    def _id_member(self, start_time_ns: int, pid: int) -> str:
+        return f',"id":"{self._boot_id}.{start_time_ns}.{pid}"' if self._boot_id else ""
 
     def _drop_exec(self, exec_id: int) -> None:
         if (record := self._execs.pop(exec_id, None)) is not None:
@@ -270,6 +339,11 @@ class ProcessTable:
             self.exec_incomplete += "exec" in cut
         if not process.cgroup_source or "container_id" in cut:
             self.cgroup_incomplete += "cgroup" in cut or "container_id" in cut
+
+    @property
+    def workload_unknown(self) -> int:
+        """How many processes were described in a container without a name."""
+        return self._workloads.unknown if self._workloads else 0
 
     @property
     def size(self) -> int:
@@ -307,6 +381,8 @@ class ProcessTable:
     def note_consumed(self, size: int) -> None:
         """Count bytes that were read from the ring buffer."""
         self._consumed += size
+        if self._workloads and size and self._workloads.look_again():
+            self._rendered.forget()
 
     def _drop(self, process_id: int) -> None:
         known = self._known.pop(process_id)
@@ -424,3 +500,9 @@ def split_record(record: bytes) -> tuple[ProcessRecord, bytes, bytes, bytes, byt
 def _check_size(record: bytes) -> None:
     if len(record) < PROCESS_RECORD.size:
         raise DecodeError(f"a process record has {len(record)} bytes, but needs at least {PROCESS_RECORD.size}")
+
+
+def _workloads(source: NameSource) -> Workloads:
+    from netmon.decode.workloads import Workloads  # seldom needed
+
+    return Workloads(source)

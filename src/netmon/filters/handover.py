@@ -40,7 +40,7 @@ from netmon.layout import (
     Limit,
     Settings,
 )
-from netmon.limits import MAX_PROGRESS, MIN_PROGRESS
+from netmon.limits import MAX_ANCESTORS, MAX_PROGRESS, MIN_PROGRESS
 from netmon.report import EVENTS, OPTIONS, Report
 
 MAGIC = b"netmon\0\1"  # the last byte is the version of the form
@@ -71,9 +71,10 @@ FLAGS = ("ingress", "egress", *OPTIONS)
 EVENT_NAMES = tuple(EVENTS)
 ALL_EVENTS = 255  # as the number of the events that are sent: all of them
 NO_PROGRESS = 0.0  # as the seconds between two reports of what open connections have carried
+NO_ANCESTORS = 0  # as how many of a process are reported
 # A byte for each of FLAGS; the number of the events that are sent, and which these are; the seconds of `progress`; the
-# size of each of SECTIONS.
-HEAD = Struct(f"={len(FLAGS)}BB{len(EVENTS)}Bd{len(SECTIONS)}Q")
+# number of ancestors; the size of each of SECTIONS.
+HEAD = Struct(f"={len(FLAGS)}BB{len(EVENTS)}BdB{len(SECTIONS)}Q")
 
 
 def _damaged(reason: str) -> NetmonError:
@@ -94,6 +95,7 @@ def write_filters(filters: CompiledFilters, settings: Mapping[str, Any], fd: int
         ALL_EVENTS if chosen is None else len(events),
         *(events + [0] * (len(EVENTS) - len(events))),
         watched.report.progress or NO_PROGRESS,
+        watched.report.ancestors or NO_ANCESTORS,
         *(len(parts[name]) for name in SECTIONS),
     )
     text = _json_of(settings) if settings else b""
@@ -261,16 +263,20 @@ def _filters_of(file: StoredFilters, position: int, size: int) -> CompiledFilter
 def _watched_of(numbers: tuple[Any, ...]) -> Watched:
     """Return what is watched, by the numbers of the head."""
     flags = dict(zip(FLAGS, numbers, strict=False))
-    count, *events, progress = numbers[len(FLAGS) :]
+    count, *events, progress, ancestors = numbers[len(FLAGS) :]
     if not {*flags.values()} <= {0, 1}:
         raise _damaged("a flag is neither on nor off")
     if count != ALL_EVENTS and (count > len(events) or max(events) >= len(EVENT_NAMES)):
         raise _damaged("an event is none")
+    if ancestors > MAX_ANCESTORS:
+        raise _damaged("ancestors is out of range")
     if progress != NO_PROGRESS and not MIN_PROGRESS <= progress <= MAX_PROGRESS:
         raise _damaged("progress is out of range")
     chosen = None if count == ALL_EVENTS else tuple(EVENT_NAMES[event] for event in events[:count])
     on = {name: bool(flag) for name, flag in flags.items()}
-    return Watched(on.pop("ingress"), on.pop("egress"), Report(**on, progress=progress or None, events=chosen))
+    ingress, egress = (on.pop(name) for name in ("ingress", "egress"))
+    report = Report(**on, ancestors=ancestors or None, progress=progress or None, events=chosen)
+    return Watched(ingress, egress, report)
 
 
 def _unpack_names(data: bytes) -> NameRules | None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from netmon.errors import KernelError
+from netmon.layout import LegacyCgroups
 from netmon.limits import MINIMUM_KERNEL
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
@@ -18,6 +19,7 @@ KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 BTF_HEADER = struct.Struct("4x5I")
 
 PREEMPTION = "/sys/kernel/debug/sched/preempt"
+OWN_CGROUPS = "/proc/self/cgroup"  # a line for each hierarchy; that of version 2 names no controllers
 FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
 
 CLOCK_MONOTONIC_COARSE = 6  # linux/time.h; the time module does not have it
@@ -112,6 +114,17 @@ def _read_btf_names() -> bytes:
             return file.read(size)
     except (OSError, struct.error) as error:
         raise KernelError(f"{KERNEL_BTF} cannot be read ({error}): this kernel has no BTF") from None
+
+
+def read_legacy_cgroups() -> LegacyCgroups:
+    """Return a controller whose cgroups are a hierarchy of version 1, and where runtimes put containers."""
+    try:
+        with open(OWN_CGROUPS) as file:
+            controllers = {name for line in file for name in line.split(":")[1].split(",")}
+    except OSError:  # without /proc, or without cgroups
+        return LegacyCgroups.NONE
+    kinds = [kind for kind in LegacyCgroups if kind.name.lower() in controllers]
+    return kinds[0] if kinds else LegacyCgroups.NONE
 
 
 def read_tick_ns() -> int:

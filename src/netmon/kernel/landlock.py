@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from netmon.kernel.calls import syscall
@@ -53,15 +53,38 @@ def forbid_changes(directories: Mapping[int, bool] = NO_DIRECTORIES) -> None:
         words.append(ACCESS_NET)
     if version >= SCOPE_VERSION:
         words.append(SCOPE_SIGNAL)
+    make = ACCESS_FS_WRITE_FILE | ACCESS_FS_MAKE_REG
+    if version >= TRUNCATE_VERSION:
+        make |= ACCESS_FS_TRUNCATE
+    allowed: dict[str | int, int] = {os.devnull: ACCESS_FS_WRITE_FILE}
+    for directory, removes in directories.items():
+        allowed[directory] = make | removes * ACCESS_FS_REMOVE_FILE
+    _restrict(words, allowed)
+
+
+def forbid_reading_but(paths: Iterable[str]) -> None:
+    """Forbid reading files and listing directories but these, and those below them. Call it as forbid_changes().
+
+    Args:
+        paths: Files and directories. Those that do not exist are left out. A file that is replaced later on is another.
+
+    Raises:
+        OSError: As of forbid_changes().
+    """
+    files, both = ACCESS_FS_READ_FILE, ACCESS_FS_READ_FILE | ACCESS_FS_READ_DIR
+    _restrict([both], {path: both if os.path.isdir(path) else files for path in paths if os.path.exists(path)})
+
+
+def _restrict(words: list[int], allowed: Mapping[str | int, int]) -> None:
+    """Forbid all kinds of access in words, but what is allowed, by path or descriptor. Raises OSError."""
     attributes = struct.pack(f"={len(words)}Q", *words)  # struct landlock_ruleset_attr, as long as it is known
     rules = syscall(CREATE_RULESET, attributes, len(attributes), 0)
     try:
-        _allow(rules, os.devnull, ACCESS_FS_WRITE_FILE)
-        for directory, removes in directories.items():
-            access = ACCESS_FS_WRITE_FILE | ACCESS_FS_MAKE_REG | removes * ACCESS_FS_REMOVE_FILE
-            if version >= TRUNCATE_VERSION:
-                access |= ACCESS_FS_TRUNCATE
-            _allow_beneath(rules, directory, access)
+        for file, access in allowed.items():
+            if isinstance(file, int):
+                _allow_beneath(rules, file, access)
+            else:
+                _allow(rules, file, access)
         syscall(RESTRICT_SELF, rules, 0)
     finally:
         os.close(rules)

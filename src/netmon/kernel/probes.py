@@ -14,6 +14,7 @@ from netmon.kernel.bpf import BpfObject, Link, Map, ProgramInfo, put_map
 from netmon.kernel.features import (
     Features,
     read_features,
+    read_legacy_cgroups,
     read_tick_ns,
     why_bytes_are_inexact,
     why_programs_do_not_run,
@@ -131,6 +132,7 @@ class Probes:
             ring_size=ring_size,
             follows=watched.follows,
             tick_ns=read_tick_ns(),
+            legacy_cgroups=read_legacy_cgroups(),
         )
         bpf.set_initial_value(".rodata.load_config", layout.LOAD_CONFIG.pack(*load_config))
         if options is not None:
@@ -370,10 +372,11 @@ def _report_options(watched: Watched, aggregate: bool) -> layout.ReportOptions |
         aggregate=aggregate,
         existing_ingress=report.existing and watched.ingress,
         existing_egress=report.existing and watched.egress,
+        ancestors=report.ancestors or 0,
         progress=report.sends_progress,
         unsent=sum(1 << layout.RecordType[event.upper()] for event in EVENTS if not report.sends(event)),
         with_context=report.opener or report.context,
-        other_tasks=report.existing or report.parent,
+        other_tasks=report.existing or report.parent or bool(report.ancestors),
         snapshot=watched.snapshot,
     )
     return options if any(options) else None

@@ -10,6 +10,7 @@ from netmon.errors import NetmonError
 from netmon.layout import Limit
 
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 TIME_NAMESPACE = "/proc/self/ns/time"
 INITIAL_TIME_NAMESPACE = 0xEFFFFFFA  # its inode number: PROC_TIME_INIT_INO in the kernel's include/linux/proc_ns.h
 TIME_OFFSETS = "/proc/self/timens_offsets"
@@ -45,6 +46,19 @@ def read_boot_offset() -> int:
         raise NetmonError(f"the time namespace cannot be read ({error.strerror}): mount /proc") from None
     seconds, nanoseconds = offsets["boottime"]
     return seconds * NSEC_PER_SEC + nanoseconds
+
+
+def read_boot_id() -> str:
+    """Return what tells this boot of the kernel from all others, on any host: 32 hexadecimal digits.
+
+    Raises:
+        NetmonError: It cannot be read.
+    """
+    try:
+        with open(BOOT_ID) as file:
+            return file.read().strip().replace("-", "")
+    except OSError as error:
+        raise NetmonError(f"{BOOT_ID} cannot be read ({error.strerror}): mount /proc") from None
 
 
 class Status(NamedTuple):

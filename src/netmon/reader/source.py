@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from netmon.batch import Batch
     from netmon.decode.clock import Clock
+    from netmon.decode.workloads import NameSource
     from netmon.filters.compiled import CompiledFilters
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.marks import FollowedProcess
@@ -22,11 +23,15 @@ class Host(NamedTuple):
         clock: Converts its times.
         last_cap: The number of its kernel's last capability.
         read_cmdline: Returns a live process's argv, or None: see netmon.kernel.cmdline_reader.
+        name_source: Knows the names of containers and users; None without the option workload.
+        boot_id: Its boot id, 32 hexadecimal digits; "" without the option id.
     """
 
     clock: Clock
     last_cap: int
     read_cmdline: Callable[[int, int, str, bytes], bytes | None]
+    name_source: NameSource | None = None
+    boot_id: str = ""
 
 
 class RecordBuffer(Protocol):

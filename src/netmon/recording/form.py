@@ -9,6 +9,7 @@ same again, wherever that is.
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import zlib
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 from netmon import layout
 from netmon.errors import DecodeError
 from netmon.filters.compiled import NameRules
-from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT, MAX_PROGRESS, MIN_PROGRESS
+from netmon.limits import DEFAULT_LINE_LIMIT, MAX_ANCESTORS, MAX_LINE_LIMIT, MAX_PROGRESS, MIN_PROGRESS
 from netmon.losses import BY_NAME, Losses
 from netmon.report import EVENTS, OPTIONS, Report
 
@@ -36,6 +37,10 @@ MAX_VERSION = 40  # characters
 MAX_COUNT = 1 << 44  # of lost events; sums of such counts are no longer than 64 bits
 
 
+# What a frame of kind HOST_NAMES answers: the value is null, if nothing was found in time.
+CONTAINER, AGAIN, USER = "container", "again", "user"
+
+
 class Kind(IntEnum):
     """What a frame holds."""
 
@@ -45,8 +50,9 @@ class Kind(IntEnum):
     CMDLINE = 4  # the arguments of a process as they were read from /proc: nothing, or NUL and the arguments
     WAITING = 5  # how many bytes of records were waiting in the ring buffer
     REPORT = 6  # a report of lost events, as JSON
-    NAMES = 8  # which names of peers pass from the next batch on, as JSON; before the first one: all
     END = 7  # what the kernel half lost, and whether the run's records are all here, as JSON
+    NAMES = 8  # which names of peers pass from the next batch on, as JSON; before the first one: all
+    HOST_NAMES = 9  # how a container or a user is called, as JSON: an object with one key, CONTAINER, AGAIN or USER
 
 
 class Header(NamedTuple):
@@ -61,6 +67,7 @@ class Header(NamedTuple):
         ingress: Whether accepted connections are reported.
         egress: Whether connections that processes open are reported.
         report: The report options.
+        boot_id: The boot id, with the option id.
     """
 
     netmon: str
@@ -71,6 +78,7 @@ class Header(NamedTuple):
     ingress: bool
     egress: bool
     report: Report
+    boot_id: str = ""
 
 
 def layout_id() -> str:
@@ -79,11 +87,13 @@ def layout_id() -> str:
         *(layout.PROCESS_RECORD, layout.IPV4_EVENT, layout.IPV6_EVENT),
         *(layout.DETAILED_EVENT, layout.EVENT_CONTEXT, layout.PROGRESS_EVENT, layout.EXEC_RECORD),
         layout.ANSWER_RECORD,
+        *(layout.ANCESTORS_HEAD, layout.ANCESTOR),
     )
     fields = (
         *(layout.ProcessRecord, layout.Ipv4Event, layout.Ipv6Event),
         *(layout.DetailedEvent, layout.EventContext, layout.ProgressEvent, layout.ExecRecord),
         layout.AnswerRecord,
+        *(layout.AncestorsHead, layout.Ancestor),
     )
     enums = (
         *(layout.RecordType, layout.Family, layout.Direction, layout.Ending),
@@ -155,6 +165,7 @@ def unpack_header(payload: bytes) -> Header:
         line_limit=_integer(fields, "line_limit", DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT),
         **enabled,
         report=options,
+        boot_id=_boot_id(fields.get("boot_id")) if options.id else "",
     )
 
 
@@ -164,9 +175,20 @@ def _report(fields: dict[str, Any]) -> Report:
         events = None
     return Report(
         **{name: fields.get(name) is True for name in OPTIONS},
+        ancestors=_ancestors(fields.get("ancestors")),
         progress=_progress(fields.get("progress")),
         events=tuple(events) if events is not None else None,
     )
+
+
+def _boot_id(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{32}", value):
+        raise DecodeError("its header has no boot id")
+    return value
+
+
+def _ancestors(count: object) -> int | None:
+    return count if type(count) is int and 1 <= count <= MAX_ANCESTORS else None
 
 
 def _progress(seconds: object) -> float | None:

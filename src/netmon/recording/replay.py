@@ -17,6 +17,9 @@ from netmon.errors import DecodeError, NetmonError
 from netmon.filters.compiled import CompiledFilters, NameRules, Watched
 from netmon.losses import Losses
 from netmon.recording.form import (
+    AGAIN,
+    CONTAINER,
+    USER,
     Header,
     Kind,
     unpack_json,
@@ -26,6 +29,7 @@ from netmon.recording.form import (
     unpack_waiting,
 )
 from netmon.recording.reader import Frame, RecordingFile
+from netmon.workload import Names, container_names
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -105,6 +109,32 @@ class RecordedSource:
         """Return what was read from /proc then; None, too, if netmon was killed before it was recorded."""
         payload = self._answer(Kind.CMDLINE)
         return payload[1:] if payload else None
+
+    def container(self, _subject: str) -> Names | None:
+        """Return what was found of a container at first."""
+        return self._names(CONTAINER)
+
+    def container_again(self, _subject: str) -> Names | None:
+        """Return what was found of a container later on, if it was asked for then."""
+        return self._names(AGAIN)
+
+    def _names(self, question: str) -> Names | None:
+        names = self._name(question)
+        return container_names(names) if isinstance(names, dict) else None
+
+    def user(self, _uid: int) -> str | None:
+        """Return a user's name."""
+        name = self._name(USER)
+        return name if isinstance(name, str) and name.isprintable() else None
+
+    def _name(self, question: str) -> Any:
+        """Return the next answer, if it is one to this question."""
+        if self.answers and self.answers[0].kind == Kind.HOST_NAMES:
+            answer = unpack_json(self.answers[0].payload)
+            if question in answer:
+                self.answers.popleft()
+                return answer[question]
+        return None
 
     def bytes_waiting(self) -> int:
         """Return how many bytes were waiting then."""

@@ -6,15 +6,18 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.batch import HEADER, Batch, offsets_in
+from netmon.decode.format import RECORDS_OF_PROCESSES
 from netmon.errors import NetmonError
-from netmon.layout import RecordType
 from netmon.losses import Losses
 from netmon.recording.form import (
+    AGAIN,
+    CONTAINER,
     MAX_FRAME,
     STEP,
+    USER,
     WAITING,
     Header,
     Kind,
@@ -28,17 +31,15 @@ from netmon.version import __version__
 
 if TYPE_CHECKING:
     from netmon.decode.loss_report import LossReport
+    from netmon.decode.workloads import NameSource
     from netmon.filters.compiled import NameRules, Watched
     from netmon.reader.source import Host
+    from netmon.workload import Names
 
 END_SIZE = 64 << 10  # bytes of the file's limit that are kept for its last frame
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 NUL = b"\0"
-NO_EVENTS = (
-    int(RecordType.PROCESS),
-    int(RecordType.EXEC),
-    int(RecordType.ANSWER),
-)  # the records that are no events of connections
+NO_EVENTS = frozenset(map(int, RECORDS_OF_PROCESSES))
 
 
 class _State(NamedTuple):
@@ -47,6 +48,34 @@ class _State(NamedTuple):
     at: int  # where in the file `pending` belongs
     pending: bytes = b""
     recorded: int = -1  # the position in the ring buffer up to which batches are in the file, or pending
+
+
+class RecordedNames:
+    """Answers as a source of names does, and records that (netmon.decode.workloads.NameSource)."""
+
+    def __init__(self, source: NameSource, record: Callable[[Any], object]) -> None:
+        """Make it. record: is called with each answer."""
+        self._source = source
+        self._record = record
+
+    def container(self, subject: str) -> Names | None:
+        """Return the names of a container."""
+        names = self._source.container(subject)
+        self._record({CONTAINER: names})
+        return names
+
+    def container_again(self, subject: str) -> Names | None:
+        """Return them once more. That it is too early is recorded by nothing."""
+        names = self._source.container_again(subject)
+        if names is not None:
+            self._record({AGAIN: names})
+        return names
+
+    def user(self, uid: int) -> str | None:
+        """Return a user's name."""
+        name = self._source.user(uid)
+        self._record({USER: name})
+        return name
 
 
 class Recorder:
@@ -127,6 +156,10 @@ class Recorder:
             return cmdline
 
         return read_and_record
+
+    def recorded_names(self, source: NameSource) -> NameSource:
+        """Return a source of names that answers as another one does, and records the answers."""
+        return RecordedNames(source, lambda answer: self._append(pack_frame(Kind.HOST_NAMES, pack_json(answer))))
 
     def recorded_waiting(self, count: Callable[[], int]) -> Callable[[], int]:
         """Return a function that counts the bytes that wait as another one does, and records them."""
@@ -229,10 +262,12 @@ def begin_recording(
         ingress=watched.ingress,
         egress=watched.egress,
         report=watched.report,
+        boot_id=host.boot_id,
     )
     recorder = Recorder(path, header, limit)
     host.clock.on_step = recorder.step
-    return recorder, host._replace(read_cmdline=recorder.recorded_cmdline(host.read_cmdline))
+    names = recorder.recorded_names(host.name_source) if host.name_source else None
+    return recorder, host._replace(read_cmdline=recorder.recorded_cmdline(host.read_cmdline), name_source=names)
 
 
 def _count_events(data: bytes) -> int:

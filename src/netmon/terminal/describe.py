@@ -62,7 +62,7 @@ class Describer:
     def _row(self, event: Json, arrow: str, peer: str, outcome: str, style: str) -> Row:
         process = event["process"]
         name = short_name(process["filename"], MAX_NAME, self._ascii_only)
-        user = shorten(self._user_name(process["uid"]), MAX_USER)
+        user = shorten(workload_name(process, self._ascii_only) or self._user_name(process["uid"]), MAX_USER)
         if rules := event.get("rules"):
             outcome += f" ({event['severity']}: {escape_for_terminal(', '.join(rules), self._ascii_only)})"
         return Row(local_time(event["timestamp"]), name, process["pid"], user, arrow, peer, outcome, style)
@@ -81,6 +81,13 @@ def name_of(network: Json) -> str:
         return ""
     inferred = names[0]["scope"] not in OWN_SCOPES
     return f"{INFERRED * inferred}{shorten(names[0]['name'], MAX_PEER_NAME)}"
+
+
+def workload_name(process: Json, ascii_only: bool) -> str:
+    """Return what a process's container is called, harmless: NAMESPACE/POD, or its own name; "" if it is not known."""
+    names = process.get("workload", {})
+    name = f"{names.get('namespace', '')}/{names['pod']}".lstrip("/") if "pod" in names else names.get("container", "")
+    return escape_for_terminal(name, ascii_only)
 
 
 def endpoint(address: str, port: int, name: str = "") -> str:

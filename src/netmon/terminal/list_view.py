@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from netmon.terminal.cells import cells, pad, pad_left, shorten
-from netmon.terminal.describe import ARROWS, Json, endpoint, serving, short_name
+from netmon.terminal.describe import ARROWS, Json, endpoint, serving, short_name, workload_name
 from netmon.terminal.row import IN, MAX_NAME, MAX_USER, MIN_NAME, UNKNOWN
 from netmon.terminal.style import BOLD, CYAN, DIM, MAGENTA, YELLOW, paint
 from netmon.terminal.units import duration, size
@@ -113,7 +113,8 @@ class ListView:
             PEER: serving(network["daddr"], network["sport"])
             if is_in
             else endpoint(network["daddr"], network["dport"]),
-            CONTAINER: process.get("container_id", ABSENT)[:CONTAINER_DIGITS],
+            CONTAINER: shorten(workload_name(process, self._ascii_only), MAX_USER)
+            or process.get("container_id", ABSENT)[:CONTAINER_DIGITS],
             ARGS: escape_for_terminal(process["args"], self._ascii_only),
             **_counts(network),
         }

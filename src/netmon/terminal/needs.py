@@ -24,6 +24,8 @@ _OF_CONNECTIONS = {
 _OF_PROCESSES = {"cgroup": "context", "foreign": "exec", "exec": "exec"}
 NEEDS = {
     **{f"network_event.{key}": needed for key, needed in _OF_CONNECTIONS.items()},
+    **{f"process.{key}": key for key in ("workload", "ancestors")},
+    **{f"{who}.id": "id" for who in ("process", "parent", "opener")},
     **{f"{who}.{key}": needed for who in ("process", "parent", "opener") for key, needed in _OF_PROCESSES.items()},
     "parent": "parent",
     "opener": "opener",

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ def confined(
     config_file: Path | None = None,
     look: Callable[[], object] = lambda: None,
     user: User | None = None,
+    reads: Sequence[Path] = (),
 ) -> Any:
     """Confine a forked child, act there, and return what that returned, by way of JSON.
 
@@ -93,7 +94,7 @@ def confined(
         try:
             path = None if config_file is None else str(config_file)
             prepare()
-            confine(look, makes_maps=makes_maps, config_file=path, user=user)
+            confine(look, makes_maps=makes_maps, config_file=path, user=user, reads=[*map(str, reads)])
             os.write(write_end, json.dumps(act()).encode())
         finally:
             os._exit(0)
@@ -209,6 +210,30 @@ def test_files_can_be_read_but_not_changed(tmp_path: Path, monkeypatch: pytest.M
     allowed = ("list", "read", "look at a process", "discard")
     errors = confined(lambda: {name: error_of(call) for name, call in tries.items()})
     assert errors == {name: "" if name in allowed else "EACCES" for name in tries}
+
+
+@needs_landlock
+def test_the_capability_to_read_some_directories_reads_no_others(tmp_path: Path) -> None:
+    for name in ("runtime", "other"):
+        (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / name / "file").write_text("text")
+    tries: dict[str, Callable[[], Any]] = {
+        "read": (tmp_path / "runtime/file").read_text,
+        "list": lambda: list((tmp_path / "runtime").iterdir()),
+        "read another": (tmp_path / "other/file").read_text,
+        "list another": lambda: list((tmp_path / "other").iterdir()),
+        "read passwords": Path("/etc/shadow").read_bytes,
+        "read users": Path("/etc/passwd").read_bytes,
+        "look at a process": Path("/proc/1/cmdline").read_bytes,
+        "import": lambda: __import__("wave"),
+    }
+
+    def act() -> Any:
+        return sets_of(status_of())["CapEff"], {name: error_of(call) for name, call in tries.items()}
+
+    kept, errors = confined(act, user=User("nobody", 65534, 65534), reads=[tmp_path / "runtime", tmp_path / "missing"])
+    assert kept == READ_ANY
+    assert {name for name, error in errors.items() if error} == {"read another", "list another", "read passwords"}
 
 
 @needs_landlock

@@ -24,7 +24,8 @@ def options_of(*arguments: str) -> argparse.Namespace:
 def test_each_report_option_has_a_flag() -> None:
     config = config_of(options_of(*(f"--{name}" for name in OPTIONS)))
     assert config is not None
-    assert config.report._asdict() == {**dict.fromkeys(OPTIONS, True), "progress": None, "events": None}
+    others = dict.fromkeys(("ancestors", "progress", "events"))
+    assert config.report._asdict() == {**dict.fromkeys(OPTIONS, True), **others}
     assert config.ingress.enabled and config.egress.enabled
 
 
@@ -97,6 +98,22 @@ def test_the_interval_of_progress() -> None:
     config = config_of(options_of("--progress", "1.5s", "--events", "progress"))
     assert config is not None
     assert config.report == Report(progress=1.5, events=("progress",))
+
+
+def test_the_number_of_ancestors() -> None:
+    config = config_of(options_of("--ancestors", "4"))
+    assert config is not None
+    assert config.report == Report(ancestors=4)
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [("0", "'0' is out of range; give a number of ancestors from 1 to 16"), ("all", "'all' is not a whole number")],
+)
+def test_a_wrong_number_of_ancestors(number: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options_of("--ancestors", number)
+    assert problem in capsys.readouterr().err
 
 
 def test_progress_among_the_events_needs_an_interval() -> None:

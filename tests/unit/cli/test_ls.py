@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from netmon.cli import ls
+from netmon.cli.ls import REPORTS
 from netmon.cli.main import main
 from netmon.config import Config
 from netmon.decode.raw_event import RawEvent
@@ -82,7 +83,7 @@ def test_json_lines_and_the_sockets_of_no_process(run: Run, asked: Asked) -> Non
     assert messages == "netmon: 3 more belong to no process: 2 time-wait, 1 in no open file\n"
     ((config, options),) = asked
     assert config is None
-    assert options == {"parent": False, "context": False, "any_kernel": False}
+    assert options == {**dict.fromkeys(REPORTS, False), "any_kernel": False}
 
 
 def test_filters_choose_connections_and_nothing_is_said_of_others(run: Run, asked: Asked) -> None:
@@ -91,7 +92,7 @@ def test_filters_choose_connections_and_nothing_is_said_of_others(run: Run, aske
     assert config is not None
     assert (config.ingress.enabled, config.egress.enabled) == (False, True)
     assert config.egress.port_filter is not None
-    assert options == {"parent": True, "context": False, "any_kernel": True}
+    assert options == {**dict.fromkeys(REPORTS, False), "parent": True, "any_kernel": True}
 
 
 def test_context_alone_is_no_filter(run: Run, asked: Asked) -> None:

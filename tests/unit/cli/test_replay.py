@@ -50,7 +50,7 @@ def test_it_writes_the_json_that_the_run_wrote(tmp_path: Path, capfd: pytest.Cap
 def test_it_writes_lines_tables_templates_and_fields(recording: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, lines, said = replay(recording, "--format", "line", "--each", capfd=capfd)
     assert "curl[4242]" in lines and "10.0.0.1" not in lines.splitlines()[0]
-    assert "netmon: 6 events, 1 lost (1 unknown process)" in said
+    assert "netmon: 6 events, 1 lost (1 unknown process, 1 workload unknown)" in said
     _, table, _ = replay(recording, "--fields", "process.pid,network_event.cookie", "--format", "table", capfd=capfd)
     assert table.splitlines()[1].split() == ["4242", "99"]
     _, text, _ = replay(recording, "--template", "<{process.pid}>", capfd=capfd)

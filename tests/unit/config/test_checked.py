@@ -35,7 +35,7 @@ def test_each_section_has_the_keys_and_defaults_of_its_model(kind: type[Any]) ->
 
 
 def test_the_report_section_has_its_keys() -> None:
-    assert tuple(CHECKS[Report]) == Report._fields == (*OPTIONS, "progress", "events")
+    assert tuple(CHECKS[Report]) == Report._fields == (*OPTIONS, "ancestors", "progress", "events")
 
 
 @given(strategies.configs() | strategies.configs(names=True))

@@ -252,6 +252,29 @@ def test_a_wrong_interval(interval: Any, problem: str) -> None:
     assert problems_in(config) == [f"test: report.progress: {problem}"]
 
 
+def test_a_number_of_ancestors() -> None:
+    config = Config.from_dict({"egress": ON, "report": {"ancestors": 16}})
+    assert config.report == Report(ancestors=16)
+    assert Config.from_dict(config.to_dict()) == config
+    assert "ancestors" not in Config.everything().to_dict()["report"]
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [
+        ("4", "'4' is not a whole number; write it like 4"),
+        (True, "true is not a whole number; write it like 4"),
+        (2.5, "2.5 is not a whole number; write it like 4"),
+        (0, "0 is out of range; give a number of ancestors from 1 to 16"),
+        (-1, "-1 is not a whole number; write it like 4"),
+        (17, "17 is out of range; give a number of ancestors from 1 to 16"),
+        (None, "is empty; give it a value or leave it out"),
+    ],
+)
+def test_a_wrong_number_of_ancestors(number: Any, problem: str) -> None:
+    assert problems_in({"egress": ON, "report": {"ancestors": number}}) == [f"test: report.ancestors: {problem}"]
+
+
 def test_progress_among_the_events_needs_an_interval() -> None:
     problem = "progress needs report.progress, like 30s; set it, or leave progress out"
     assert problems_in({"egress": ON, "report": {"events": ["progress"]}}) == [f"test: report.events: {problem}"]

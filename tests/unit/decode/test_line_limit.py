@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from netmon.decode.format import format_args
 from netmon.layout import (
     FLOW,
     FLOW_KEY,
+    Ancestor,
     Direction,
     Ending,
     Family,
@@ -30,7 +32,16 @@ from netmon.layout import (
 )
 from netmon.limits import DEFAULT_LINE_LIMIT, MAX_LINE_LIMIT
 from tests.support.decoders import make_decoder, make_table
-from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
+from tests.support.name_sources import KnowsAll
+from tests.support.records import (
+    ancestors_record,
+    batch_of,
+    detailed_event,
+    event_context,
+    exec_record,
+    ipv4_event,
+    process_record,
+)
 from tests.support.strategies import ID
 
 KEYS = ("filename", "binary_path", "args", "cgroup")
@@ -79,8 +90,13 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
     executed = [
         exec_record(data.draw(texts(4095)), b"\0" + data.draw(texts(8191)), exec_id=number) for number in (1, 2)
     ]
-    processes = [*executed, data.draw(long_processes(1, 0)), data.draw(long_processes(2, int(others)))]
+    parents = [Ancestor(0, 5, LARGEST)] * data.draw(st.integers(0, Limit.MAX_ANCESTORS - 1))
+    lineages = [
+        ancestors_record(Ancestor(1, 2**64 - 1, LARGEST), *parents, process_id=process_id) for process_id in (2, 3)
+    ]
+    processes = [*executed, data.draw(long_processes(1, 0)), lineages[0], data.draw(long_processes(2, int(others)))]
     with_exec = data.draw(st.booleans())
+    source = data.draw(st.sampled_from([None, KnowsAll()]))
     if not with_exec:
         processes = processes[2:]
     exiting = process_record(
@@ -108,10 +124,17 @@ def test_no_line_is_longer(data: st.DataObject, limit: int, others: bool) -> Non
     )
     records = [
         *processes,
+        lineages[1],
         exiting,
         *(detailed_event(process_id=process_id, **largest) + context for process_id in (2, 3)),
     ]
-    options = {"line_limit": limit, "roles": 3 if others else 1, "with_cgroup": True, "with_exec": with_exec}
+    options: dict[str, Any] = {
+        "line_limit": limit,
+        "roles": 3 if others else 1,
+        "with_cgroup": True,
+        "with_exec": with_exec,
+    }
+    options |= {"name_source": source, "with_ancestors": True, "boot_id": data.draw(st.sampled_from(["", "f" * 32]))}
     decoder = make_decoder(**options)
     lines = [line for chunk in decoder.json_lines(batch_of(records)) for line in chunk]
     assert len(lines) == 2

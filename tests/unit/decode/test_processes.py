@@ -482,7 +482,7 @@ def test_an_exec_waits_for_its_process_while_others_come() -> None:
     assert written > LATE_RECORDS
     table.add(process_record(process_id=1, exec_id=1))
     assert known(table, 1).fields["exec"]["inode"] == 1835126
-    assert (table.described, table.execs_added, table.exec_incomplete) == (999, 999, 0)
+    assert (table.described, table.others_added, table.exec_incomplete) == (999, 999, 0)
 
 
 def test_processes_that_run_the_same_have_the_same_exec() -> None:

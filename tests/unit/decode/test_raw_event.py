@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon.decode.format import EVENT_TYPES
-from netmon.events import NetworkEvent, Process, ProcessExec, TcpConnection
-from netmon.layout import Foreign, ProcessFlag, RecordType, TcpState
+from netmon.events import Ancestor as AncestorModel
+from netmon.events import NetworkEvent, Process, ProcessExec, TcpConnection, Workload
+from netmon.layout import Ancestor, Foreign, ProcessFlag, RecordType, TcpState
 from netmon.text import is_harmless
+from netmon.workload import KEYS
 from tests.support.decoders import make_decoder
-from tests.support.records import batch_of, detailed_event, event_context, exec_record, ipv4_event, process_record
+from tests.support.name_sources import KnowsAll
+from tests.support.records import (
+    ancestors_record,
+    batch_of,
+    detailed_event,
+    event_context,
+    exec_record,
+    ipv4_event,
+    process_record,
+)
+from tests.support.runtimes import POD_UID
 from tests.support.strategies import ID
 from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, event_records, process_records
 
@@ -83,6 +96,7 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
     records = [
         process_record(process_id=6, pid=100),
         exec_record(),
+        ancestors_record(Ancestor(6, 5, 100)),
         process_record(
             process_id=7,
             parent_id=6,
@@ -90,6 +104,7 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
             foreign=Foreign.USER,
             ppid=100,
             container_id=ID.encode(),
+            cgroup=f"{ID}/pod{POD_UID}/kubepods/a.service/system.slice/".encode(),
             flags=ProcessFlag.PATH_INCOMPLETE,
         ),
         *(
@@ -100,14 +115,20 @@ def test_each_key_of_the_models_is_in_some_event() -> None:
         ),
     ]
     keys: dict[str, set[str]] = defaultdict(set)
-    for (*lines,) in make_decoder(with_cgroup=True, with_argv=True).json_lines(batch_of(records)):
+    options: dict[str, Any] = {"with_cgroup": True, "with_argv": True, "name_source": KnowsAll(), "boot_id": "f" * 32}
+    options["with_ancestors"] = True
+    for (*lines,) in make_decoder(**options).json_lines(batch_of(records)):
         for event in map(json.loads, lines):
             keys["event"] |= event.keys()
             keys["process"] |= event["process"].keys()
             keys["network_event"] |= event["network_event"].keys()
             keys["exec"] |= event["process"]["exec"].keys()
+            keys["ancestor"] |= event["process"]["ancestors"][0].keys()
+            keys["workload"] |= event["process"]["workload"].keys()
     assert keys["event"] == set(NetworkEvent.model_fields) - OF_RULES
     assert keys["exec"] == set(ProcessExec.model_fields)
+    assert keys["ancestor"] == set(AncestorModel.model_fields)
+    assert keys["workload"] == set(Workload.model_fields) == set(KEYS)
     assert keys["process"] == set(Process.model_fields)
     of_others = {"holders", "other_pids", "names"}  # netmon.listing adds the first two, netmon.names the last
     assert keys["network_event"] == set(TcpConnection.model_fields) - of_others

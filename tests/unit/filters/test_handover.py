@@ -40,7 +40,7 @@ FILTERS = compile_filters(
         {
             "egress": {"enabled": True, "ipv4_filter": {"dst_ip": ["10.0.0.0/8"]}, "port_filter": {"dst_port": [443]}},
             "process_filter": {"uid": [0, 7], "pid": [1, 2], "descendants": [3]},
-            "report": {"parent": True, "statistics": True, "progress": "30s", "events": ["close"]},
+            "report": {"parent": True, "statistics": True, "progress": "30s", "ancestors": 3, "events": ["close"]},
         }
     )
 )
@@ -161,6 +161,7 @@ def changed(index: int, value: float) -> bytes:
         (changed(len(FLAGS) + 1, len(EVENTS)), "an event is none"),
         (changed(len(FLAGS) + 1 + len(EVENTS), 0.5), "progress is out of range"),
         (changed(len(FLAGS) + 1 + len(EVENTS), float("nan")), "progress is out of range"),
+        (changed(len(FLAGS) + 1 + len(EVENTS) + 1, 17), "ancestors is out of range"),
         (changed(-1, 1 << 63), "size of the whole"),
         (written(FILTERS._replace(ids=b"1234567")), "a part of a key"),
         (written(FILTERS._replace(ports=b"12")), "ports has 2 bytes"),

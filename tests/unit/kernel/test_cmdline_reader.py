@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from netmon.kernel import cmdline_reader
-from netmon.kernel.cmdline_reader import BUDGET, DEADLINE, MAX_HELD_UP, CmdlineReader
+from netmon.kernel import cmdline_reader, held_up
+from netmon.kernel.cmdline_reader import CmdlineReader
+from netmon.kernel.held_up import BUDGET, DEADLINE, MAX_HELD_UP
 from tests.support.waiting import wait_until
 
 LIMIT = 30.0  # seconds, within which a thread that may run does run
@@ -50,7 +51,7 @@ def procfs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Procfs]:
 @pytest.fixture
 def no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting costs nothing, however slow this machine is."""
-    monkeypatch.setattr(cmdline_reader, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(held_up, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def read(reader: CmdlineReader, pid: int) -> bytes | None:
@@ -107,7 +108,7 @@ def test_waiting_has_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
         return ANSWER
 
     monkeypatch.setattr(cmdline_reader, "read_cmdline", answer_slowly)
-    monkeypatch.setattr(cmdline_reader, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(held_up, "time", SimpleNamespace(monotonic=lambda: now))
     reader = CmdlineReader(0)
     answers = 0
     while read(reader, answers) is not None:
@@ -126,7 +127,7 @@ def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, procfs: Procf
 
     reader = CmdlineReader(0)
     with monkeypatch.context() as patch:
-        patch.setattr(cmdline_reader, "_start_new_thread", refuse)
+        patch.setattr(held_up, "_start_new_thread", refuse)
         assert read(reader, 42) is None
     wait_for_answer(reader, 42)
 

@@ -8,7 +8,8 @@ import pytest
 
 from netmon.errors import KernelError
 from netmon.kernel import features
-from netmon.kernel.features import BTF_HEADER, Features, read_features, read_tick_ns
+from netmon.kernel.features import BTF_HEADER, Features, read_features, read_legacy_cgroups, read_tick_ns
+from netmon.layout import LegacyCgroups
 
 HEADER_SIZE = BTF_HEADER.size
 TYPES = b"types" * 10
@@ -77,6 +78,27 @@ def test_without_btf_nothing_is_read_ahead(btf: Path) -> None:
     features.read_ahead()
     with pytest.raises(KernelError, match="this kernel has no BTF"):
         read_features([])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("0::/init.scope\n", LegacyCgroups.NONE),
+        ("12:pids:/a\n9:memory:/a\n1:name=systemd:/\n0::/a\n", LegacyCgroups.PIDS),
+        ("9:memory:/a\n4:cpu,cpuacct:/\n", LegacyCgroups.MEMORY),
+        ("4:cpu,pids:/x:y\n", LegacyCgroups.PIDS),
+        ("4:cpu,cpuacct:/\n", LegacyCgroups.NONE),
+        (None, LegacyCgroups.NONE),
+    ],
+)
+def test_controllers_of_version_1(
+    text: str | None, kind: LegacyCgroups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cgroup"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(features, "OWN_CGROUPS", str(file))
+    assert read_legacy_cgroups() == kind
 
 
 def test_a_tick_is_that_of_a_kernel() -> None:

@@ -18,7 +18,8 @@ from tests.support.records import batch_of, exec_record, ipv4_event, process_rec
 
 
 def header(**report: Any) -> Header:
-    return Header("1.2", "6.12 x86_64", 40, 5, DEFAULT_LINE_LIMIT, True, True, Report(**report))
+    boot_id = "0123456789abcdef" * 2 if report.get("id") else ""
+    return Header("1.2", "6.12 x86_64", 40, 5, DEFAULT_LINE_LIMIT, True, True, Report(**report), boot_id)
 
 
 def payload_of(written: Header) -> bytes:
@@ -28,7 +29,7 @@ def payload_of(written: Header) -> bytes:
 @pytest.mark.parametrize("progress", [MIN_PROGRESS, 2.5, 30, MAX_PROGRESS])
 def test_a_header_has_each_option(progress: float) -> None:
     """A new option fails here until it is handed over."""
-    every = header(**dict.fromkeys(OPTIONS, True), progress=progress, events=tuple(EVENTS))
+    every = header(**dict.fromkeys(OPTIONS, True), ancestors=3, progress=progress, events=tuple(EVENTS))
     assert None not in every.report and False not in every.report
     for written in (every, header(), header(progress=progress, events=("progress",))):
         assert unpack_header(payload_of(written)) == written
@@ -41,6 +42,21 @@ def test_a_progress_that_no_run_has_is_none(progress: object) -> None:
     assert unpack_header(json.dumps(fields).encode()).report.progress is None
     fields["report"]["events"] = ["progress"]
     with pytest.raises(DecodeError, match="its header has options that no run has"):
+        unpack_header(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("ancestors", [None, True, 0, -1, 17, 1.5, "3"])
+def test_ancestors_that_no_run_has_are_none(ancestors: object) -> None:
+    fields = json.loads(payload_of(header(ancestors=3)))
+    fields["report"]["ancestors"] = ancestors
+    assert unpack_header(json.dumps(fields).encode()).report.ancestors is None
+
+
+@pytest.mark.parametrize("boot_id", [None, "", "0" * 31, "0" * 33, '"' * 32, 5])
+def test_a_boot_id_that_no_host_has_is_refused(boot_id: object) -> None:
+    fields = json.loads(payload_of(header(id=True)))
+    fields["boot_id"] = boot_id
+    with pytest.raises(DecodeError, match="its header has no boot id"):
         unpack_header(json.dumps(fields).encode())
 
 

@@ -24,7 +24,9 @@ from netmon import Config, DecodeError, LostEvents, Monitor, NetmonError, Networ
 from netmon.batch import Batch
 from netmon.decode.clock import Clock
 from netmon.kernel.cmdline_reader import CmdlineReader
-from netmon.layout import ProcessFlag, RecordType
+from netmon.kernel.procfs import read_boot_id
+from netmon.kernel.workload_reader import WorkloadReader
+from netmon.layout import Ancestor, ProcessFlag, RecordType
 from netmon.limits import MIN_RECORD_LIMIT
 from netmon.losses import Losses
 from netmon.recording.form import FORM_VERSION, HEAD, MAGIC, START, WAITING, Kind, pack_frame, pack_json
@@ -32,6 +34,7 @@ from netmon.report import EVENTS, OPTIONS
 from tests.support.name_server import TO_QUESTION, TYPE_A, address_record, answer, wire_name
 from tests.support.record_mixes import MIXES
 from tests.support.records import (
+    ancestors_record,
     answer_record,
     batch_of,
     detailed_event,
@@ -49,9 +52,10 @@ ALL = Config.from_dict(
     {
         "ingress": {"enabled": True},
         "egress": {"enabled": True},
-        "report": {**dict.fromkeys(OPTIONS, True), "progress": "30s", "events": [*EVENTS]},
+        "report": {**dict.fromkeys(OPTIONS, True), "ancestors": 3, "progress": "30s", "events": [*EVENTS]},
     }
 )
+IN_CONTAINER: dict[str, Any] = {"container_id": b"a" * 64, "cgroup": b"a.scope/system.slice/"}
 LOSSES = Losses(ring_full=3, missed=1, over_budget=4, offenders={"/system.slice/\u202e": 4}, path_incomplete=2)
 HOUR_NS = 3_600_000_000_000
 
@@ -74,11 +78,21 @@ def answer_to(name: str) -> bytes:
 def scene() -> list[Batch]:
     """Return batches with all kinds of records, and with what is asked of the host."""
     unread: dict[str, Any] = {"flags": int(ProcessFlag.ARGS_UNREAD | ProcessFlag.ARGS_INCOMPLETE), "argv": b""}
+    lineage = [process_record(process_id=6, pid=1), ancestors_record(Ancestor(6, 5, 1))]
     return [
-        batch_of([exec_record(), process_record(exec_id=3), answer_to("a.example"), ipv4_event(), ipv6_event()]),
-        batch_of([process_record(process_id=8, pid=9, ppid=4242, parent_id=7, **unread), ipv4_event(process_id=8)]),
+        batch_of(
+            [exec_record(), *lineage, process_record(exec_id=3), answer_to("a.example"), ipv4_event(), ipv6_event()]
+        ),
+        batch_of(
+            [
+                process_record(process_id=8, pid=9, ppid=4242, parent_id=7, **IN_CONTAINER, **unread),
+                ipv4_event(process_id=8),
+            ]
+        ),
         batch_of([process_record(process_id=9, **unread), detailed_event(process_id=9), ipv4_event(process_id=99)]),
-        batch_of([progress_event(), detailed_event() + event_context(has_details=1, opener_id=8, opener_tid=20)]),
+        batch_of(
+            [progress_event(), detailed_event(process_id=8) + event_context(has_details=1, opener_id=7, opener_tid=20)]
+        ),
     ]
 
 
@@ -92,9 +106,13 @@ def recorded(tmp_path: Path) -> tuple[Path, list[str]]:
         if number in (1, 3):  # forwards and backwards
             changes.append(changes[-1] + (HOUR_NS if number == 1 else -2 * HOUR_NS))
 
+    names: Iterator[dict[str, str] | None] = iter([None, {"container": "api"}])
     changes, measure = [0], Clock._measure_offset
     with (
         patch.object(CmdlineReader, "read", lambda *_: next(answers)),
+        patch.object(WorkloadReader, "container", lambda *_: None),
+        patch.object(WorkloadReader, "container_again", lambda *_: next(names)),
+        patch.object(WorkloadReader, "user", lambda _, uid: "alice" if uid == 1000 else None),
         patch.object(Clock, "_measure_offset", lambda self, count=3: measure(self, count) + changes[-1]),
         scripted(*scene(), losses=LOSSES, before=set_clock, config=ALL, record=path) as monitor,
     ):
@@ -108,6 +126,13 @@ def test_a_replay_gives_the_lines_of_the_run(recorded: tuple[Path, list[str]]) -
     assert len({json.loads(line)["timestamp"][11:13] for line in lines}) > 1  # the clock was set
     assert any("exec" in json.loads(line)["process"] for line in lines if "TcpConnectionProgress" in line)
     assert any('"names":[{"name":"a.example"' in line for line in lines)
+    workloads = [json.loads(line)["process"]["workload"] for line in lines if "NetworkEvent" in line]
+    assert workloads[2] == {"unit": "a.scope", "user": "alice"}  # a container that was found later
+    assert workloads[-1] == {"container": "api", **workloads[2]}
+    assert workloads[-2] == {"user": "alice"}
+    processes = [json.loads(line)["process"] for line in lines if "NetworkEvent" in line]
+    assert processes[0]["ancestors"][0]["filename"] == "curl"
+    assert all(process["id"].startswith(f"{read_boot_id()}.") for process in processes)
     report, _ = [line for line in lines if "LostEvents" in line]  # then one of the unknown process
     assert json.loads(report)["lost_events"]["offenders"] == {"/system.slice/\u202e": 4}
     assert replayed(path) == lines
@@ -123,7 +148,7 @@ def test_models_raw_events_and_counts_are_those_of_the_run(recorded: tuple[Path,
         assert monitor.finished
         assert {type(event) for event in monitor.poll(0)} == {LostEvents}
     assert raws == [line for line in lines if "NetworkEvent" in line]
-    assert monitor.losses == LOSSES._replace(unknown_process=1)
+    assert monitor.losses == LOSSES._replace(unknown_process=1, workload_unknown=1)
     assert monitor.counters.connection_events == 6
     assert monitor.recording and monitor.recording.whole
     with monitor:  # again

@@ -24,6 +24,17 @@ RICH = process(
     cap_permitted="ALL_CAPS",
     cap_effective="CAP_NET_RAW | CAP_SYS_ADMIN",
     cap_inheritable="CAP_CHOWN",
+    id="f.2.3",
+    workload={
+        "pod": "web-1",
+        "namespace": "shop",
+        "pod_uid": "7c1f2a34-0000-4000-8000-000000000001",
+        "container": "web",
+        "image": "registry.example/web:1",
+        "unit": "cri-containerd.scope",
+        "user": "www-data",
+    },
+    ancestors=[{"start_time": TIME, "pid": 1, "filename": "systemd", "args": ""}],
     exec={"time": TIME, "path": "/usr/bin/curl", "args": "-s", "device": "8:1", "inode": 42},
 )
 HARMFUL = process(

@@ -9,7 +9,7 @@ import pytest
 
 from netmon.events import event_schema
 from netmon.terminal.fields import FieldError, known_paths, parse_fields, text_of, value_at
-from tests.support.json_lines import connection_line, flow_line, loss_line
+from tests.support.json_lines import connection_line, flow_line, loss_line, process
 
 
 def paths_of(schema: dict[str, Any], part: dict[str, Any], prefix: str = "") -> set[str]:
@@ -72,6 +72,13 @@ def test_a_list_of_paths() -> None:
         (connection_line("Close"), "flow.peer", "-"),
         (connection_line("Close"), "process.uid", "0"),
         (flow_line(), "flow.peer", "192.0.2.10"),
+        (connection_line("Existing", holders=3, other_pids=[7, 8]), "network_event.other_pids", "7, 8"),
+        (
+            connection_line("Close", by=process(ancestors=[{"start_time": "t", "pid": 7, "filename": "\u202e"}])),
+            "process.ancestors",
+            '[{"start_time":"t","pid":7,"filename":"\\u202e"}]',
+        ),
+        (connection_line("Close", by=process(workload={"pod": "web"})), "process.workload.pod", "web"),
         (loss_line(count=1, outputs={"file": 7}), "lost_events.outputs", '{"file":7}'),
         (
             connection_line("Close", names=NAMES),

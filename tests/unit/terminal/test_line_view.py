@@ -125,6 +125,19 @@ def test_an_accepted_connection_has_this_host_s_port(view: LineView) -> None:
     assert shown(view, *events) == "15:42:39 curl[153]      root    <- 192.0.2.10 on :80  ok\n"
 
 
+@pytest.mark.parametrize(
+    ("names", "who"),
+    [
+        ({"pod": "web-1", "namespace": "shop", "container": "nginx"}, "shop/web-1"),
+        ({"container": "api", "user": "alice"}, "api"),
+        ({"pod": "web-1"}, "web-1"),
+        ({"user": "alice", "unit": "a.service"}, "root"),
+    ],
+)
+def test_a_container_is_named_in_place_of_the_user(view: LineView, names: dict[str, str], who: str) -> None:
+    assert f" {who} " in shown(view, connection_line("Close", by=process(workload=names)))
+
+
 def test_a_connection_that_was_open_before_has_what_it_has_carried(view: LineView) -> None:
     event = connection_line("Existing", direction="egress", bytes_sent=137, bytes_received=853_000)
     assert shown(view, event).endswith("-> 192.0.2.10:443     open already >137B <853k\n")

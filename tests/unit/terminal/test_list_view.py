@@ -12,7 +12,7 @@ from netmon.terminal.list_view import ListView
 from tests.support.json_lines import HOSTILE_TEXTS, connection_line, process
 
 ID = "0123456789abcdef" * 4
-SO_FAR = {
+SO_FAR: dict[str, Any] = {
     "direction": "egress",
     "bytes_sent": 137,
     "bytes_received": 853_000,
@@ -60,6 +60,14 @@ def test_containers_have_a_column_if_there_are_any() -> None:
     assert header.split()[-2:] == ["CONTAINER", "ARGUMENTS"]
     assert first.split()[-2:] == [ID[:12], "http://192.0.2.10/"]
     assert second.split()[-2:] == ["-", "http://192.0.2.10/"]
+
+
+def test_containers_have_their_names_if_these_are_known() -> None:
+    by = process(container_id=ID, workload={"pod": "web-1", "namespace": "shop"})
+    named = connection_line("Existing", by=by, **SO_FAR)
+    _, first, second = show(named, line(container_id=ID), width=None)
+    assert first.split()[-2] == "shop/web-1"
+    assert second.split()[-2] == ID[:12]
 
 
 LONG = {"daddr": "2001:db8:1111:2222:3333:4444:5555:6666", "filename": "a-program-with-a-rather-long-name"}

@@ -29,11 +29,15 @@ class Users:
 
     def name(self, uid: int) -> str:
         """Return a user's name, harmless on a terminal; the number if there is no such user."""
+        return self.find(uid) or str(uid)
+
+    def find(self, uid: int) -> str | None:
+        """Return a user's name, harmless on a terminal; None if there is no such user."""
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + CHECK_INTERVAL
             self._read()
-        return self._names.get(uid) or str(uid)
+        return self._names.get(uid)
 
     def _read(self) -> None:
         """Read the file if it has changed. Without it, users are numbers."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from netmon.terminal import users
-from netmon.terminal.users import Users
+from netmon import users
+from netmon.users import Users
 
 PASSWD = """root:x:0:0:root:/root:/bin/bash
 toor:x:0:0::/root:/bin/sh
