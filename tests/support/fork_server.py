@@ -79,7 +79,9 @@ def serve(connection: socket.socket) -> None:
     import netmon
 
     for module in walk_packages(netmon.__path__, "netmon."):
-        if not module.name.startswith(("netmon.__main__", "netmon.pytest_")):  # what `netmon run` may need
+        if not module.name.startswith(
+            ("netmon.__main__", "netmon.pytest_", "netmon.top.")
+        ):  # what `netmon run` may need
             import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     while True:

@@ -11,7 +11,8 @@ from netmon.terminal.needs import NEEDS, missing_for
 
 def test_the_table_names_fields_and_options_that_there_are() -> None:
     assert {*NEEDS} <= {*known_paths()}
-    assert {word for needed in NEEDS.values() for word in needed.split()} <= {*OPTIONS, "progress", "ancestors", "or", "and"}
+    words = {word for needed in NEEDS.values() for word in needed.split()}
+    assert words <= {*OPTIONS, "progress", "ancestors", "or", "and"}
 
 
 def test_every_optional_field_of_a_connection_is_in_it() -> None:
