@@ -163,6 +163,15 @@ def check_domain(text: str) -> str:
     return check_pattern(text)
 
 
+def check_host(text: str) -> str:
+    """Return the name of a host, in small letters: a pattern of names without wildcards."""
+    if "*" in text:
+        raise ValueError("has a *; compare it by like")
+    if text != check_domain(text):
+        raise ValueError("has capitals; names are in small letters")
+    return text
+
+
 def check_event(text: str) -> str:
     """Return the name of an event."""
     if text not in EVENTS:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from netmon.capabilities import CAPABILITIES
-from netmon.config.checks import check_cgroup, check_container_id, check_name, check_path, check_prefix
+from netmon.config.checks import check_cgroup, check_container_id, check_host, check_name, check_path, check_prefix
 from netmon.rules.sets import ADDRESS_END, IPV6_BEGIN, Range, Ranges
 
 Json = Mapping[str, Any]
@@ -102,6 +102,7 @@ PATH = Kind("a path in double quotes", "text", separator="/", check=check_path)
 PREFIX = Kind("the beginning of a path in double quotes", "text", separator="/", prefix=True, check=check_prefix)
 CGROUP = Kind("a cgroup's path in double quotes", "text", separator="/", check=check_cgroup)
 CONTAINER = Kind("a container's id in double quotes", "text", prefix=True, check=check_container_id)
+DOMAIN = Kind("a host's name in double quotes", "text", separator=".", check=check_host)
 SECUREEXEC = Kind("a flag", "flags", choices=("SETUID", "SETGID", "FILE_CAPS", "FILELESS_EXEC"))
 CAPABILITY = Kind("a capability, like CAP_NET_RAW", "flags", choices=tuple(f"CAP_{name}" for name in CAPABILITIES))
 
@@ -182,6 +183,16 @@ def _executable(process: Json, _parent: Json | None) -> str | None:
     return "deleted" if path.endswith(DELETED) else "file"
 
 
+def _of_workload(name: str) -> Callable[[Json, Json | None], Any]:
+    return lambda process, _: process.get("workload", {}).get(name)
+
+
+def _domain(facts: Facts) -> str | None:
+    """Return the name that the process, or an ancestor of it, was told last for the peer. Other names are guesses."""
+    told = (name["name"] for name in facts.details.get("names", ()) if name["scope"] in ("process", "ancestor"))
+    return next(told, None)
+
+
 @lru_cache(maxsize=256)
 def _flags(text: str) -> frozenset[str]:
     return frozenset(CAPABILITY.choices if text == "ALL_CAPS" else text.split(" | ") if text else ())
@@ -212,6 +223,7 @@ _STATISTICS = ("statistics", "progress")
 _TRAFFIC = (*_STATISTICS, "aggregate")
 _OUTCOME = ("outcome",)
 _CONTEXT = ("context",)
+_WORKLOAD = ("workload",)
 _CONNECTIONS = EVENT_TYPES[:-1]
 
 ATTRIBUTES: dict[str, Attribute] = {
@@ -280,6 +292,12 @@ ATTRIBUTES: dict[str, Attribute] = {
     "cgroup": Attribute(
         CGROUP, "the cgroup's path", of_process=lambda process, _: _whole("cgroup", process), needs=_CONTEXT
     ),
+    "unit": Attribute(
+        TEXT, "the systemd unit, like nginx.service", of_process=_of_workload("unit"), needs=_WORKLOAD, json=("unit",)
+    ),
+    "user": Attribute(
+        TEXT, "the name of the real user", of_process=_of_workload("user"), needs=_WORKLOAD, json=("user",)
+    ),
     # The reference's, of the event.
     "ipv4_src": _address(IPV4, "src", "this host's address, if it is IPv4"),
     "ipv4_dst": _address(IPV4, "dst", "the peer's address, if it is IPv4"),
@@ -297,6 +315,14 @@ ATTRIBUTES: dict[str, Attribute] = {
     ),
     "event_type": Attribute(
         _choice(*EVENT_TYPES), "what happened", of_event=lambda facts: facts.kind, varies=True, json=("type",)
+    ),
+    "domain": Attribute(
+        DOMAIN,
+        "the peer's name, as DNS has told it the process or an ancestor of it",
+        of_event=_domain,
+        events=("establish", "fail", "progress", "close"),
+        needs=("names",),
+        json=("names",),
     ),
     "netns": _detail("netns", ID, "the inode number of the network namespace", _CONNECTIONS, _CONTEXT, varies=False),
     "ifindex": _detail("ifindex", ID, "the index of the interface", _CONNECTIONS, _CONTEXT),

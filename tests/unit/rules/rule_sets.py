@@ -12,7 +12,10 @@ from netmon.rules.judge import Judge
 from netmon.rules.load import compile_rules
 from netmon.rules.plain import pack_rules, unpack_rules
 
-EVERYTHING = {"statistics": True, "outcome": True, "context": True, "parent": True, "existing": True, "progress": "30s"}
+EVERYTHING = {
+    **dict.fromkeys(("statistics", "outcome", "context", "parent", "existing", "names", "workload"), True),
+    "progress": "30s",
+}
 
 
 def config_of(*rules: dict[str, Any], **keys: Any) -> CheckedConfig:

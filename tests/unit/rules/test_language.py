@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from netmon.rules.match import matcher_of
 from netmon.rules.plain import pack_rules, unpack_rules
 from netmon.rules.resolve import AllOf, AnyOf, Passes, Positive, superset
 from netmon.rules.sets import Texts
+from tests.support.json_lines import connection_line
 from tests.unit.rules.evaluator import Condition, Json, evaluate, text_of
 from tests.unit.rules.rule_sets import config_of, judge_of, problems_of
 from tests.unit.rules.strategies import CONDITIONS, events
@@ -237,6 +239,28 @@ def test_a_name_that_is_not_known_whole_is_neither_equal_nor_different() -> None
     assert names_of(event, {"rule": "it", "when": 'binary_name == "curl"'}) == ("it",)
 
 
+def test_a_domain_is_what_the_process_was_told_and_no_guess() -> None:
+    def told(name: str, scope: str) -> dict[str, Any]:
+        return {"name": name, "source": "dns", "scope": scope, "age_ms": 1}
+
+    rule = {"rule": "it", "when": 'domain like "**.example.com" AND NOT domain == "b.a.example.com"'}
+    for names, expected in (
+        ([], False),
+        ([told("a.example.com", "process")], True),
+        ([told("c.b.a.example.com", "ancestor")], True),
+        ([told("b.a.example.com", "process")], False),
+        ([told("example.com", "process")], False),
+        ([told("a.example.com", "netns")], False),
+        ([told("other.example", "cgroup"), told("a.example.com", "process")], True),
+    ):
+        keys: dict[str, Any] = {"names": names} if names else {}
+        event = json.loads(connection_line("Establish", **keys))
+        assert bool(names_of(event, rule)) == expected, names
+    assert problems_of({"rule": "it", "when": 'domain == "*.example.com"'}) == [
+        'has "*.example.com", which has a *; compare it by like (at character 11)'
+    ]
+
+
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_each_attribute_is_compared(name: str) -> None:
     """An attribute whose values no rule can read would otherwise pass unseen."""
@@ -246,5 +270,10 @@ def test_each_attribute_is_compared(name: str) -> None:
         value = '"10.0.0.1"'
     if kind.choices:
         value = f'"{kind.choices[0]}"'
-    special = {"binary_name": '"x"', "parent_binary_name": '"x"', "container_id": f'"{"0" * 12}"'}
+    special = {
+        "domain": '"a.example"',
+        "binary_name": '"x"',
+        "parent_binary_name": '"x"',
+        "container_id": f'"{"0" * 12}"',
+    }
     assert problems_of({"rule": "it", "when": f"{name} == {special.get(name, value)}"}) == []
