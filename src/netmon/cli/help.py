@@ -14,7 +14,8 @@ from netmon.nearest import remedy
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser("help", help="explain a topic: filters, events, fields, config, exit-codes")
+    topics = "filters, events, fields, config, outputs, rules, exit-codes"
+    parser = commands.add_parser("help", help=f"explain a topic: {topics}")
     parser.add_argument("topic", nargs="*", metavar="TOPIC")
     parser.set_defaults(command=explain)
 
@@ -29,10 +30,11 @@ def explain(options: argparse.Namespace) -> int:
         rows = [f"  netmon help {name:<12}{summary}" for name, (summary, _) in TOPICS.items()]
         show("\n".join([*rows, "  netmon help COMMAND     the flags of a command"]))
         return EXIT_OK
-    if topic in COMMANDS:
+    if topic in TOPICS:  # before the command `rules`
+        show(TOPICS[topic][1]())
+    elif topic in COMMANDS:
         return main([topic, "--help"])
-    if topic not in TOPICS:
+    else:
         meant = remedy(topic, [*TOPICS, *COMMANDS], f"the topics are {', '.join(TOPICS)}")
         raise FlagError([Problem("command line", None, (), None, f"{shown(topic)}: no such topic; {meant}")])
-    show(TOPICS[topic][1]())
     return EXIT_OK

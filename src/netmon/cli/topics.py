@@ -173,11 +173,42 @@ Settings follow, separated by commas:
 SIGUSR1 opens files by their names again, for logrotate. An output that is stuck,
 full or broken loses events alone; LostEvents and the summary count them by name."""
 
+RULES = """\
+Rules, in a file, name the events that are worth knowing; with rules, only those
+are reported:
+
+  rules:
+  - rule: shell-connects-out
+    when: binary_name in ["bash", "sh"] AND NOT ip_dst == "10.0.0.0/8"
+    severity: high
+
+  ==  !=  in [...]  not in [...]      one value, or one of several
+  <  <=  >  >=  port_dst == 8000-8999 numbers, sizes (64K), durations (20ms)
+  like "/usr/*/curl"                  * within a part of a path, ** across
+  NOT  AND  OR  ( )                   in this order
+
+What an event does not have is neither true nor false: NOT of it is neither.
+`netmon rules check FILE` says what is wrong with rules, `netmon rules explain`
+why one matches. docs/rules.md has all. The attributes:"""
+
+
+def _rules() -> str:
+    """List what rules can compare."""
+    from netmon.rules.attributes import ATTRIBUTES
+
+    def needs(options: tuple[str, ...]) -> str:
+        return f" (needs {' or '.join(options)})" if options else ""
+
+    rows = [(name, f"{attribute.help}{needs(attribute.needs)}.") for name, attribute in ATTRIBUTES.items()]
+    return "\n".join([RULES, *_rows(rows)])
+
+
 TOPICS: dict[str, tuple[str, Callable[[], str]]] = {
     "filters": ("which connections are reported, and how flags are combined", lambda: FILTERS),
     "events": ("the types of events", _events),
     "fields": ("the keys of events, for --fields and --template", _fields),
     "config": ("the keys of a configuration file", _config),
     "outputs": ("where events go, several places at once", lambda: OUTPUTS),
+    "rules": ("which events are worth knowing, by name", _rules),
     "exit-codes": ("what the exit code says", _exit_codes),
 }
