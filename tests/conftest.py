@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -31,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # netmon respects nohup, but these tests send it
     for marker, sentence in MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {sentence}")
     if "NETMON_GUEST" not in os.environ:
