@@ -75,16 +75,15 @@ else:
     os._exit(0)
 """
     with netmon.watch() as seen:
-        scripts = [
-            subprocess.Popen(["python3", "-c", script], pass_fds=[end.fileno()], stdout=subprocess.PIPE)
-            for script, end in zip((opening, closing), ends, strict=True)
-        ]
-        said = [script.communicate()[0] for script in scripts]
+        for script, end in zip((opening, closing), ends, strict=True):  # the opener has ended before the other begins
+            done = subprocess.run(
+                ["python3", "-c", script], pass_fds=[end.fileno()], check=True, capture_output=True, text=True
+            )
     for end in ends:
         end.close()
     assert types_of(seen) == ["Establish", "Close"]
     process = seen[1]["process"]
-    assert process["pid"] == int(said[1])
+    assert process["pid"] == int(done.stdout)
     assert process["truncated"] == "filename | binary_path | args"
 
 
