@@ -86,7 +86,7 @@ def test_is_tagged_for_its_platform(wheels: dict[str, Path], target: str) -> Non
 
 
 def test_holds_the_package_the_objects_and_libbpf(wheels: dict[str, Path], target: str) -> None:
-    parts = (*PACKAGE.rglob("*.py"), PACKAGE / "py.typed", *BPF_OBJECTS)
+    parts = (*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.yaml"), PACKAGE / "py.typed", *BPF_OBJECTS)
     files = {str(path.relative_to(SOURCE)) for path in parts}
     with zipfile.ZipFile(wheels[target]) as archive:
         found = {name for name in archive.namelist() if name.startswith("netmon/")}
