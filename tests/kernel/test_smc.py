@@ -71,9 +71,11 @@ def test_it_has_all_details(netmon: Netmon) -> None:
 
 def test_a_connection_that_nobody_takes_is_not_reported(netmon: Netmon) -> None:
     with netmon.watch() as seen, socket.socket() as client:
+        client.settimeout(2)
         with listen_on_smc() as listener:
             client.connect(listener.getsockname())
-        with contextlib.suppress(ConnectionResetError):  # whether the kernel's thread had accepted it by then or not
+        # Whether the kernel's thread had accepted it by then or not, and whether it noticed the end.
+        with contextlib.suppress(ConnectionResetError, TimeoutError):
             assert client.recv(1) == b""
     assert types_of(seen) == ["Establish", "Close"]
 

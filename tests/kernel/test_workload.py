@@ -61,7 +61,7 @@ def test_processes_in_containers_have_their_names(arguments: list[str], capabili
     with (
         Netmon("--workload", *arguments) as netmon,
         cgroup_at(f"{POD_CGROUP}/cri-containerd-{ID}.scope") as pod,
-        cgroup_at(f"system.slice/docker-{OTHER_ID}.scope") as docker,
+        cgroup_at(f"workload.slice/docker-{OTHER_ID}.scope") as docker,
         cgroup_at(f"{POD_CGROUP}/cri-containerd-{late}.scope") as pod_without_runtime,
         cgroup_at("system.slice/nginx.service") as service,
     ):
