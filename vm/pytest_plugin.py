@@ -1,7 +1,7 @@
 """The host's half of the kernel tests: pytest collects them here, guests run them, and this replays their reports.
 
 Each kernel's tests run in one guest, in which pytest runs exactly the chosen items; those marked guest(contents) run in
-another one with these contents. A guest that dies or hangs fails the tests that it has not run. A test that is
+another one with these contents. A guest that hangs, or dies twice, fails the tests that it has not run. A test that is
 skipped in a guest fails.
 """
 
@@ -27,6 +27,8 @@ SILENCE = 300
 CONTENTS = {contents.name: contents for contents in (FOR_TESTS, WITH_SYSTEMD)}
 # Guests at the same time: one more than this host has CPUs, since a guest sometimes waits.
 AT_ONCE = int(os.environ.get("NETMON_GUESTS", "0")) or (os.cpu_count() or 1) + 1
+
+PANIC = "Kernel panic"  # in what a guest's kernel writes to the console
 
 WHENS = ("setup", "call", "teardown")  # the reports of a test that passes
 # About what an average test takes, where that is not a second: in guests of some contents, and on some kernels.
@@ -73,24 +75,45 @@ class GuestRun:
     def _run(self) -> None:
         with self._slots:
             try:
-                chosen = json.dumps({"kernel": self._guest.kernel, "items": self._items, "tb": self._tb}).encode()
-                for boots_left in reversed(range(BOOTS)):
-                    self._machine = Machine(
-                        self._guest.kernel, "vm.guest.run_tests", {"chosen.json": chosen}, self._guest.contents
+                self._run_items(self._items)
+                if left := self._left_by_panic():
+                    at, tail = self._running, self._machine.console_tail(30) if self._machine else ""
+                    print(
+                        f"guest: {self._guest} died at {at}, trying that and the rest again:\n{tail}", file=sys.stderr
                     )
-                    self._last_message = time.monotonic()
-                    self._listen(self._machine)
-                    if self._has_begun or self._closed or not boots_left:
-                        break
-                    tail = self._machine.console_tail(5)
-                    print(f"guest: {self._guest} died while booting, trying again:\n{tail}", file=sys.stderr)
-                    self._problem = ""
+                    self._has_begun, self._problem, self._running = False, "", ""
+                    self._run_items(left)
             except Exception as error:
                 self._problem = f"the guest could not be run: {error!r}"
             finally:
                 with self._changed:
                     self._finished = True
                     self._changed.notify_all()
+
+    def _run_items(self, items: Sequence[str]) -> None:
+        """Run items in a guest. If it dies while booting, try again."""
+        chosen = json.dumps({"kernel": self._guest.kernel, "items": items, "tb": self._tb}).encode()
+        for boots_left in reversed(range(BOOTS)):
+            self._machine = Machine(
+                self._guest.kernel, "vm.guest.run_tests", {"chosen.json": chosen}, self._guest.contents
+            )
+            self._last_message = time.monotonic()
+            self._listen(self._machine)
+            if self._has_begun or self._closed or not boots_left:
+                break
+            tail = self._machine.console_tail(5)
+            print(f"guest: {self._guest} died while booting, trying again:\n{tail}", file=sys.stderr)
+            self._problem = ""
+
+    def _left_by_panic(self) -> list[str]:
+        """Return the items that have not run since the kernel has panicked; none if it has not.
+
+        Emulated processors that patch each other's code sometimes fault. A test at which the kernel panics again has
+        failed.
+        """
+        if self._closed or self._machine is None or PANIC not in self._machine.console_tail():
+            return []
+        return [item for item in self._items if not self._reports[item]]
 
     def _listen(self, machine: Machine) -> None:
         ended = False
