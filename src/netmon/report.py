@@ -17,6 +17,8 @@ EVENTS = {
     "existing": "existing",
     "progress": "progress",
 }
+# The direction of a connection, as far as an event's type alone tells it.
+DIRECTION_OF = {"establish": "egress", "fail": "egress", "accept": "ingress"}
 NAMES_NEED_OPENINGS = "names needs establish; add it, or leave names out"
 EVENTS_HELP = "send only these events"
 ANCESTORS_HELP = "add to each process those that it descends from, the parent first, so many at most"

@@ -93,7 +93,7 @@ def _test(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     """Explain one event. Raises ConfigError, DecodeError, NetmonError."""
-    from netmon.rules.attributes import DIRECTION_OF_TYPE
+    from netmon.report import DIRECTION_OF
     from netmon.rules.events import facts_of, is_judged
     from netmon.rules.explain import explain, values_of
 
@@ -108,7 +108,7 @@ def _explain(options: argparse.Namespace) -> int:
         raise NetmonError(f"{shown(options.events)} has no event number {options.number}")
     facts = facts_of(event)
     enabled = [name for name in ("ingress", "egress") if getattr(config, name).enabled]
-    direction = facts.direction or DIRECTION_OF_TYPE.get(facts.kind) or (enabled[0] if len(enabled) == 1 else None)
+    direction = facts.direction or DIRECTION_OF.get(facts.kind) or (enabled[0] if len(enabled) == 1 else None)
     values = values_of(event["process"], event.get("parent"), facts._replace(direction=direction))
     for rule in loaded:
         for line in explain(rule, values):

@@ -120,14 +120,28 @@ def _text(check: Callable[[str], str]) -> Callable[[Any], str]:
     return check_text
 
 
+def _expect_list(checker: _Checker, value: Any, location: Location) -> None:
+    """Refuse what is no list."""
+    if value is None:
+        raise checker.fail(location, value, ValueError(EMPTY))
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
+        raise checker.fail(location, value, WrongTypeError(LIST))
+
+
+def _all_items(checker: _Checker, value: Any, location: Location, checked: list[Any] | None) -> tuple[Any, ...]:
+    """Return a list's items; refuse an empty list. checked: the items; None if one of them was refused."""
+    if checked is None:
+        raise _FailedError
+    if not checked:
+        raise checker.fail(location, value, ValueError(EMPTY_LIST))
+    return tuple(checked)
+
+
 def _list_of(check: Callable[[Any], Any], *, resolved: bool = False) -> _Check:
     """Return the check of a list. check: that of an item; resolved: items are network namespaces."""
 
     def check_list(checker: _Checker, value: Any, location: Location) -> tuple[Any, ...]:
-        if value is None:
-            raise checker.fail(location, value, ValueError(EMPTY))
-        if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
-            raise checker.fail(location, value, WrongTypeError(LIST))
+        _expect_list(checker, value, location)
         checked, failed = [], False
         for i, item in enumerate(value):  # there may be millions
             if item is REFUSED:
@@ -138,11 +152,7 @@ def _list_of(check: Callable[[Any], Any], *, resolved: bool = False) -> _Check:
             except ValueError as error:
                 failed = True
                 checker.fail((*location, i), item, error, is_item=True)
-        if failed:
-            raise _FailedError
-        if not checked:
-            raise checker.fail(location, value, ValueError(EMPTY_LIST))
-        return tuple(checked)
+        return _all_items(checker, value, location, None if failed else checked)
 
     return check_list
 
@@ -197,10 +207,7 @@ def _sections(kind: type[Any]) -> _Check:
     """Return the check of a list of sections. kind: their class."""
 
     def check_sections(checker: _Checker, value: Any, location: Location) -> tuple[Any, ...]:
-        if value is None:
-            raise checker.fail(location, value, ValueError(EMPTY))
-        if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
-            raise checker.fail(location, value, WrongTypeError(LIST))
+        _expect_list(checker, value, location)
         if len(value) > MAX_SECTIONS:
             raise checker.fail(location, value, ValueError(f"has {len(value):,} items; the most are {MAX_SECTIONS:,}"))
         checked, failed = [], False
@@ -211,11 +218,7 @@ def _sections(kind: type[Any]) -> _Check:
                 checked.append(_check_mapping(checker, kind, item, (*location, i)))
             except _FailedError:
                 failed = True
-        if failed:
-            raise _FailedError
-        if not checked:
-            raise checker.fail(location, value, ValueError(EMPTY_LIST))
-        return tuple(checked)
+        return _all_items(checker, value, location, None if failed else checked)
 
     return check_sections
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ArgumentError
 from netmon.filters.compile import name_rules
+from netmon.report import DIRECTION_OF
 
 if TYPE_CHECKING:
     from netmon.config import BinaryFilter, Config, Direction, PortFilter, ProcessFilter
@@ -25,7 +26,6 @@ DELETED = " (deleted)"
 PREFIX = "TcpConnection"
 # Whether one end or both must be listed: the key `match`.
 _COMBINE: Mapping[str, Callable[[Iterable[bool]], bool]] = {"any": any, "all": all}
-DIRECTION_OF = {"establish": "egress", "fail": "egress", "accept": "ingress"}
 
 Json = Mapping[str, Any]
 

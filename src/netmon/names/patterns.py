@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from netmon.names.answer import HOST_NAME, LABEL, MAX_LABEL
+from netmon.peer_names import CERTAIN
 
 if TYPE_CHECKING:
     from netmon.filters.compiled import NameRules
 
 ONE, SOME = "*", "**"  # in place of a label: any one, any number of them but none
 MAX_NAME = 253  # characters
-
-# Who was told a name for sure: see Name.scope.
-CERTAIN = ("process", "ancestor")
 
 
 def check_pattern(text: str) -> str:

@@ -9,7 +9,8 @@ nothing is said: what is said is always true.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, cast
 
-from netmon.rules.attributes import ATTRIBUTES, DIRECTION_OF_TYPE, EVENT_TYPES, SUMMARY
+from netmon.report import DIRECTION_OF
+from netmon.rules.attributes import ATTRIBUTES, EVENT_TYPES, SUMMARY
 from netmon.rules.resolve import AllOf, Passes, Positive
 from netmon.rules.sets import Ranges, Test, Texts, TextSet, intersect, is_subset, ranges_of
 
@@ -111,8 +112,7 @@ def _events_of(alternative: Alternative) -> list[str]:
     return [
         kind
         for kind in possible
-        if (kinds is None or kind in kinds)
-        and (directions is None or DIRECTION_OF_TYPE.get(kind) in {None, *directions})
+        if (kinds is None or kind in kinds) and (directions is None or DIRECTION_OF.get(kind) in {None, *directions})
     ]
 
 

@@ -10,7 +10,8 @@ from netmon.decode.format import DIRECTIONS, EVENT_TYPES, IPV4_LENGTH, fit_json
 from netmon.decode.raw_event import RawEvent
 from netmon.errors import NetmonError
 from netmon.layout import Family
-from netmon.rules.attributes import DIRECTION_OF_TYPE, SUMMARY, Facts, make_facts
+from netmon.report import DIRECTION_OF
+from netmon.rules.attributes import SUMMARY, Facts, make_facts
 from netmon.rules.judge import Judge, Outcome
 from netmon.rules.match import PROCESSES_KEPT, OfProcess
 from netmon.rules.message import MAX_MESSAGE, fill
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 PREFIX = "TcpConnection"
 # Of each record's type: the kind of its event, and the direction that it tells.
 KINDS = {
-    number: (kind := name.removeprefix(PREFIX).lower(), DIRECTION_OF_TYPE.get(kind))
-    for number, name in EVENT_TYPES.items()
+    number: (kind := name.removeprefix(PREFIX).lower(), DIRECTION_OF.get(kind)) for number, name in EVENT_TYPES.items()
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from netmon.capabilities import CAPABILITIES
 from netmon.config.checks import check_cgroup, check_container_id, check_host, check_name, check_path, check_prefix
+from netmon.peer_names import certain_name
 from netmon.rules.sets import ADDRESS_END, IPV6_BEGIN, Range, Ranges
 
 Json = Mapping[str, Any]
@@ -21,7 +22,6 @@ IPV4_SIZE = 4  # bytes of an address
 SUMMARY = "summary"  # the event type of aggregates
 EVENT_TYPES = ("establish", "accept", "close", "fail", "existing", "progress", SUMMARY)
 OPENINGS = ("establish", "accept", "existing")
-DIRECTION_OF_TYPE = {"establish": "egress", "fail": "egress", "accept": "ingress"}
 
 _ONE_U16, _ONE_U32, _ONE_U64 = ((0, (1 << bits) - 1) for bits in (16, 32, 64))
 
@@ -187,12 +187,6 @@ def _of_workload(name: str) -> Callable[[Json, Json | None], Any]:
     return lambda process, _: process.get("workload", {}).get(name)
 
 
-def _domain(facts: Facts) -> str | None:
-    """Return the name that the process, or an ancestor of it, was told last for the peer. Other names are guesses."""
-    told = (name["name"] for name in facts.details.get("names", ()) if name["scope"] in ("process", "ancestor"))
-    return next(told, None)
-
-
 @lru_cache(maxsize=256)
 def _flags(text: str) -> frozenset[str]:
     return frozenset(CAPABILITY.choices if text == "ALL_CAPS" else text.split(" | ") if text else ())
@@ -319,7 +313,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     "domain": Attribute(
         DOMAIN,
         "the peer's name, as DNS has told it the process or an ancestor of it",
-        of_event=_domain,
+        of_event=lambda facts: certain_name(facts.details),
         events=("establish", "fail", "progress", "close"),
         needs=("names",),
         json=("names",),

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from netmon.config.rule_checks import SEVERITIES
-from netmon.rules.attributes import DIRECTION_OF_TYPE, OPENINGS, Facts, make_facts
+from netmon.report import DIRECTION_OF
+from netmon.rules.attributes import OPENINGS, Facts, make_facts
 from netmon.rules.match import Matching, OfProcess
 from netmon.rules.message import Template, parse_template
 from netmon.rules.plain import StoredRules
@@ -101,7 +102,7 @@ class Judge:
         """
         kind = facts.kind
         known = self._opened.get(cookie) if cookie is not None and kind not in OPENINGS else None
-        direction = facts.direction or DIRECTION_OF_TYPE.get(kind)
+        direction = facts.direction or DIRECTION_OF.get(kind)
         direction = direction or (known.direction if known else None) or self._only_direction
         if direction != facts.direction:
             facts = make_facts((kind, direction, *facts[2:]))

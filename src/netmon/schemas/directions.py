@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from netmon.report import DIRECTION_OF
+
 OPEN_LIMIT = 1 << 18  # connections: some 40 MB
 CLOSED_LIMIT = 1 << 16  # more than wait in the queue of an output
 
@@ -13,7 +15,7 @@ _OPENINGS = re.compile(
     r'"network_event":\{"type":"TcpConnection(Establish|Accept|Existing|Close|Fail)",[^{}]*?"cookie":(\d+)'
     r'(?:,"direction":"(ingress|egress)")?'
 )
-_OF_TYPES = {"Establish": "egress", "Fail": "egress", "Accept": "ingress"}
+_OF_TYPES = {event.title(): direction for event, direction in DIRECTION_OF.items()}
 
 
 class Directions:

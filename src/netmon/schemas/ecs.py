@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from netmon.decode.format import format_timestamp
+from netmon.peer_names import certain_name
 from netmon.schemas.facts import (
     TCP,
     Connection,
@@ -24,7 +25,6 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
-    server_name,
     without_empty,
 )
 from netmon.schemas.host import Host
@@ -127,7 +127,7 @@ def _add_connection(event: Event, context: Context, document: dict[str, Any], ow
     document["network"] = _network(connection.version, connection.direction)
     document["network"]["community_id"] = community_id(connection.local, connection.peer)
     document["source"], document["destination"] = _end(connection.source), _end(connection.destination)
-    if name := server_name(details):
+    if name := certain_name(details):
         document["destination"]["domain"] = name
     if "bytes_sent" in details:
         _add_bytes(document, connection, details["bytes_sent"], details["bytes_received"])

@@ -11,6 +11,7 @@ from hashlib import blake2b, sha1
 from typing import Any, NamedTuple
 
 from netmon.capabilities import CAPABILITIES
+from netmon.report import DIRECTION_OF
 from netmon.schemas.host import Host
 
 Event = Mapping[str, Any]
@@ -104,15 +105,20 @@ def _hash(*parts: str) -> str:
 
 def direction_of_type(details: Event) -> str:
     """Return the direction that an event itself tells; "" if it tells none."""
-    types = {"TcpConnectionEstablish": "egress", "TcpConnectionFail": "egress", "TcpConnectionAccept": "ingress"}
-    return types.get(details["type"]) or details.get("direction", "")
+    direction: str = DIRECTION_OF.get(_short_type(details)) or details.get("direction", "")
+    return direction
+
+
+def _short_type(details: Event) -> str:
+    """Return the type of a network_event without its prefix: establish, close."""
+    name: str = details["type"].removeprefix("TcpConnection").lower()
+    return name
 
 
 def kind_of(event: Event) -> str:
     """Return the short name of an event: establish, close, lost, summary."""
     if event["type"] == "NetworkEvent":
-        name: str = event["network_event"]["type"].removeprefix("TcpConnection").lower()
-        return name
+        return _short_type(event["network_event"])
     return "lost" if event["type"] == "LostEvents" else "summary"
 
 
@@ -126,12 +132,6 @@ def is_established(details: Event) -> bool | None:
     if details["type"] == "TcpConnectionAccept" or "handshake_us" in details:
         return True
     return True if details.get("state") == "established" else None
-
-
-def server_name(details: Event) -> str | None:
-    """Return the name that the process, or an ancestor of it, was told for who was asked. Other names are guesses."""
-    told = (name["name"] for name in details.get("names", ()) if name["scope"] in ("process", "ancestor"))
-    return next(told, None)
 
 
 def own_details(details: Event, *without: str) -> dict[str, Any]:

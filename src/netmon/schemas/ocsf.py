@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netmon.peer_names import certain_name
 from netmon.schemas.facts import (
     TCP,
     Connection,
@@ -21,7 +22,6 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
-    server_name,
     without_empty,
 )
 
@@ -133,7 +133,7 @@ def _add_connection(event: Event, context: Context, document: dict[str, Any], un
     }
     local = {"interface_uid": str(details["ifindex"])} if "ifindex" in details else {}
     _add_ends(document, connection, {**_end(connection.local), **local})
-    if name := server_name(details):  # of outgoing connections alone
+    if name := certain_name(details):  # of outgoing connections alone
         document["dst_endpoint"]["hostname"] = name
     is_progress = details["type"] == "TcpConnectionProgress"
     prefix = "interval_" if is_progress else ""  # traffic is what was carried since the report before

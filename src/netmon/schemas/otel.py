@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from netmon.peer_names import certain_name
 from netmon.schemas.facts import (
     Connection,
     Context,
@@ -19,7 +20,6 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
-    server_name,
 )
 from netmon.schemas.host import Host
 
@@ -122,7 +122,7 @@ def _connection(details: Event, context: Context) -> dict[str, Any]:
     state = details.get("state")
     if state is None and is_established(details):
         state = "established"
-    if name := server_name(details):
+    if name := certain_name(details):
         attributes["server.address"] = name
     attributes["network.connection.state"] = _STATES.get(state, state) if state else None
     return attributes | _own("netmon", own_details(details, "reason", "state"))

@@ -9,6 +9,7 @@ from typing import Any
 from netmon.decode.format import EVENT_TYPES
 from netmon.layout import RecordType
 from netmon.losses import describe_losses
+from netmon.peer_names import CERTAIN
 from netmon.terminal.cells import shorten
 from netmon.terminal.row import IN, MAX_NAME, MAX_USER, OUT, UNKNOWN, Row
 from netmon.terminal.style import GREEN, RED, YELLOW
@@ -25,7 +26,6 @@ _ARROW_OF_TYPE = {ESTABLISH: OUT, FAIL: OUT, ACCEPT: IN}
 _BAD_ENDINGS = ("reset", "timeout")
 MAX_PEER_NAME = 48  # cells
 INFERRED = "~"
-OWN_SCOPES = ("process", "ancestor")
 
 
 class Describer:
@@ -79,7 +79,7 @@ def name_of(network: Json) -> str:
     names = network.get("names")
     if not names:
         return ""
-    inferred = names[0]["scope"] not in OWN_SCOPES
+    inferred = names[0]["scope"] not in CERTAIN
     return f"{INFERRED * inferred}{shorten(names[0]['name'], MAX_PEER_NAME)}"
 
 
