@@ -32,7 +32,7 @@ def run(channel: Channel) -> int:
     if plan.counted:
         for name in plan.monitors:
             samples.say(name)
-            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(COUNTED[name], plan.connections))
+            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(samples, COUNTED[name], plan.connections))
         return 0
     for round_, names in enumerate(plan.orders()):
         for name in names:
@@ -77,12 +77,12 @@ class Session:
 
     def _idle(self, running: Running) -> dict[str, float]:
         proc.count_runs(on=True)
-        before = running.runs
+        before = proc.total(running.runs)
         with open_connections(self._plan.idle):
             running.settle()
             held = running.memory
         running.settle()
-        runs = running.runs - before
+        runs = proc.total(running.runs) - before
         proc.count_runs(on=False)
         return {**per_connection(runs, self._plan.idle), **vars(held)}
 
@@ -112,16 +112,19 @@ def measure_load(running: Running, load: Load, connections: int) -> dict[str, fl
 def count_runs(running: Running, load: Load, connections: int) -> dict[str, float]:
     """Return the runs of the monitor's probes. Not measured with the rate, since counting slows probes down."""
     proc.count_runs(on=True)
-    before = running.runs
+    before = proc.total(running.runs)
     load.run(connections, f"counted-{load.name}")
     running.settle()
-    runs = running.runs - before
+    runs = proc.total(running.runs) - before
     proc.count_runs(on=False)
     return per_connection(runs, connections)
 
 
-def count_instructions(monitor: Monitor, connections: int) -> dict[str, float]:
-    """Return what a connection costs, in a guest that counts instructions: there they are its nanoseconds."""
+def count_instructions(samples: Samples, monitor: Monitor, connections: int) -> dict[str, float]:
+    """Return what a connection costs, in a guest that counts instructions: there they are its nanoseconds.
+
+    The host is told each program's part of it.
+    """
     load = LOADS["pairs1"]
     with Running(monitor) as running:
         warm_up(running)
@@ -129,7 +132,13 @@ def count_instructions(monitor: Monitor, connections: int) -> dict[str, float]:
         load.run(connections)
         running.settle()
         cpu_us = (running.cpu_nanoseconds - before) / connections / 1000
-        return {"cpu_us": cpu_us, **count_runs(running, load, connections), **vars(running.memory)}
+        before_runs = running.runs
+        runs = count_runs(running, load, connections)
+        for name, now in sorted(running.runs.items()):
+            part = now - before_runs.get(name, proc.NONE)
+            if part.count:
+                samples.say(f"  {name:22} {part.count / connections:5.2f} runs {part.nanoseconds / connections:6.0f} ns")
+        return {"cpu_us": cpu_us, **runs, **vars(running.memory)}
 
 
 def per_connection(runs: proc.Runs, connections: int) -> dict[str, float]:

@@ -86,8 +86,15 @@ struct connection {
 	/* The opening event. Its endpoints are sent again at the close, when the socket may have lost them: a refused
 	 * connect disconnects the socket before it is closed. */
 	union event event;
+	/* What tells that the opener is as it was described, without a look at its description: see is_as_opened(). */
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u64 opener_start_ns; /* the opener's start_of() */
+	__u64 opener_cred; /* the address of its credentials, which the socket's file holds; 0: it holds others */
+	__u64 opener_cgroup_id;
+	__u32 opener_pid;
+	__u32 opener_ppid;
+	__u32 opener_auid;
+	__u32 is_overflowed; /* it is in the overflow, not in the table */
 	__u64 payer; /* whom its events are charged to: see fairness.h */
 	__u8 reported_by; /* enum program: waits for the other program, which sets it to 0 */
 	__u8 direction; /* enum direction */
@@ -95,7 +102,6 @@ struct connection {
 	__u8 passed_on; /* another process than the opener closes it */
 	__u32 phase; /* enum phase */
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
-	__u32 is_overflowed; /* it is in the overflow, not in the table */
 	__u64 closer_id;
 #ifndef MINIMAL
 	/* For walks through open connections: see progress.h. */

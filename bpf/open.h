@@ -55,18 +55,12 @@ static __always_inline void fill_connection(struct connection *connection, struc
 		connection->ended_by = ending_so_far(sk);
 }
 
-/* Notes that the current process, which was identified as process_id, opens the connection. */
-static __always_inline void fill_opener(struct connection *connection, __u64 process_id)
+/* Notes that the current process, which was identified as process_id, opens the connection. held: see note_opener(). */
+static __always_inline void fill_opener(struct connection *connection, __u64 process_id, __u64 held)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	connection->event.head.tid = task->pid;
-	connection->opener_exec_id = task->self_exec_id;
-	connection->payer = payer_of_identified(process_id);
-	if (report_options.opener) {
-		connection->opener_start_ns = start_of(task);
+	note_opener(connection, process_id, held);
+	if (report_options.opener)
 		connection->passed_on = false;
-	}
 }
 
 /*
@@ -119,7 +113,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
-	fill_opener(connection, process_id);
+	fill_opener(connection, process_id, held_credentials(sk, bpf_get_current_task_btf()));
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
 		show_to_walk(connection, sk);
@@ -342,7 +336,7 @@ static __always_inline int report_taken(struct sock *smc)
 			free_connection(connection);
 		return 0;
 	}
-	fill_opener(connection, process_id);
+	fill_opener(connection, process_id, 0);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family, true);

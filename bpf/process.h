@@ -491,21 +491,66 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 }
 
 /*
- * Returns whom the current process's records are charged to, from what is known of it under that id. This thread's entry
- * is not written while this program runs but to be another thread's, with another id: so the id is read last. Global:
- * see the overview in netmon.bpf.c.
+ * Returns the address of the current task's credentials if the socket's file has the same ones, else 0. The file holds
+ * what it has until the socket has been closed. So until then no other credentials are at that address, and these do
+ * not change: the kernel changes a copy and replaces the task's (commit_creds()).
  */
-__noinline __u64 payer_of_identified(__u64 id)
+static __always_inline __u64 held_credentials(struct sock *sk, struct task_struct *task)
 {
-	struct recent *recent = recent_entry(bpf_get_current_task_btf());
+	const struct cred *cred = task->cred;
 
+	return sk->sk_socket->file->f_cred == cred ? (__u64)cred : 0; /* NULL is followed to NULL */
+}
+
+/*
+ * Notes in a connection that the current process opens it, what that is described as under the id, and whom its records
+ * are charged to. This thread's entry is not written while this program runs but to be another thread's, with another
+ * id: so the id is read last. held: see held_credentials(); its task was identified since, so its credentials are
+ * those of the description.
+ */
+static __always_inline void note_opener(struct connection *connection, __u64 process_id, __u64 held)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *recent = recent_entry(task);
+	struct process *known;
+
+	connection->event.head.tid = task->pid;
+	connection->opener_exec_id = task->self_exec_id;
+	connection->opener_start_ns = start_of(task);
+	connection->opener_pid = task->tgid;
+	connection->opener_cred = 0;
 	if (recent) {
-		__u64 payer = *(volatile __u64 *)&recent->process.payer;
-
-		if (*(volatile __u64 *)&recent->process.id == id && !is_lost(id))
-			return payer;
+		known = &recent->process;
+		connection->opener_cgroup_id = known->cgroup_id;
+		connection->opener_ppid = known->ppid;
+		connection->opener_auid = known->credentials.auid;
+		connection->payer = known->payer;
+		if (*(volatile __u64 *)&known->id == process_id && !is_lost(process_id)) {
+			connection->opener_cred = held;
+			return;
+		}
 	}
-	return payer_of_current();
+	connection->payer = payer_of_current();
+}
+
+/*
+ * Whether the current process is a connection's opener, and all that its description says is as it was then. So a close
+ * by the opener, as most are, takes no look at the credentials, which is dear: the kernel checks each address.
+ */
+static __always_inline bool is_as_opened(const struct connection *connection, struct task_struct *task)
+{
+	__u64 difference = 0;
+
+	if (connection->opener_cred != (__u64)task->cred ||
+	    connection->event.head.process_id < control.oldest_process_id)
+		return false;
+	compare(&difference, connection->opener_cgroup_id, cgroup_id_of(task, TASK_CURRENT));
+	compare(&difference, connection->opener_start_ns, start_of(task));
+	compare(&difference, connection->opener_exec_id, task->self_exec_id);
+	compare(&difference, connection->opener_pid, (__u32)task->tgid);
+	compare(&difference, connection->opener_ppid, (__u32)task->real_parent->tgid);
+	compare(&difference, connection->opener_auid, auid_of(task));
+	return !difference;
 }
 
 /*

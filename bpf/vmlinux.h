@@ -207,7 +207,10 @@ struct inet_connection_sock {
 	} icsk_ack;
 };
 
+struct file;
+
 struct socket {
+	struct file *file;
 	struct sock *sk;
 };
 
@@ -334,6 +337,7 @@ struct inode {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	const struct cred *f_cred; /* of the task that opened it: it holds them */
 };
 
 struct fs_struct {
