@@ -83,9 +83,8 @@ static __always_inline bool may_send(const union event *event, __u64 payer, __u6
 	const struct event_head *head = &event->head;
 
 	/* Whoever chooses a socket by its cookie does not choose the nanosecond. */
-	__u64 draw = head->timestamp_ns ^ head->cookie;
-
-	if (may_write(payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE, draw))
+	if (needs_no_look(head->timestamp_ns ^ head->cookie) ||
+	    may_write(payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE))
 		return true;
 	count_loss(&losses.over_budget, 1);
 	return false;

@@ -55,10 +55,10 @@ static __always_inline void fill_connection(struct connection *connection, struc
 		connection->ended_by = ending_so_far(sk);
 }
 
-/* Notes that the current process, which was identified as process_id, opens the connection. held: see note_opener(). */
-static __always_inline void fill_opener(struct connection *connection, __u64 process_id, __u64 held)
+/* Notes that the current process, which was identified as process_id, opens the connection. As note_opener(). */
+static __always_inline void fill_opener(struct connection *connection, __u64 process_id, struct socket *socket)
 {
-	note_opener(connection, process_id, held);
+	note_opener(connection, process_id, socket);
 	if (report_options.opener)
 		connection->passed_on = false;
 }
@@ -113,7 +113,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
-	fill_opener(connection, process_id, held_credentials(sk, bpf_get_current_task_btf()));
+	fill_opener(connection, process_id, sk->sk_socket);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
 		show_to_walk(connection, sk);
@@ -336,7 +336,7 @@ static __always_inline int report_taken(struct sock *smc)
 			free_connection(connection);
 		return 0;
 	}
-	fill_opener(connection, process_id, 0);
+	fill_opener(connection, process_id, NULL);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family, true);
@@ -353,7 +353,7 @@ static __always_inline int report_grafted(struct sock *sk)
 {
 	if (sk->__sk_common.skc_family == AF_SMC)
 		return report_taken(sk);
-	if (!is_tcp_or_mptcp(sk) || is_subflow(sk))
+	if (!is_of_program(sk))
 		return 0;
 	return is_accepting_for_smc() ? keep_for_smc(sk) : report_accept(sk, SLOT_ACCEPT);
 }

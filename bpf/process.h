@@ -88,7 +88,7 @@ static __always_inline __u64 start_of(struct task_struct *task)
 
 static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum task_role role)
 {
-	return role == TASK_CURRENT ? bpf_get_current_cgroup_id() : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	return role == TASK_CURRENT ? task->cgroups->dfl_cgrp->kn->id : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 }
 
 /*
@@ -495,20 +495,19 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
  * what it has until the socket has been closed. So until then no other credentials are at that address, and these do
  * not change: the kernel changes a copy and replaces the task's (commit_creds()).
  */
-static __always_inline __u64 held_credentials(struct sock *sk, struct task_struct *task)
+static __always_inline __u64 held_credentials(struct socket *socket, struct task_struct *task)
 {
 	const struct cred *cred = task->cred;
 
-	return sk->sk_socket->file->f_cred == cred ? (__u64)cred : 0; /* NULL is followed to NULL */
+	return socket->file->f_cred == cred ? (__u64)cred : 0; /* NULL is followed to NULL */
 }
 
 /*
  * Notes in a connection that the current process opens it, what that is described as under the id, and whom its records
  * are charged to. This thread's entry is not written while this program runs but to be another thread's, with another
- * id: so the id is read last. held: see held_credentials(); its task was identified since, so its credentials are
- * those of the description.
+ * id: so the id is read last. socket: the connection's; NULL if it is not known.
  */
-static __always_inline void note_opener(struct connection *connection, __u64 process_id, __u64 held)
+static __always_inline void note_opener(struct connection *connection, __u64 process_id, struct socket *socket)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct recent *recent = recent_entry(task);
@@ -526,7 +525,8 @@ static __always_inline void note_opener(struct connection *connection, __u64 pro
 		connection->opener_auid = known->credentials.auid;
 		connection->payer = known->payer;
 		if (*(volatile __u64 *)&known->id == process_id && !is_lost(process_id)) {
-			connection->opener_cred = held;
+			if (socket)
+				connection->opener_cred = held_credentials(socket, task);
 			return;
 		}
 	}
