@@ -16,15 +16,22 @@ static __always_inline bool is_sent(enum record_type type)
 	return !(report_options.unsent >> type & 1);
 }
 
-/* Fills in both endpoints of a connected socket, and the family. */
+/*
+ * Fills in both endpoints of a connected socket, and the family. By pairs: the kernel checks the address of each read.
+ * Both halves of a pair are as in memory, the first one lowest: x86_64 and arm64 are little-endian.
+ */
 static __always_inline void read_endpoints(union event *event, struct sock *sk, enum family family)
 {
+	__u32 ports = sk->__sk_common.skc_portpair;
+
 	event->head.family = family;
-	event->head.sport = local_port(sk);
-	event->head.dport = bpf_ntohs(sk->__sk_common.skc_dport);
+	event->head.dport = bpf_ntohs((__u16)ports);
+	event->head.sport = port_or_kept(sk, ports >> 16);
 	if (family == FAMILY_IPV4) {
-		copy_ipv4(event->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
-		copy_ipv4(event->ipv4.daddr, sk->__sk_common.skc_daddr);
+		__u64 addresses = sk->__sk_common.skc_addrpair;
+
+		copy_ipv4(event->ipv4.saddr, addresses >> 32);
+		copy_ipv4(event->ipv4.daddr, addresses);
 	} else {
 		copy_ipv6(event->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
 		copy_ipv6(event->ipv6.daddr, &sk->__sk_common.skc_v6_daddr);

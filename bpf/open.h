@@ -56,9 +56,10 @@ static __always_inline void fill_connection(struct connection *connection, struc
 }
 
 /* Notes that the current process, which was identified as process_id, opens the connection. As note_opener(). */
-static __always_inline void fill_opener(struct connection *connection, __u64 process_id, struct socket *socket)
+static __always_inline void fill_opener(struct connection *connection, struct task_struct *task, struct recent *recent,
+					__u64 process_id, struct socket *socket)
 {
-	note_opener(connection, process_id, socket);
+	note_opener(connection, task, recent, process_id, socket);
 	if (report_options.opener)
 		connection->passed_on = false;
 }
@@ -87,6 +88,8 @@ static __always_inline void report_opening(struct connection *connection, __u64 
 static __always_inline int report_open(struct sock *sk, struct sock *ends, enum direction direction,
 				       enum record_type type, enum family family, enum slot slot, enum program program)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *recent = recent_entry(task);
 	struct connection *connection = find_connection(sk);
 	__u64 process_id, cookie, generation = control.generation;
 
@@ -96,7 +99,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	}
 	process_id = REJECTED;
 	if (passes_connection_filters(set_of(generation), direction, family, ends))
-		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
+		process_id = identify_recent(task, recent, slot, generation, IDENTIFY_FILTERED, 0);
 	if (connection)
 		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
@@ -113,7 +116,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
-	fill_opener(connection, process_id, sk->sk_socket);
+	fill_opener(connection, task, recent, process_id, sk->sk_socket);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
 		show_to_walk(connection, sk);
@@ -323,11 +326,13 @@ static __always_inline int report_taken(struct sock *smc)
 {
 	struct connection *connection = NULL;
 	struct sock *sk = tcp_socket_behind(smc, &connection);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *recent = recent_entry(task);
 	__u64 process_id;
 
 	if (!connection || connection->event.head.process_id)
 		return 0;
-	process_id = identify_current(SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
+	process_id = identify_recent(task, recent, SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED) {
 		/* The TCP socket is not locked here: where others may look at the connection, its end frees it. */
 		if (is_state_followed())
@@ -336,7 +341,7 @@ static __always_inline int report_taken(struct sock *smc)
 			free_connection(connection);
 		return 0;
 	}
-	fill_opener(connection, process_id, NULL);
+	fill_opener(connection, task, recent, process_id, NULL);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family, true);

@@ -471,13 +471,12 @@ static __always_inline __u64 identify_parents(struct task_struct *task, __u32 sl
 }
 
 /*
- * Returns the current process's id, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option parent,
- * the parent is described first. inherited: see identify_task().
+ * Returns the id of the current task's process, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option
+ * parent, the parent is described first. recent: the task's entry. inherited: see identify_task().
  */
-static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 inherited)
+static __always_inline __u64 identify_recent(struct task_struct *task, struct recent *recent, __u32 slot,
+					     __u64 generation, __u32 flags, __u64 inherited)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct recent *recent = recent_entry(task);
 	__u64 id = recent ? recent_id(recent, task, generation, flags) : UNKNOWN;
 
 	if (id == UNKNOWN)
@@ -488,6 +487,14 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 	if (is_lost(id))
 		return id;
 	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, inherited);
+}
+
+/* As identify_recent(). */
+static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 inherited)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return identify_recent(task, recent_entry(task), slot, generation, flags, inherited);
 }
 
 /*
@@ -505,12 +512,12 @@ static __always_inline __u64 held_credentials(struct socket *socket, struct task
 /*
  * Notes in a connection that the current process opens it, what that is described as under the id, and whom its records
  * are charged to. This thread's entry is not written while this program runs but to be another thread's, with another
- * id: so the id is read last. socket: the connection's; NULL if it is not known.
+ * id: so the id is read last. task: the current one; recent: its entry; socket: the connection's, NULL if it is not
+ * known.
  */
-static __always_inline void note_opener(struct connection *connection, __u64 process_id, struct socket *socket)
+static __always_inline void note_opener(struct connection *connection, struct task_struct *task, struct recent *recent,
+					__u64 process_id, struct socket *socket)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct recent *recent = recent_entry(task);
 	struct process *known;
 
 	connection->event.head.tid = task->pid;

@@ -159,6 +159,8 @@ struct hlist_node {
 };
 
 struct sock_common {
+	__u64 skc_addrpair; /* skc_daddr and skc_rcv_saddr */
+	__u32 skc_portpair; /* skc_dport and skc_num */
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
