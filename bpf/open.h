@@ -88,17 +88,22 @@ static __always_inline void report_opening(struct connection *connection, __u64 
 static __always_inline int report_open(struct sock *sk, struct sock *ends, enum direction direction,
 				       enum record_type type, enum family family, enum slot slot, enum program program)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct recent *recent = recent_entry(task);
 	struct connection *connection = find_connection(sk);
-	__u64 process_id, cookie, generation = control.generation;
+	__u64 process_id = REJECTED, cookie, generation = control.generation;
+	struct task_struct *task;
+	struct recent *recent;
+	bool passes;
 
 	if (connection && take_mark(connection, program)) {
 		report_routed(connection, sk);
 		return 0;
 	}
-	process_id = REJECTED;
-	if (passes_connection_filters(set_of(generation), direction, family, ends))
+	passes = passes_connection_filters(set_of(generation), direction, family, ends);
+	if (!passes && !connection)
+		return 0;
+	task = bpf_get_current_task_btf();
+	recent = recent_entry(task);
+	if (passes)
 		process_id = identify_recent(task, recent, slot, generation, IDENTIFY_FILTERED, 0);
 	if (connection)
 		end_previous(connection, process_id);

@@ -177,13 +177,14 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 
 	if (state != TCP_CLOSE && !begins && !succeeds)
 		return 0; /* first: most changes are others */
-	if (report_options.outcome && !succeeds && is_subflow(sk)) {
-		if (begins)
+	if (begins) {
+		if (is_subflow(sk))
 			delete_subflow_error(sk);
-		else if (old_state == TCP_SYN_SENT)
-			save_subflow_error(sk);
+		return 0;
 	}
-	connection = begins ? NULL : find_connection(sk);
+	if (report_options.outcome && !succeeds && old_state == TCP_SYN_SENT && is_subflow(sk))
+		save_subflow_error(sk);
+	connection = find_connection(sk);
 	if (!connection)
 		return 0;
 	if (report_options.statistics && state == TCP_CLOSE)
@@ -191,6 +192,25 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, old_state, state);
 	return 0;
+}
+
+/*
+ * The next two are the backup of follow_state() for TCP: see backup.h. On return from tcp_finish_connect(): a connection
+ * that this host began is established.
+ */
+static __always_inline int follow_success(struct sock *sk)
+{
+	struct connection *connection = find_connection(sk);
+
+	if (connection && connection->phase & PHASE_PENDING && sk->__sk_common.skc_state == TCP_ESTABLISHED)
+		report_outcome(connection, sk, TCP_SYN_SENT, TCP_ESTABLISHED);
+	return 0;
+}
+
+/* On entry to tcp_done(), which changes the state to TCP_CLOSE next: the socket has its last state, and its error. */
+static __always_inline int follow_end(struct sock *sk)
+{
+	return follow_state(sk, sk->__sk_common.skc_state, TCP_CLOSE);
 }
 
 /*

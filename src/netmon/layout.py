@@ -198,7 +198,7 @@ ANCESTOR = Struct("=QQI4x")
 LOAD_CONFIG = Struct("=BBBBBBB1xII")
 REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
-CONTROL = Struct("=QQQQQ")
+CONTROL = Struct("=QQQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
 LOSSES = Struct("=QQQQQQQ")
 PAYER = Struct("=QQQQ768s")
@@ -421,6 +421,7 @@ FIELDS = {
         "flows_notice",
         "walker",
         "walk_budget",
+        "has_walked",
     ),
     "Coverage": (
         "connects_by_main",
@@ -696,6 +697,7 @@ if TYPE_CHECKING:
         flows_notice: int
         walker: int
         walk_budget: int
+        has_walked: int
 
     class Coverage(NamedTuple):
         connects_by_main: int
