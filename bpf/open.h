@@ -83,14 +83,15 @@ static __always_inline void report_opening(struct connection *connection, __u64 
 
 /*
  * Reports an establish or an accept, if the filters accept it, and keeps the connection for its close. With the option
- * outcome an establish is only kept here: report_outcome() reports it. ends: the socket that has the connection's ends.
+ * outcome an establish is only kept here: report_outcome() reports it. ends: the socket that has the connection's ends;
+ * task: the current one.
  */
-static __always_inline int report_open(struct sock *sk, struct sock *ends, enum direction direction,
-				       enum record_type type, enum family family, enum slot slot, enum program program)
+static __always_inline int report_open(struct sock *sk, struct sock *ends, struct task_struct *task,
+				       enum direction direction, enum record_type type, enum family family,
+				       enum slot slot, enum program program)
 {
 	struct connection *connection = find_connection(sk);
 	__u64 process_id = REJECTED, cookie, generation = control.generation;
-	struct task_struct *task;
 	struct recent *recent;
 	bool passes;
 
@@ -101,7 +102,6 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	passes = passes_connection_filters(set_of(generation), direction, family, ends);
 	if (!passes && !connection)
 		return 0;
-	task = bpf_get_current_task_btf();
 	recent = recent_entry(task);
 	if (passes)
 		process_id = identify_recent(task, recent, slot, generation, IDENTIFY_FILTERED, 0);
@@ -249,7 +249,7 @@ static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *a
 		return 0;
 	if (ret)
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT);
-	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT,
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT,
 			   PROGRAM_MAIN);
 }
 
@@ -262,7 +262,7 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT);
 	if (is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
-	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT,
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT,
 			   PROGRAM_MAIN);
 }
 
@@ -287,7 +287,7 @@ static __always_inline int report_connecting(struct sock *sk, enum slot slot)
 		if (!connecting || connecting->__sk_common.skc_state != TCP_SYN_SENT)
 			return 0;
 	}
-	return report_open(connecting, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), slot, PROGRAM_BACKUP);
+	return report_open(connecting, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), slot, PROGRAM_BACKUP);
 }
 
 /*
@@ -300,9 +300,9 @@ static __always_inline int report_checked(struct sock *sk, int ret, enum slot sl
 }
 
 /* sk: the accepted socket, not the listening one, which has no peer. */
-static __always_inline int report_accept(struct sock *sk, enum slot slot)
+static __always_inline int report_accept(struct sock *sk, struct task_struct *task, enum slot slot)
 {
-	return report_open(sk, sk, DIRECTION_INGRESS, RECORD_ACCEPT, family_of(sk), slot, PROGRAM_ONLY);
+	return report_open(sk, sk, task, DIRECTION_INGRESS, RECORD_ACCEPT, family_of(sk), slot, PROGRAM_ONLY);
 }
 
 /* Keeps a connection that the kernel has accepted for SMC, without a process, for report_taken(). */
@@ -361,17 +361,20 @@ static __always_inline int report_taken(struct sock *smc)
  */
 static __always_inline int report_grafted(struct sock *sk)
 {
+	struct task_struct *task;
+
 	if (sk->__sk_common.skc_family == AF_SMC)
 		return report_taken(sk);
 	if (!is_of_program(sk))
 		return 0;
-	return is_accepting_for_smc() ? keep_for_smc(sk) : report_accept(sk, SLOT_ACCEPT);
+	task = bpf_get_current_task_btf();
+	return is_accepting_for_smc(task) ? keep_for_smc(sk) : report_accept(sk, task, SLOT_ACCEPT);
 }
 
 /* On return from inet_csk_accept(), in kernels without security_sock_graft(). sk: NULL when it failed. */
 static __always_inline int report_tcp_accept(struct sock *sk)
 {
-	return sk && !is_subflow(sk) ? report_accept(sk, SLOT_ACCEPT) : 0;
+	return sk && !is_subflow(sk) ? report_accept(sk, bpf_get_current_task_btf(), SLOT_ACCEPT) : 0;
 }
 
 /* On return from mptcp_connect(). */
@@ -382,7 +385,7 @@ static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr
 
 	if (ret)
 		return report_failed_connect(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT);
-	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), SLOT_MPTCP_CONNECT, PROGRAM_MAIN);
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), SLOT_MPTCP_CONNECT, PROGRAM_MAIN);
 }
 
 /*
@@ -393,7 +396,7 @@ static __always_inline int report_mptcp_accept(struct socket *accepted)
 {
 	struct sock *sk = accepted->sk;
 
-	return sk && is_mptcp(sk) ? report_accept(sk, SLOT_MPTCP_ACCEPT) : 0;
+	return sk && is_mptcp(sk) ? report_accept(sk, bpf_get_current_task_btf(), SLOT_MPTCP_ACCEPT) : 0;
 }
 
 #endif

@@ -66,15 +66,23 @@ static __always_inline void compare(__u64 *difference, __u64 known, __u64 now)
 	asm volatile("" : "+r"(*difference));
 }
 
+/* Compares the id of a login, which is the task's. Two calls, of which the verifier leaves out one. */
+static __always_inline void compare_auid(__u64 *difference, __u32 known, struct task_struct *task)
+{
+	if (bpf_core_field_exists(task->loginuid))
+		compare(difference, known, task->loginuid.val);
+	else
+		compare(difference, known, NO_AUID);
+}
+
 /* By value, not by the address of the struct cred: a new one may be at the address of one that was freed. */
 static __always_inline void compare_credentials(__u64 *difference, const struct credentials *known,
-						const struct cred *cred, __u32 auid)
+						const struct cred *cred)
 {
 	compare(difference, known->uid, cred->uid.val);
 	compare(difference, known->euid, cred->euid.val);
 	compare(difference, known->gid, cred->gid.val);
 	compare(difference, known->egid, cred->egid.val);
-	compare(difference, known->auid, auid);
 	compare(difference, known->cap_inheritable, CAPABILITIES(cred->cap_inheritable));
 	compare(difference, known->cap_permitted, CAPABILITIES(cred->cap_permitted));
 	compare(difference, known->cap_effective, CAPABILITIES(cred->cap_effective));
@@ -105,7 +113,8 @@ static __always_inline __u64 process_difference(const struct process *process, s
 	compare(&difference, process->ppid, (__u32)task->real_parent->tgid);
 	compare(&difference, process->exec_id, task->self_exec_id);
 	compare(&difference, process->generation, generation);
-	compare_credentials(&difference, &process->credentials, task->cred, auid_of(task));
+	compare_auid(&difference, process->credentials.auid, task);
+	compare_credentials(&difference, &process->credentials, task->cred);
 	return difference;
 }
 
@@ -556,7 +565,7 @@ static __always_inline bool is_as_opened(const struct connection *connection, st
 	compare(&difference, connection->opener_exec_id, task->self_exec_id);
 	compare(&difference, connection->opener_pid, (__u32)task->tgid);
 	compare(&difference, connection->opener_ppid, (__u32)task->real_parent->tgid);
-	compare(&difference, connection->opener_auid, auid_of(task));
+	compare_auid(&difference, connection->opener_auid, task);
 	return !difference;
 }
 
