@@ -137,7 +137,9 @@ def count_instructions(samples: Samples, monitor: Monitor, connections: int) -> 
         for name, now in sorted(running.runs.items()):
             part = now - before_runs.get(name, proc.NONE)
             if part.count:
-                samples.say(f"  {name:22} {part.count / connections:5.2f} runs {part.nanoseconds / connections:6.0f} ns")
+                samples.say(
+                    f"  {name:22} {part.count / connections:5.2f} runs {part.nanoseconds / connections:6.0f} ns"
+                )
         return {"cpu_us": cpu_us, **runs, **vars(running.memory)}
 
 

@@ -88,16 +88,16 @@ def test_changes_between_connections_are_reported(netmon: Netmon, port: str) -> 
         assert len(reported) == 8
         # The last close is of the connection that was held until the next change.
         assert [{key: process.get(key) for key in state} for process in reported[:7]] == [state] * 7
-        after = steps[number + 1][1] if number + 1 < len(steps) else state
+        after = steps[number + 1][1] if number + 1 < len(steps) else {}  # after an exec: see below
         assert {key: reported[7].get(key) for key in after} == after
     last = [event["process"] for event in seen][-9:]
     assert {process["args"].rpartition(" ")[2] for process in last} == {"exec"}
     assert len({event["process"]["pid"] for event in seen}) == 1
 
 
-# Connects as user 2, with a socket that was made as user 1, and closes it as user 3, once the kernel has freed what it
-# knew of user 2: memory that it uses again at once, and so for user 3. Then likewise with a socket of a thread's own, as
-# user 4, which another thread closes, as root. Prints the ports.
+# Connects as user 2, with a socket that was made as user 1, and closes it as user 3, once the kernel has freed the
+# credentials of user 2: memory that it uses again at once, and so for user 3. Then a thread connects twice as user 4, and
+# the first thread closes one of these, as root. Prints the ports.
 FREED_CREDENTIALS = """
 import ctypes, json, os, socket, sys, threading, time
 port = int(sys.argv[1])

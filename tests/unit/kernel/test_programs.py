@@ -195,7 +195,7 @@ def test_backups_see_the_connections_of_ipv6_where_it_is_a_module() -> None:
 
 
 def test_the_backup_of_state_changes_is_the_one_that_runs_least() -> None:
-    """Not where a task may be preempted inside of the main program, nor where the kernel lacks what it is attached to."""
+    """Not where a task may be preempted inside of the main program, nor where the kernel lacks its functions."""
 
     def backups(report: Report, features: Features) -> set[Program]:
         return {*hook_programs(Watched(report=report), features)} & {*STATE_BACKUPS}
