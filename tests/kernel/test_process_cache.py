@@ -99,8 +99,8 @@ def test_changes_between_connections_are_reported(netmon: Netmon, port: str) -> 
 # credentials of user 2: memory that it uses again at once, and so for user 3. Then a thread connects twice as user 4, and
 # the first thread closes one of these, as root. Prints the ports.
 FREED_CREDENTIALS = """
-import ctypes, json, os, socket, sys, threading, time
-port = int(sys.argv[1])
+import ctypes, json, os, socket, threading, time
+listener = socket.create_server(('127.0.0.1', 0))
 libc = ctypes.CDLL(None, use_errno=True)
 number = {'x86_64': 117, 'aarch64': 147}[os.uname().machine]  # setresuid, of this thread alone
 membarrier = {'x86_64': 324, 'aarch64': 283}[os.uname().machine]
@@ -108,6 +108,11 @@ os.sched_setaffinity(0, {0})
 
 def become(user):
     assert libc.syscall(number, -1, user, -1) == 0
+
+def connect(opener):
+    opener.connect(listener.getsockname())
+    listener.accept()[0].close()
+    return opener
 
 def pause():
     libc.syscall(membarrier, 1, 0, 0)  # MEMBARRIER_CMD_GLOBAL: waits until no CPU uses what was replaced before
@@ -118,7 +123,7 @@ for _ in range(100):
     each = socket.socket()
     become(0)
     become(2)
-    each.connect(('127.0.0.1', port))
+    connect(each)
     become(0)
     pause()
     time.sleep(0)
@@ -131,8 +136,8 @@ found = []
 
 def open_as_another_user():
     become(4)
-    found.append(socket.create_connection(('127.0.0.1', port)))
-    with socket.create_connection(('127.0.0.1', port)) as own:
+    found.append(connect(socket.socket()))
+    with connect(socket.socket()) as own:
         ports.append(own.getsockname()[1])
 
 ports = []
@@ -145,11 +150,10 @@ print(json.dumps([reused, ports]))
 """
 
 
-def test_credentials_in_the_memory_of_freed_ones_are_told_apart(netmon: Netmon, port: str) -> None:
+def test_credentials_in_the_memory_of_freed_ones_are_told_apart(netmon: Netmon) -> None:
     """Nor are those of a thread taken for those of another one of its process."""
-    command = ["python3", "-c", FREED_CREDENTIALS, port]
     with netmon.watch() as seen:
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(["python3", "-c", FREED_CREDENTIALS], stdout=subprocess.PIPE, text=True, check=True)
     reused, (own, passed_on) = json.loads(done.stdout)
     users: dict[int, list[int]] = {}
     for event in seen:
