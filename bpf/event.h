@@ -84,11 +84,22 @@ static __noinline void read_context_at(struct event_context *context, struct soc
 	context->mark = BPF_CORE_READ(sk, sk_mark);
 }
 
-/* Whether an event may take so many bytes of the ring buffer; if not, counts it as lost. payer: see fairness.h. */
-static __always_inline bool may_send(const union event *event, __u64 payer, __u64 size)
+#ifdef MINIMAL
+#define ONCE_A_PROGRAM static __always_inline
+#else
+#define ONCE_A_PROGRAM __noinline
+#endif
+
+/*
+ * Whether an event may take so many bytes of the ring buffer; if not, counts it as lost. payer: see fairness.h. With
+ * options there are many callers: it is global then, see the overview in netmon.bpf.c.
+ */
+ONCE_A_PROGRAM int may_send(const union event *event, __u64 payer, __u64 size)
 {
 	const struct event_head *head = &event->head;
 
+	if (!event)
+		return false;
 	/* Whoever chooses a socket by its cookie does not choose the nanosecond. */
 	if (needs_no_look(head->timestamp_ns ^ head->cookie) ||
 	    may_write(payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE))

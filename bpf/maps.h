@@ -73,7 +73,7 @@ enum program {
 
 /* Bits: what is still to be reported of a connection. 0: its opening has been. */
 enum phase {
-	PHASE_PENDING = 1, /* a connect attempt without a result: the event's time is that of the attempt */
+	PHASE_PENDING = 1, /* a connect attempt without a result */
 	PHASE_CLOSING = 2, /* the socket is being closed */
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
@@ -91,10 +91,8 @@ struct connection {
 	__u64 opener_start_ns; /* the opener's start_of() */
 	__u64 opener_cred; /* the address of its credentials, which the socket's file holds; 0: it holds others */
 	__u64 opener_cgroup_id;
-	__u32 opener_pid;
 	__u32 opener_ppid;
 	__u32 opener_auid;
-	__u32 is_overflowed; /* it is in the overflow, not in the table */
 	__u64 payer; /* whom its events are charged to: see fairness.h */
 	__u8 reported_by; /* enum program: waits for the other program, which sets it to 0 */
 	__u8 direction; /* enum direction */
@@ -102,7 +100,9 @@ struct connection {
 	__u8 passed_on; /* another process than the opener closes it */
 	__u32 phase; /* enum phase */
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
+	__u32 is_overflowed; /* it is in the overflow, not in the table */
 	__u64 closer_id;
+	__u64 attempt_ns; /* PHASE_PENDING: when connect() began, by CLOCK_MONOTONIC */
 #ifndef MINIMAL
 	/* For walks through open connections: see progress.h. */
 	__u64 socket; /* its address; 0 while the other fields are being filled in */
@@ -138,6 +138,8 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } subflow_errors SEC(".maps");
+
+bool has_subflow_errors = false; /* whether there was any */
 
 enum described {
 	NOT_DESCRIBED, /* its record was not sent: the process filter rejected it */

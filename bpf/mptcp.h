@@ -66,8 +66,10 @@ static __always_inline void save_subflow_error(struct sock *subflow)
 	__u64 key = (__u64)subflow;
 	__u32 error = subflow->sk_err;
 
-	if (error)
-		bpf_map_update_elem(&subflow_errors, &key, &error, 0);
+	if (!error)
+		return;
+	has_subflow_errors = true;
+	bpf_map_update_elem(&subflow_errors, &key, &error, 0);
 }
 
 /* Call when a subflow connects: the entry, if any, is that of an earlier socket at the same address. */

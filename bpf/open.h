@@ -103,6 +103,8 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, struc
 	if (!passes && !connection)
 		return 0;
 	recent = recent_entry(task);
+	if (!recent)
+		return 0;
 	if (passes)
 		process_id = identify_recent(task, recent, slot, generation, IDENTIFY_FILTERED, 0);
 	if (connection)
@@ -335,7 +337,7 @@ static __always_inline int report_taken(struct sock *smc)
 	struct recent *recent = recent_entry(task);
 	__u64 process_id;
 
-	if (!connection || connection->event.head.process_id)
+	if (!recent || !connection || connection->event.head.process_id)
 		return 0;
 	process_id = identify_recent(task, recent, SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED) {

@@ -322,7 +322,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	return wanted ? scratch->record.process_id : REJECTED;
 }
 
-/* Returns the only entry of this CPU's recent processes that may hold the thread's. */
+/* Returns the only entry of this CPU's recent processes that may hold the thread's. Never NULL: there is such an index. */
 static __always_inline struct recent *recent_entry(struct task_struct *task)
 {
 	__u32 index = (__u32)task->pid % RECENT_PROCESSES;
@@ -486,7 +486,7 @@ static __always_inline __u64 identify_parents(struct task_struct *task, __u32 sl
 static __always_inline __u64 identify_recent(struct task_struct *task, struct recent *recent, __u32 slot,
 					     __u64 generation, __u32 flags, __u64 inherited)
 {
-	__u64 id = recent ? recent_id(recent, task, generation, flags) : UNKNOWN;
+	__u64 id = recent_id(recent, task, generation, flags);
 
 	if (id == UNKNOWN)
 		id = identify(slot, generation, flags, inherited);
@@ -502,8 +502,9 @@ static __always_inline __u64 identify_recent(struct task_struct *task, struct re
 static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 inherited)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *recent = recent_entry(task);
 
-	return identify_recent(task, recent_entry(task), slot, generation, flags, inherited);
+	return recent ? identify_recent(task, recent, slot, generation, flags, inherited) : LOST;
 }
 
 /*
@@ -527,31 +528,26 @@ static __always_inline __u64 held_credentials(struct socket *socket, struct task
 static __always_inline void note_opener(struct connection *connection, struct task_struct *task, struct recent *recent,
 					__u64 process_id, struct socket *socket)
 {
-	struct process *known;
+	const struct process *known = &recent->process;
 
 	connection->event.head.tid = task->pid;
 	connection->opener_exec_id = task->self_exec_id;
 	connection->opener_start_ns = start_of(task);
-	connection->opener_pid = task->tgid;
 	connection->opener_cred = 0;
-	if (recent) {
-		known = &recent->process;
-		connection->opener_cgroup_id = known->cgroup_id;
-		connection->opener_ppid = known->ppid;
-		connection->opener_auid = known->credentials.auid;
-		connection->payer = known->payer;
-		if (*(volatile __u64 *)&known->id == process_id && !is_lost(process_id)) {
-			if (socket)
-				connection->opener_cred = held_credentials(socket, task);
-			return;
-		}
-	}
-	connection->payer = payer_of_current();
+	connection->opener_cgroup_id = known->cgroup_id;
+	connection->opener_ppid = known->ppid;
+	connection->opener_auid = known->credentials.auid;
+	connection->payer = known->payer;
+	if (*(volatile __u64 *)&known->id != process_id || is_lost(process_id))
+		connection->payer = payer_of_current();
+	else if (socket)
+		connection->opener_cred = held_credentials(socket, task);
 }
 
 /*
  * Whether the current process is a connection's opener, and all that its description says is as it was then. So a close
- * by the opener, as most are, takes no look at the credentials, which is dear: the kernel checks each address.
+ * by the opener, as most are, takes no look at the credentials, which is dear: the kernel checks each address. No two
+ * processes have the same credentials, only threads of one: a fork copies them.
  */
 static __always_inline bool is_as_opened(const struct connection *connection, struct task_struct *task)
 {
@@ -563,7 +559,6 @@ static __always_inline bool is_as_opened(const struct connection *connection, st
 	compare(&difference, connection->opener_cgroup_id, cgroup_id_of(task, TASK_CURRENT));
 	compare(&difference, connection->opener_start_ns, start_of(task));
 	compare(&difference, connection->opener_exec_id, task->self_exec_id);
-	compare(&difference, connection->opener_pid, (__u32)task->tgid);
 	compare(&difference, connection->opener_ppid, (__u32)task->real_parent->tgid);
 	compare_auid(&difference, connection->opener_auid, task);
 	return !difference;

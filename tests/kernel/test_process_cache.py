@@ -96,8 +96,8 @@ def test_changes_between_connections_are_reported(netmon: Netmon, port: str) -> 
 
 
 # Connects as user 2, with a socket that was made as user 1, and closes it as user 3, once the kernel has freed the
-# credentials of user 2: memory that it uses again at once, and so for user 3. Then a thread connects twice as user 4, and
-# the first thread closes one of these, as root. Prints the ports.
+# credentials of user 2: memory that it uses again at once, and so for user 3. Then a thread connects twice as user 4,
+# and the first thread closes one of these, as root. Prints the ports.
 FREED_CREDENTIALS = """
 import ctypes, json, os, socket, threading, time
 listener = socket.create_server(('127.0.0.1', 0))
