@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from netmon.cli import EXIT_FAILED, EXIT_OK
+from netmon.cli import EXIT_FAILED, EXIT_OK, STANDARD_INPUT
 from netmon.cli.console import say, show
 from netmon.errors import NetmonError, shown
 
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.rules.load import LoadedRule
-
-STANDARD_INPUT = "-"
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -72,12 +69,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _test(options: argparse.Namespace) -> int:
     """Judge recorded events. Raises ConfigError, DecodeError, NetmonError."""
+    from netmon.cli.recorded import read_recorded
     from netmon.rules.events import JsonRules, is_judged
 
     config, loaded = _load(options.file)
     failed = _try_examples(options.file, loaded)
     rules, counts = JsonRules(config), Counter[str]()
-    for event in _events_of(options.events):
+    for event in read_recorded(options.events).events:
         if is_judged(event):
             outcome = rules.outcome(event)
             counts["events"] += 1
@@ -93,6 +91,7 @@ def _test(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     """Explain one event. Raises ConfigError, DecodeError, NetmonError."""
+    from netmon.cli.recorded import read_recorded
     from netmon.report import DIRECTION_OF
     from netmon.rules.events import facts_of, is_judged
     from netmon.rules.explain import explain, values_of
@@ -102,7 +101,7 @@ def _explain(options: argparse.Namespace) -> int:
         loaded = [rule for rule in loaded if rule.rule.name == options.rule]
         if not loaded:
             raise NetmonError(f"{shown(options.file)} has no rule {shown(options.rule)}")
-    events = (event for event in _events_of(options.events) if is_judged(event))
+    events = (event for event in read_recorded(options.events).events if is_judged(event))
     event = next((event for i, event in enumerate(events, 1) if i == options.number), None)
     if event is None:
         raise NetmonError(f"{shown(options.events)} has no event number {options.number}")
@@ -164,28 +163,3 @@ def _try_examples(file: str, loaded: Iterable[LoadedRule]) -> bool:
                 say(f"{shown(file)}: example {i} of {shown(rule.rule.name)} should {wanted}:")
                 say("\n".join(explain(rule, values)))
     return failed
-
-
-def _events_of(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the events of a recording or of lines of JSON, as dicts. Raises DecodeError, NetmonError, OSError."""
-    from netmon.files import read_events
-
-    if path == STANDARD_INPUT:
-        yield from (event.model_dump() for event in read_events(sys.stdin.buffer))
-    elif not _is_recording(path):
-        yield from (event.model_dump() for event in read_events(path))
-    else:
-        from orjson import loads
-
-        from netmon.monitor import Monitor
-
-        with Monitor.replay(path) as monitor:
-            for lines in monitor.json_lines():
-                yield from map(loads, lines)
-
-
-def _is_recording(path: str) -> bool:
-    from netmon.recording.form import MAGIC
-
-    with open(path, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
