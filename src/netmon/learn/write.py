@@ -9,6 +9,7 @@ from hashlib import sha256
 from itertools import count
 from typing import NamedTuple
 
+from netmon.config.yaml_writer import quoted
 from netmon.learn.learner import ALL_PORTS, Behaviour, Learner, Peers, PortRange
 from netmon.learn.places import NOT_PUBLIC, PUBLIC, Comparison, Program, address_of, name_of
 from netmon.rules.attributes import ATTRIBUTES
@@ -270,22 +271,3 @@ def _folded(parts: Sequence[str], indent: str) -> Iterator[str]:
                 line = indent
             line += f"{word} "
         yield line.rstrip()
-
-
-def quoted(text: str) -> str:
-    """Return text as YAML has it: as it is if that is harmless, else in double quotes with escapes."""
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9._+/-]*", text, re.ASCII) and text.lower() not in _YAML_WORDS:
-        return text
-    return '"' + "".join(map(_escaped, text)) + '"'
-
-
-_YAML_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
-
-
-def _escaped(char: str) -> str:
-    if char in '"\\':
-        return f"\\{char}"
-    if char.isprintable():
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

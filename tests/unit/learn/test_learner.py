@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from netmon.config.yaml_writer import quoted
 from netmon.learn.learner import MAX_PROGRAMS, TOO_MANY_PROGRAMS, Learner
 from netmon.learn.places import address_path, name_path
-from netmon.learn.write import MAX_RULES, quoted, write_expectation
+from netmon.learn.write import MAX_RULES, write_expectation
 from netmon.workload import KEYS
 from tests.unit.learn.expectations import config_of, drift_of, expectation, learned
 from tests.unit.learn.strategies import event, named
