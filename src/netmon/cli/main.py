@@ -21,7 +21,7 @@ from netmon.cli.console import describe, discard_results, discard_unwritable, fl
 from netmon.errors import ConfigError, NetmonError, OutputError
 
 # Each is a module of netmon.cli.
-COMMANDS = ("run", "exec", "ls", "top", "replay", "check", "validate", "rules", "schema", "help")
+COMMANDS = ("run", "exec", "ls", "top", "learn", "replay", "check", "validate", "rules", "schema", "help")
 HELP_WIDTH = 80
 # What `netmon`, and the help of a command, end with.
 EXAMPLES = {
@@ -47,6 +47,8 @@ examples:
 examples:
   netmon exec -- curl https://example.com/
   netmon exec --report table -- make -j8
+  netmon exec --report rules --output expected.yaml -- make
+  netmon exec --expect expected.yaml -- make
 """,
     "ls": """
 examples:
@@ -54,6 +56,12 @@ examples:
   netmon ls --sort bytes                  those that have carried most first
   netmon ls --peer-port 5432 --sort idle  clients of PostgreSQL, the idlest first
   netmon ls --tree 4711 --format json     those of a process and its descendants
+""",
+    "learn": """
+examples:
+  netmon learn --for 1h > expected.yaml       what does this host do?
+  netmon run --expect expected.yaml           what does it do beyond that?
+  netmon learn --from events.json             of lines that netmon run has written
 """,
     "top": """
 examples:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netmon.cli.confine import User
+    from netmon.cli.expectation import Expectation
     from netmon.cli.session import Ending
     from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.losses import Losses
@@ -66,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from netmon.cli.session import Signals
 
+    expectation = _expectation_of(options)
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
 
     from netmon.outputs.standard_output import StandardOutput
@@ -80,8 +82,22 @@ def run(options: argparse.Namespace) -> int:
         return open_outputs(options, user, partial(setattr, signals, "reopen"))
 
     outputs = open_them if options.outputs is not None or options.config is not None else [StandardOutput()]
-    losses = run_with(outputs, options, signals, make_view=view_maker(options), ready=_ready(options))
+    losses = run_with(
+        outputs, options, signals, make_view=view_maker(options), ready=_ready(options), expectation=expectation
+    )
+    if expectation is not None:
+        expectation.tell(losses)
+        if code := expectation.code(losses):
+            return code
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
+
+
+def _expectation_of(options: argparse.Namespace) -> Expectation | None:
+    if options.expect is None:
+        return None
+    from netmon.cli.expectation import expectation_of  # few runs have one
+
+    return expectation_of(options)
 
 
 def view_maker(options: argparse.Namespace) -> MakeView:
@@ -126,6 +142,7 @@ def run_with(
     open_source: OpenSource | None = None,
     make_view: MakeView = _no_view,
     ready: Callable[[], None] = lambda: say("ready"),
+    expectation: Expectation | None = None,
 ) -> Losses:
     """Report events to outputs until a signal, or until the last output breaks, and print the summary.
 
@@ -136,6 +153,7 @@ def run_with(
         open_source: Opens the source of the records in place of the kernel's probes, for tests.
         make_view: Makes the view of the events, once the configuration is read. None writes the lines of JSON.
         ready: Is called when the monitor is attached and has given up its rights.
+        expectation: What the configuration expects, if it is an expectation.
 
     Returns:
         What was lost.
@@ -147,7 +165,7 @@ def run_with(
     """
     gc.disable()  # what a start makes stays: looking through it for garbage would take a tenth of the start
     try:
-        return _run_with(outputs, options, signals, open_source, make_view, ready)
+        return _run_with(outputs, options, signals, open_source, make_view, ready, expectation)
     finally:
         gc.enable()
 
@@ -159,9 +177,10 @@ def _run_with(
     open_source: OpenSource | None,
     make_view: MakeView,
     ready: Callable[[], None],
+    expectation: Expectation | None,
 ) -> Losses:
     """Do what run_with() does; turn the collection of garbage on once the start is over."""
-    filters_of = begin_reading(options)
+    filters_of = _begin_checked(options, expectation)
     from netmon.cli.session import Session  # these are imported while a file is read
     from netmon.monitor import Monitor
     from netmon.outputs.base import Output
@@ -185,12 +204,12 @@ def _run_with(
         monitor = Monitor(filters, output_losses=fanout.losses, **given)
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
-    session = Session(monitor, signals, options.config, lambda: begin_reading(options)())
+    session = Session(monitor, signals, options.config, lambda: _begin_checked(options, expectation)())
     broken: list[OutputError] = []
 
     def write(lines: list[str]) -> None:
         try:
-            fanout.write(lines)
+            fanout.write(lines if expectation is None else expectation.drift.mark(lines))
         except OutputError as error:
             if _ends_quietly(error, opened):
                 raise
@@ -267,6 +286,12 @@ def _prepare_loading() -> None:
     features.read_ahead()
     with suppress(NetmonError):
         libbpf.library()
+
+
+def _begin_checked(options: argparse.Namespace, expectation: Expectation | None) -> Callable[[], CompiledFilters]:
+    """Do what begin_reading() does, and check that the file can be an expectation, if it is one."""
+    filters_of = begin_reading(options)
+    return filters_of if expectation is None else lambda: expectation.check(filters_of())
 
 
 def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
