@@ -51,7 +51,7 @@ class Finder(ModuleFinder):
     """Finds what modules import, but for what only type checkers read."""
 
     def import_hook(self, name: str, caller: Any = None, fromlist: Any = None, level: int = -1) -> Any:
-        """Import a module. textual.widgets imports the module of a widget, _data_table for DataTable, when it is used."""
+        """Import a module. textual.widgets imports a widget's module when it is used: _data_table for DataTable."""
         if name == "textual.widgets":
             for widget in fromlist or ():
                 with suppress(ImportError):  # left out
@@ -63,7 +63,7 @@ class Finder(ModuleFinder):
         if fp is not None and pathname.endswith(".py"):
             tree = WithoutTypeChecking().visit(ast.parse(fp.read()))
             fp = io.StringIO(ast.unparse(ast.fix_missing_locations(tree)))
-        return super().load_module(fqname, fp, pathname, file_info)  # type: ignore[misc]
+        return super().load_module(fqname, fp, pathname, file_info)
 
 
 class WithoutTypeChecking(ast.NodeTransformer):

@@ -42,6 +42,7 @@ PACKAGES = (
     "wget",
 )
 PYTHON_PACKAGES = ("hypothesis", "orjson", "pydantic", "pytest", "pyyaml")
+TERMINAL_EMULATOR = "pyte"
 
 KEEP = 7 * 24 * 3600  # seconds that an unused image stays in the cache
 
@@ -89,6 +90,7 @@ class Contents:
     name: str
     packages: tuple[str, ...]
     memory: str
+    python_packages: tuple[str, ...] = PYTHON_PACKAGES
     kernel_headers: bool = False
     modules: bool = False
     left_out: tuple[str, ...] = LEFT_OUT
@@ -103,6 +105,7 @@ WITH_SYSTEMD = Contents(
     "systemd",
     (*PACKAGES, "diffutils", "dpkg", "init-system-helpers", "libc-bin", "perl-base", "systemd"),
     "2G",
+    python_packages=(*PYTHON_PACKAGES, TERMINAL_EMULATOR),
     left_out=tuple(path for path in LEFT_OUT if not re.search("perl|systemd|dpkg", path)),
     unneeded_packages=("perl_", "perl-modules", "libperl", "udev", "apt", "debconf"),
     built=(("deb", "deb"),),
@@ -145,7 +148,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     userland, architecture = USERLANDS[line.suite], line.architecture
     downloaded = Archive(line.suite, architecture).download(contents.packages)
     debs = [deb for deb in downloaded if not deb.name.startswith(contents.unneeded_packages)]
-    recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions()]
+    recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions(contents)]
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
     name = f"{line.suite}-{architecture.debian}-{contents.name}"
     image = CACHE / "images" / f"{name}-{digest}.cpio"
@@ -156,7 +159,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     _unpack(debs, root, contents.left_out)
     _set_up(root)
-    _install_python_packages(userland, architecture, root)
+    _install_python_packages(userland, architecture, root, _python_versions(contents))
     compile_python(userland, root, root / f"usr/lib/python{userland.python}", _dist_packages(root))
     image.parent.mkdir(parents=True, exist_ok=True)
     _remove_unused(image.parent)
@@ -261,21 +264,23 @@ def _set_up(root: Path) -> None:
         (root / name).write_text(text)
 
 
-def _python_versions() -> list[str]:
-    """Return the guest's Python packages as this environment has them."""
+def _python_versions(contents: Contents) -> list[str]:
+    """Return a guest's Python packages as this environment has them."""
     from importlib.metadata import version
 
-    return [f"{package}=={version(package)}" for package in PYTHON_PACKAGES]
+    return [f"{package}=={version(package)}" for package in contents.python_packages]
 
 
-def _install_python_packages(userland: Userland, architecture: Architecture, root: Path) -> None:
+def _install_python_packages(
+    userland: Userland, architecture: Architecture, root: Path, versions: Sequence[str]
+) -> None:
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "-qq", "--target", _dist_packages(root)),
             *("--python-version", userland.python, "--implementation", "cp"),
             *("--only-binary=:all:", "--no-compile", "--disable-pip-version-check"),
             *(f"--platform={platform}" for platform in architecture.wheel_platforms),
-            *_python_versions(),
+            *versions,
         ],
         check=True,
     )

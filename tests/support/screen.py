@@ -70,9 +70,9 @@ class Terminal:
         """Return what the screen shows."""
         return [line.rstrip() for line in self.screen.display]
 
-    def until(self, holds: Callable[[], object]) -> None:
-        """Feed the screen until something holds; fail after a deadline."""
-        deadline = time.monotonic() + DEADLINE
+    def until(self, holds: Callable[[], object], seconds: float = DEADLINE) -> None:
+        """Feed the screen until something holds; fail after so many seconds."""
+        deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, "\n".join(self.lines())
             if select.select([self._master], [], [], 0.1)[0]:
