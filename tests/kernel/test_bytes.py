@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import socket
-import struct
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ import pytest
 
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS, Netmon
-from tests.support.sockets import Pair, carry, connect_pair, listen, receive_all, reset
+from tests.support.sockets import Pair, TcpInfo, carry, connect_pair, listen, receive_all, reset, tcp_info
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.netmon_flags("--statistics")
@@ -62,20 +61,6 @@ def test_closes_amid_sending_and_receiving_are_exact(netmon: Netmon, protocol: s
     wrong = [(closes.get(cookie), carried) for cookie, carried in expected.items() if closes.get(cookie) != carried]
     print(wrong[:10])
     assert (len(wrong), len(expected)) == (0, 2 * CONNECTIONS)
-
-
-class TcpInfo(NamedTuple):
-    """Counts of struct tcp_info."""
-
-    unacknowledged: int  # segments
-    received: int  # bytes
-    sent: int
-    retransmitted: int
-
-
-def tcp_info(sock: socket.socket) -> TcpInfo:
-    """Return them. FIN and SYN count as received, but not as sent."""
-    return TcpInfo(*struct.unpack_from("24xI100xQ64xQQ", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)))
 
 
 def fill(pair: Pair) -> tuple[int, int]:

@@ -70,6 +70,20 @@ def listen(
     return sock
 
 
+class TcpInfo(NamedTuple):
+    """Counts of struct tcp_info."""
+
+    unacknowledged: int  # segments
+    received: int  # bytes
+    sent: int
+    retransmitted: int
+
+
+def tcp_info(sock: socket.socket) -> TcpInfo:
+    """Return what the kernel counts of a connection. FIN and SYN count as received, but not as sent."""
+    return TcpInfo(*struct.unpack_from("24xI100xQ64xQQ", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)))
+
+
 class Pair(NamedTuple):
     """Both ends of one loopback connection, and their cookies."""
 
