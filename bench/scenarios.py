@@ -3,7 +3,8 @@
     python3 -m bench.scenarios NAME PORT
 
 Carries them over connections whose one port is PORT, and prints a line of JSON: how many ends, how many bytes all ends
-have sent and received, and the id of the process. Each end is asked when all is acknowledged, and before any is closed.
+have sent and received. Each end is asked when all is acknowledged, and before any is closed.
+Where that is not possible, as of a reset, the program knows what has arrived.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-from tests.support.sockets import Pair, connect_pair, listen, tcp_info
+from tests.support.sockets import Pair, connect_pair, fill, listen, receive_all, reset, tcp_info
 from tests.support.waiting import wait_until
 
 CHUNK = 1 << 16
@@ -44,7 +46,6 @@ class Truth:
     ends: int = 0
     sent: int = 0
     received: int = 0
-    pids: list[int] = field(default_factory=lambda: [os.getpid()])
 
     def add(self, *socks: socket.socket) -> None:
         """Add these ends, once all that they have sent is acknowledged."""
@@ -55,6 +56,12 @@ class Truth:
             self.ends += 1
             self.sent += info.sent - info.retransmitted
             self.received += info.received
+
+    def know(self, ends: int, carried: int) -> None:
+        """Add ends between which so many bytes were carried: TCP_INFO cannot tell any more, or counts a FIN."""
+        self.ends += ends
+        self.sent += carried
+        self.received += carried
 
 
 def drain(sock: socket.socket, count: int) -> threading.Thread:
@@ -223,10 +230,14 @@ def self_connected(port: int, truth: Truth) -> None:
 
 def container(port: int, truth: Truth) -> None:
     """In a network namespace of its own, as in a container."""
+    _enter_own_network()
+    bulk(port, truth)
+
+
+def _enter_own_network() -> None:
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    bulk(port, truth)
 
 
 def drip(port: int, truth: Truth) -> None:
@@ -284,8 +295,87 @@ def inherited(port: int, truth: Truth) -> None:
             pair.client.sendall(bytes(3 * CHUNK))
             os._exit(0)
         os.waitpid(child, 0)
-        truth.pids.append(child)
         thread.join()
+
+
+def closed_full(port: int, truth: Truth) -> None:
+    """Closed while the send buffer is full: the kernel goes on to send all of it."""
+    with listen(port=port) as listener:
+        pair = connect_pair(listener, ("127.0.0.1", port))
+    written, _ = fill(pair)
+    pair.client.close()
+    assert receive_all(pair.server) == written
+    pair.server.close()
+    truth.know(2, written)
+
+
+def reset_full(port: int, truth: Truth) -> None:
+    """Reset while the send buffer is full: the kernel drops what has not left."""
+    with listen(port=port) as listener:
+        pair = connect_pair(listener, ("127.0.0.1", port))
+    _, left = fill(pair)
+    reset(pair.client)
+    pair.server.close()
+    truth.know(2, left)
+
+
+def reset_by_peer(port: int, truth: Truth) -> None:
+    """Reset by the receiver while the send buffer is full."""
+    with listen(port=port) as listener:
+        pair = connect_pair(listener, ("127.0.0.1", port))
+    _, left = fill(pair)
+    reset(pair.server)
+    wait_until(lambda: pair.client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "the reset")
+    pair.client.close()
+    truth.know(2, left)
+
+
+def unread(port: int, truth: Truth) -> None:
+    """Closed with data that nobody has read, which resets the connection."""
+    with listen(port=port) as listener:
+        pair = connect_pair(listener, ("127.0.0.1", port))
+    pair.server.sendall(bytes(1000))
+    wait_until(lambda: tcp_info(pair.client).received == 1000, "what is not read")
+    pair.client.close()
+    pair.server.close()
+    truth.know(2, 1000)
+
+
+def half_closed(port: int, truth: Truth) -> None:
+    """One end has ended its half; the other goes on to send."""
+    with listen(port=port) as listener:
+        pair = connect_pair(listener, ("127.0.0.1", port))
+    pair.client.sendall(bytes(1000))
+    pair.client.shutdown(socket.SHUT_WR)
+    assert receive_all(pair.server) == 1000
+    pair.server.sendall(bytes(5000))
+    pair.server.close()
+    assert receive_all(pair.client) == 5000
+    pair.client.close()
+    truth.know(2, 6000)
+
+
+def urgent(port: int, truth: Truth) -> None:
+    """With urgent bytes (MSG_OOB), which the receiver reads among the others."""
+    with connected(port, truth) as pair:
+        pair.server.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        for _ in range(10):
+            pair.client.sendall(bytes(100))
+            pair.client.send(b"!", socket.MSG_OOB)
+            pair.server.recv(101, socket.MSG_WAITALL)
+
+
+def fast_open(port: int, truth: Truth) -> None:
+    """With data in the first segment (TCP Fast Open), in a network namespace of its own, which allows it."""
+    _enter_own_network()
+    Path("/proc/sys/net/ipv4/tcp_fastopen").write_text("1027")  # both ways, and without a cookie
+    with listen(port=port) as listener, socket.socket() as client:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 1)
+        client.sendto(bytes(1000), socket.MSG_FASTOPEN, ("127.0.0.1", port))
+        server, _ = listener.accept()
+        with server:
+            server.recv(1000, socket.MSG_WAITALL)
+    truth.know(2, 1000)
 
 
 SCENARIOS: dict[str, Callable[[int, Truth], None]] = {
@@ -303,6 +393,13 @@ SCENARIOS: dict[str, Callable[[int, Truth], None]] = {
     "to itself": self_connected,
     "by a child": inherited,
     "container": container,
+    "closed, full": closed_full,
+    "reset, full": reset_full,
+    "reset by peer": reset_by_peer,
+    "closed, unread": unread,
+    "half closed": half_closed,
+    "urgent": urgent,
+    "fast open": fast_open,
 }
 FIRST_PORT = 7001
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS, Netmon
-from tests.support.sockets import Pair, TcpInfo, carry, connect_pair, listen, receive_all, reset, tcp_info
+from tests.support.sockets import Pair, TcpInfo, carry, connect_pair, fill, listen, receive_all, reset, tcp_info
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.netmon_flags("--statistics")
@@ -61,25 +60,6 @@ def test_closes_amid_sending_and_receiving_are_exact(netmon: Netmon, protocol: s
     wrong = [(closes.get(cookie), carried) for cookie, carried in expected.items() if closes.get(cookie) != carried]
     print(wrong[:10])
     assert (len(wrong), len(expected)) == (0, 2 * CONNECTIONS)
-
-
-def fill(pair: Pair) -> tuple[int, int]:
-    """Send from the client until its queue is full, as the server reads nothing.
-
-    Returns:
-        The bytes that were written, and those of them that have left.
-    """
-    pair.client.setblocking(False)
-    written = 0
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                written += pair.client.send(bytes(1 << 16))
-        wait_until(lambda: not tcp_info(pair.client).unacknowledged, "all acknowledgements")
-        try:
-            written += pair.client.send(b"x")
-        except BlockingIOError:
-            return written, tcp_info(pair.server).received
 
 
 def with_linger(pair: Pair) -> None:

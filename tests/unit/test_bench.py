@@ -170,7 +170,7 @@ def test_byte_counts_are_told_beside_the_kernels_own() -> None:
     ran = result(
         sample(TRUTH, scenario, ends=2, sent=105, received=105),
         sample("netmon", scenario, ends=2, sent=105, received=105, off=0),
-        sample("tcplife", scenario, **sums(reports, port)),
+        sample("tcplife", scenario, 0, **sums(reports, port)),
         sample("ss -E", scenario, ends=1, sent=5, received=100, off=0),
         sample("conntrack -E", scenario, ends=0, sent=0, received=0, off=0),
         monitors=[*COUNTERS],
@@ -183,7 +183,7 @@ def test_byte_counts_are_told_beside_the_kernels_own() -> None:
 
 def test_a_scenario_counts_what_it_carries() -> None:
     ports = {port_of(name) for name in SCENARIOS}
-    assert len(ports) == len(SCENARIOS) == 14
+    assert len(ports) == len(SCENARIOS) == 21
     command = [sys.executable, "-m", "bench.scenarios", "drip", str(port_of("drip"))]
     truth = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     assert (truth["ends"], truth["sent"], truth["received"]) == (2, 500, 500)
