@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from netmon.decode.raw_event import RawEvent
     from netmon.decode.workloads import NameSource
     from netmon.events import Event, NetworkEvent
-    from netmon.filters.compiled import CompiledFilters
+    from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.cmdline_reader import CmdlineReader
     from netmon.kernel.marks import FollowedProcess
@@ -550,6 +550,11 @@ class Monitor:
     def rule_counts(self) -> Mapping[str, int]:
         """How many connections each rule has matched since the rules were put in force, in their order."""
         return self._ruled.judge.counts if self._ruled is not None else {}
+
+    @property
+    def watched(self) -> Watched:
+        """What is watched: directions and report options, which no reload changes."""
+        return self._filters.watched
 
     @property
     def stopped(self) -> bool:

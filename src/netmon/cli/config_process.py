@@ -205,12 +205,13 @@ def _write(path: str, change: Change, file: int, questions: int, answers: int) -
     from netmon.filters.handover import write_filters, write_problems
 
     try:
-        config = change(_read_config(path, file, questions, answers))
+        read, digest = _read_config(path, file, questions, answers)
+        config = change(read)
         filters = compile_filters(config)
     except ConfigError as error:
         write_problems(error.problems, file)
     else:
-        write_filters(filters, config.run.values() if config.run is not None else {}, file)
+        write_filters(filters._replace(digest=digest), config.run.values() if config.run is not None else {}, file)
 
 
 def _write_reason(path: str, error: BaseException, file: int) -> None:
@@ -231,8 +232,8 @@ def _reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {shown(str(error))}"
 
 
-def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedConfig:
-    """Give up all rights, and return what the file says. Raises ConfigError."""
+def _read_config(path: str, file: int, questions: int, answers: int) -> tuple[CheckedConfig, bytes]:
+    """Give up all rights, and return what the file says, and its digest. Raises ConfigError."""
     # All that reading a configuration may import, and the file, while they can still be opened.
     import difflib  # noqa: F401
     import ipaddress  # noqa: F401
@@ -241,6 +242,7 @@ def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedC
 
     from netmon.cli.confine import isolate
     from netmon.config import checked, run_values, yaml_reader  # noqa: F401
+    from netmon.config.digest import digest_of_files
     from netmon.filters import keys, settings  # noqa: F401
     from netmon.filters.handover import MAX_SIZE
 
@@ -250,12 +252,13 @@ def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedC
         _prepare_rules()
     if any(word in content for word in (b"fields", b"message", b"\\")):  # or an escape that may spell it
         _prepare_fields()
+    digest = digest_of_files([(path, content)])
     isolate(keep={file, questions, answers}, max_memory=MAX_MEMORY, max_file=MAX_SIZE)
 
     def resolve(netns: int | str) -> int:
         return netns if isinstance(netns, int) else _ask(netns, questions, answers)
 
-    return checked.check_document(yaml_reader.parse_yaml(path, content), resolve)
+    return checked.check_document(yaml_reader.parse_yaml(path, content), resolve), digest
 
 
 def _prepare_rules() -> None:
