@@ -149,13 +149,39 @@ def test_reload_takes_another_configuration() -> None:
     )
     run("systemctl", "reload", "netmon")
     wait_for(f"netmon: reloaded {CONFIGURATION}")
+    assert json.loads(run("netmon", "status", "--format", "json"))["configuration"]["generation"] == 2
+    assert "generation 2; " in show("StatusText")
     before = len(events())
     refused_connection()
     CONFIGURATION.write_text("nonsense: true\n")
-    run("systemctl", "reload", "netmon")
-    wait_for(f"netmon: {CONFIGURATION} not reloaded: going on as before")
-    assert show("ActiveState") == "active"
+    failed = subprocess.run(["systemctl", "reload", "netmon"], capture_output=True, timeout=2 * DEADLINE)
+    assert failed.returncode != 0
+    errors = run("journalctl", "--unit", "netmon", "--priority", "err", "--output", "cat", "--no-pager").splitlines()
+    assert f"netmon: {CONFIGURATION}:1: nonsense: unknown key" in "\n".join(errors)
+    assert f"netmon: {CONFIGURATION} not reloaded: going on as before" in errors
+    assert "the last reload failed; " in show("StatusText")
+    assert [show(name) for name in ("ActiveState", "NRestarts")] == ["active", "0"]
     assert len(events()) == before
+
+
+def test_root_and_the_metrics_service_may_ask_it() -> None:
+    assert "the last reload failed at " in run("netmon", "status")
+    run("netmon", "status", "--ready")
+    refused = subprocess.run(
+        ["setpriv", "--reuid=1000", "--clear-groups", "netmon", "status"], capture_output=True, text=True
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "only root, netmon's own user and the socket's group may ask" in refused.stderr
+    run("systemctl", "start", "netmon-metrics")
+    address = "http://127.0.0.1:9464"
+    wait_until(lambda: subprocess.run(["curl", "--silent", "--fail", f"{address}/ready"]).returncode == 0, "metrics")
+    metrics = run("curl", "--silent", "--fail", f"{address}/metrics").splitlines()
+    assert "netmon_config_last_reload_successful 0" in metrics
+    assert "netmon_config_generation 2" in metrics
+    assert [line for line in metrics if line.startswith("netmon_programs_attached ")] != ["netmon_programs_attached 0"]
+    status = status_of(int(run("systemctl", "show", "netmon-metrics", "--property", "MainPID", "--value")))
+    assert {status[name][0] for name in ("CapEff", "CapPrm", "CapBnd")} == {f"{0:016x}"}
+    run("systemctl", "stop", "netmon-metrics")
 
 
 def test_an_upgrade_restarts_it_and_keeps_the_configuration() -> None:

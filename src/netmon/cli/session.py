@@ -167,7 +167,7 @@ class Session:
         self.turned = time.monotonic()
         self._asked: deque[Reload] = deque()  # by any thread, and not begun
         self._waiting: list[Reload] = []  # for the one that goes on
-        self._next_status = 0.0
+        self._next_status = time.monotonic() + STATUS_INTERVAL
         self._reading: Future[tuple[Callable[[], None], str]] | None = None
         self._say_late_at: float | None = None
         self._managed = bool(os.environ.get("NOTIFY_SOCKET"))

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from importlib import import_module
 from typing import Any
-
-# In this order: hashlib loads the library of OpenSSL, which delays the start. Python's random has the same way out.
-MODULES = ("_sha2", "_sha256", "hashlib")
 
 
 def _sha256() -> Callable[[bytes], Any]:
-    for name in MODULES:
-        with suppress(ImportError):
-            return import_module(name).sha256  # type: ignore[no-any-return]
-    raise AssertionError("Python has no SHA-256")
+    try:  # hashlib loads the library of OpenSSL, which delays the start; so Python's random has it, too
+        from _sha2 import sha256  # type: ignore[import-not-found]
+    except ImportError:  # before Python 3.12
+        from hashlib import sha256
+    return sha256  # type: ignore[no-any-return]
 
 
 def digest_of_files(files: Sequence[tuple[str, bytes]]) -> bytes:
