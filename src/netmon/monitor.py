@@ -646,8 +646,11 @@ class Monitor:
         )
 
     def program_infos(self) -> list[ProgramInfo]:
-        """Return what the kernel reports about each loaded BPF program. Raises NetmonError unless running."""
-        return self._running().source.program_infos()
+        """Return what the kernel reports about each loaded BPF program.
+
+        Any thread may call it. Raises BpfError, and NetmonError unless running.
+        """
+        return self._running().program_infos()
 
     def follow(self, pid: int) -> None:
         """Follow a further process, with its descendants: report their connections from now on.
