@@ -175,7 +175,8 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--config",
         metavar="FILE",
-        help="read what to report, and any setting below, from a YAML file (netmon help config); a flag wins over it",
+        help="read what to report, and any setting below, from a YAML file with its drop-ins, or from the files of a "
+        "directory (netmon help config); a flag wins (or set NETMON_CONFIG)",
     )
     run.add_argument(
         "--aggregate",

@@ -6,7 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
 
 from netmon.control.metrics import CONTENT_TYPE
 from netmon.control.protocol import ask
@@ -19,8 +20,11 @@ FRESH = 1.0  # seconds for which an answer is kept: however many ask, netmon is 
 TEXT = "text/plain; charset=utf-8"
 
 
-class MetricsServer(ThreadingHTTPServer):
-    """Answers GET /metrics, /live and /ready."""
+class MetricsServer(ThreadingMixIn, TCPServer):
+    """Answers GET /metrics, /live and /ready.
+
+    It is no HTTPServer of Python's, which asks name servers for the name of its address.
+    """
 
     daemon_threads = True
     allow_reuse_address = True

@@ -30,16 +30,18 @@ run: {outputs: [{type: file, path: /var/log/x, rotate_size: 1G}, {type: stdout}]
 def test_each_filter_rule_and_output_has_a_sentence() -> None:
     assert list(sentences_of(Config.from_dict(yaml.safe_load(TEXT)))) == [
         "Connections that this host accepts are reported, all of them.",
-        "Connections that this host opens are reported: of IPv4, those where this host's address is in 10.0.0.1 and the "
-        "peer's address is in 10.0.0.0/8 or 192.168.0.0/16; and all but those where the peer's port is 22 or 1-9.",
+        "Connections that this host opens are reported: of IPv4, those where this host's address is in 10.0.0.1 and "
+        "the peer's address is in 10.0.0.0/8 or 192.168.0.0/16; and all but those where the peer's port is 22 or 1-9.",
         "  IPv6 has no filter there: all of its addresses pass.",
         "Of network namespaces, those where it is 1, 2, 3, 4 or one of 2 more.",
         "Of outgoing connections, all but those where DNS has told the name *.example.",
-        "Of processes, those where its uid is 0, and the executable's file name or what the program was called by is curl "
-        "or the beginning of the executable's path is /usr/, and it is process 7 or it is process 8 or a descendant.",
+        "Of processes, those where its uid is 0, and the executable's file name or what the program was called by is "
+        "curl or the beginning of the executable's path is /usr/, and it is process 7 or it is process 8 or a "
+        "descendant.",
         "Rule root, high, report: (uid == 0).",
         "What no rule matches is not reported.",
-        "With outcome: report a connection attempt once it has succeeded or failed, with the error, not when it is made.",
+        "With outcome: report a connection attempt once it has succeeded or failed, with the error, not when it is "
+        "made.",
         "With names: add to the events of outgoing connections the names that DNS gave for the peer's address.",
         "With ancestors: 2 of each process, as far as it has as many.",
         "With progress: each 30 s, what open connections have carried.",
