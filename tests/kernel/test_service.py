@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -23,6 +24,7 @@ from tests.support.waiting import wait_until as wait_with_pauses
 pytestmark = [pytest.mark.guest("systemd"), pytest.mark.only_on("6.12", "6.12-arm64")]
 
 CONFIGURATION = Path("/etc/netmon/netmon.yaml")
+DROP_IN = Path("/etc/netmon/netmon.d/feed.yaml")
 PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/systemd")
 EVERYTHING = (
     "report: {existing: true, statistics: true, outcome: true}\ningress:\n  enabled: true\negress:\n  enabled: true\n"
@@ -150,7 +152,12 @@ def test_reload_takes_another_configuration() -> None:
     run("systemctl", "reload", "netmon")
     wait_for(f"netmon: reloaded {CONFIGURATION}")
     assert json.loads(run("netmon", "status", "--format", "json"))["configuration"]["generation"] == 2
-    assert "generation 2; " in show("StatusText")
+    DROP_IN.parent.mkdir()
+    DROP_IN.write_text("egress: {ipv4_filter: {dst_ip: ['file:/etc/netmon/netmon.d/feed.txt']}}\n")
+    DROP_IN.with_name("feed.txt").write_text("192.0.2.7 ; SBL1\n")
+    run("systemctl", "reload", "netmon")
+    shutil.rmtree(DROP_IN.parent)
+    assert "generation 3; " in show("StatusText")
     before = len(events())
     refused_connection()
     CONFIGURATION.write_text("nonsense: true\n")
@@ -174,10 +181,14 @@ def test_root_and_the_metrics_service_may_ask_it() -> None:
     assert "only root, netmon's own user and the socket's group may ask" in refused.stderr
     run("systemctl", "start", "netmon-metrics")
     address = "http://127.0.0.1:9464"
-    wait_until(lambda: subprocess.run(["curl", "--silent", "--fail", f"{address}/ready"]).returncode == 0, "metrics")
+    ready = ["curl", "--silent", "--fail", f"{address}/ready"]
+    try:
+        wait_until(lambda: subprocess.run(ready, stdout=subprocess.DEVNULL).returncode == 0, "metrics")
+    except AssertionError:
+        pytest.fail(run("journalctl", "--unit", "netmon-metrics", "--output", "cat", "--no-pager"))
     metrics = run("curl", "--silent", "--fail", f"{address}/metrics").splitlines()
     assert "netmon_config_last_reload_successful 0" in metrics
-    assert "netmon_config_generation 2" in metrics
+    assert "netmon_config_generation 3" in metrics
     assert [line for line in metrics if line.startswith("netmon_programs_attached ")] != ["netmon_programs_attached 0"]
     status = status_of(int(run("systemctl", "show", "netmon-metrics", "--property", "MainPID", "--value")))
     assert {status[name][0] for name in ("CapEff", "CapPrm", "CapBnd")} == {f"{0:016x}"}

@@ -83,8 +83,9 @@ def test_an_unreachable_service_manager_is_named(address: str, capsys: pytest.Ca
 @pytest.fixture(params=[SERVICE, METRICS_SERVICE], ids=lambda path: path.name)
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A unit file, with a program that exists on this machine."""
-    path = tmp_path / request.param.name
-    path.write_text(request.param.read_text().replace("/usr/bin/netmon", shutil.which("true") or ""))
+    shipped: Path = request.param
+    path = tmp_path / shipped.name
+    path.write_text(shipped.read_text().replace("/usr/bin/netmon", shutil.which("true") or ""))
     return path
 
 
