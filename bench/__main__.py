@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--kernel", choices=kernels, default="6.12")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", action="store_true", help="one round of small loads")
-    kind.add_argument("--long", action="store_true", help="netmon only: a flood, then many connections and processes")
+    kind.add_argument("--long", action="store_true", help="netmon only: floods, then a busy day with reloads")
     kind.add_argument(
         "--instructions", action="store_true", help="count instructions: each option of netmon, and other monitors"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -9,10 +10,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import plot, report
+from bench import plot, reader, report
 from bench.__main__ import parse, plan_of
 from bench.figures import Figures, ratio
-from bench.monitors import MONITORS, names_for
+from bench.monitors import ALL_OPTIONS, MONITORS, names_for
 from bench.plan import DEFAULT, LONG, Plan, cidrs
 
 MEMORY = {"pss": 20.0, "rss": 25.0, "peak": 30.0}
@@ -104,19 +105,28 @@ def test_cidrs_are_told_against_the_fewest() -> None:
 
 
 def test_a_long_run_tells_memory_and_losses() -> None:
+    name = ALL_OPTIONS.name
+    kernel = {"maps_mb": 9.5, "maps": 40, "descriptors": 60}
     parts = [
-        sample("netmon", load, number, made=100.0 * number, rate=1.0, **{**MEMORY, "pss": pss})
-        for load in ("pairs1", "short")
+        sample(name, "day", number, rate=1000.0 * number, started=7.0, **{**MEMORY, "pss": pss}, **kernel)
         for number, pss in enumerate((20.0, 22.0, 21.0))
     ]
-    account = {"written": 7, "events": 7, "lost": 1, "missed": 0, "happened": 8, "rate": 5.0, "pss": 20.0}
-    text = report.long_run(
-        result(
-            *parts, sample("netmon", "flood", 0, **account), sample("netmon", "long", 0, **account), flood=LONG.flood
-        )
+    account = {"written": 7, "lost": 1, "missed": 0, "happened": 8, "said_lost": 1, "rate": 5.0, "pss": 20.0}
+    floods = [sample(monitor, "flood", 0, **account) for monitor in ("netmon", name)]
+    text = report.long_run(result(*floods, *parts, sample(name, "account", 0, **account), flood=LONG.flood))
+    assert cells(text, "2") == ["2", "1,000", "7", "22.0", "9.5", "40", "60"]
+    assert cells(text, "200,000 connections at full speed, everything on")[1:6] == ["8", "7", "1", "0", "1"]
+    assert "3 reloads" in text
+
+
+def test_the_reader_of_a_long_run_counts_events_and_losses() -> None:
+    lines = io.BytesIO(
+        b'{"type":"NetworkEvent","network_event":{"type":"TcpConnectionAccept"}}\n'
+        b'{"type":"NetworkEvent","network_event":{"type":"TcpConnectionProgress"}}\n'
+        b'{"type":"LostEvents","lost_events":{"count":3,"missed":2}}\n'
+        b'{"type":"NetworkEvent","network_event":{"type":"TcpConnectionClose"}}\n'
     )
-    assert cells(text, "short processes") == ["short processes", "200", "1", "20.0", "20.0", "22.0", "21.0"]
-    assert cells(text, "all of the above")[1:5] == ["8", "7", "1", "0"]
+    assert reader.count(lines, 0, 0.0) == {"written": 2, "lost": 3, "missed": 2, "other": 1}
 
 
 def test_the_plot_is_well_formed_and_shows_every_monitor() -> None:
