@@ -194,7 +194,7 @@ def _run_with(
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
     session = Session(monitor, signals, options.config, lambda: begin_reading(options)(), digest_of(filters))
-    control = _open_control(options, monitor, session, fanout)
+    control = _open_control(options, user, monitor, session, fanout)
     broken: list[OutputError] = []
 
     def write(lines: list[str]) -> None:
@@ -264,7 +264,9 @@ def _run_with(
     return losses
 
 
-def _open_control(options: argparse.Namespace, monitor: Monitor, session: Session, fanout: Fanout) -> RunControl | None:
+def _open_control(
+    options: argparse.Namespace, user: User | None, monitor: Monitor, session: Session, fanout: Fanout
+) -> RunControl | None:
     """Open the control socket, if there is to be one. Raises ConfigError, NetmonError."""
     if options.control is None:
         for name in ("control_group", "metrics"):
@@ -273,7 +275,10 @@ def _open_control(options: argparse.Namespace, monitor: Monitor, session: Sessio
         return None
     from netmon.cli.run_control import RunControl
 
-    return RunControl(options, monitor, session, fanout)
+    control = RunControl(options, monitor, session, fanout)
+    if user is not None:
+        control.give_to(user)
+    return control
 
 
 def _read_later(watched: Watched) -> list[str]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from netmon.cli.group import group_of
 from netmon.control.server import Command, ControlServer
 from netmon.decode.format import format_timestamp
-from netmon.errors import NetmonError
+from netmon.errors import NetmonError, shown
 from netmon.limits import DEFAULT_RING_SIZE
 from netmon.losses import BY_NAME
 from netmon.outputs.unix_socket import listen
 from netmon.version import __version__
 
 if TYPE_CHECKING:
+    from netmon.cli.confine import User
     from netmon.cli.session import Session
     from netmon.control.event_counts import EventCounts
     from netmon.monitor import Monitor
@@ -54,6 +55,7 @@ class RunControl:
         self._session = session
         self._fanout = fanout
         self._file: str | None = options.config
+        self._path: str = options.control
         self._ring_size: int = options.ring_size or DEFAULT_RING_SIZE
         self._started = time.time()
         self._started_at = time.monotonic()
@@ -64,9 +66,16 @@ class RunControl:
 
             self.counts = EventCounts(outcome=monitor.watched.report.outcome)
         group = None if options.control_group is None else group_of(options.control_group, "control_group")
-        listener = listen(options.control, OWN_MODE if group is None else LOOK_MODE, group)
+        listener = listen(self._path, OWN_MODE if group is None else LOOK_MODE, group)
         commands = {"status": Command(self.status), "reload": Command(self.reload, changes=True)}
         self._server = ControlServer(listener, group, commands)
+
+    def give_to(self, user: User) -> None:
+        """Let the user that the process becomes connect, too. Raises NetmonError."""
+        try:
+            os.chown(self._path, user.uid, -1, follow_symlinks=False)
+        except OSError as error:
+            raise NetmonError(f"{shown(self._path)}: {error.strerror}: start netmon as root") from None
 
     def start(self) -> None:
         """Begin to answer: the monitor is attached, and rights are given up."""

@@ -19,6 +19,7 @@ from netmon.errors import ConfigError, Location, Problem, shown
 
 ENDINGS = (".yaml", ".yml")
 INCLUDE = "file:"  # begins an item of a list that stands for the lines of a file
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_FILES = 100  # drop-ins, and lists
 FAMILIES = {"ipv4_filter": "IPv4", "ipv6_filter": "IPv6"}
 ADDRESS_KEYS = ("src_ip", "dst_ip")
@@ -260,7 +261,7 @@ def _items_of(content: bytes | str | None, family: str) -> tuple[list[str], arra
     if not isinstance(content, bytes):
         return texts, numbers, content or "cannot be read: write an absolute path without blanks, as file:/etc/list.txt"
     try:
-        lines = content.decode("utf-8-sig").split("\n")
+        lines = content.removeprefix(BYTE_ORDER_MARK).decode().split("\n")
     except UnicodeDecodeError as error:
         return texts, numbers, f"is not UTF-8 (line {content.count(bytes([10]), 0, error.start) + 1})"
     for number, line in enumerate(lines, 1):
