@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from netmon.cli.flag_names import flag_error as flag_error
 from netmon.errors import shorten
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
+    DEFAULT_CONTROL,
     DEFAULT_LINE_LIMIT,
     DEFAULT_RECORD_LIMIT,
     DEFAULT_RING_SIZE,
@@ -179,7 +181,8 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--config",
         metavar="FILE",
-        help="read what to report, and any setting below, from a YAML file (netmon help config); a flag wins over it",
+        help="read what to report, and any setting below, from a YAML file with its drop-ins, or from the files of a "
+        "directory (netmon help config); a flag wins (or set NETMON_CONFIG)",
     )
     _add_expect_flag(run)
     run.add_argument(
@@ -199,6 +202,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="where to write events, several times for several places: stdout, file:PATH or unix:PATH, with settings "
         "like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
     )
+    _add_control_flags(run)
     _add_report_flags(run)
     _add_connection_flags(run)
     _add_name_flags(run)
@@ -222,6 +226,7 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
     _add_report_flags(parser)
     _add_connection_flags(parser)
     _add_name_flags(parser)
+    parser.set_defaults(control=None, control_group=None, metrics=False)
     parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
 
 
@@ -340,6 +345,46 @@ def _count(text: str) -> int:
     if isinstance(value, str) or value < 1:
         raise argparse.ArgumentTypeError(f"{shorten(text)} is no positive number")
     return value
+
+
+def _socket_path(text: str) -> str:
+    from netmon.config.outputs import check_socket_path  # seldom needed
+
+    try:
+        return check_socket_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{shorten(text)} {error}") from None
+
+
+def _add_control_flags(run: argparse.ArgumentParser) -> None:
+    control = run.add_argument_group("looking after it", "docs/operations.md")
+    control.add_argument(
+        "--control",
+        type=_socket_path,
+        metavar="SOCKET",
+        help=f"serve netmon status, reload and metrics there; they ask {DEFAULT_CONTROL} by default",
+    )
+    control.add_argument(
+        "--control-group",
+        metavar="GROUP",
+        help="a group whose members may ask for the status and metrics, too, beside root",
+    )
+    _add_switch(control, "metrics", "count connections for netmon metrics: by result, their times, by executable")
+
+
+def add_socket_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the commands that ask a netmon which runs."""
+    parser.add_argument(
+        "--control",
+        type=_socket_path,
+        metavar="SOCKET",
+        help=f"the socket that netmon run --control serves (or set NETMON_CONTROL; default: {DEFAULT_CONTROL})",
+    )
+
+
+def socket_of(options: argparse.Namespace) -> str:
+    """Return the socket to ask: a flag wins over NETMON_CONTROL."""
+    return options.control or os.environ.get("NETMON_CONTROL") or DEFAULT_CONTROL
 
 
 def _add_any_kernel_flag(run: argparse.ArgumentParser) -> None:

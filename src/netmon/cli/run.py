@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
-from netmon.cli.console import say
+from netmon.cli.console import ERROR, WARNING, say
 from netmon.cli.flags import add_run_flags, config_of, flag_error, writes_to_stdout
 from netmon.errors import ArgumentError, NetmonError, OutputError, shown
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from netmon.cli.confine import User
     from netmon.cli.expectation import Expectation
-    from netmon.cli.session import Ending
+    from netmon.cli.run_control import RunControl
+    from netmon.cli.session import Ending, Session
     from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.losses import Losses
+    from netmon.monitor import Monitor
     from netmon.outputs.base import Output
+    from netmon.outputs.fanout import Fanout
     from netmon.outputs.opened import Outputs
     from netmon.reader.source import OpenSource
     from netmon.terminal.view import View
@@ -67,6 +70,9 @@ def run(options: argparse.Namespace) -> int:
     """
     from netmon.cli.session import Signals
 
+    # For containers. A flag wins over the environment, and that over the file.
+    options.config = options.config or os.environ.get("NETMON_CONFIG") or None
+    options.control = options.control or os.environ.get("NETMON_CONTROL") or None
     expectation = _expectation_of(options)
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
 
@@ -185,7 +191,7 @@ def _run_with(
 ) -> Losses:
     """Do what run_with() does; turn the collection of garbage on once the start is over."""
     filters_of = _begin_checked(options, expectation)
-    from netmon.cli.session import Session  # these are imported while a file is read
+    from netmon.cli.session import Session, digest_of  # these are imported while a file is read
     from netmon.monitor import Monitor
     from netmon.outputs.base import Output
     from netmon.outputs.fanout import Fanout
@@ -200,7 +206,9 @@ def _run_with(
     for output in opened.opened:
         if isinstance(output, Output) and output.shows_view:
             output.view = view
-    fanout = Fanout(opened.opened, report=say, ending=lambda: signals.stopped, note=opened.note)
+    fanout = Fanout(
+        opened.opened, report=partial(say, priority=ERROR), ending=lambda: signals.stopped, note=opened.note
+    )
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
         given["open_source"] = open_source
@@ -208,7 +216,10 @@ def _run_with(
         monitor = Monitor(filters, output_losses=fanout.losses, **given)
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
-    session = Session(monitor, signals, options.config, lambda: _begin_checked(options, expectation)())
+    session = Session(
+        monitor, signals, options.config, lambda: _begin_checked(options, expectation)(), digest_of(filters)
+    )
+    control = _open_control(options, user, monitor, session, fanout)
     broken: list[OutputError] = []
 
     def write(lines: list[str]) -> None:
@@ -231,9 +242,11 @@ def _run_with(
     def deliver(lines: list[str]) -> None:
         nonlocal said
         write(lines)
+        if control is not None and control.counts is not None:
+            control.counts.add(lines)
         if (problem := monitor.record_problem) != said:
             said = problem
-            say(f"{problem}; goes on without the recording")
+            say(f"{problem}; goes on without the recording", WARNING)
 
     def begin() -> None:
         if options.confine:
@@ -250,6 +263,8 @@ def _run_with(
             )
             opened.begin()
         writing.enter_context(fanout)  # its threads inherit the rights
+        if control is not None:
+            control.start()
         gc.enable()
 
     try:
@@ -272,6 +287,23 @@ def _run_with(
     if broken:
         raise broken[0]
     return losses
+
+
+def _open_control(
+    options: argparse.Namespace, user: User | None, monitor: Monitor, session: Session, fanout: Fanout
+) -> RunControl | None:
+    """Open the control socket, if there is to be one. Raises ConfigError, NetmonError."""
+    if options.control is None:
+        for name in ("control_group", "metrics"):
+            if getattr(options, name):
+                raise flag_error(name, "goes with --control, or it has nobody to serve")
+        return None
+    from netmon.cli.run_control import RunControl
+
+    control = RunControl(options, monitor, session, fanout)
+    if user is not None:
+        control.give_to(user)
+    return control
 
 
 def _read_later(watched: Watched) -> list[str]:

@@ -33,6 +33,9 @@ ALL = {
     "each": ("true", True),
     "color": ("false", False),
     "outputs": ("[{type: stdout}]", [{"type": "stdout"}]),
+    "control": ("/run/control", "/run/control"),
+    "control_group": ("adm", "adm"),
+    "metrics": ("true", True),
 }
 
 
