@@ -21,7 +21,7 @@ from netmon.cli.console import describe, discard_results, discard_unwritable, fl
 from netmon.errors import ConfigError, NetmonError, OutputError
 
 # Each is a module of netmon.cli.
-COMMANDS = ("run", "exec", "ls", "top", "replay", "check", "validate", "rules", "schema", "help")
+COMMANDS = ("run", "exec", "ls", "top", "replay", "forward", "check", "validate", "rules", "schema", "help")
 HELP_WIDTH = 80
 # What `netmon`, and the help of a command, end with.
 EXAMPLES = {
@@ -47,6 +47,12 @@ examples:
 examples:
   netmon exec -- curl https://example.com/
   netmon exec --report table -- make -j8
+""",
+    "forward": """
+examples:
+  netmon run --output unix:/run/netmon/events.sock &
+  netmon forward --to https://collector.example:4318 --spool /var/spool/netmon
+  netmon replay FILE | netmon forward --from - --to http://localhost:4318
 """,
     "ls": """
 examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon import amounts
@@ -121,7 +121,29 @@ def _open(fields: Mapping[str, Any], user: User | None) -> Output | Writer:
 
     group = _group(fields["group"]) if "group" in fields else None
     path = fields["path"]
-    return SocketServer(path, listen(path, int(fields.get("mode", "0600"), 8), group), say)
+    server = SocketServer(path, listen(path, int(fields.get("mode", "0600"), 8), group), say)
+    server.render_of = _Renderers().of
+    return server
+
+
+class _Renderers:
+    """Makes what renders the formats that readers ask for, each once: only then is it imported."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Callable[[Iterable[str]], list[str]]] = {}
+
+    def of(self, name: str) -> Callable[[Iterable[str]], list[str]] | None:
+        """Return what renders a format; None for JSON as it is. Raises KeyError if there is no such format."""
+        if name == "json":
+            return None
+        if name not in SCHEMAS:
+            raise KeyError(name)
+        if name not in self._made:
+            from netmon.schemas.host import read_host
+            from netmon.schemas.renderer import Renderer
+
+            self._made[name] = Renderer(name, read_host()).lines
+        return self._made[name]
 
 
 def _rotation(fields: Mapping[str, Any]) -> Any:
