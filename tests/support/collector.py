@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import ssl
 import subprocess
 import threading
@@ -47,6 +48,7 @@ class Collector:
         self.replies: list[Reply] = []
         self.problems: list[str] = []
         self.hold: Callable[[], object] = lambda: None  # is called before each answer
+        self._connections: list[socket.socket] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         if context is not None:
@@ -66,14 +68,17 @@ class Collector:
         """How many events were lost, by the name of what lost them."""
         counts: dict[str, int] = {}
         for record in list(self.records):
-            for name, count in record.get("netmon.lost_events", {}).get("outputs", {}).items():
+            for name, count in record.get("netmon.lost_events.outputs", {}).items():
                 counts[name] = counts.get(name, 0) + count
         return counts
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and close all connections."""
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def take(self, headers: dict[str, str], path: str, body: bytes) -> Reply:
         """Return the answer to a request."""
@@ -103,6 +108,10 @@ class Collector:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                collector._connections.append(self.connection)
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -194,8 +194,8 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         action="append",
         type=_output,
         metavar="OUTPUT",
-        help="where to write events, several times for several places: stdout, file:PATH or unix:PATH, with settings "
-        "like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
+        help="where to write events, several times for several places: stdout, file:PATH, unix:PATH, "
+        "journald or syslog, with settings like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
     )
     _add_report_flags(run)
     _add_connection_flags(run)

@@ -50,6 +50,7 @@ def flags_of_help(capsys: pytest.CaptureFixture[str]) -> set[str]:
             ["ls"],
             ["top"],
             ["replay"],
+            ["forward"],
             ["check"],
             ["validate"],
             ["schema"],
