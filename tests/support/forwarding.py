@@ -16,6 +16,15 @@ from netmon.outputs.unix_socket import listen
 from tests.support.json_lines import connection_line
 from tests.support.waiting import wait_until
 
+# netmon with shorter pauses: a test cannot wait for half a minute each time.
+START = """
+import sys
+from netmon.cli.main import main
+from netmon.forward import forwarder
+
+forwarder.LINGER, forwarder.RECONNECT_DELAY, forwarder.FIRST_DELAY, forwarder.MAX_DELAY = 0.1, 0.2, 0.1, 0.5
+sys.exit(main())
+"""
 _LINE = connection_line("Establish", 4242).encode()
 EVENT_SIZE = len(_LINE)
 
@@ -56,7 +65,7 @@ class Forward:
         """Start it, and wait until it is ready."""
         self.said = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "netmon", "forward", *arguments],
+            [sys.executable, "-c", START, "forward", *arguments],
             stdin=stdin,
             stderr=subprocess.PIPE,
             text=True,

@@ -90,7 +90,7 @@ class SocketSource(Source):
             try:
                 connection.connect(self._path)
                 connection.sendall(REQUEST)
-                answer, self._rest = _read_line(connection)
+                answer = _read_line(connection)
             except OSError as error:
                 reason = error.strerror or "does not answer"
                 remedy = " (netmon run --output unix:PATH,mode=0660,group=GROUP says who may connect)"
@@ -98,6 +98,7 @@ class SocketSource(Source):
                     f"{shown(self.name)}: {reason}{remedy * isinstance(error, PermissionError)}"
                 ) from None
             self.hello = self._greeted(answer)
+            self._rest = b""
             connection.setblocking(False)
             self.fd = connection.detach()
 
@@ -116,13 +117,12 @@ class SocketSource(Source):
         return Mark(run, events)
 
 
-def _read_line(connection: socket.socket) -> tuple[bytes, bytes]:
-    """Return the first line, and what was read behind it. Raises OSError."""
-    data = b""
-    while b"\n" not in data and len(data) < MAX_LINE:
-        more = connection.recv(CHUNK)
-        if not more:
+def _read_line(connection: socket.socket) -> bytes:
+    """Return the first line, and leave what follows: poll() must find it. Raises OSError."""
+    line = b""
+    while len(line) < MAX_LINE and (seen := connection.recv(CHUNK, socket.MSG_PEEK)):
+        end = seen.find(b"\n") + 1
+        line += connection.recv(end or len(seen))
+        if end:
             break
-        data += more
-    line, _, rest = data.partition(b"\n")
-    return line, rest
+    return line

@@ -203,13 +203,11 @@ class SocketServer(Sink):
 
     def put(self, data: bytes) -> None:
         """Queue lines for each reader; never wait."""
-        count = events_in(data)
-        if not self._readers:
-            self._events += count
-            return
         piece = Piece(data)
         with self._lock:
-            self._events += count
+            self._events += events_in(data)
+            if not self._readers:
+                return
             for reader in self._readers.values():
                 self.lost += reader.offer(piece)
         self._wake_up()

@@ -22,6 +22,7 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
+    own_workload,
 )
 from netmon.schemas.host import Host
 
@@ -188,11 +189,27 @@ def _process(event: Event, context: Context) -> dict[str, Any]:
         attributes |= {"process.command_line": " ".join(argv), "process.args_count": len(argv)}
     attributes["netmon.process.entity_id"] = context.process_id(process)
     own = {key: value for key, value in process.items() if key not in _PROCESS and not (key == "args" and argv)}
+    if workload := own.pop("workload", None):
+        attributes |= _workload(workload)
+        own |= _own("workload", own_workload(workload))
     attributes |= _own("netmon.process", own)
     for role in ("parent", "opener"):
         if (other := event.get(role)) is not None:
             attributes |= _own(f"netmon.{role}", other)
     return attributes
+
+
+def _workload(workload: Event) -> dict[str, Any]:
+    """Return the names of a pod and of its container: of the record, as its resource is netmon's host."""
+    container = "k8s.container.name" if "pod" in workload else "container.name"
+    names = {
+        "pod": "k8s.pod.name",
+        "namespace": "k8s.namespace.name",
+        "pod_uid": "k8s.pod.uid",
+        "container": container,
+        "image": "container.image.name",
+    }
+    return {attribute: workload.get(key) for key, attribute in names.items()}
 
 
 def _own(prefix: str, values: Event) -> dict[str, Any]:
