@@ -168,7 +168,17 @@ class Certificates:
         signed = ["-CA", authority, "-CAkey", authority.with_suffix(".key")] if authority else []
         subprocess.run(
             [
-                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-batch"),
+                *(
+                    "openssl",
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-batch",
+                ),
                 *("-days", "2", "-subj", f"/CN={name}", "-addext", extension, *signed, "-keyout", key, "-out", path),
             ],
             check=True,

@@ -17,6 +17,7 @@ from netmon.errors import NetmonError, shown
 from netmon.forward.store import Batch, Mark, whole_lines
 
 MIN_LIMIT, MAX_SEGMENT = 1 << 20, 8 << 20  # bytes
+RENEWED = 256 << 10  # bytes: a segment that is larger is removed once all of it was sent
 POSITION = "position"
 SEGMENT = re.compile(r"events-(\d{12})\.jsonl")
 MARK = re.compile(rb"#([0-9a-f]{0,32}) (\d{1,19})")
@@ -165,7 +166,26 @@ class Spool:
         """Forget the first lines: the next process begins behind them, too."""
         self._offset += size
         self._forget_sent()
+        if not self.size and self._offset > RENEWED:
+            self._renew(max(self._sizes))
         self._write_position()
+
+    def _renew(self, number: int) -> None:
+        """Replace the only segment, all of which was sent, by an empty one: on a full disk that makes room again."""
+        line = _mark_line(self.mark)
+        try:
+            fd = self._open(_name(number + 1))
+            os.pwrite(fd, line, 0)
+        except OSError:  # no room even for that
+            self._remove(number + 1)
+            with suppress(OSError):
+                os.ftruncate(self._files[number], 0)
+                self._sizes[number] = self._offset = os.pwrite(self._files[number], line, 0)
+            return
+        os.close(self._files.pop(number))
+        self._files, self._sizes, self._offset = {number + 1: fd}, {number + 1: len(line)}, len(line)
+        self._write_position()
+        self._remove(number)
 
     def _forget_sent(self) -> None:
         """Remove the first segments, if all in them was sent, and they are not the last one."""

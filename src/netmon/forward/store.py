@@ -57,7 +57,10 @@ class Store(Protocol):
         """
 
     def first(self, limit: int) -> Batch:
-        """Return the first lines, the same ones again until done() is called: at most limit bytes of them."""
+        """Return the first lines, the same ones again until done() is called: at most limit bytes, or one line.
+
+        There may be no line in what they take in the store: then call done() and try again.
+        """
 
     def done(self, size: int) -> None:
         """Forget the first lines."""

@@ -21,9 +21,7 @@ from netmon.schemas import ecs, ocsf, otel
 
 HERE = Path(__file__).parent
 # The field sets of ECS that netmon uses.
-FIELD_SETS = tuple(
-    "@timestamp ecs event host network source destination process container error orchestrator".split()
-)
+FIELD_SETS = tuple("@timestamp ecs event host network source destination process container error orchestrator".split())
 # The namespaces of OpenTelemetry's attributes that netmon uses.
 NAMESPACES = ("client", "container", "error", "host", "k8s", "log", "network", "os", "process", "server", "service")
 BASE_EVENT, NETWORK_ACTIVITY = "events/base_event.json", ("network", "network_activity")

@@ -256,7 +256,9 @@ def test_a_stop_and_a_start_of_the_collector_with_a_spool(
 def test_a_full_disk(directory: Path, served: Served, start: Callable[..., Forward]) -> None:
     spool = directory / "spool"
     spool.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,uid=65534,gid=65534,mode=700", "tmpfs", spool]).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,uid=65534,gid=65534,mode=700", "tmpfs", spool]
+    ).returncode:
         pytest.skip("takes root's right to mount")
     try:
         gone = Collector()
@@ -354,7 +356,9 @@ def test_a_wrong_header_shows_no_secret(tmp_path: Path) -> None:
     assert "s3cret" not in one.said
 
 
-def test_a_line_of_the_collector_is_an_event(collector: Collector, served: Served, start: Callable[..., Forward]) -> None:
+def test_a_line_of_the_collector_is_an_event(
+    collector: Collector, served: Served, start: Callable[..., Forward]
+) -> None:
     """Lines keep their ids, so that what was sent twice is found."""
     start(collector.url, "--compression", "none")
     served.wait()
