@@ -165,7 +165,7 @@ class Certificates:
     def _make(self, path: Path, authority: Path | None, name: str, extension: str) -> None:
         """Make a certificate; its key is in the same file."""
         key = path.with_suffix(".key")
-        signed = ["-CA", authority, "-CAkey", authority.with_suffix(".key")] if authority else []
+        signed = ["-CA", str(authority), "-CAkey", str(authority.with_suffix(".key"))] if authority else []
         subprocess.run(
             [
                 *(
@@ -179,7 +179,19 @@ class Certificates:
                     "-nodes",
                     "-batch",
                 ),
-                *("-days", "2", "-subj", f"/CN={name}", "-addext", extension, *signed, "-keyout", key, "-out", path),
+                *(
+                    "-days",
+                    "2",
+                    "-subj",
+                    f"/CN={name}",
+                    "-addext",
+                    extension,
+                    *signed,
+                    "-keyout",
+                    str(key),
+                    "-out",
+                    str(path),
+                ),
             ],
             check=True,
             capture_output=True,

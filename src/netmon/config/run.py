@@ -48,9 +48,9 @@ class RunOutput(Section):
     type: Optionally[Literal["stdout", "file", "unix", "journald", "syslog"]] = Field(
         default=None, description="Standard output, a file, a socket for local readers, journald, or a syslog."
     )
-    path: _checked("path") = Field(
+    path: _checked("path") = Field(  # type: ignore[valid-type]
         default=None, description="The file, or the socket; journald and syslog have a usual one."
-    )  # type: ignore[valid-type]
+    )
     format: Optionally[Literal["json", "ecs", "ocsf", "otel"]] = Field(
         default=None, description="How events are written; by default as `run.format` says, else JSON."
     )

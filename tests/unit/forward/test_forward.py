@@ -78,7 +78,7 @@ def test_events_and_who_they_come_from(collector: Collector, served: Served, sta
     assert "abc" not in Path(f"/proc/{one.process.pid}/cmdline").read_text()
     resource = collector.resource
     assert (resource["host.name"], resource["service.name"]) == ("node-7", "edge")
-    assert resource["os.type"] == "linux" and "host.id" in resource or not Path("/etc/machine-id").exists()
+    assert (resource["os.type"] == "linux" and "host.id" in resource) or not Path("/etc/machine-id").exists()
     assert "netmon: 3000 events forwarded, 0 lost\n" in one.end()
     assert one.process.returncode == 0
 
@@ -103,7 +103,6 @@ def test_a_collector_that_is_down_for_a_while(directory: Path, served: Served, s
     served.put(0, 100)
     expect(first, 100)
     first.close()
-    one.wait_for  # noqa: B018 - it says so once it has something to send
     count = 100 + (20 << 20) // EVENT_SIZE  # more than 8 MiB in memory, 4 MiB in netmon, and what sockets hold
     served.put(100, count)
     one.wait_for("events wait")
@@ -206,7 +205,7 @@ def test_a_kill_and_a_restart_with_a_spool(
             served.put(at, at + 200)
             at += 200
         if round_ % 2:
-            wait_until(lambda: len(collector.cookies) > at // 2, "some progress")
+            wait_until(lambda half=at // 2: len(collector.cookies) > half, "some progress")
         one.end(signal.SIGKILL)
         wait_until(lambda: served.server.readers == 0, "its end")
         served.put(at, at + 50)  # nobody is there
@@ -230,7 +229,7 @@ def test_a_kill_and_a_restart_with_a_spool(
 def test_a_stop_and_a_start_of_the_collector_with_a_spool(
     directory: Path, served: Served, start: Callable[..., Forward]
 ) -> None:
-    """Nothing is lost, though neither netmon's queue nor memory could hold it; and a restart in between loses nothing."""
+    """Nothing is lost, though neither netmon's queue nor memory could hold it, and though it is restarted."""
     count = (20 << 20) // EVENT_SIZE
     before = Collector()
     before.close()

@@ -1,4 +1,4 @@
-"""What a `netmon forward` that was taken over can do: nothing to netmon, its maps or the host. It is tried from inside."""
+"""What a `netmon forward` that was taken over can do to netmon and the host: nothing. It is tried from inside."""
 
 from __future__ import annotations
 

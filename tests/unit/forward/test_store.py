@@ -148,8 +148,8 @@ def test_directories_that_are_not_for_it(tmp_path: Path) -> None:
     path.chmod(0o777)
     with pytest.raises(NetmonError, match="others may write to it"):
         Spool(str(path), LIMIT)
+    (tmp_path / "file").touch()
     with pytest.raises(NetmonError, match="Not a directory"):
-        (tmp_path / "file").touch()
         Spool(str(tmp_path / "file"), LIMIT)
 
 
