@@ -44,12 +44,14 @@ def execute(options: argparse.Namespace) -> int:
     """Run the command; return its exit code. In the process that watches, raise NetmonError if that fails."""
     from netmon.cli.account import find_asker
     from netmon.cli.command import hold_command
+    from netmon.cli.new_files import refuse_impossible_files
     from netmon.cli.supervisor import BLOCKED, Supervisor
 
     try:
         arguments = _arguments_of(options)
         _check_report(options)
         expectation = _expectation_of(options)
+        refuse_impossible_files(options)
         account = None if options.root else find_asker(os.environ, os.geteuid())
         output = _open_output(options)
     except (NetmonError, OSError) as error:
@@ -151,7 +153,7 @@ def _output_to(fd: int, name: str | None) -> Output:
 
 def _view_maker(options: argparse.Namespace, fd: int, expectation: Expectation | None) -> MakeView:
     """Return what makes the view: a report, or what `netmon run` would show there. Raises ConfigError."""
-    from netmon.cli.views import add_reports, expects_utf8, prepare_view
+    from netmon.cli.views import add_reports, is_ascii_only, prepare_view
 
     if options.report is None:
         return prepare_view(options, on_terminal=os.isatty(fd), fd=fd)
@@ -164,4 +166,4 @@ def _view_maker(options: argparse.Namespace, fd: int, expectation: Expectation |
 
     add_reports(options)
     allowing = expectation.drift.suggestion if expectation is not None else None
-    return lambda _watched: ReportView(options.report, ascii_only=not expects_utf8(os.environ), allowing=allowing)
+    return lambda _watched: ReportView(options.report, ascii_only=is_ascii_only(), allowing=allowing)

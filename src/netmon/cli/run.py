@@ -70,6 +70,10 @@ def run(options: argparse.Namespace) -> int:
     expectation = _expectation_of(options)
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
 
+    if options.record is not None or options.outputs is not None:
+        from netmon.cli.new_files import refuse_impossible_files  # seldom needed
+
+        refuse_impossible_files(options)
     from netmon.outputs.standard_output import StandardOutput
 
     def open_them(user: User | None) -> Outputs:
