@@ -150,9 +150,19 @@ class Learner:
         name = name_of_peer(facts) if direction == "egress" else None
         return "" if behaviour.add(port, name, facts.daddr) else TOO_MANY_PLACES
 
+    def summary(self) -> str:
+        """Return how much was learned, in words."""
+        programs = sum(1 for _ in self.programs())
+        return f"{connections(self.count)} of {programs:,} program{'s' * (programs != 1)}"
+
     def programs(self) -> Iterator[Program]:
         """Yield the programs, each once."""
         yield from dict.fromkeys(program for programs in self.directions.values() for program in programs)
+
+
+def connections(number: int) -> str:
+    """Return a number of connections in words."""
+    return f"{number:,} connection{'s' * (number != 1)}"
 
 
 def direction_of(facts: Facts) -> str | None:

@@ -10,7 +10,7 @@ from itertools import count
 from typing import NamedTuple
 
 from netmon.config.yaml_writer import quoted
-from netmon.learn.learner import ALL_PORTS, Behaviour, Learner, Peers, PortRange
+from netmon.learn.learner import ALL_PORTS, Behaviour, Learner, Peers, PortRange, connections
 from netmon.learn.places import NOT_PUBLIC, PUBLIC, Comparison, Program, address_of, name_of
 from netmon.rules.attributes import ATTRIBUTES
 
@@ -86,7 +86,7 @@ class _Writer:
         lines = [*_folded(parts, " " * 6)]
         name = self._name_of(program, lines)
         return [
-            f"  - rule: {quoted(name)}  # {_connections(group.connections)}",
+            f"  - rule: {quoted(name)}  # {connections(group.connections)}",
             "    action: drop",
             "    when: >-",
             *lines,
@@ -147,9 +147,9 @@ def write_expectation(learner: Learner, directions: Collection[str] = ("ingress"
     needs = sorted({need for name in writer.uses for need in ATTRIBUTES[name].needs})
     report = ["report:", *(f"  {name}: true" for name in needs)] if needs else []
     notes = [f"# netmon lost {learner.lost:,} events meanwhile: connections may be missing."] if learner.lost else []
-    notes += [f"# Not learned: {_connections(number)} {reason}." for reason, number in sorted(learner.left_out.items())]
+    notes += [f"# Not learned: {connections(number)} {reason}." for reason, number in sorted(learner.left_out.items())]
     if writer.left_out:
-        notes.append(f"# Not written: {_connections(writer.left_out)} of programs with odd names: there are too many.")
+        notes.append(f"# Not written: {connections(writer.left_out)} of programs with odd names: there are too many.")
     header = HEADER.format(summary=_summary(learner)).splitlines()
     return "\n".join([*header, *notes, *report, *sections, "unmatched: report", *_lists(writer, sections), ""])
 
@@ -177,14 +177,9 @@ def write_rules(learner: Learner, most: int) -> tuple[list[str], int]:
 
 
 def _summary(learner: Learner) -> str:
-    programs = sum(1 for _ in learner.programs())
     times = [time if _TIME.fullmatch(time) else "?" for time in (learner.first, learner.last)]
     period = f", {times[0]} to {times[1]}" if learner.count else ""
-    return f"{_connections(learner.count)} of {programs:,} program{'s' * (programs != 1)}{period}"
-
-
-def _connections(number: int) -> str:
-    return f"{number:,} connection{'s' * (number != 1)}"
+    return f"{learner.summary()}{period}"
 
 
 def _lists(writer: _Writer, sections: Iterable[str]) -> list[str]:
