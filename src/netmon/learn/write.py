@@ -72,7 +72,7 @@ class _Writer:
 
     def _rule(self, direction: str, program: Program, group: _Group) -> list[str]:
         """Return the lines of a rule; none if there are too many values that need a list."""
-        comparisons = (Comparison("binary_path", "==", program.path), *program.further)
+        comparisons = (program.binary, *program.further)
         parts = [*map(self._written, comparisons)]
         if group.ports != (ALL_PORTS,):
             parts.append(_ports("port_dst" if direction == "egress" else "port_src", group.ports))
@@ -119,7 +119,9 @@ class _Writer:
                 yield f'(ip_dst == "{target[1:]}" AND NOT ip_dst in {NOT_PUBLIC_LIST})'
 
     def _name_of(self, program: Program, condition: Sequence[str]) -> str:
-        base = re.sub(r"[^A-Za-z0-9._+-]+", "_", program.path.rpartition("/")[2])[:MAX_NAME].strip("_") or "program"
+        base = (
+            re.sub(r"[^A-Za-z0-9._+-]+", "_", program.binary.text.rpartition("/")[2])[:MAX_NAME].strip("_") or "program"
+        )
         if self._marked:
             base += f"-{_digest(' '.join(condition))}"
         name = next(name for i in count(1) if (name := base if i == 1 else f"{base}-{i}") not in self._names)
@@ -193,29 +195,30 @@ def _lists(writer: _Writer, sections: Iterable[str]) -> list[str]:
 
 def _order(program: Program) -> tuple[object, ...]:
     """Sort programs by their path, those with more conditions first: a rule must not hide another one below it."""
-    return program.path, -len(program.further), program.further
+    return program.binary.text, program.binary.operator, -len(program.further), program.further
 
 
 def _groups(behaviour: Behaviour) -> list[_Group]:
     """Return rules: ports with the same peers are one; a rule with too many peers is several."""
     by_peers: dict[tuple[str, ...], list[PortRange]] = defaultdict(list)
-    for ports in sorted(behaviour.ports):
-        by_peers[tuple(_targets(behaviour.ports[ports]))].append(ports)
+    counts: dict[tuple[str, ...], int] = defaultdict(int)
+    for ports, peers in behaviour.by_ports():
+        targets = tuple(_targets(peers))
+        by_peers[targets].append(ports)
+        counts[targets] += peers.count
     return [
-        _Group(tuple(ports), part, sum(behaviour.ports[one].count for one in ports))
-        for targets, ports in by_peers.items()
-        for part in _parts(targets)
+        _Group(tuple(ports), part, counts[targets]) for targets, ports in by_peers.items() for part in _parts(targets)
     ]
 
 
 def _coarsen(programs: Mapping[Program, Behaviour], found: dict[Program, list[_Group]]) -> None:
-    """Leave out what tells connections of a program apart, of those with most rules, until there are few enough."""
+    """Join the rules of a program, of those with most rules first, until there are few enough."""
     total = sum(map(len, found.values()))
     for program in sorted(found, key=lambda one: (-len(found[one]), _order(one))):
         if total <= MAX_RULES:
             return
         total -= len(found[program]) - 1
-        number = sum(peers.count for peers in programs[program].ports.values())
+        number = sum(peers.count for _, peers in programs[program].by_ports())
         behaviour = programs[program]
         behaviour.join_all()
         groups = _groups(behaviour)

@@ -142,7 +142,7 @@ def test_a_run_marks_what_it_reports(tmp_path: Path, capsys: pytest.CaptureFixtu
     opened = [json.loads(line) for line in path.read_text().splitlines()]
     assert {event["expected"] for event in opened if event["network_event"]["type"].endswith("Establish")} == {False}
     assert expectation.code(Losses()) == 3
-    expectation.tell(Losses())
+    expectation.report(Losses())
     assert f"netmon: {expected}: {expectation.drift.count:,} connections not expected" in capsys.readouterr().err
 
 
