@@ -64,7 +64,8 @@ class RunControl:
         if options.metrics:
             from netmon.control.event_counts import EventCounts  # seldom needed
 
-            self.counts = EventCounts(outcome=monitor.watched.report.outcome)
+            report = monitor.watched.report
+            self.counts = EventCounts(outcome=report.outcome, statistics=report.statistics)
         group = None if options.control_group is None else group_of(options.control_group, "control_group")
         listener = listen(self._path, OWN_MODE if group is None else LOOK_MODE, group)
         commands = {"status": Command(self.status), "reload": Command(self.reload, changes=True)}

@@ -252,7 +252,7 @@ def connection(name: str, binary: str = "/usr/bin/curl", args: str = "", **keys:
 
 
 def test_events_are_counted_by_what_they_say() -> None:
-    counts = EventCounts(outcome=True)
+    counts = EventCounts(outcome=True, statistics=True)
     hostile = '"network_event":{"type":"TcpConnectionFail","reason":"refused"}'
     counts.add(
         [
@@ -277,7 +277,7 @@ def test_events_are_counted_by_what_they_say() -> None:
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
 def test_whatever_executables_are_called_the_metrics_are_well_formed(names: list[str]) -> None:
-    counts = EventCounts(outcome=False)
+    counts = EventCounts(outcome=False, statistics=False)
     counts.add(connection("Accept", binary=name) for name in names)
     lines = _expose(counts).split("\n")
     found = [line for line in lines if line.startswith("netmon_binary_connections_total{")]
