@@ -131,6 +131,9 @@ def install_system_packages() -> None:
 
 def install_python_packages() -> None:
     """Make .venv, with netmon installed as editable."""
+    if VENV.is_symlink():
+        # Making it anew would empty the directory that it leads to.
+        sys.exit(f"build: {VENV} is a symbolic link to {VENV.readlink()}; remove it: each tree has a .venv of its own")
 
     def make() -> None:
         run([sys.executable, "-m", "venv", "--clear", VENV])

@@ -26,6 +26,7 @@ COMMANDS = (
     "exec",
     "ls",
     "top",
+    "learn",
     "replay",
     "status",
     "reload",
@@ -61,6 +62,8 @@ examples:
 examples:
   netmon exec -- curl https://example.com/
   netmon exec --report table -- make -j8
+  netmon exec --report rules --output expected.yaml -- make
+  netmon exec --expect expected.yaml -- make
 """,
     "ls": """
 examples:
@@ -68,6 +71,12 @@ examples:
   netmon ls --sort bytes                  those that have carried most first
   netmon ls --peer-port 5432 --sort idle  clients of PostgreSQL, the idlest first
   netmon ls --tree 4711 --format json     those of a process and its descendants
+""",
+    "learn": """
+examples:
+  netmon learn --for 1h > expected.yaml       what does this host do?
+  netmon run --expect expected.yaml           what does it do beyond that?
+  netmon learn --from events.json             of lines that netmon run has written
 """,
     "status": """
 examples:

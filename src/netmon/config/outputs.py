@@ -171,6 +171,8 @@ def parse_output(text: str) -> dict[str, Any]:
     """
     begin, *settings = _split(text)
     kind, colon, path = begin.partition(":")
+    if "/" in kind:
+        raise ValueError(f"is a path alone; write file:{shown(text)}, or unix:{shown(text)} for a socket")
     fields: dict[str, Any] = {"type": "stdout" if kind == "-" else kind, **({"path": path} if colon else {})}
     for setting in settings:
         key, _, value = setting.partition("=")

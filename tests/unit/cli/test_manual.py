@@ -49,6 +49,7 @@ def flags_of_help(capsys: pytest.CaptureFixture[str]) -> set[str]:
             ["exec"],
             ["ls"],
             ["top"],
+            ["learn"],
             ["replay"],
             ["status"],
             ["reload"],
