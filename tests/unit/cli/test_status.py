@@ -83,6 +83,15 @@ def test_a_reload_returns_its_result(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "the last reload failed at " in out
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to any group")
+def test_a_group_may_connect(tmp_path: Path) -> None:
+    def act(_filler: Filler, path: str) -> None:
+        found = Path(path).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, 4)
+
+    run_controlled(tmp_path, act, "--control-group", "4")
+
+
 def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path) -> None:
     def act(_filler: Filler, path: str) -> None:
         with pytest.raises(NetmonError, match="no configuration file to reload: start netmon run with --config"):
