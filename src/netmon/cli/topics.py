@@ -161,6 +161,8 @@ is one of these only if it is named. In a file: run: {outputs: [...]}.
   stdout                        standard output, in the form that --format names
   file:PATH                     a file, which is appended to
   unix:PATH                     a socket that local readers connect to
+  journald                      entries of the journal, each key a field
+  syslog[:PATH]                 messages of RFC 5424 to a local syslog, /dev/log
 
 Settings follow, separated by commas:
 
@@ -173,6 +175,8 @@ Settings follow, separated by commas:
 
   netmon run --output file:/var/log/netmon.jsonl,rotate_size=100M,keep=7 \\
              --output unix:/run/netmon.sock,format=ecs
+
+To a collector: netmon forward, a process of its own, reads the socket.
 
 SIGUSR1 opens files by their names again, for logrotate. An output that is stuck,
 full or broken loses events alone; LostEvents and the summary count them by name."""
