@@ -170,7 +170,7 @@ def model_form() -> "Form[NetworkEvent]":
     make_event, make_connection = model_maker(NetworkEvent), model_maker(TcpConnection)
     make_name = model_maker(PeerName)
     no_details: dict[str, Any] = dict.fromkeys(TcpConnection.model_fields)
-    no_rules = dict.fromkeys(("rules", "severity", "tags", "message"))  # netmon.rules adds them
+    no_rules = dict.fromkeys(("rules", "severity", "tags", "message", "expected"))  # added later, if at all
 
     def render_model(
         process: KnownProcess,
