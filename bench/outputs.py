@@ -33,7 +33,7 @@ from tests.support.waiting import wait_until
 
 RESULTS = Path(__file__).parent / "results/outputs.md"
 BATCH = 200  # lines
-BATCHES = 200
+BATCHES = 50
 ROUNDS = 5
 PAUSE_AT = 4 << 20  # bytes in a file's queue: below it nothing is lost
 BIG_QUEUE = 1 << 30  # bytes: no measurement is to lose events
