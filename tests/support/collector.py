@@ -1,4 +1,4 @@
-"""A collector of OTLP over HTTP that is strict: it refuses what the protocol does not allow. It can be told to fail."""
+"""A strict collector of OTLP over HTTP: it refuses what the protocol does not allow, and can be told to fail."""
 
 from __future__ import annotations
 

@@ -205,7 +205,11 @@ def test_a_kill_and_a_restart_with_a_spool(
             served.put(at, at + 200)
             at += 200
         if round_ % 2:
-            wait_until(lambda half=at // 2: len(collector.cookies) > half, "some progress")
+
+            def progressed(half: int = at // 2) -> bool:
+                return len(collector.cookies) > half
+
+            wait_until(progressed, "some progress")
         one.end(signal.SIGKILL)
         wait_until(lambda: served.server.readers == 0, "its end")
         served.put(at, at + 50)  # nobody is there
