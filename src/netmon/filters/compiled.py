@@ -21,6 +21,10 @@ KEY_MAPS = (
 )
 PORTS = "ports"  # one more map, with a single element: the port sets
 RULES = "rules"  # for the Python half alone
+# What rules want: maps of keys, each with a set of alternatives, and one more with a single element.
+RULE_MAPS = ("rule_numbers", "rule_ipv6", "rule_texts", "rule_prefixes")
+RULE_PORTS = "rule_ports"
+MET_MAPS = tuple(f"{name}_met" for name in RULE_MAPS)  # the sets that their keys have, a word each, in their order
 
 
 class Watched(NamedTuple):
@@ -128,6 +132,15 @@ class CompiledFilters(NamedTuple):
     ports: bytes = b""  # a struct port_sets, not keys
     names: NameRules | None = None
     rules: bytes = b""  # of netmon.rules.plain: not for the kernel
+    rule_numbers: bytes | StoredKeys = b""  # these are for the kernel: see netmon.filters.rule_keys
+    rule_numbers_met: bytes | StoredKeys = b""
+    rule_ipv6: bytes | StoredKeys = b""
+    rule_ipv6_met: bytes | StoredKeys = b""
+    rule_texts: bytes | StoredKeys = b""
+    rule_texts_met: bytes | StoredKeys = b""
+    rule_prefixes: bytes | StoredKeys = b""
+    rule_prefixes_met: bytes | StoredKeys = b""
+    rule_ports: bytes = b""
     digest: bytes = b""  # of the file that they come from (netmon.config.digest)
     stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
 
