@@ -171,7 +171,7 @@ __noinline int passes_process_filter(__u32 slot, __u32 set)
 		return 1;
 	set &= FILTER_SETS - 1;
 	filter = &settings[set].process_filter;
-	if (!load_config.filters || filter->mode == FILTER_OFF)
+	if (!HAS_FILTERS || filter->mode == FILTER_OFF)
 		return 1;
 	if (!evaluate_predicates(scratch, slot, set, described_task(scratch)))
 		return NEEDS_IMAGE;
@@ -260,8 +260,8 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		recall(slot, process, generation);
 	if (load_config.follows)
 		scratch->is_followed = is_followed(task);
-	passes = passes_process_filter(slot, set_of(generation));
-	if (load_config.filters && passes == NEEDS_IMAGE) {
+	passes = HAS_FILTERS ? passes_process_filter(slot, set_of(generation)) : 1;
+	if (HAS_FILTERS && passes == NEEDS_IMAGE) {
 		read_image(slot);
 		passes = passes_process_filter(slot, set_of(generation));
 	}
