@@ -83,6 +83,14 @@ OPTIONS = (
     DETAILS,
     ("--uid", "0"),
 )
+# Everything that an event may have. The configuration is for reloads; its filters reject nothing of the loads.
+CONFIG = "/tmp/day.yaml"
+EVERYTHING = (
+    *(*DETAILS, "--existing", "--exec", "--names", "--workload", "--id"),
+    *("--ancestors", "16", "--progress", "30s", "--config", CONFIG),
+)
+ALL_OPTIONS = Monitor("netmon with everything on", (*NETMON, *EVERYTHING), mark=IN_JSON)
+
 COUNTED = {
     monitor.name: monitor
     for monitor in (

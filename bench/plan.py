@@ -24,6 +24,7 @@ class Plan:
     cidrs: tuple[int, ...]
     flood: int = 0  # connections without a pause; not 0: a long run
     counted: bool = False  # count instructions, of the monitors COUNTED
+    byte_counts: bool = False  # compare how many bytes monitors count
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()
@@ -42,11 +43,16 @@ class Plan:
             yield [*self.monitors[turn:], *self.monitors[:turn]]
 
 
+# A long run: its parts, and the seconds for which its reader takes nothing, once a part.
+PARTS = 20
+STALL = 10
+
 # Options of the same names change the sizes. A guest makes about 4,000 connections a second.
 DEFAULT = Plan("", (), 3, connections=10_000, processes=500, idle=10_000, cidrs=(10, 1_000, 100_000, 1_000_000))
 QUICK = dataclasses.replace(DEFAULT, rounds=1, connections=5_000, processes=200, cidrs=(10, 1_000))
 COUNTED = dataclasses.replace(DEFAULT, rounds=1, connections=1_000, processes=0, idle=0, cidrs=(), counted=True)
-LONG = dataclasses.replace(DEFAULT, rounds=1, connections=1_000_000, processes=100_000, idle=0, cidrs=(), flood=200_000)
+BYTE_COUNTS = dataclasses.replace(DEFAULT, rounds=1, connections=0, processes=0, idle=0, cidrs=(), byte_counts=True)
+LONG = dataclasses.replace(DEFAULT, rounds=1, connections=1_000_000, processes=50_000, idle=0, cidrs=(), flood=200_000)
 
 
 def cidrs(count: int) -> Iterator[str]:

@@ -63,6 +63,26 @@ def memory(leader: int) -> Memory:
 
 
 @dataclass(frozen=True)
+class KernelMemory:
+    """What a process has in the kernel: MB of BPF maps, their number, and that of its file descriptors."""
+
+    maps_mb: float
+    maps: int
+    descriptors: int
+
+
+def kernel_memory(pid: int) -> KernelMemory:
+    """Return what a process has in the kernel. Linux 6.4 and newer count what maps use, older ones what they may."""
+    sizes: dict[str, int] = {}
+    descriptors = list((PROC / f"{pid}/fdinfo").iterdir())
+    for descriptor in descriptors:
+        values = dict(re.findall(r"^(map_id|memlock):\s+(\d+)", descriptor.read_text(), re.MULTILINE))
+        if len(values) == 2:  # links of iterators name a map, too
+            sizes[values["map_id"]] = int(values["memlock"])
+    return KernelMemory(sum(sizes.values()) / 1e6, len(sizes), len(descriptors))
+
+
+@dataclass(frozen=True)
 class Runs:
     """The runs of BPF programs while the statistics were on."""
 

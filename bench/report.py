@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.byte_counts import TRUTH
 from bench.figures import Figures, ratio
 from bench.loads import IDLE, LOADS, Load
-from bench.monitors import BASE_LINE, MONITORS, REFERENCE
+from bench.monitors import ALL_OPTIONS, BASE_LINE, EVERYTHING, MONITORS, REFERENCE
+from bench.plan import STALL
 
 Row = Sequence[str]
 MISSING = ""
@@ -160,36 +162,82 @@ def instructions(result: dict[str, Any]) -> str:
     )
 
 
+def byte_counts(result: dict[str, Any]) -> str:
+    """Return the report of a run that compared byte counts."""
+    figures = Figures(result["samples"])
+    names = result["plan"]["monitors"]
+    header = ("scenario", "ends", "bytes sent", "bytes received", *names)
+
+    def row(scenario: str) -> Row:
+        truth = [number(figures.median(TRUTH, scenario, figure), 0) for figure in ("ends", "sent", "received")]
+        return (scenario, *truth, *(verdict(figures, name, scenario)[1] for name in names))
+
+    return (
+        f"# Bytes that monitors count, beside the kernel's own count, on Linux {result['kernel']}\n\n"
+        f"Linux {result['release']} in a guest with {result['cpus']} emulated CPUs, {result['date']}, netmon at "
+        f"`{result['commit']}`. All monitors watched the same connections at once. The kernel's count is TCP_INFO of"
+        " each end before its close. exact: all ends, and all bytes both ways, as far as the monitor's own rounding"
+        " tells.\n\n"
+        f"{table(header, map_rows(row, figures.loads('')))}\n"
+    )
+
+
+def verdict(figures: Figures, name: str, scenario: str) -> tuple[str, str]:
+    """Return what a monitor's count of a scenario is: `exact`, `wrong` or `nothing`; and in words."""
+
+    def get(figure: str, of: str = name) -> float:
+        return figures.median(of, scenario, figure) or 0
+
+    if not get("ends"):
+        return "nothing", "nothing"
+    if get("ends") != get("ends", TRUTH):
+        return "wrong", f"{get('ends'):.0f} of {get('ends', TRUTH):.0f} ends"
+    wrong = [
+        f"{get(figure) - get(figure, TRUTH):+,.0f} {figure}"
+        for figure in ("sent", "received")
+        if abs(get(figure) - get(figure, TRUTH)) > get("off")
+    ]
+    return ("wrong", ", ".join(wrong)) if wrong else ("exact", "exact")
+
+
 def long_run(result: dict[str, Any]) -> str:
     """Return the report of a long run."""
     figures = Figures(result["samples"])
+    plan = result["plan"]
+    monitor = ALL_OPTIONS.name
 
-    def row(load: str, what: str) -> Row:
-        values = [figures.values("netmon", load, figure) for figure in ("made", "rate", "pss")]
-        made, rates, pss = values
-        return (
-            what,
-            number(max(made), 0),
-            number(figures.median("netmon", load, "rate"), 0) if rates else MISSING,
-            *(number(value, 1) for value in (pss[0], min(pss), max(pss), pss[-1])),
-        )
+    def part(index: int) -> Row:
+        def get(figure: str, digits: int) -> str:
+            return number(figures.values(monitor, "day", figure)[index], digits)
 
-    def account(load: str, what: str) -> Row:
-        names = ("happened", "written", "lost", "missed", "rate", "pss")
-        return (what, *(number(figures.median("netmon", load, name), 0) for name in names))
+        memory = (get("pss", 1), get("maps_mb", 1), get("maps", 0), get("descriptors", 0))
+        return (f"{index + 1}", get("rate", 0), get("started", 0), *memory)
 
-    memory_header = ("load", "connections", "connections/s", "PSS MB first", "least", "most", "last")
-    memory = [row(load.name, load.title) for load in (LOADS["pairs1"], LOADS["short"])]
-    account_header = ("run", "events that happened", "written", "lost", "missed at most", "connections/s", "PSS MB")
+    def account(name: str, load: str, what: str) -> Row:
+        counts = ("happened", "written", "lost", "missed", "said_lost", "rate", "pss")
+        return (what, *(number(figures.median(name, load, count), 0) for count in counts))
+
+    parts = len(figures.values(monitor, "day", "pss"))
+    day = f"{plan['connections']:,} connections, {plan['processes']:,} processes, {parts} reloads, a reader that stalls"
+    flood = f"{plan['flood']:,} connections at full speed"
     accounts = [
-        account("flood", f"{result['plan']['flood']:,} connections, two pairs of threads, full speed"),
-        account("long", "all of the above"),
+        account("netmon", "flood", f"{flood}, default settings"),
+        account(monitor, "flood", f"{flood}, everything on"),
+        account(monitor, "account", f"{day}; everything on"),
     ]
+    account_header = (
+        *("run", "events that happened", "written", "lost, by LostEvents", "missed at most"),
+        *("lost, by the summary", "connections/s", "PSS MB"),
+    )
+    part_header = ("part", "connections/s", "processes/s", "PSS MB", "MB of maps", "maps", "file descriptors")
     return (
         f"# netmon running for long on Linux {result['kernel']}\n\n"
         f"Linux {result['release']} in a guest with {result['cpus']} emulated CPUs, {result['date']}, netmon at "
-        f"`{result['commit']}`, default settings. PSS after each of {len(figures.values('netmon', 'pairs1', 'pss'))} "
-        f"equal parts of a load.\n\n{table(memory_header, memory)}\n\n{table(account_header, accounts)}\n"
+        f"`{result['commit']}`. Everything on: `{' '.join(EVERYTHING)}`. What is written and what is lost add up to "
+        f"what happened.\n\n{table(account_header, accounts)}\n\n"
+        f"The last run is a busy host's day in little. In each of its {parts} parts all connections are made, then all "
+        f"processes, which make one each; then the configuration is reloaded. Its reader takes nothing for {STALL} s "
+        f"once a part.\n\n{table(part_header, [part(index) for index in range(parts)])}\n"
     )
 
 

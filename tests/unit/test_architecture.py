@@ -22,6 +22,8 @@ FORBIDDEN = {
     "netmon": ("vm", "pack", "bench", "tests"),
     "netmon.outputs": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.cli.session": ("netmon.outputs",),
+    "netmon.control": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
+    "netmon.forward": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.command": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.recording": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.schemas": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
@@ -40,6 +42,7 @@ PURE = (
     "netmon.config",
     "netmon.decode",
     "netmon.filters",
+    "netmon.learn",
     "netmon.recording",
     "netmon.rules",
     "netmon.schemas",
@@ -58,7 +61,17 @@ LATE = (
     "netmon.kernel.requirements",
 )
 # JSON lines in a pipe or a file do without these.
-FOR_PEOPLE = ("netmon.cli.views", "netmon.terminal", "netmon.schemas.facts", "hashlib", "unicodedata", "datetime")
+FOR_PEOPLE = (
+    "netmon.cli.views",
+    "netmon.control",
+    "netmon.forward",
+    "http",
+    "netmon.terminal",
+    "netmon.schemas.facts",
+    "hashlib",
+    "unicodedata",
+    "datetime",
+)
 
 
 def name_of(path: Path) -> str:
@@ -188,7 +201,7 @@ def test_no_flag_imports_anything_slow(flags: Sequence[str]) -> None:
     """A file is read in another process."""
     program = (
         "import sys\nfrom netmon.cli import main, run\nfrom netmon.monitor import Monitor\n"
-        "def run_with(outputs, options, signals, *, make_view, ready):\n"
+        "def run_with(outputs, options, signals, *, make_view, ready, expectation):\n"
         "    Monitor(run.begin_reading(options)())\n"
         f"    print(*sorted({{*sys.modules}} & {{*{SLOW}}}))\n"
         "    sys.exit()\n"
@@ -203,7 +216,7 @@ def test_no_flag_imports_anything_slow(flags: Sequence[str]) -> None:
 def test_json_in_a_pipe_imports_nothing_that_lines_for_people_need() -> None:
     program = (
         "import sys\nfrom netmon.cli import main, run\n"
-        "def run_with(outputs, options, signals, *, make_view, ready):\n"
+        "def run_with(outputs, options, signals, *, make_view, ready, expectation):\n"
         "    import netmon.monitor, netmon.cli.session, netmon.outputs.fanout\n"
         "    assert make_view(None) is None\n"
         f"    print(*sorted({{*sys.modules}} & {{*{FOR_PEOPLE}}}))\n"

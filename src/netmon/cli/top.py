@@ -25,6 +25,7 @@ USUAL_WIDTH = 120  # cells of a table that is written to no terminal
 EXTRA = "netmon-bpf[top]"
 # The flags that are the Monitor's arguments, too.
 MONITOR_FLAGS = ("any_kernel", "ring_size", "record", "record_limit")
+OF_WATCHING = ("record", "record_limit", "ring_size", "user")
 FORMATS = ("line", "json")
 
 
@@ -46,6 +47,9 @@ def top(options: argparse.Namespace) -> int:
 
     Raises ConfigError, OutputError, another NetmonError.
     """
+    from netmon.cli.new_files import refuse_impossible_files
+
+    refuse_impossible_files(options)
     choice = _choice_of(options)
     for_scripts = _is_for_scripts(options)
     if not for_scripts:
@@ -141,11 +145,14 @@ def _signals() -> Any:
 
 
 def _replay(options: argparse.Namespace, resources: ExitStack, for_scripts: bool) -> tuple[Feed, Watched]:
-    """Open a recording. Raises NetmonError."""
+    """Open a recording. Raises ConfigError, another NetmonError."""
     from netmon.cli.recorded import chosen_events, open_recording
     from netmon.top.counts import Top
     from netmon.top.feed import ReplayFeed
 
+    for name in OF_WATCHING:
+        if getattr(options, name) is not None:
+            raise flag_error(name, "has no effect on --replay, which watches nothing; leave one or the other out")
     monitor, header = open_recording(options.replay)
     recording = monitor.recording
     assert recording is not None
@@ -187,11 +194,11 @@ def _known_keys(watched: Watched) -> frozenset[str]:
 
 
 def _presenter(watched: Watched) -> Presenter:
-    from netmon.cli.views import expects_utf8
+    from netmon.cli.views import is_ascii_only
     from netmon.top.columns import Presenter
     from netmon.users import Users
 
-    ascii_only = not expects_utf8(os.environ)
+    ascii_only = is_ascii_only()
     known = _known_keys(watched)
     return Presenter(
         Users(ascii_only=ascii_only).name,

@@ -13,7 +13,8 @@ from netmon.errors import shown
 from netmon.report import EVENTS
 from netmon.schemas import SCHEMAS
 
-TYPES = ("stdout", "file", "unix")
+TYPES = ("stdout", "file", "unix", "journald", "syslog")
+WITHOUT_PATH = ("stdout", "journald", "syslog")
 OUTPUT_FORMATS = ("json", *SCHEMAS)
 OUTPUT_EVENTS = (*EVENTS, "summary", "lost")
 COMPRESSIONS = ("gzip", "zstd")
@@ -22,10 +23,11 @@ MIN_ROTATE_SIZE = 64 << 10
 MAX_KEEP = 1000
 MAX_PATH = 4095
 MAX_SOCKET_PATH = 107  # bytes: what struct sockaddr_un holds
+TOO_LONG_FOR_SOCKET = f"is longer than the {MAX_SOCKET_PATH} bytes that the path of a socket may have"
 
 # The keys that go with some types only.
 _NEEDS: dict[str, tuple[str, ...]] = {
-    "path": ("file", "unix"),
+    "path": ("file", "unix", "journald", "syslog"),
     "format": ("file", "unix"),
     "rotate_size": ("file",),
     "rotate_every": ("file",),
@@ -57,6 +59,13 @@ def _check_path(value: Any) -> str:
     if length > MAX_PATH:
         raise ValueError(f"is longer than the {MAX_PATH} bytes that a path may have")
     return value
+
+
+def check_socket_path(value: Any) -> str:
+    path = _check_path(value)
+    if len(path.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(TOO_LONG_FOR_SOCKET)
+    return path
 
 
 def check_output_event(value: Any) -> str:
@@ -127,12 +136,12 @@ def problem_of(fields: Mapping[str, Any]) -> tuple[str, str] | None:
         return "type", f"is missing; give one of {', '.join(TYPES)}"
     for key, kinds in _NEEDS.items():
         if fields.get(key) is not None and kind not in kinds:
-            remedy = "; it has the format that `format` names" if key == "format" else ""
+            remedy = "; it has the format that `format` names" if (key, kind) == ("format", "stdout") else ""
             return key, f"does not go with {kind}, but with {' and '.join(kinds)}{remedy}"
-    if kind != "stdout" and fields.get("path") is None:
+    if kind not in WITHOUT_PATH and fields.get("path") is None:
         return "path", f"is missing, which {kind} needs"
-    if kind == "unix" and len(str(fields["path"]).encode()) > MAX_SOCKET_PATH:
-        return "path", f"is longer than the {MAX_SOCKET_PATH} bytes that the path of a socket may have"
+    if kind in ("unix", "journald", "syslog") and len(str(fields.get("path", "")).encode()) > MAX_SOCKET_PATH:
+        return "path", TOO_LONG_FOR_SOCKET
     rotates = fields.get("rotate_size") is not None or fields.get("rotate_every") is not None
     for key in ("keep", "compress"):
         if fields.get(key) is not None and not rotates:
@@ -163,6 +172,8 @@ def parse_output(text: str) -> dict[str, Any]:
     """
     begin, *settings = _split(text)
     kind, colon, path = begin.partition(":")
+    if "/" in kind:
+        raise ValueError(f"is a path alone; write file:{shown(text)}, or unix:{shown(text)} for a socket")
     fields: dict[str, Any] = {"type": "stdout" if kind == "-" else kind, **({"path": path} if colon else {})}
     for setting in settings:
         key, _, value = setting.partition("=")

@@ -24,6 +24,7 @@ from netmon.schemas.facts import (
     own_details,
     without_empty,
 )
+from netmon.schemas.verdicts import NUMBERS, verdict_of
 
 VERSION = "1.8.0"  # of the schema
 NETWORK, NETWORK_ACTIVITY = 4, 4001
@@ -90,6 +91,10 @@ def to_ocsf(event: Event, line: str, context: Context) -> dict[str, Any]:
     if "truncated" in event["process"]:
         document["metadata"]["is_truncated"] = True
         unmapped["process"]["truncated"] = event["process"]["truncated"]
+    if (verdict := verdict_of(event)) is not None:
+        document["severity_id"] = max(document["severity_id"], NUMBERS.get(verdict.severity, UNKNOWN))
+        if verdict.message:
+            document["message"] = unmapped.pop("message")
     document["unmapped"] = unmapped
     return document
 
@@ -200,7 +205,17 @@ def _add_summary(event: Event, context: Context, document: dict[str, Any], unmap
 def _process(process: Event, context: Context) -> dict[str, Any]:
     argv, name, path = process.get("argv"), process["filename"], process["binary_path"]
     file = {"name": name, "path": path, "type_id": 1} if name and path else {}  # 1: a regular file
-    container = {"uid": process["container_id"]} if "container_id" in process else {}
+    workload = process.get("workload", {})
+    container = without_empty(
+        {
+            "uid": process.get("container_id"),
+            "name": workload.get("container"),
+            "pod_uuid": workload.get("pod_uid"),
+            "orchestrator": "Kubernetes" if "pod" in workload else None,
+        }
+    )
+    if not container.keys() & {"uid", "name"}:  # OCSF wants one of them
+        container = {}
     return without_empty(
         {
             "pid": process["pid"],
@@ -216,6 +231,18 @@ def _process(process: Event, context: Context) -> dict[str, Any]:
             "egid": process["egid"],
             "auid": process["auid"],
             "container": container,
+            "ancestry": [_ancestor(one, context) for one in process.get("ancestors", ())],
+        }
+    )
+
+
+def _ancestor(ancestor: Event, context: Context) -> dict[str, Any]:
+    return without_empty(
+        {
+            "pid": ancestor["pid"],
+            "uid": context.process_id(ancestor),
+            "name": ancestor.get("filename"),
+            "created_time": milliseconds(ancestor["start_time"]),
         }
     )
 

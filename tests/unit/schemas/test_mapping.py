@@ -173,3 +173,54 @@ def test_versions_are_named() -> None:
     assert render("ocsf")["accept"]["metadata"]["version"] == ocsf.VERSION
     assert render("otel")["accept"]["resourceLogs"][0]["schemaUrl"].endswith(f"/{otel.VERSION}")
     assert render("ecs")["accept"]["@timestamp"] == TIME
+
+
+def test_what_rules_say_has_its_place_in_each_schema() -> None:
+    ecs, ocsf = render("ecs"), render("ocsf")
+    ruled = ecs["ruled"]
+    assert (ruled["event"]["kind"], ruled["event"]["severity"]) == ("alert", 4)
+    assert (ruled["rule"], ruled["tags"]) == ({"name": "first", "ruleset": "netmon"}, ["T1059"])
+    assert ruled["message"] == "what the rule says"
+    assert ruled["netmon"]["rules"] == ["first", "second"]
+    assert "message" not in ruled["netmon"]
+    assert [ecs[name]["event"]["kind"] for name in ("named by rules", "not expected", "fail")] == [
+        "event",
+        "alert",
+        "event",
+    ]
+    assert "rule" not in ecs["not expected"] and ecs["not expected"]["netmon"]["expected"] is False
+    severities = [ocsf[name]["severity_id"] for name in ("ruled", "named by rules", "not expected", "fail")]
+    assert severities == [4, 1, 1, 2]
+    assert ocsf["ruled"]["message"] == "what the rule says"
+    assert ocsf["ruled"]["unmapped"]["rules"] == ["first", "second"]
+    records = [render("otel")[name]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0] for name in ("ruled", "fail")]
+    assert [(record["severityNumber"], record["severityText"]) for record in records] == [(17, "ERROR"), (13, "WARN")]
+    attributes = {one["key"]: one["value"] for one in records[0]["attributes"]}
+    assert attributes["security_rule.name"] == {"stringValue": "first"}
+    assert records[0]["body"] == {"stringValue": "what the rule says"}
+
+
+def test_workloads_and_ancestors_have_the_fields_of_the_schemas() -> None:
+    name = "establish"
+    event = render("ecs")[name]
+    assert event["orchestrator"] == {
+        "type": "kubernetes",
+        "namespace": "shop",
+        "resource": {"type": "pod", "name": "web-1", "id": "7c1f2a34-0000-4000-8000-000000000001"},
+    }
+    assert event["container"] == {"id": "0" * 64, "name": "web", "image": {"name": "registry.example/web:1"}}
+    assert event["netmon"]["process"]["workload"] == {"unit": "cri-containerd.scope", "user": "www-data"}
+    assert event["process"]["parent"]["name"] == "systemd"
+    found = attributes_of(render("otel")[name])
+    assert (found["k8s.namespace.name"], found["k8s.pod.name"], found["k8s.container.name"]) == ("shop", "web-1", "web")
+    assert found["container.image.name"] == "registry.example/web:1"
+    assert found["netmon.workload.unit"] == "cri-containerd.scope"
+    process = render("ocsf")[name]["actor"]["process"]
+    assert process["container"] == {
+        "uid": "0" * 64,
+        "name": "web",
+        "pod_uuid": "7c1f2a34-0000-4000-8000-000000000001",
+        "orchestrator": "Kubernetes",
+    }
+    (ancestor,) = process["ancestry"]
+    assert (ancestor["pid"], ancestor["name"]) == (1, "systemd")
