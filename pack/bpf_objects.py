@@ -63,8 +63,8 @@ def compile_objects(*, strict: bool = False) -> None:
             list(threads.map(compile_one, OBJECTS, BPF_OBJECTS))
 
     BUILD.mkdir(exist_ok=True)
-    inputs = [*sorted(SOURCES.glob("*.[ch]")), *CLANG, *WITHOUT.values()]
-    once((*BPF_OBJECTS, BPF_OBJECT_WITH_DEBUG), inputs, work)
+    flags = (*CLANG, *WITHOUT.values())
+    once((*BPF_OBJECTS, BPF_OBJECT_WITH_DEBUG), [*sorted(SOURCES.glob("*.[ch]")), *flags], work)
 
 
 def _missing() -> str:
