@@ -171,7 +171,7 @@ __noinline int passes_process_filter(__u32 slot, __u32 set)
 		return 1;
 	set &= FILTER_SETS - 1;
 	filter = &settings[set].process_filter;
-	if (!HAS_FILTERS || filter->mode == FILTER_OFF)
+	if (!load_config.filters || filter->mode == FILTER_OFF)
 		return 1;
 	if (!evaluate_predicates(scratch, slot, set, described_task(scratch)))
 		return NEEDS_IMAGE;
