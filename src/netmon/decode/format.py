@@ -114,7 +114,7 @@ def fit_json(text: str, limit: int, *, keep_end: bool = False) -> tuple[str, boo
         json = _quote(text)
         if byte_size(json) <= limit:
             return json, False
-    import orjson  # imported late: slow, takes 2 MB, and few runs need it
+    import orjson  # imported late: slow, takes a MB, and few runs need it
 
     json, cut = "", False
     for dump in (orjson.dumps, _dump_ascii):  # the second one for what the first one leaves harmful
