@@ -17,6 +17,12 @@ static const struct report_options report_options = {};
 #else
 const volatile struct report_options report_options SEC(".rodata.report_options");
 #endif
+#ifdef UNFILTERED
+/* Likewise: what the verifier would find to be dead code, it takes time to look through and to remove. */
+#define HAS_FILTERS false
+#else
+#define HAS_FILTERS load_config.filters
+#endif
 struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");
 struct losses losses SEC(".data.losses");

@@ -264,8 +264,8 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		recall(slot, process, generation);
 	if (load_config.follows)
 		scratch->is_followed = is_followed(task);
-	passes = passes_process_filter(slot, set_of(generation));
-	if (load_config.filters && passes == NEEDS_IMAGE) {
+	passes = HAS_FILTERS ? passes_process_filter(slot, set_of(generation)) : 1;
+	if (HAS_FILTERS && passes == NEEDS_IMAGE) {
 		read_image(slot);
 		passes = passes_process_filter(slot, set_of(generation));
 	}

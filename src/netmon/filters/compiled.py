@@ -120,7 +120,7 @@ class CompiledFilters(NamedTuple):
 
     watched: Watched
     settings: bytes
-    configured: bool = False  # False: there is no configuration, and no filter code is loaded
+    configured: bool = False  # False: nothing is filtered, now or after a reload, and no filter code is loaded
     ipv4_cidrs: bytes | StoredKeys = b""
     ipv6_cidrs: bytes | StoredKeys = b""
     ids: bytes | StoredKeys = b""
@@ -143,6 +143,10 @@ class CompiledFilters(NamedTuple):
     rule_ports: bytes = b""
     digest: bytes = b""  # of the file that they come from (netmon.config.digest)
     stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
+
+    def for_good(self) -> "CompiledFilters":
+        """Return them for a run that is never reloaded: if they let everything pass, no filter code is needed."""
+        return self._replace(configured=any(self.settings) or bool(self.rules))
 
     def release(self) -> None:
         """Forget keys that are in a file: they have been put in force."""

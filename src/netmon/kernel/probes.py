@@ -84,7 +84,7 @@ class Probes:
         self._open_walk: OpenWalk | None = None
         self._marks: Marks | None = None
         options = _report_options(filters.watched, aggregate)
-        self._object = BpfObject(read_object(minimal=options is None), "netmon")
+        self._object = BpfObject(read_object(minimal=options is None, filtered=filters.configured), "netmon")
         try:
             features = read_features(program.hook for program in PROGRAMS if program.is_optional)
             self.programs = hook_programs(filters.watched, features, aggregate=aggregate)
