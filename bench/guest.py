@@ -10,6 +10,7 @@ from bench.loads import IDLE, LOADS, Load, open_connections
 from bench.longrun import run_long
 from bench.monitors import COUNTED, MONITORS, NETMON, Monitor
 from bench.plan import Plan, cidrs
+from bench.rule_sets import files
 from bench.running import START_DEADLINE, Running, wait_until
 from bench.samples import Samples
 from bench.start import seconds_to_ready
@@ -17,6 +18,7 @@ from vm.guest.channel import Channel, serve
 
 WARM_UP = "warmup"
 WARM_UP_CONNECTIONS = 100  # their events fill the monitor's output buffer
+RULE_FILE = Path("/tmp/rules.yaml")
 CIDR_FILE = Path("/tmp/cidrs.yaml")
 
 
@@ -36,6 +38,11 @@ def run(channel: Channel) -> int:
         for name in plan.monitors:
             samples.say(name)
             samples.send(0, name, LOADS["pairs1"].name, **count_instructions(samples, COUNTED[name], plan.connections))
+        for name, text in files(plan):
+            samples.say(name)
+            RULE_FILE.write_text(text)
+            monitor = Monitor(name, (*NETMON, "--config", str(RULE_FILE)), MONITORS["netmon"].mark, silent=True)
+            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(samples, monitor, plan.connections))
         return 0
     for round_, names in enumerate(plan.orders()):
         for name in names:
@@ -130,6 +137,7 @@ def count_instructions(samples: Samples, monitor: Monitor, connections: int) -> 
     """
     load = LOADS["pairs1"]
     with Running(monitor) as running:
+        ready = running.wait_until_ready() if monitor.is_netmon else 0.0
         warm_up(running)
         before = running.cpu_nanoseconds
         load.run(connections)
@@ -143,7 +151,7 @@ def count_instructions(samples: Samples, monitor: Monitor, connections: int) -> 
                 samples.say(
                     f"  {name:22} {part.count / connections:5.2f} runs {part.nanoseconds / connections:6.0f} ns"
                 )
-        return {"cpu_us": cpu_us, **runs, **vars(running.memory)}
+        return {"said_ready_s": ready, "cpu_us": cpu_us, **runs, **vars(running.memory)}
 
 
 def per_connection(runs: proc.Runs, connections: int) -> dict[str, float]:
