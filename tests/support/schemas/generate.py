@@ -22,6 +22,7 @@ from netmon.schemas import ecs, ocsf, otel
 HERE = Path(__file__).parent
 # The field sets of ECS that netmon uses.
 FIELD_SETS = ("@timestamp", "ecs", "event", "host", "network", "source", "destination", "process", "container", "error")
+FIELDS = ("tls.client.server_name",)  # single ones of other sets
 # The namespaces of OpenTelemetry's attributes that netmon uses.
 NAMESPACES = ("client", "container", "error", "host", "log", "network", "os", "process", "server", "service")
 BASE_EVENT, NETWORK_ACTIVITY = "events/base_event.json", ("network", "network_activity")
@@ -59,7 +60,7 @@ def make_ecs(repository: str) -> dict[str, Any]:
             "values": [value["name"] for value in field.get("allowed_values", ())] or field.get("expected_values", []),
         }
         for name, field in flat.items()
-        if name.split(".")[0] in FIELD_SETS
+        if name.split(".")[0] in FIELD_SETS or name in FIELDS
     }
 
 
