@@ -50,6 +50,7 @@ SYSTEM_PACKAGES = {
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
     "qemu-system-arm": "/usr/bin/qemu-system-aarch64",
     "systemd": "/usr/bin/systemd-analyze",
+    "prometheus": "/usr/bin/promtool",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 
@@ -130,6 +131,9 @@ def install_system_packages() -> None:
 
 def install_python_packages() -> None:
     """Make .venv, with netmon installed as editable."""
+    if VENV.is_symlink():
+        # Making it anew would empty the directory that it leads to.
+        sys.exit(f"build: {VENV} is a symbolic link to {VENV.readlink()}; remove it: each tree has a .venv of its own")
 
     def make() -> None:
         run([sys.executable, "-m", "venv", "--clear", VENV])

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import cidrs, native, plot, report, rules
+from bench.byte_counts import COUNTERS
 from bench.host import GuestDiedError, Result, run_in_guest
 from bench.monitors import COUNTED as COUNTED_MONITORS
 from bench.monitors import names_for
-from bench.plan import COUNTED, DEFAULT, LONG, QUICK, Plan
+from bench.plan import BYTE_COUNTS, COUNTED, DEFAULT, LONG, QUICK, Plan
 from vm.architecture import X86_64
 from vm.archive import KERNELS
 from vm.image import BUILD, PROJECT
@@ -22,6 +23,12 @@ RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"
 # Benchmarks that run on this host, with options of their own.
 ALONE = {"--native": native.main, "--cidrs-native": cidrs.main, "--rules-native": rules.main}
+REPORTS = {
+    "long": report.long_run,
+    "instructions": report.instructions,
+    "bytes": report.byte_counts,
+    "guest": report.comparison,
+}
 SIZES = ("rounds", "connections", "processes", "idle", "flood")
 
 
@@ -36,6 +43,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--kernel", choices=kernels, default="6.12")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--quick", action="store_true", help="one round of small loads")
+    kind.add_argument("--bytes", action="store_true", help="compare how many bytes netmon and other monitors count")
     kind.add_argument("--long", action="store_true", help="netmon only: floods, then a busy day with reloads")
     kind.add_argument(
         "--instructions", action="store_true", help="count instructions: each option of netmon, and other monitors"
@@ -50,9 +58,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """Return the plan that the options describe. Raises ValueError if there is no monitor of a name."""
-    chosen = {"long": LONG, "quick": QUICK, "instructions": COUNTED}
+    chosen = {"long": LONG, "quick": QUICK, "instructions": COUNTED, "bytes": BYTE_COUNTS}
     plan = next((plan for name, plan in chosen.items() if getattr(options, name)), DEFAULT)
-    known = tuple(COUNTED_MONITORS) if plan.counted else names_for(options.kernel)
+    known = names_for(options.kernel)
+    if plan.counted or plan.byte_counts:
+        known = tuple(COUNTED_MONITORS if plan.counted else COUNTERS)
     monitors = tuple(options.only.split(",")) if options.only else known
     if unknown := set(monitors) - set(known):
         raise ValueError(f"not on {options.kernel}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
@@ -68,13 +78,14 @@ def write(result: Result, directory: Path) -> None:
     """Write a run's results, and print its table."""
     directory.mkdir(parents=True, exist_ok=True)
     plan = result["plan"]
-    kind = "long" if plan["flood"] else "instructions" if plan["counted"] else "guest"
+    kinds = {"flood": "long", "counted": "instructions", "byte_counts": "bytes"}
+    kind = next((kind for key, kind in kinds.items() if plan[key]), "guest")
     name = f"{kind}-{result['kernel']}"
-    text = {"long": report.long_run, "instructions": report.instructions, "guest": report.comparison}[kind](result)
+    text = REPORTS[kind](result)
     (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (directory / f"{name}.md").write_text(text)
-    if kind == "guest":
-        (directory / f"{name}.svg").write_text(plot.svg(result))
+    if draw := {"guest": plot.svg, "bytes": plot.bytes_svg}.get(kind):
+        (directory / f"{name}.svg").write_text(draw(result))
     print(text)
     print(f"bench: written to {directory}/{name}.*", file=sys.stderr)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import compileall
 from pathlib import Path
 
-from bench import proc
+from bench import byte_counts, proc
 from bench.loads import IDLE, LOADS, Load, open_connections
 from bench.longrun import run_long
 from bench.monitors import COUNTED, MONITORS, NETMON, Monitor
@@ -28,6 +28,9 @@ def run(channel: Channel) -> int:
     compileall.compile_dir("src", quiet=1)
     if plan.flood:
         run_long(plan, samples)
+        return 0
+    if plan.byte_counts:
+        byte_counts.measure(samples)
         return 0
     if plan.counted:
         for name in plan.monitors:

@@ -11,10 +11,13 @@ from typing import Any
 
 from bench.monitors import MONITORS
 from bench.plan import Plan
-from vm.image import FOR_TESTS, PACKAGES, PROJECT, Contents
+from vm.image import FOR_TESTS, MODULES, PACKAGES, PROJECT, Contents
 from vm.qemu import BOOTS, CPUS, Machine
 
 WITH_PEERS = Contents("bench", (*PACKAGES, "bpfcc-tools", "bpftrace", "libbpf-tools", "python3-bpfcc"), "6G")
+# The modules of connection tracking, and those that ss and nft have the kernel load.
+TRACKING = ("nf_defrag_ipv4", "nf_defrag_ipv6", "nf_conntrack", "nf_conntrack_netlink", "nft_ct")
+THAT_COUNT_BYTES = Contents("bytes", (*PACKAGES, "conntrack", "libbpf-tools"), "3G", modules=(*MODULES, *TRACKING))
 # Seconds without a message after which a guest is ended: bcc takes a minute to start, a million CIDRs longer.
 SILENCE = 900
 
@@ -46,6 +49,8 @@ def contents_for(plan: Plan) -> Contents:
     """Return the contents of the guest, with the kernel's headers only if a monitor compiles against them."""
     if plan.flood:
         return FOR_TESTS
+    if plan.byte_counts:
+        return THAT_COUNT_BYTES
     # bcc's tools compile against the kernel's headers.
     compiles = not plan.counted and any(MONITORS[name].compiles for name in plan.monitors)
     return dataclasses.replace(WITH_PEERS, kernel_headers=compiles)

@@ -24,6 +24,7 @@ class Plan:
     cidrs: tuple[int, ...]
     flood: int = 0  # connections without a pause; not 0: a long run
     counted: bool = False  # count instructions, of the monitors COUNTED
+    byte_counts: bool = False  # compare how many bytes monitors count
 
     def to_json(self) -> bytes:
         return json.dumps(dataclasses.asdict(self)).encode()
@@ -50,6 +51,7 @@ STALL = 10
 DEFAULT = Plan("", (), 3, connections=10_000, processes=500, idle=10_000, cidrs=(10, 1_000, 100_000, 1_000_000))
 QUICK = dataclasses.replace(DEFAULT, rounds=1, connections=5_000, processes=200, cidrs=(10, 1_000))
 COUNTED = dataclasses.replace(DEFAULT, rounds=1, connections=1_000, processes=0, idle=0, cidrs=(), counted=True)
+BYTE_COUNTS = dataclasses.replace(DEFAULT, rounds=1, connections=0, processes=0, idle=0, cidrs=(), byte_counts=True)
 LONG = dataclasses.replace(DEFAULT, rounds=1, connections=1_000_000, processes=50_000, idle=0, cidrs=(), flood=200_000)
 
 

@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 
 from bench.figures import Figures
 from bench.monitors import BASE_LINE
+from bench.report import verdict
 
 # (title, load, figure, digits, whether the base line has it)
 CHARTS = (
@@ -36,10 +37,39 @@ def svg(result: dict[str, Any]) -> str:
         if bars:
             parts += _chart(title, bars, digits, top)
             top += TITLE + ROW * len(bars) + GAP
-    background = f'<rect width="{WIDTH}" height="{top}" fill="white"/>'
-    size = f'width="{WIDTH}" height="{top}" viewBox="0 0 {WIDTH} {top}"'
+    return _drawing(WIDTH, top, parts)
+
+
+VERDICTS = {"exact": "#2e8b57", "wrong": "#d98e04", "nothing": "#9aa5b1"}
+CELL = 190
+
+
+def bytes_svg(result: dict[str, Any]) -> str:
+    """Return the drawing of compared byte counts, in SVG: a field for each scenario and monitor."""
+    figures = Figures(result["samples"])
+    names, scenarios = result["plan"]["monitors"], figures.loads("")
+    width, height = LABEL + CELL * len(names) + MARGIN, 2 * MARGIN + TITLE + ROW * len(scenarios)
+    parts = [
+        f'<text x="{LABEL + CELL * column + 4}" y="{MARGIN + 14}" font-weight="bold">{escape(name)}</text>'
+        for column, name in enumerate(names)
+    ]
+    for index, scenario in enumerate(scenarios):
+        y = MARGIN + TITLE + ROW * index
+        parts.append(f'<text x="{LABEL - 6}" y="{y + 11}" text-anchor="end">{escape(scenario)}</text>')
+        for column, name in enumerate(names):
+            kind, words = verdict(figures, name, scenario)
+            x = LABEL + CELL * column
+            parts += [
+                f'<rect x="{x}" y="{y}" width="{CELL - 4}" height="{ROW - 4}" fill="{VERDICTS[kind]}"/>',
+                f'<text x="{x + 4}" y="{y + 11}" fill="white">{escape(words)}</text>',
+            ]
+    return _drawing(width, height, parts)
+
+
+def _drawing(width: int, height: int, parts: list[str]) -> str:
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
-    return "\n".join([head, background, *parts, "</svg>"]) + "\n"
+    return "\n".join([head, f'<rect width="{width}" height="{height}" fill="white"/>', *parts, "</svg>"]) + "\n"
 
 
 def _chart(title: str, bars: list[tuple[str, float]], digits: int, top: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.byte_counts import TRUTH
 from bench.figures import Figures, ratio
 from bench.loads import IDLE, LOADS, Load
 from bench.monitors import ALL_OPTIONS, BASE_LINE, EVERYTHING, MONITORS, REFERENCE
@@ -159,6 +160,44 @@ def instructions(result: dict[str, Any]) -> str:
         f"x: as a multiple of {REFERENCE} (libbpf-tools, C).\n\n"
         f"{table(header, map_rows(row, result['plan']['monitors']))}\n"
     )
+
+
+def byte_counts(result: dict[str, Any]) -> str:
+    """Return the report of a run that compared byte counts."""
+    figures = Figures(result["samples"])
+    names = result["plan"]["monitors"]
+    header = ("scenario", "ends", "bytes sent", "bytes received", *names)
+
+    def row(scenario: str) -> Row:
+        truth = [number(figures.median(TRUTH, scenario, figure), 0) for figure in ("ends", "sent", "received")]
+        return (scenario, *truth, *(verdict(figures, name, scenario)[1] for name in names))
+
+    return (
+        f"# Bytes that monitors count, beside the kernel's own count, on Linux {result['kernel']}\n\n"
+        f"Linux {result['release']} in a guest with {result['cpus']} emulated CPUs, {result['date']}, netmon at "
+        f"`{result['commit']}`. All monitors watched the same connections at once. The kernel's count is TCP_INFO of"
+        " each end before its close. exact: all ends, and all bytes both ways, as far as the monitor's own rounding"
+        " tells.\n\n"
+        f"{table(header, map_rows(row, figures.loads('')))}\n"
+    )
+
+
+def verdict(figures: Figures, name: str, scenario: str) -> tuple[str, str]:
+    """Return what a monitor's count of a scenario is: `exact`, `wrong` or `nothing`; and in words."""
+
+    def get(figure: str, of: str = name) -> float:
+        return figures.median(of, scenario, figure) or 0
+
+    if not get("ends"):
+        return "nothing", "nothing"
+    if get("ends") != get("ends", TRUTH):
+        return "wrong", f"{get('ends'):.0f} of {get('ends', TRUTH):.0f} ends"
+    wrong = [
+        f"{get(figure) - get(figure, TRUTH):+,.0f} {figure}"
+        for figure in ("sent", "received")
+        if abs(get(figure) - get(figure, TRUTH)) > get("off")
+    ]
+    return ("wrong", ", ".join(wrong)) if wrong else ("exact", "exact")
 
 
 def long_run(result: dict[str, Any]) -> str:

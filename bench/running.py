@@ -77,6 +77,12 @@ class Running:
         wait_until(ready, "netmon: ready", START_DEADLINE)
         return time.monotonic() - self.started
 
+    @property
+    def output(self) -> str:
+        """The whole lines that it has written."""
+        data = os.pread(self._output.fileno(), os.fstat(self._output.fileno()).st_size, 0)
+        return data[: data.rfind(b"\n") + 1].decode(errors="replace")
+
     def count(self, program: str) -> int:
         """Return how many events of a program it has written."""
         mark = self.monitor.mark.format(program).encode()

@@ -2,7 +2,8 @@
 
 The file is a launcher (launcher/launcher.c) followed by a zip archive. In the archive, start/ holds what the launcher
 loads: the dynamic linker, Python and shared libraries. The modules that Python imports are at the archive's top, the
-licences in LICENSES/, and the SBOM in netmon.cdx.json.
+licences in LICENSES/, and the SBOM in netmon.cdx.json. The modules of the live view are in an archive of their own,
+view.zip: a start that does not show it then finds its own modules among as few as before.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from elftools.elf.elffile import ELFFile
 
 from netmon import __version__
 from pack import libbpf, licences, runtime, sbom, third_party
+from pack.launcher.start import VIEW_ARCHIVE
 from pack.once import once
 from pack.paths import BPF_OBJECTS, BUILD, DIST, KERNEL_PACKAGE, LIBBPF, PACKAGE, ROOT, package_inputs
 from pack.third_party import ZLIB
@@ -80,10 +82,12 @@ def build_anew(name: str, directory: Path) -> Path:
     wheels = runtime.unpack_wheels(architecture, work / "packages")
     modules = _modules(architecture, work)
     start = _start(work / "debian", architecture, modules)
+    view = _files_below(work / "view")
     texts = licences.collect(work / "debian", [package.name for package in debian], work / "packages")
     members = {
         **modules,
         **start,
+        VIEW_ARCHIVE: _zip(view, zipfile.ZIP_STORED),  # is packed as a whole, which takes less
         **{f"{licences.DIRECTORY}/{name}": text for name, text in texts.items()},
         sbom.FILE_NAME: _sbom([*debian, *wheels, runtime.MUSL]),
     }
@@ -98,17 +102,28 @@ def build_anew(name: str, directory: Path) -> Path:
 
 def _assemble(launcher: bytes, members: dict[str, bytes]) -> bytes:
     """Return the file: the launcher and the archive, whose comment is the checksum that the launcher compares."""
+    data = _zip(members, zipfile.ZIP_DEFLATED, before=launcher, comment=b"0" * COMMENT_SIZE)
+    checksum = zlib.crc32(data[: -END_SIZE - COMMENT_SIZE])
+    return data[:-COMMENT_SIZE] + b"%08x" % checksum
+
+
+def _zip(members: dict[str, bytes], method: int, *, before: bytes = b"", comment: bytes = b"") -> bytes:
+    """Return an archive, and what is to be before it."""
     file = io.BytesIO()
-    file.write(launcher)
+    file.write(before)
     with zipfile.ZipFile(file, "a") as archive:
         for name in sorted(members):
             information = zipfile.ZipInfo(name)  # dated 1980
             information.create_system, information.external_attr = 3, 0o100644 << 16
-            archive.writestr(information, members[name], zipfile.ZIP_DEFLATED, 9)
-        archive.comment = b"0" * COMMENT_SIZE
-    data = file.getvalue()
-    checksum = zlib.crc32(data[: -END_SIZE - COMMENT_SIZE])
-    return data[:-COMMENT_SIZE] + b"%08x" % checksum
+            archive.writestr(information, members[name], method, 9)
+        archive.comment = comment
+    return file.getvalue()
+
+
+def _files_below(directory: Path) -> dict[str, bytes]:
+    """Return the contents of all files, by their paths below the directory."""
+    paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
 
 
 def _compile_launcher(architecture: Architecture, work: Path) -> bytes:
@@ -126,17 +141,21 @@ def _compile_launcher(architecture: Architecture, work: Path) -> bytes:
 
 
 def _modules(architecture: Architecture, work: Path) -> dict[str, bytes]:
-    """Return netmon and all modules that it may import, compiled, with native modules and libbpf."""
-    packages, output = work / "packages", work / "modules"
+    """Return netmon and all modules that it may import, compiled, with native modules and libbpf.
+
+    The modules that the live view alone needs are compiled into the directory view.
+    """
+    packages, output, view = work / "packages", work / "modules", work / "view"
     shutil.copytree(PACKAGE, packages / "netmon", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(LAUNCHER / "start.py", packages)
-    shutil.rmtree(output, ignore_errors=True)
+    for directory in (output, view):
+        shutil.rmtree(directory, ignore_errors=True)
     # Drop the machine's name from the file names, so that any Python finds the native modules.
     native = {path: path.with_name(f"{path.name.partition('.')[0]}.so") for path in packages.rglob("*.so")}
     for path, short in native.items():
         path.rename(short)
     root = _python_for_this_machine(architecture, work)
-    names = runtime.run_python(root, MODULES_SCRIPT, packages, root / runtime.STDLIB, output).split()
+    names = runtime.run_python(root, MODULES_SCRIPT, packages, root / runtime.STDLIB, output, view).split()
     for short in native.values():
         shutil.copy(short, output / short.relative_to(packages))
     for name in names:
@@ -149,7 +168,7 @@ def _modules(architecture: Architecture, work: Path) -> dict[str, bytes]:
         shutil.copy(bpf_object, output / KERNEL_PACKAGE)
     for path in output.rglob("*.so"):
         subprocess.run(["llvm-strip", path], check=True)
-    return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}
+    return _files_below(output)
 
 
 def _python_for_this_machine(architecture: Architecture, work: Path) -> Path:

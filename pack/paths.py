@@ -28,6 +28,8 @@ LIBBPF = KERNEL_PACKAGE / BUNDLED_LIBBPF
 
 MANUAL = ROOT / "docs/netmon.1"
 SERVICE = ROOT / "pack/systemd/netmon.service"
+PROMETHEUS = ROOT / "pack/prometheus"
+METRICS_SERVICE = ROOT / "pack/systemd/netmon-metrics.service"
 
 
 def package_inputs(*others: str) -> list[Path]:

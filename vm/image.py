@@ -42,6 +42,7 @@ PACKAGES = (
     "wget",
 )
 PYTHON_PACKAGES = ("hypothesis", "orjson", "pydantic", "pytest", "pyyaml")
+TERMINAL_EMULATOR = "pyte"
 
 KEEP = 7 * 24 * 3600  # seconds that an unused image stays in the cache
 
@@ -82,32 +83,6 @@ FILES_OF_SUDO = {
 }
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a guest has beside the project, and the memory to hold it."""
-
-    name: str
-    packages: tuple[str, ...]
-    memory: str
-    kernel_headers: bool = False
-    modules: bool = False
-    left_out: tuple[str, ...] = LEFT_OUT
-    unneeded_packages: tuple[str, ...] = UNNEEDED_PACKAGES
-    # What build.py has built for the guest's architecture, and where it is laid.
-    built: tuple[tuple[str, str], ...] = (("programs", "bin"), ("wheel", "wheel"))
-
-
-FOR_TESTS = Contents("test", (*PACKAGES, "sudo"), "2G", modules=True)
-# Where systemd is the first process and dpkg installs netmon.
-WITH_SYSTEMD = Contents(
-    "systemd",
-    (*PACKAGES, "diffutils", "dpkg", "init-system-helpers", "libc-bin", "perl-base", "systemd"),
-    "2G",
-    left_out=tuple(path for path in LEFT_OUT if not re.search("perl|systemd|dpkg", path)),
-    unneeded_packages=("perl_", "perl-modules", "libperl", "udev", "apt", "debconf"),
-    built=(("deb", "deb"),),
-)
-
 # Of the kernel, and what they need: it may have any of these built in. ss, nft and tc have the kernel load theirs.
 MODULES = (
     "inet_diag",
@@ -123,6 +98,35 @@ MODULES = (
     "fuse",
     "ib_core",
     "smc",
+)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a guest has beside the project, and the memory to hold it."""
+
+    name: str
+    packages: tuple[str, ...]
+    memory: str
+    python_packages: tuple[str, ...] = PYTHON_PACKAGES
+    kernel_headers: bool = False
+    modules: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = LEFT_OUT
+    unneeded_packages: tuple[str, ...] = UNNEEDED_PACKAGES
+    # What build.py has built for the guest's architecture, and where it is laid.
+    built: tuple[tuple[str, str], ...] = (("programs", "bin"), ("wheel", "wheel"))
+
+
+FOR_TESTS = Contents("test", (*PACKAGES, "sudo"), "2G", modules=MODULES)
+# Where systemd is the first process and dpkg installs netmon.
+WITH_SYSTEMD = Contents(
+    "systemd",
+    (*PACKAGES, "diffutils", "dpkg", "init-system-helpers", "libc-bin", "perl-base", "systemd"),
+    "2G",
+    python_packages=(*PYTHON_PACKAGES, TERMINAL_EMULATOR),
+    left_out=tuple(path for path in LEFT_OUT if not re.search("perl|systemd|dpkg", path)),
+    unneeded_packages=("perl_", "perl-modules", "libperl", "udev", "apt", "debconf"),
+    built=(("deb", "deb"),),
 )
 
 
@@ -145,7 +149,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     userland, architecture = USERLANDS[line.suite], line.architecture
     downloaded = Archive(line.suite, architecture).download(contents.packages)
     debs = [deb for deb in downloaded if not deb.name.startswith(contents.unneeded_packages)]
-    recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions()]
+    recipe = [*map(str, debs), Path(__file__).read_text(), *_python_versions(contents)]
     digest = hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
     name = f"{line.suite}-{architecture.debian}-{contents.name}"
     image = CACHE / "images" / f"{name}-{digest}.cpio"
@@ -156,7 +160,7 @@ def base_image(line: KernelLine, contents: Contents = FOR_TESTS) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     _unpack(debs, root, contents.left_out)
     _set_up(root)
-    _install_python_packages(userland, architecture, root)
+    _install_python_packages(userland, architecture, root, _python_versions(contents))
     compile_python(userland, root, root / f"usr/lib/python{userland.python}", _dist_packages(root))
     image.parent.mkdir(parents=True, exist_ok=True)
     _remove_unused(image.parent)
@@ -184,17 +188,17 @@ def headers_image(line: KernelLine, release: str) -> Path:
     return _kernels_image("headers", release, fill)
 
 
-def modules_image(line: KernelLine, release: str) -> Path:
-    """Return the initramfs with MODULES of a kernel."""
+def modules_image(line: KernelLine, release: str, names: Sequence[str]) -> Path:
+    """Return the initramfs with modules of a kernel, by their names."""
 
     def fill(root: Path, downloads: Path) -> None:
         directory = root / "usr/lib/modules" / release
         directory.mkdir(parents=True)
         archive = Archive(line.suite, line.architecture)
         (deb,) = archive.download_alone([archive.modules_package(release)], downloads)
-        _unpack_modules(deb, directory)
+        _unpack_modules(deb, directory, names)
 
-    return _kernels_image("modules", f"{release}-{'-'.join(MODULES)}", fill)
+    return _kernels_image("modules", f"{release}-{'-'.join(names)}", fill)
 
 
 def _kernels_image(kind: str, version: str, fill: Callable[[Path, Path], None]) -> Path:
@@ -213,7 +217,7 @@ def _kernels_image(kind: str, version: str, fill: Callable[[Path, Path], None]) 
     return image
 
 
-def _unpack_modules(deb: Path, directory: Path) -> None:
+def _unpack_modules(deb: Path, directory: Path, names: Sequence[str]) -> None:
     """Uncompressed: not every kmod can."""
     with (
         subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as process,
@@ -221,7 +225,7 @@ def _unpack_modules(deb: Path, directory: Path) -> None:
     ):
         for member in tar:
             name, _, suffix = Path(member.name).name.partition(".")
-            if name in MODULES and suffix in ("ko", "ko.xz"):
+            if name in names and suffix in ("ko", "ko.xz"):
                 file = tar.extractfile(member)
                 assert file is not None
                 data = file.read()
@@ -261,21 +265,23 @@ def _set_up(root: Path) -> None:
         (root / name).write_text(text)
 
 
-def _python_versions() -> list[str]:
-    """Return the guest's Python packages as this environment has them."""
+def _python_versions(contents: Contents) -> list[str]:
+    """Return a guest's Python packages as this environment has them."""
     from importlib.metadata import version
 
-    return [f"{package}=={version(package)}" for package in PYTHON_PACKAGES]
+    return [f"{package}=={version(package)}" for package in contents.python_packages]
 
 
-def _install_python_packages(userland: Userland, architecture: Architecture, root: Path) -> None:
+def _install_python_packages(
+    userland: Userland, architecture: Architecture, root: Path, versions: Sequence[str]
+) -> None:
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "-qq", "--target", _dist_packages(root)),
             *("--python-version", userland.python, "--implementation", "cp"),
             *("--only-binary=:all:", "--no-compile", "--disable-pip-version-check"),
             *(f"--platform={platform}" for platform in architecture.wheel_platforms),
-            *_python_versions(),
+            *versions,
         ],
         check=True,
     )

@@ -73,7 +73,7 @@ class Machine:
         if contents.kernel_headers:
             parts.append(headers_image(line, self.release))
         if contents.modules:
-            parts.append(modules_image(line, self.release))
+            parts.append(modules_image(line, self.release, contents.modules))
         parts.append(self.directory / "overlay.cpio")
         project_overlay(files, line, contents, parts[-1])
         initramfs = self.directory / "initramfs"

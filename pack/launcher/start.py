@@ -10,6 +10,7 @@ import io
 import marshal
 import os
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
@@ -17,6 +18,9 @@ from typing import IO, Any, cast
 from zipimport import zipimporter
 
 ARCHIVE = "/proc/self/exe"
+# In the archive: an archive of the modules that only the live view of `netmon top` needs, and the first of them.
+VIEW_ARCHIVE = "view.zip"
+VIEW = "netmon.top.app"
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 MFD_NOEXEC_SEAL = 0x0008  # linux/memfd.h, from 6.3 on
 PYC_HEADER_SIZE = 16  # bytes
@@ -77,13 +81,15 @@ class ArchiveFile(io.RawIOBase):
         return count
 
 
-class DescriptorImporter:
-    """Imports from the archive through an open descriptor, where no path leads to the file."""
+class FileImporter:
+    """Imports from an archive that is an open file: to the executable where no path leads to it, or in memory."""
 
-    def __init__(self, file: int) -> None:
+    def __init__(self, file: io.IOBase, path: str = ARCHIVE) -> None:
+        """Take the file, and the path that the modules are to have."""
         from zipfile import ZipFile  # slow to import
 
-        self._archive = ZipFile(cast(IO[bytes], ArchiveFile(file)))
+        self._archive = ZipFile(cast(IO[bytes], file))
+        self._path = path
         self.names = frozenset(self._archive.namelist())
 
     def find_spec(self, fullname: str, _path: object, _target: ModuleType | None = None) -> ModuleSpec | None:
@@ -91,11 +97,11 @@ class DescriptorImporter:
         loader: Any = self
         for name in (f"{place}/__init__.pyc", f"{place}.pyc"):
             if name in self.names:
-                spec = ModuleSpec(fullname, loader, origin=f"{ARCHIVE}/{name}", is_package=name != f"{place}.pyc")
+                spec = ModuleSpec(fullname, loader, origin=f"{self._path}/{name}", is_package=name != f"{place}.pyc")
                 spec.has_location = True  # gives the module a __file__
                 return spec
         if f"{place}.so" in self.names:
-            native = self.native(f"{ARCHIVE}/{place}.so")
+            native = self.native(f"{self._path}/{place}.so")
             return ModuleSpec(fullname, ExtensionFileLoader(fullname, native), origin=native)
         return None
 
@@ -108,12 +114,28 @@ class DescriptorImporter:
 
     def get_data(self, path: str) -> bytes:
         """Return the archive's file at path. Raises KeyError if the archive has none."""
-        return self._archive.read(path.removeprefix(f"{ARCHIVE}/"))
+        return self._archive.read(path.removeprefix(f"{self._path}/"))
 
     @lru_cache(maxsize=None)  # noqa: B019, UP033  it lives as long as Python
     def native(self, path: str) -> str:
         """Return a path to open the archive's library at path. Raises KeyError if the archive has none."""
         return memory_file(path.rpartition("/")[2], self.get_data(path))
+
+
+class ViewImporter:
+    """Unpacks the live view when its module is imported, and lets its modules be imported from then on."""
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        """Take the function that reads a file of the archive."""
+        self._read = read
+
+    def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != VIEW:
+            return None
+        place = f"{ARCHIVE}/{VIEW_ARCHIVE}"
+        importer: Any = FileImporter(io.BytesIO(self._read(place)), place)
+        sys.meta_path[sys.meta_path.index(cast(Any, self))] = importer
+        return cast(FileImporter, importer).find_spec(fullname, path, target)
 
 
 def memory_file(name: str, data: bytes) -> str:
@@ -158,6 +180,8 @@ def import_by_path() -> None:
             module.__path__ = [f"{ARCHIVE}/{place.rpartition('/exe/')[2]}" for place in path]
     sys.path_hooks.insert(0, ArchiveImporter)
     sys.path_importer_cache.clear()
+    importer: Any = ViewImporter(lambda path: cast(zipimporter, sys.path_importer_cache[ARCHIVE]).get_data(path))
+    sys.meta_path.append(importer)
 
 
 def import_by_descriptor(root: int, file: int) -> None:
@@ -166,9 +190,9 @@ def import_by_descriptor(root: int, file: int) -> None:
     descriptors = "/self/fd"
     from importlib import import_module
 
-    importer = DescriptorImporter(file)
+    importer = FileImporter(ArchiveFile(file))
     sys.path.clear()
-    sys.meta_path.insert(0, importer)
+    sys.meta_path[:0] = [importer, ViewImporter(importer.get_data)]
     from netmon.kernel import BUNDLED_LIBBPF, libbpf
 
     libbpf.library()

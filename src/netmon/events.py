@@ -286,6 +286,7 @@ _RULES = Field(
 _SEVERITY = Field(default=None, description="The highest severity of these rules.")
 _TAGS = Field(default=None, description="The tags of these rules, at most 16; left out if they have none.")
 _MESSAGE = Field(default=None, description="The message of the most severe of these rules that has one.")
+_EXPECTED = Field(default=None, description="With `--expect`: false, of a connection that is not expected.")
 _PARENT = Field(default=None, description="The process's parent; its `tid` is its process id.")
 
 
@@ -304,6 +305,7 @@ class NetworkEvent(_SparseModel):
     severity: Severity | None = _SEVERITY
     tags: list[str] | None = _TAGS
     message: str | None = _MESSAGE
+    expected: bool | None = _EXPECTED
 
 
 class LostCounts(_SparseModel):
@@ -371,6 +373,7 @@ class NetworkSummary(_SparseModel):
     severity: Severity | None = _SEVERITY
     tags: list[str] | None = _TAGS
     message: str | None = _MESSAGE
+    expected: bool | None = _EXPECTED
 
 
 Event = NetworkEvent | LostEvents | NetworkSummary

@@ -31,6 +31,9 @@ DEFAULT_TOP_INTERVAL = 2.0
 DEFAULT_LINE_LIMIT = 16 << 10
 MAX_LINE_LIMIT = 48 << 10
 
+# The control socket of the service, which `netmon status` asks.
+DEFAULT_CONTROL = "/run/netmon/control.sock"
+
 # Bytes of a recording.
 DEFAULT_RECORD_LIMIT = 1 << 30
 MIN_RECORD_LIMIT = 1 << 20

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from netmon.decode.raw_event import RawEvent
     from netmon.decode.workloads import NameSource
     from netmon.events import Event, NetworkEvent
-    from netmon.filters.compiled import CompiledFilters
+    from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.kernel.bpf import ProgramInfo
     from netmon.kernel.cmdline_reader import CmdlineReader
     from netmon.kernel.marks import FollowedProcess
@@ -555,6 +555,11 @@ class Monitor:
         return self._ruled.judge.counts if self._ruled is not None else {}
 
     @property
+    def watched(self) -> Watched:
+        """What is watched: directions and report options, which no reload changes."""
+        return self._filters.watched
+
+    @property
     def stopped(self) -> bool:
         """Whether stop() was called since the last close()."""
         return self._stopped
@@ -645,8 +650,11 @@ class Monitor:
         )
 
     def program_infos(self) -> list[ProgramInfo]:
-        """Return what the kernel reports about each loaded BPF program. Raises NetmonError unless running."""
-        return self._running().source.program_infos()
+        """Return what the kernel reports about each loaded BPF program.
+
+        Any thread may call it. Raises BpfError, and NetmonError unless running.
+        """
+        return self._running().program_infos()
 
     def follow(self, pid: int) -> None:
         """Follow a further process, with its descendants: report their connections from now on.

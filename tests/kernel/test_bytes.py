@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import socket
-import struct
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +13,7 @@ import pytest
 
 from tests.support.json_events import Event
 from tests.support.netmon_command import PROGRAMS, Netmon
-from tests.support.sockets import Pair, carry, connect_pair, listen, receive_all, reset
+from tests.support.sockets import Pair, TcpInfo, carry, connect_pair, fill, listen, receive_all, reset, tcp_info
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.netmon_flags("--statistics")
@@ -62,39 +60,6 @@ def test_closes_amid_sending_and_receiving_are_exact(netmon: Netmon, protocol: s
     wrong = [(closes.get(cookie), carried) for cookie, carried in expected.items() if closes.get(cookie) != carried]
     print(wrong[:10])
     assert (len(wrong), len(expected)) == (0, 2 * CONNECTIONS)
-
-
-class TcpInfo(NamedTuple):
-    """Counts of struct tcp_info."""
-
-    unacknowledged: int  # segments
-    received: int  # bytes
-    sent: int
-    retransmitted: int
-
-
-def tcp_info(sock: socket.socket) -> TcpInfo:
-    """Return them. FIN and SYN count as received, but not as sent."""
-    return TcpInfo(*struct.unpack_from("24xI100xQ64xQQ", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)))
-
-
-def fill(pair: Pair) -> tuple[int, int]:
-    """Send from the client until its queue is full, as the server reads nothing.
-
-    Returns:
-        The bytes that were written, and those of them that have left.
-    """
-    pair.client.setblocking(False)
-    written = 0
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                written += pair.client.send(bytes(1 << 16))
-        wait_until(lambda: not tcp_info(pair.client).unacknowledged, "all acknowledgements")
-        try:
-            written += pair.client.send(b"x")
-        except BlockingIOError:
-            return written, tcp_info(pair.server).received
 
 
 def with_linger(pair: Pair) -> None:

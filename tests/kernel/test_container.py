@@ -14,6 +14,7 @@ import yaml
 
 from netmon.capabilities import capability_mask
 from tests.support.json_events import types_of
+from tests.support.packaged import extract_program
 from tests.support.procfs import status_of
 from tests.support.sockets import refused_connection
 from tests.support.waiting import DEADLINE
@@ -37,14 +38,8 @@ def without(mask: int) -> str:
     return said.strip().partition("=")[2]
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    (package,) = Path("/opt/netmon/deb").glob("*.deb")
-    subprocess.run(["dpkg-deb", "--extract", package, tmp_path / "package"], check=True)
-    return tmp_path / "package/usr/bin/netmon"
-
-
-def test_it_reports_connections_of_the_node(program: Path, tmp_path: Path) -> None:
+def test_it_reports_connections_of_the_node(tmp_path: Path) -> None:
+    program = extract_program(tmp_path / "package")
     parts = {part["kind"]: part for part in yaml.safe_load_all(Path("pack/container/daemonset.yaml").read_text())}
     pod = parts["DaemonSet"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]

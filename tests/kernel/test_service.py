@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -23,6 +24,7 @@ from tests.support.waiting import wait_until as wait_with_pauses
 pytestmark = [pytest.mark.guest("systemd"), pytest.mark.only_on("6.12", "6.12-arm64")]
 
 CONFIGURATION = Path("/etc/netmon/netmon.yaml")
+DROP_IN = Path("/etc/netmon/netmon.d/feed.yaml")
 PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share", "/var/lib/systemd")
 EVERYTHING = (
     "report: {existing: true, statistics: true, outcome: true}\ningress:\n  enabled: true\negress:\n  enabled: true\n"
@@ -149,13 +151,48 @@ def test_reload_takes_another_configuration() -> None:
     )
     run("systemctl", "reload", "netmon")
     wait_for(f"netmon: reloaded {CONFIGURATION}")
+    assert json.loads(run("netmon", "status", "--format", "json"))["configuration"]["generation"] == 2
+    DROP_IN.parent.mkdir()
+    DROP_IN.write_text("egress: {ipv4_filter: {dst_ip: ['file:/etc/netmon/netmon.d/feed.txt']}}\n")
+    DROP_IN.with_name("feed.txt").write_text("192.0.2.7 ; SBL1\n")
+    run("systemctl", "reload", "netmon")
+    shutil.rmtree(DROP_IN.parent)
+    assert "generation 3; " in show("StatusText")
     before = len(events())
     refused_connection()
     CONFIGURATION.write_text("nonsense: true\n")
-    run("systemctl", "reload", "netmon")
-    wait_for(f"netmon: {CONFIGURATION} not reloaded: going on as before")
-    assert show("ActiveState") == "active"
+    failed = subprocess.run(["systemctl", "reload", "netmon"], capture_output=True, timeout=2 * DEADLINE)
+    assert failed.returncode != 0
+    errors = run("journalctl", "--unit", "netmon", "--priority", "err", "--output", "cat", "--no-pager").splitlines()
+    assert f"netmon: {CONFIGURATION}:1: nonsense: unknown key" in "\n".join(errors)
+    assert f"netmon: {CONFIGURATION} not reloaded: going on as before" in errors
+    assert "the last reload failed; " in show("StatusText")
+    assert [show(name) for name in ("ActiveState", "NRestarts")] == ["active", "0"]
     assert len(events()) == before
+
+
+def test_root_and_the_metrics_service_may_ask_it() -> None:
+    assert "the last reload failed at " in run("netmon", "status")
+    run("netmon", "status", "--ready")
+    refused = subprocess.run(
+        ["setpriv", "--reuid=1000", "--clear-groups", "netmon", "status"], capture_output=True, text=True
+    )
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "only root, netmon's own user and the socket's group may ask" in refused.stderr
+    run("systemctl", "start", "netmon-metrics")
+    address = "http://127.0.0.1:9464"
+    ready = ["curl", "--silent", "--fail", f"{address}/ready"]
+    try:
+        wait_until(lambda: subprocess.run(ready, stdout=subprocess.DEVNULL).returncode == 0, "metrics")
+    except AssertionError:
+        pytest.fail(run("journalctl", "--unit", "netmon-metrics", "--output", "cat", "--no-pager"))
+    metrics = run("curl", "--silent", "--fail", f"{address}/metrics").splitlines()
+    assert "netmon_config_last_reload_successful 0" in metrics
+    assert "netmon_config_generation 3" in metrics
+    assert [line for line in metrics if line.startswith("netmon_programs_attached ")] != ["netmon_programs_attached 0"]
+    status = status_of(int(run("systemctl", "show", "netmon-metrics", "--property", "MainPID", "--value")))
+    assert {status[name][0] for name in ("CapEff", "CapPrm", "CapBnd")} == {f"{0:016x}"}
+    run("systemctl", "stop", "netmon-metrics")
 
 
 def test_an_upgrade_restarts_it_and_keeps_the_configuration() -> None:

@@ -5,40 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+from tests.support.known_load import CARRIED, CONNECTIONS, FAILED, PROCESSES, make_load, send_open
 from tests.support.netmon_command import PROGRAMS
-from tests.support.sockets import connect_pair, listen, receive_all, refused_connection
+from tests.support.sockets import connect_pair, listen
 
-SHORT, FAILED, PROCESSES = 40, 3, 4
-SENT, ANSWERED = 1234, 56_789
-OPEN_SENT = 300_000
 DEADLINE = 120.0
-
-
-def load() -> None:
-    """Make the connections whose numbers are above. Both ends are in this process, but for those of short processes."""
-    with listen() as listener:
-        address = listener.getsockname()
-        for _ in range(SHORT):
-            pair = connect_pair(listener, address)
-            pair.client.sendall(bytes(SENT))
-            pair.client.shutdown(socket.SHUT_WR)
-            assert receive_all(pair.server) == SENT
-            pair.server.sendall(bytes(ANSWERED))
-            pair.server.close()
-            assert receive_all(pair.client) == ANSWERED
-            pair.client.close()
-        for _ in range(FAILED):
-            refused_connection()
-        for _ in range(PROCESSES):
-            subprocess.run([PROGRAMS / "connect_once", str(address[1])], input=b"\n", check=True, capture_output=True)
-            listener.accept()[0].close()
 
 
 def rows_of(snapshot: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -56,11 +33,8 @@ def test_once_counts_what_a_known_load_did() -> None:
             try:
                 assert netmon.stderr is not None
                 assert netmon.stderr.readline() == "netmon: ready\n"
-                load()
-                before.client.sendall(bytes(OPEN_SENT))
-                left = OPEN_SENT
-                while left:
-                    left -= len(before.server.recv(left))
+                make_load(lambda port: [PROGRAMS / "connect_once", port])
+                send_open(before)
                 netmon.send_signal(signal.SIGTERM)
                 output, said = netmon.communicate(timeout=DEADLINE)
             finally:
@@ -72,11 +46,11 @@ def test_once_counts_what_a_known_load_did() -> None:
     snapshot = json.loads(line)
     ours = next(row for row in snapshot["rows"] if row["process"]["pid"] == os.getpid())
     truth = {
-        "connections": 2 * SHORT + PROCESSES,
+        "connections": CONNECTIONS,
         "failures": FAILED,
         # The open connection, sampled at the end: the peer has acknowledged all that it has received.
-        "bytes_sent": SHORT * (SENT + ANSWERED) + OPEN_SENT,
-        "bytes_received": SHORT * (SENT + ANSWERED) + OPEN_SENT,
+        "bytes_sent": CARRIED,
+        "bytes_received": CARRIED,
         "open": 2,
         "ended": False,
     }

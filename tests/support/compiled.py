@@ -6,5 +6,5 @@ from netmon.filters.compiled import KEY_MAPS, CompiledFilters
 
 
 def in_memory(filters: CompiledFilters) -> CompiledFilters:
-    """Return filters with their keys read, if these are in a file."""
-    return filters._replace(stored=None, **{name: getattr(filters, name)[:] for name in KEY_MAPS})
+    """Return filters with their keys read, if these are in a file, and without the file's digest."""
+    return filters._replace(stored=None, digest=b"", **{name: getattr(filters, name)[:] for name in KEY_MAPS})

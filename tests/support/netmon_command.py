@@ -46,15 +46,21 @@ class Netmon:
     """`netmon run` in a process of its own."""
 
     def __init__(
-        self, *arguments: str, config: str | None = None, tmp_path: Path | None = None, anew: bool = False
+        self,
+        *arguments: str,
+        config: str | None = None,
+        tmp_path: Path | None = None,
+        anew: bool = False,
+        command: str = "run",
     ) -> None:
         """Start netmon, and wait until it is ready.
 
         Args:
-            arguments: Flags of `netmon run`.
+            arguments: Flags of the command.
             config: The text of a configuration, which is written to a file in tmp_path.
             tmp_path: The directory for it.
             anew: Start Python for it, as users do, and not by a fork: slower, for tests of starts and of memory.
+            command: Another one than `netmon run`.
         """
         if config is not None and tmp_path is not None:
             self._config = tmp_path / "netmon.yaml"
@@ -69,11 +75,11 @@ class Netmon:
         self._losses: list[dict[str, Any]] = []
         self._offset = 0
         started = time.monotonic()
-        arguments = ("run", "--any-kernel", *arguments)
+        arguments = (command, "--any-kernel", *arguments)
         self.process: subprocess.Popen[bytes] | fork_server.ForkedProcess
         if anew:
-            command = [sys.executable, "-m", "netmon", *arguments]
-            self.process = subprocess.Popen(command, stdout=self._stdout, stderr=self._stderr)
+            started_anew = [sys.executable, "-m", "netmon", *arguments]
+            self.process = subprocess.Popen(started_anew, stdout=self._stdout, stderr=self._stderr)
         else:
             self.process = fork_server.start(arguments, self._stdout, self._stderr)
         self.wait_until(lambda: self._is_ready() or self.process.poll() is not None, "netmon: ready")

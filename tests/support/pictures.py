@@ -1,4 +1,4 @@
-"""Makes the README's pictures, in docs/pictures: of the lines of a run, of a report of `netmon exec`, of `netmon top`.
+"""Makes the README's pictures, in docs/pictures: of `netmon run`, a report of `netmon exec`, `ls`, `top`.
 
 They are made of events that are in the tree, so a test can make them again and compare.
 """
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from netmon.terminal.line_view import LineView
+from netmon.terminal.list_view import ListView
 from netmon.terminal.report_view import ReportView
 from netmon.top.app import TopApp
 from netmon.top.columns import Presenter
@@ -26,11 +27,11 @@ from tests.support.top_events import PlayedFeed, build_lines
 
 ROOT = Path(__file__).parents[2]
 DIRECTORY = ROOT / "docs/pictures"
-SAMPLE = ROOT / "tests/unit/samples/connections.jsonl"
+SAMPLES = ROOT / "tests/unit/samples"
 WIDTH, TOP_HEIGHT = 94, 14
 CELL = 12.2  # the width of a cell in the toolkit's pictures
 DEADLINE = 10.0
-USERS = {0: "root", 33: "www-data", 70: "postgres", 1000: "alice", 65534: "nobody"}
+USERS = {0: "root", 33: "www-data", 70: "postgres", 113: "postgres", 1000: "alice", 65534: "nobody"}
 
 
 def user_name(uid: int) -> str:
@@ -62,7 +63,7 @@ def _without_blanks(svg: str) -> str:
 
 def lines_picture() -> str:
     """Return the picture of `netmon run`."""
-    events = SAMPLE.read_text().splitlines(keepends=True)
+    events = (SAMPLES / "connections.jsonl").read_text().splitlines(keepends=True)
     view = LineView(user_name, width=lambda: WIDTH, coloured=True)
     lines = ["netmon: ready", *view.lines(events), *view.finish(), "^C"]
     lines += [f"netmon: {line}" for line in (*view.summary(), f"{len(events)} events, 0 lost")]
@@ -74,6 +75,12 @@ def exec_picture() -> str:
     view = ReportView("table")
     view.lines(build_lines(12))
     return picture("netmon exec", "netmon exec --report table -- make -j8", view.finish())
+
+
+def list_picture() -> str:
+    """Return the picture of `netmon ls`."""
+    view = ListView(user_name, width=WIDTH, coloured=True)
+    return picture("netmon ls", "netmon ls", view.lines((SAMPLES / "open.jsonl").read_text().splitlines()))
 
 
 def top_picture() -> str:
@@ -94,6 +101,7 @@ def top_picture() -> str:
 PICTURES: dict[str, Callable[[], str]] = {
     "lines.svg": lines_picture,
     "exec.svg": exec_picture,
+    "ls.svg": list_picture,
     "top.svg": top_picture,
 }
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from tests.support.waiting import wait_until
+
 
 def cookie_of(sock: socket.socket) -> int:
     """Return the kernel's own cookie of a socket (SO_COOKIE)."""
@@ -70,6 +72,20 @@ def listen(
     return sock
 
 
+class TcpInfo(NamedTuple):
+    """Counts of struct tcp_info."""
+
+    unacknowledged: int  # segments
+    received: int  # bytes
+    sent: int
+    retransmitted: int
+
+
+def tcp_info(sock: socket.socket) -> TcpInfo:
+    """Return what the kernel counts of a connection. FIN and SYN count as received, but not as sent."""
+    return TcpInfo(*struct.unpack_from("24xI100xQ64xQQ", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)))
+
+
 class Pair(NamedTuple):
     """Both ends of one loopback connection, and their cookies."""
 
@@ -125,3 +141,22 @@ def leave_to_child(sock: socket.socket, then: Callable[[], object] = lambda: Non
     os.close(read_end)
     os.close(write_end)
     return child
+
+
+def fill(pair: Pair) -> tuple[int, int]:
+    """Send from the client until its queue is full, as the server reads nothing.
+
+    Returns:
+        The bytes that were written, and those of them that have left.
+    """
+    pair.client.setblocking(False)
+    written = 0
+    while True:
+        with suppress(BlockingIOError):
+            while True:
+                written += pair.client.send(bytes(1 << 16))
+        wait_until(lambda: not tcp_info(pair.client).unacknowledged, "all acknowledgements")
+        try:
+            written += pair.client.send(b"x")
+        except BlockingIOError:
+            return written, tcp_info(pair.server).received

@@ -40,6 +40,7 @@ PURE = (
     "netmon.config",
     "netmon.decode",
     "netmon.filters",
+    "netmon.learn",
     "netmon.recording",
     "netmon.rules",
     "netmon.schemas",
@@ -188,7 +189,7 @@ def test_no_flag_imports_anything_slow(flags: Sequence[str]) -> None:
     """A file is read in another process."""
     program = (
         "import sys\nfrom netmon.cli import main, run\nfrom netmon.monitor import Monitor\n"
-        "def run_with(outputs, options, signals, *, make_view, ready):\n"
+        "def run_with(outputs, options, signals, *, make_view, ready, expectation):\n"
         "    Monitor(run.begin_reading(options)())\n"
         f"    print(*sorted({{*sys.modules}} & {{*{SLOW}}}))\n"
         "    sys.exit()\n"
@@ -203,7 +204,7 @@ def test_no_flag_imports_anything_slow(flags: Sequence[str]) -> None:
 def test_json_in_a_pipe_imports_nothing_that_lines_for_people_need() -> None:
     program = (
         "import sys\nfrom netmon.cli import main, run\n"
-        "def run_with(outputs, options, signals, *, make_view, ready):\n"
+        "def run_with(outputs, options, signals, *, make_view, ready, expectation):\n"
         "    import netmon.monitor, netmon.cli.session, netmon.outputs.fanout\n"
         "    assert make_view(None) is None\n"
         f"    print(*sorted({{*sys.modules}} & {{*{FOR_PEOPLE}}}))\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 from xml.etree import ElementTree
@@ -12,9 +14,11 @@ import pytest
 
 from bench import plot, reader, report
 from bench.__main__ import parse, plan_of
+from bench.byte_counts import COUNTERS, TRUTH, Carried, sums
 from bench.figures import Figures, ratio
 from bench.monitors import ALL_OPTIONS, MONITORS, names_for
 from bench.plan import DEFAULT, LONG, Plan, cidrs
+from bench.scenarios import SCENARIOS, port_of
 
 MEMORY = {"pss": 20.0, "rss": 25.0, "peak": 30.0}
 
@@ -135,3 +139,51 @@ def test_the_plot_is_well_formed_and_shows_every_monitor() -> None:
     root = ElementTree.fromstring(plot.svg(result(*samples, monitors=names)))
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert set(names) <= set(texts)
+
+
+REPORTS = {
+    "netmon": '{"type":"NetworkEvent","network_event":{"type":"TcpConnectionClose","sport":7001,"dport":40000,'
+    '"bytes_sent":7,"bytes_received":2048}}\n{"type":"NetworkEvent","network_event":{"type":"TcpConnectionClose"}}\n',
+    "tcplife": "PID     COMM             LADDR           LPORT RADDR           RPORT TX_KB  RX_KB  MS\n"
+    "12      two words        127.0.0.1       7001  127.0.0.1       40000 0.01   2.00   1.23\n",
+    "ss -E": "UNCONN 0 0 127.0.0.1:7001 127.0.0.1:40000 ino:1 sk:2 cubic rto:204 bytes_sent:10 bytes_retrans:3 "
+    "bytes_acked:7 bytes_received:2048 segs_out:4\nUNCONN 0 0 [::1]:5 [::1]:6 ino:0 sk:3\n",
+    "conntrack -E": "[DESTROY] tcp      6 src=127.0.0.1 dst=127.0.0.1 sport=7001 dport=40000 packets=1 bytes=7 "
+    "src=127.0.0.1 dst=127.0.0.1 sport=40000 dport=7001 packets=2 bytes=2048 [ASSURED]\n",
+}
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_reports_of_bytes_are_read(name: str) -> None:
+    first, *others = COUNTERS[name].read(REPORTS[name])
+    assert first[:2] == (7001, 40000)
+    assert first.sent == pytest.approx(7, abs=first.off)
+    assert first.received == pytest.approx(2048, abs=first.off)
+    assert others == ([] if name != "conntrack -E" else [Carried(40000, 7001, 2048, 7)])  # the other end
+
+
+def test_byte_counts_are_told_beside_the_kernels_own() -> None:
+    scenario = next(iter(SCENARIOS))
+    port = port_of(scenario)
+    reports = [Carried(port, 40000, 100, 5), Carried(40000, port, 5, 98, off=1), Carried(9, 9, 1, 1)]
+    assert sums(reports, port) == {"ends": 2, "sent": 105, "received": 103, "off": 1}
+    ran = result(
+        sample(TRUTH, scenario, ends=2, sent=105, received=105),
+        sample("netmon", scenario, ends=2, sent=105, received=105, off=0),
+        sample("tcplife", scenario, 0, **sums(reports, port)),
+        sample("ss -E", scenario, ends=1, sent=5, received=100, off=0),
+        sample("conntrack -E", scenario, ends=0, sent=0, received=0, off=0),
+        monitors=[*COUNTERS],
+    )
+    told = ["2", "105", "105", "exact", "-2 received", "1 of 2 ends", "nothing"]
+    assert cells(report.byte_counts(ran), scenario)[1:] == told
+    drawn = "".join(ElementTree.fromstring(plot.bytes_svg(ran)).itertext())
+    assert all(words in drawn for words in (*COUNTERS, scenario, *told[3:]))
+
+
+def test_a_scenario_counts_what_it_carries() -> None:
+    ports = {port_of(name) for name in SCENARIOS}
+    assert len(ports) == len(SCENARIOS) == 21
+    command = [sys.executable, "-m", "bench.scenarios", "drip", str(port_of("drip"))]
+    truth = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    assert (truth["ends"], truth["sent"], truth["received"]) == (2, 500, 500)

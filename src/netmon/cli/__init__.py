@@ -1,4 +1,6 @@
 """The netmon command."""
 
-# Exit codes: fine; failed while running; bad usage or configuration; interrupted.
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+# Exit codes: fine; failed while running; bad usage or configuration; an expectation not met; interrupted.
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNEXPECTED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+STANDARD_INPUT = "-"  # in place of a file

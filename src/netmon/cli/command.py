@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from netmon.cli.account import Account
 from netmon.cli.console import describe, say
+from netmon.cli.environment import given_environment
 from netmon.command import EXIT_NOT_STARTED
 from netmon.command.held import HeldCommand, execute
 
@@ -30,7 +31,7 @@ def hold_command(arguments: Sequence[str], account: Account | None, blocked: Ite
 
 def _become(arguments: Sequence[str], account: Account | None, blocked: Iterable[int]) -> int:
     """Become the command; return the exit code if that is not possible, after saying why."""
-    environ: Mapping[str, str] = os.environ
+    environ = given_environment()
     try:
         if account is not None:
             account.become()

@@ -205,12 +205,13 @@ def _write(path: str, change: Change, file: int, questions: int, answers: int) -
     from netmon.filters.handover import write_filters, write_problems
 
     try:
-        config = change(_read_config(path, file, questions, answers))
+        read, digest = _read_config(path, file, questions, answers)
+        config = change(read)
         filters = compile_filters(config)
     except ConfigError as error:
         write_problems(error.problems, file)
     else:
-        write_filters(filters, config.run.values() if config.run is not None else {}, file)
+        write_filters(filters._replace(digest=digest), config.run.values() if config.run is not None else {}, file)
 
 
 def _write_reason(path: str, error: BaseException, file: int) -> None:
@@ -231,8 +232,8 @@ def _reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {shown(str(error))}"
 
 
-def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedConfig:
-    """Give up all rights, and return what the file says. Raises ConfigError."""
+def _read_config(path: str, file: int, questions: int, answers: int) -> tuple[CheckedConfig, bytes]:
+    """Give up all rights, and return what the file says, and its digest. Raises ConfigError."""
     # All that reading a configuration may import, and the file, while they can still be opened.
     import difflib  # noqa: F401
     import ipaddress  # noqa: F401
@@ -240,22 +241,27 @@ def _read_config(path: str, file: int, questions: int, answers: int) -> CheckedC
     import unicodedata  # noqa: F401
 
     from netmon.cli.confine import isolate
-    from netmon.config import checked, run_values, yaml_reader  # noqa: F401
+    from netmon.config import checked, run_values  # noqa: F401
+    from netmon.config.digest import digest_of_files
+    from netmon.config.files import parse_files, read_files
     from netmon.filters import keys, settings  # noqa: F401
     from netmon.filters.handover import MAX_SIZE
 
     path = _normal(path)
-    content = yaml_reader.read_file(path)
-    if any(word in content for word in (b"rules", b"macros", b"lists", b"\\")):
+    files = read_files(path)
+    contents = [content for _, content in files.parts]
+    if any(word in content for content in contents for word in (b"rules", b"macros", b"lists", b"\\")):
         _prepare_rules()
-    if any(word in content for word in (b"fields", b"message", b"\\")):  # or an escape that may spell it
+    # or an escape that may spell it
+    if any(word in content for content in contents for word in (b"fields", b"message", b"\\")):
         _prepare_fields()
+    digest = digest_of_files(files.contents)
     isolate(keep={file, questions, answers}, max_memory=MAX_MEMORY, max_file=MAX_SIZE)
 
     def resolve(netns: int | str) -> int:
         return netns if isinstance(netns, int) else _ask(netns, questions, answers)
 
-    return checked.check_document(yaml_reader.parse_yaml(path, content), resolve)
+    return checked.check_document(parse_files(path, files), resolve), digest
 
 
 def _prepare_rules() -> None:

@@ -13,20 +13,37 @@ from netmon.errors import OutputError
 from netmon.text import escape
 
 STANDARD_OUTPUT = "standard output"
+# Priorities of messages, as syslog(3) has them. The journal takes a message without one for INFO.
+ERROR, WARNING = 3, 4
 # How long (seconds) to wait for standard error to take a message: its reader may be stuck.
 SAY_LIMIT = 5.0
 
 
-def say(text: object) -> None:
+def say(text: object, priority: int | None = None) -> None:
     """Write text to standard error, each line after the command's name; harmless, as it may quote others' text.
 
     It is dropped if standard error takes nothing.
+
+    Args:
+        text: One line or several.
+        priority: ERROR or WARNING: the journal gets it, too, where standard error goes there.
     """
     # Without standard error the text is dropped, too; print() would write it to standard output.
     if sys.stderr is not None and _takes_messages():
+        level = f"<{priority}>" if priority is not None and _goes_to_journal() else ""
         with suppress(OSError):
             for line in escape(str(text)).splitlines():
-                print(f"netmon: {line}", file=sys.stderr, flush=True)
+                print(f"{level}netmon: {line}", file=sys.stderr, flush=True)
+
+
+def _goes_to_journal() -> bool:
+    """Return whether standard error is the journal's stream: systemd then takes `<3>` off a line as its priority."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return (device, inode) == (str(found.st_dev), str(found.st_ino))
 
 
 def say_help(text: str) -> None:

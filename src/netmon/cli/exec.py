@@ -7,17 +7,19 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from netmon.cli import EXIT_OK
 from netmon.cli.console import describe, say
 from netmon.cli.flags import FlagError, add_exec_flags, flag_error
 from netmon.command import EXIT_NOT_STARTED
 from netmon.errors import NetmonError, Problem, shown
 
 if TYPE_CHECKING:
+    from netmon.cli.expectation import Expectation
     from netmon.cli.run import MakeView
     from netmon.command.held import HeldCommand
     from netmon.outputs.base import Output
 
-REPORTS = ("table", "json", "markdown")
+REPORTS = ("table", "json", "markdown", "rules")
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -42,11 +44,14 @@ def execute(options: argparse.Namespace) -> int:
     """Run the command; return its exit code. In the process that watches, raise NetmonError if that fails."""
     from netmon.cli.account import find_asker
     from netmon.cli.command import hold_command
+    from netmon.cli.new_files import refuse_impossible_files
     from netmon.cli.supervisor import BLOCKED, Supervisor
 
     try:
         arguments = _arguments_of(options)
         _check_report(options)
+        expectation = _expectation_of(options)
+        refuse_impossible_files(options)
         account = None if options.root else find_asker(os.environ, os.geteuid())
         output = _open_output(options)
     except (NetmonError, OSError) as error:
@@ -58,10 +63,22 @@ def execute(options: argparse.Namespace) -> int:
     watcher = os.fork()
     if watcher == 0:
         os.close(to_watcher)
-        return _watch(options, command, output, from_supervisor)
+        return _watch(options, command, output, from_supervisor, expectation)
     command.forget()
     os.close(from_supervisor)
-    return Supervisor(command, watcher, to_watcher).wait()
+    return Supervisor(command, watcher, to_watcher, expects=expectation is not None).wait()
+
+
+def _expectation_of(options: argparse.Namespace) -> Expectation | None:
+    """Return what the command is expected to do, if flags say so. Raises ConfigError."""
+    if options.expect is None:
+        return None
+    from netmon.cli.expectation import expectation_of
+
+    if options.report == "rules":
+        raise flag_error("report", "cannot be rules with --expect, which suggests rules itself; leave one out")
+    with open(options.expect, "rb"):  # it is read later, once the command's process waits
+        return expectation_of(options)
 
 
 def _arguments_of(options: argparse.Namespace) -> list[str]:
@@ -96,7 +113,9 @@ def _open_output(options: argparse.Namespace) -> int:
     return os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
 
 
-def _watch(options: argparse.Namespace, command: HeldCommand, fd: int, supervisor: int) -> int:
+def _watch(
+    options: argparse.Namespace, command: HeldCommand, fd: int, supervisor: int, expectation: Expectation | None
+) -> int:
     """Watch the command until it has ended; return an exit code for the supervisor. Raises NetmonError."""
     from netmon.cli.command_end import CommandEnd
     from netmon.cli.run import run_with
@@ -108,8 +127,18 @@ def _watch(options: argparse.Namespace, command: HeldCommand, fd: int, superviso
         end.begin()
         command.start()
 
-    run_with([_output_to(fd, options.output)], options, end, make_view=_view_maker(options, fd), ready=start)
-    return 0
+    losses = run_with(
+        [_output_to(fd, options.output)],
+        options,
+        end,
+        make_view=_view_maker(options, fd, expectation),
+        ready=start,
+        expectation=expectation,
+    )
+    if expectation is None:
+        return EXIT_OK
+    expectation.tell(losses, with_rules=options.report not in ("table", "markdown"))
+    return expectation.code(losses)
 
 
 def _output_to(fd: int, name: str | None) -> Output:
@@ -122,13 +151,19 @@ def _output_to(fd: int, name: str | None) -> Output:
     return Output(name, fd)
 
 
-def _view_maker(options: argparse.Namespace, fd: int) -> MakeView:
+def _view_maker(options: argparse.Namespace, fd: int, expectation: Expectation | None) -> MakeView:
     """Return what makes the view: a report, or what `netmon run` would show there. Raises ConfigError."""
-    from netmon.cli.views import add_reports, expects_utf8, prepare_view
+    from netmon.cli.views import add_reports, is_ascii_only, prepare_view
 
     if options.report is None:
         return prepare_view(options, on_terminal=os.isatty(fd), fd=fd)
+    if options.report == "rules":
+        from netmon.cli.learn import learn_view
+
+        options.names = (options.egress or not options.ingress) if options.names is None else options.names
+        return learn_view
     from netmon.terminal.report_view import ReportView
 
     add_reports(options)
-    return lambda _watched: ReportView(options.report, ascii_only=not expects_utf8(os.environ))
+    allowing = expectation.drift.suggestion if expectation is not None else None
+    return lambda _watched: ReportView(options.report, ascii_only=is_ascii_only(), allowing=allowing)

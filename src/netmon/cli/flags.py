@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from netmon.cli.flag_names import flag_error as flag_error
 from netmon.errors import shorten
 from netmon.limits import (
     DEFAULT_BATCH_DELAY,
+    DEFAULT_CONTROL,
     DEFAULT_LINE_LIMIT,
     DEFAULT_RECORD_LIMIT,
     DEFAULT_RING_SIZE,
@@ -31,6 +33,12 @@ OUTPUT_OF_RUN = (
     "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags "
     "ask for (docs/output.md)"
 )
+# The report options that `netmon learn` turns on, and what turning each off does.
+LEARNED = {
+    "names": "learn addresses alone, not the names that DNS gave for them",
+    "workload": "do not tell units and containers apart",
+    "existing": "leave out the connections that are already open",
+}
 
 
 class _Values(argparse.Action):
@@ -173,8 +181,10 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--config",
         metavar="FILE",
-        help="read what to report, and any setting below, from a YAML file (netmon help config); a flag wins over it",
+        help="read what to report, and any setting below, from a YAML file with its drop-ins, or from the files of a "
+        "directory (netmon help config); a flag wins (or set NETMON_CONFIG)",
     )
+    _add_expect_flag(run)
     run.add_argument(
         "--aggregate",
         type=_amount(amounts.period),
@@ -192,6 +202,7 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         help="where to write events, several times for several places: stdout, file:PATH or unix:PATH, with settings "
         "like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
     )
+    _add_control_flags(run)
     _add_report_flags(run)
     _add_connection_flags(run)
     _add_name_flags(run)
@@ -205,8 +216,9 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
         "--report",
         metavar="FORM",
         help="in place of events, report at the end who connected where, when, how often, what failed and how many "
-        "bytes were carried: table, json or markdown",
+        "bytes were carried: table, json or markdown; or rules, which expect just that",
     )
+    _add_expect_flag(parser, "; the exit code is then 3")
     parser.add_argument("--wait-all", action="store_true", help="wait for the command's descendants, too")
     parser.add_argument("--root", action="store_true", help="under sudo: run the command as root")
     _add_monitor_flags(parser)
@@ -214,6 +226,7 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
     _add_report_flags(parser)
     _add_connection_flags(parser)
     _add_name_flags(parser)
+    parser.set_defaults(control=None, control_group=None, metrics=False)
     parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
 
 
@@ -234,12 +247,47 @@ def add_ls_flags(parser: argparse.ArgumentParser, sort_keys: Iterable[str], repo
 def add_replay_flags(parser: argparse.ArgumentParser) -> None:
     """Add `netmon replay`'s flags to its parser: those of `netmon run` that choose connections and a format."""
     parser.add_argument("--config", metavar="CONFIG", help="write only the events that this configuration lets pass")
+    _add_expect_flag(parser)
     add_argv_flag(parser)
     add_output_flags(parser, "on a terminal a line a connection; else JSON: the events that were recorded")
     _add_connection_flags(parser)
     _add_name_flags(parser)
     _add_process_flags(parser)
     parser.set_defaults(events=[], failures=False, aggregate=None, **dict.fromkeys(OPTIONS))
+
+
+def add_learn_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `netmon learn`'s flags to its parser: its own, and those of `netmon run` that choose connections."""
+    parser.add_argument(
+        "--for",
+        dest="seconds",
+        type=_amount(amounts.duration),
+        metavar="TIME",
+        help="how long to watch: 10m, 24h (default: until SIGINT or SIGTERM)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help="learn from a recording (netmon run --record) or lines of JSON, without a kernel; -: standard input",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write to this file, not to standard output")
+    for name, help in LEARNED.items():
+        _add_switch(parser, name, help, default=True)
+    _add_monitor_flags(parser)
+    _add_connection_flags(parser)
+    _add_process_flags(parser)
+    absent = {name: None for name in OPTIONS if name not in LEARNED}
+    parser.set_defaults(config=None, events=[], failures=False, aggregate=None, **absent)
+
+
+def _add_expect_flag(to: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the flag for an expectation. more: what else it does."""
+    to.add_argument(
+        "--expect",
+        metavar="FILE",
+        help=f"report and count what this configuration does not expect, as netmon learn has written it{more}",
+    )
 
 
 def add_top_flags(parser: argparse.ArgumentParser) -> None:
@@ -297,6 +345,46 @@ def _count(text: str) -> int:
     if isinstance(value, str) or value < 1:
         raise argparse.ArgumentTypeError(f"{shorten(text)} is no positive number")
     return value
+
+
+def _socket_path(text: str) -> str:
+    from netmon.config.outputs import check_socket_path  # seldom needed
+
+    try:
+        return check_socket_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{shorten(text)} {error}") from None
+
+
+def _add_control_flags(run: argparse.ArgumentParser) -> None:
+    control = run.add_argument_group("looking after it", "docs/operations.md")
+    control.add_argument(
+        "--control",
+        type=_socket_path,
+        metavar="SOCKET",
+        help=f"serve netmon status, reload and metrics there; they ask {DEFAULT_CONTROL} by default",
+    )
+    control.add_argument(
+        "--control-group",
+        metavar="GROUP",
+        help="a group whose members may ask for the status and metrics, too, beside root",
+    )
+    _add_switch(control, "metrics", "count connections for netmon metrics: by result, their times, by executable")
+
+
+def add_socket_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the commands that ask a netmon which runs."""
+    parser.add_argument(
+        "--control",
+        type=_socket_path,
+        metavar="SOCKET",
+        help=f"the socket that netmon run --control serves (or set NETMON_CONTROL; default: {DEFAULT_CONTROL})",
+    )
+
+
+def socket_of(options: argparse.Namespace) -> str:
+    """Return the socket to ask: a flag wins over NETMON_CONTROL."""
+    return options.control or os.environ.get("NETMON_CONTROL") or DEFAULT_CONTROL
 
 
 def _add_any_kernel_flag(run: argparse.ArgumentParser) -> None:

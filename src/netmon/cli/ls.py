@@ -73,13 +73,13 @@ def view_of(options: argparse.Namespace, *, on_terminal: bool) -> View | None:
     """
     if not on_terminal and options.format is options.fields is options.template is None:
         return None
-    from netmon.cli.views import choose_format, expects_utf8, field_view, is_coloured, schema_view, terminal_width
+    from netmon.cli.views import choose_format, field_view, is_ascii_only, is_coloured, schema_view, terminal_width
 
     name = choose_format(options, on_terminal=on_terminal)
     if name == "json" and options.fields is None:
         return None
     coloured = is_coloured(options, os.environ, on_terminal=on_terminal)
-    ascii_only = not expects_utf8(os.environ)
+    ascii_only = is_ascii_only()
     if name in SCHEMAS:
         return schema_view(name)
     if name != "line":

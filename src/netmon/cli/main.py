@@ -17,11 +17,26 @@ from typing import Any, NoReturn
 
 from netmon import __version__
 from netmon.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from netmon.cli.console import describe, discard_results, discard_unwritable, flush_results, say, say_help
+from netmon.cli.console import ERROR, describe, discard_results, discard_unwritable, flush_results, say, say_help
 from netmon.errors import ConfigError, NetmonError, OutputError
 
 # Each is a module of netmon.cli.
-COMMANDS = ("run", "exec", "ls", "top", "replay", "check", "validate", "rules", "schema", "help")
+COMMANDS = (
+    "run",
+    "exec",
+    "ls",
+    "top",
+    "learn",
+    "replay",
+    "status",
+    "reload",
+    "metrics",
+    "check",
+    "validate",
+    "rules",
+    "schema",
+    "help",
+)
 HELP_WIDTH = 80
 # What `netmon`, and the help of a command, end with.
 EXAMPLES = {
@@ -47,6 +62,8 @@ examples:
 examples:
   netmon exec -- curl https://example.com/
   netmon exec --report table -- make -j8
+  netmon exec --report rules --output expected.yaml -- make
+  netmon exec --expect expected.yaml -- make
 """,
     "ls": """
 examples:
@@ -54,6 +71,24 @@ examples:
   netmon ls --sort bytes                  those that have carried most first
   netmon ls --peer-port 5432 --sort idle  clients of PostgreSQL, the idlest first
   netmon ls --tree 4711 --format json     those of a process and its descendants
+""",
+    "learn": """
+examples:
+  netmon learn --for 1h > expected.yaml       what does this host do?
+  netmon run --expect expected.yaml           what does it do beyond that?
+  netmon learn --from events.json             of lines that netmon run has written
+""",
+    "status": """
+examples:
+  netmon status                         the service, or a run with --control
+  netmon status --format json | jq .losses.total
+  netmon status --ready                 nothing but the exit code, for a probe
+""",
+    "metrics": """
+examples:
+  netmon metrics                                          to standard output
+  netmon metrics --textfile /var/lib/prometheus/node-exporter/netmon.prom
+  netmon metrics --listen 127.0.0.1:9464                  for Prometheus
 """,
     "top": """
 examples:
@@ -135,7 +170,7 @@ def _flags_of_commands() -> dict[str, list[str]]:
 
 
 def _fail(error: object, code: int) -> int:
-    say(error)
+    say(error, ERROR)
     return code
 
 

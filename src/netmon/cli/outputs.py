@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from netmon import amounts
 from netmon.cli.console import say
 from netmon.cli.flags import flag_error, writes_to_stdout
+from netmon.cli.group import group_of
 from netmon.config.outputs import OUTPUT_FORMATS, check_output
 from netmon.errors import NetmonError, shown
 from netmon.outputs.base import Output
@@ -119,7 +120,7 @@ def _open(fields: Mapping[str, Any], user: User | None) -> Output | Writer:
     from netmon.outputs.server import SocketServer
     from netmon.outputs.unix_socket import listen
 
-    group = _group(fields["group"]) if "group" in fields else None
+    group = group_of(fields["group"], "output") if "group" in fields else None
     path = fields["path"]
     return SocketServer(path, listen(path, int(fields.get("mode", "0600"), 8), group), say)
 
@@ -135,15 +136,3 @@ def _rotation(fields: Mapping[str, Any]) -> Any:
         keep=fields.get("keep", Rotation().keep),
         compress=fields.get("compress", ""),
     )
-
-
-def _group(text: str) -> int:
-    """Return a group's id, given by name or number. Raises ConfigError."""
-    if text.isascii() and text.isdigit() and len(text) < 11:
-        return int(text)
-    import grp
-
-    try:
-        return grp.getgrnam(text).gr_gid
-    except (KeyError, ValueError):
-        raise flag_error("output", f"{shown(text)} is no group of this host; give a group's name or id") from None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from netmon.cli import STANDARD_INPUT
 from netmon.cli.flag_names import COMMAND_LINE, FlagError, flag_error
 from netmon.cli.flags import config_of, describe_configuration
 from netmon.errors import ArgumentError, DecodeError, NetmonError, Problem
@@ -86,3 +88,49 @@ def _filter(config: Config | CheckedConfig, header: Header, flag: str) -> Passes
         return EventFilter(config, with_context=report.context, with_names=report.names or report.sni).passes
     except ArgumentError as error:
         raise flag_error(flag, error.reason) from None
+
+
+class Recorded(NamedTuple):
+    """Events of a recording, or of lines of JSON.
+
+    Attributes:
+        events: As dicts with the keys of the JSON.
+        directions: Those that were watched; both if that is not known.
+    """
+
+    events: Iterator[dict[str, Any]]
+    directions: tuple[str, ...] = ("ingress", "egress")
+
+
+def read_recorded(path: str) -> Recorded:
+    """Return the events of a recording or of lines of JSON. path: `-` is standard input.
+
+    Raises DecodeError, NetmonError, OSError; so does reading the events.
+    """
+    from netmon.files import read_events
+
+    if path == STANDARD_INPUT:
+        return Recorded(event.model_dump() for event in read_events(sys.stdin.buffer))
+    if not _is_recording(path):
+        return Recorded(event.model_dump() for event in read_events(path))
+    from netmon.monitor import Monitor
+
+    monitor = Monitor.replay(path)
+    assert monitor.recording is not None
+    watched = monitor.recording.filters.watched
+    return Recorded(_events_of(monitor), tuple(name for name in ("ingress", "egress") if getattr(watched, name)))
+
+
+def _events_of(monitor: Monitor) -> Iterator[dict[str, Any]]:
+    from orjson import loads
+
+    with monitor:
+        for lines in monitor.json_lines():
+            yield from map(loads, lines)
+
+
+def _is_recording(path: str) -> bool:
+    from netmon.recording.form import MAGIC
+
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC

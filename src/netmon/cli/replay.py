@@ -14,6 +14,7 @@ from netmon.schemas import SCHEMAS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from netmon.cli.expectation import Expectation
     from netmon.filters.compiled import Watched
     from netmon.rules.events import JsonRules
     from netmon.terminal.view import View
@@ -37,21 +38,25 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def replay(options: argparse.Namespace) -> int:
     """Write the events. Raises ConfigError, OutputError, another NetmonError."""
+    from netmon.cli.expectation import expectation_of
     from netmon.cli.recorded import chosen_events, open_recording
     from netmon.outputs.fanout import Fanout
     from netmon.outputs.standard_output import StandardOutput
 
+    expectation = expectation_of(options)
     monitor, header = open_recording(options.file, argv=options.argv or options.format in SCHEMAS)
     recording = monitor.recording
     assert recording is not None
     view = _view_of(options, recording.filters.watched)
     passes = chosen_events(options, header)
-    choose = _chooser(passes, _rules_of(options))
+    choose = _chooser(passes, _rules_of(options, expectation))
+    mark = expectation.drift.mark if expectation is not None else None
     chosen = 0
     with Fanout([StandardOutput()], report=say) as output:
         try:
             with monitor:
                 for lines in map(choose, monitor.json_lines()):
+                    lines = mark(lines) if mark is not None else lines
                     chosen += sum(line.startswith(CONNECTION_EVENT) for line in lines)
                     output.write(lines if view is None else view.lines(lines))
         finally:  # what comes before a damage is shown, too
@@ -63,10 +68,13 @@ def replay(options: argparse.Namespace) -> int:
     say(f"{of}{monitor.counters.connection_events} events, {monitor.losses.describe()}")
     if not recording.whole:
         say(f"{options.file} ends before the run did: it reached its limit, the disk was full, or netmon was killed")
-    return EXIT_OK
+    if expectation is None:
+        return EXIT_OK
+    expectation.tell(monitor.losses)
+    return expectation.code(monitor.losses)
 
 
-def _rules_of(options: argparse.Namespace) -> JsonRules | None:
+def _rules_of(options: argparse.Namespace, expectation: Expectation | None) -> JsonRules | None:
     """Return the rules of the configuration, if it has any. Raises ConfigError."""
     if options.config is None:
         return None
@@ -76,7 +84,10 @@ def _rules_of(options: argparse.Namespace) -> JsonRules | None:
     if not config.has_rules:
         return None
     from netmon.rules.events import JsonRules
+    from netmon.rules.load import compile_rules
 
+    if expectation is not None:
+        expectation.check_rules(compile_rules(config))
     return JsonRules(config)
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from netmon.cli import EXIT_FAILED, EXIT_OK
+from netmon.cli import EXIT_FAILED, EXIT_OK, STANDARD_INPUT
 from netmon.cli.console import say, show
-from netmon.errors import NetmonError, shown
+from netmon.cli.flag_names import flag_error
+from netmon.errors import ConfigError, NetmonError, shown
 
 if TYPE_CHECKING:
     from netmon.config import Config
     from netmon.rules.load import LoadedRule
 
-STANDARD_INPUT = "-"
+
+RULES = "rules"
+FORMS = (RULES, "systemd", "networkpolicy")
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -42,6 +44,16 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     explain.add_argument("--rule", metavar="NAME", help="this rule alone")
     explain.add_argument("--number", metavar="N", type=_count, default=1, help="the Nth event (default: the first)")
     explain.set_defaults(command=_explain)
+    convert = tools.add_parser(
+        "convert",
+        help="make rules of filters or of a Sigma rule, or drafts for systemd and Kubernetes of rules",
+        description="Write the filters of a configuration as rules, or a Sigma rule about network connections. With "
+        "--to, write a draft of what rules expect (netmon learn): address lists for systemd's units, or Kubernetes' "
+        "NetworkPolicies. What the other side cannot say is refused, or a comment in the draft.",
+    )
+    convert.add_argument("file", metavar="FILE", help="a configuration or a Sigma rule; -: standard input")
+    convert.add_argument("--to", metavar="FORM", default=RULES, help=f"{', '.join(FORMS)} (default: {RULES})")
+    convert.set_defaults(command=_convert)
     library = tools.add_parser("library", help="list the rules that come with netmon, or print some of them")
     library.add_argument("name", nargs="?", metavar="NAME", help="print this file, a configuration to start from")
     library.set_defaults(command=_library)
@@ -72,12 +84,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _test(options: argparse.Namespace) -> int:
     """Judge recorded events. Raises ConfigError, DecodeError, NetmonError."""
+    from netmon.cli.recorded import read_recorded
     from netmon.rules.events import JsonRules, is_judged
 
     config, loaded = _load(options.file)
     failed = _try_examples(options.file, loaded)
     rules, counts = JsonRules(config), Counter[str]()
-    for event in _events_of(options.events):
+    for event in read_recorded(options.events).events:
         if is_judged(event):
             outcome = rules.outcome(event)
             counts["events"] += 1
@@ -93,6 +106,7 @@ def _test(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     """Explain one event. Raises ConfigError, DecodeError, NetmonError."""
+    from netmon.cli.recorded import read_recorded
     from netmon.report import DIRECTION_OF
     from netmon.rules.events import facts_of, is_judged
     from netmon.rules.explain import explain, values_of
@@ -102,7 +116,7 @@ def _explain(options: argparse.Namespace) -> int:
         loaded = [rule for rule in loaded if rule.rule.name == options.rule]
         if not loaded:
             raise NetmonError(f"{shown(options.file)} has no rule {shown(options.rule)}")
-    events = (event for event in _events_of(options.events) if is_judged(event))
+    events = (event for event in read_recorded(options.events).events if is_judged(event))
     event = next((event for i, event in enumerate(events, 1) if i == options.number), None)
     if event is None:
         raise NetmonError(f"{shown(options.events)} has no event number {options.number}")
@@ -114,6 +128,47 @@ def _explain(options: argparse.Namespace) -> int:
         for line in explain(rule, values):
             show(_harmless(line))
     return EXIT_OK
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Convert a file. Raises ConfigError, NetmonError, OSError."""
+    if options.to not in FORMS:
+        from netmon.nearest import remedy
+
+        otherwise = f"give {', '.join(FORMS)}"
+        raise flag_error("to", f"{shown(options.to)} is no form; {remedy(options.to, FORMS, otherwise)}")
+    if options.to != RULES:
+        from netmon.learn.drafts import draft_of
+
+        show(draft_of(options.to, _load(options.file)[1]).rstrip("\n"))
+        return EXIT_OK
+    from netmon.config.yaml_writer import write_yaml
+
+    note, plain = _converted(options.file)
+    show("\n".join([*(f"# {line}" for line in note), *write_yaml(plain)]))
+    return EXIT_OK
+
+
+def _converted(file: str) -> tuple[Sequence[str], dict[str, Any]]:
+    """Return a configuration with rules as plain data, and what is to be known of it."""
+    from netmon.config.checked import check_document
+    from netmon.config.document import document_of
+    from netmon.config.yaml_reader import load_yaml
+
+    document = load_yaml("/dev/stdin" if file == STANDARD_INPUT else file)
+    if isinstance(document.data, dict) and "detection" in document.data:
+        from netmon.rules.from_sigma import NOTE, convert_sigma
+
+        if document.found:
+            raise ConfigError(document.problems)
+        made = convert_sigma(document.data, shown(file))
+        check_document(document_of(made, f"{shown(file)}, converted"))
+        return NOTE, made
+    from netmon.rules.from_filters import NOTE as FILTERS_NOTE
+    from netmon.rules.from_filters import convert_filters
+
+    config = check_document(document)
+    return FILTERS_NOTE, convert_filters(config, document.data)
 
 
 def _library(options: argparse.Namespace) -> int:
@@ -164,28 +219,3 @@ def _try_examples(file: str, loaded: Iterable[LoadedRule]) -> bool:
                 say(f"{shown(file)}: example {i} of {shown(rule.rule.name)} should {wanted}:")
                 say("\n".join(explain(rule, values)))
     return failed
-
-
-def _events_of(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the events of a recording or of lines of JSON, as dicts. Raises DecodeError, NetmonError, OSError."""
-    from netmon.files import read_events
-
-    if path == STANDARD_INPUT:
-        yield from (event.model_dump() for event in read_events(sys.stdin.buffer))
-    elif not _is_recording(path):
-        yield from (event.model_dump() for event in read_events(path))
-    else:
-        from orjson import loads
-
-        from netmon.monitor import Monitor
-
-        with Monitor.replay(path) as monitor:
-            for lines in monitor.json_lines():
-                yield from map(loads, lines)
-
-
-def _is_recording(path: str) -> bool:
-    from netmon.recording.form import MAGIC
-
-    with open(path, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
-from netmon.cli.console import say
+from netmon.cli.console import ERROR, WARNING, say
 from netmon.cli.flags import add_run_flags, config_of, flag_error, writes_to_stdout
 from netmon.errors import ArgumentError, NetmonError, OutputError, shown
 
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netmon.cli.confine import User
-    from netmon.cli.session import Ending
+    from netmon.cli.expectation import Expectation
+    from netmon.cli.run_control import RunControl
+    from netmon.cli.session import Ending, Session
     from netmon.filters.compiled import CompiledFilters, Watched
     from netmon.losses import Losses
+    from netmon.monitor import Monitor
     from netmon.outputs.base import Output
+    from netmon.outputs.fanout import Fanout
     from netmon.outputs.opened import Outputs
     from netmon.reader.source import OpenSource
     from netmon.terminal.view import View
@@ -66,8 +70,16 @@ def run(options: argparse.Namespace) -> int:
     """
     from netmon.cli.session import Signals
 
+    # For containers. A flag wins over the environment, and that over the file.
+    options.config = options.config or os.environ.get("NETMON_CONFIG") or None
+    options.control = options.control or os.environ.get("NETMON_CONTROL") or None
+    expectation = _expectation_of(options)
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
 
+    if options.record is not None or options.outputs is not None:
+        from netmon.cli.new_files import refuse_impossible_files  # seldom needed
+
+        refuse_impossible_files(options)
     from netmon.outputs.standard_output import StandardOutput
 
     def open_them(user: User | None) -> Outputs:
@@ -80,8 +92,22 @@ def run(options: argparse.Namespace) -> int:
         return open_outputs(options, user, partial(setattr, signals, "reopen"))
 
     outputs = open_them if options.outputs is not None or options.config is not None else [StandardOutput()]
-    losses = run_with(outputs, options, signals, make_view=view_maker(options), ready=_ready(options))
+    losses = run_with(
+        outputs, options, signals, make_view=view_maker(options), ready=_ready(options), expectation=expectation
+    )
+    if expectation is not None:
+        expectation.tell(losses)
+        if code := expectation.code(losses):
+            return code
     return EXIT_FAILED if losses.blind_ms else EXIT_OK
+
+
+def _expectation_of(options: argparse.Namespace) -> Expectation | None:
+    if options.expect is None:
+        return None
+    from netmon.cli.expectation import expectation_of  # few runs have one
+
+    return expectation_of(options)
 
 
 def view_maker(options: argparse.Namespace) -> MakeView:
@@ -126,6 +152,7 @@ def run_with(
     open_source: OpenSource | None = None,
     make_view: MakeView = _no_view,
     ready: Callable[[], None] = lambda: say("ready"),
+    expectation: Expectation | None = None,
 ) -> Losses:
     """Report events to outputs until a signal, or until the last output breaks, and print the summary.
 
@@ -136,6 +163,7 @@ def run_with(
         open_source: Opens the source of the records in place of the kernel's probes, for tests.
         make_view: Makes the view of the events, once the configuration is read. None writes the lines of JSON.
         ready: Is called when the monitor is attached and has given up its rights.
+        expectation: What the configuration expects, if it is an expectation.
 
     Returns:
         What was lost.
@@ -147,7 +175,7 @@ def run_with(
     """
     gc.disable()  # what a start makes stays: looking through it for garbage would take a tenth of the start
     try:
-        return _run_with(outputs, options, signals, open_source, make_view, ready)
+        return _run_with(outputs, options, signals, open_source, make_view, ready, expectation)
     finally:
         gc.enable()
 
@@ -159,10 +187,11 @@ def _run_with(
     open_source: OpenSource | None,
     make_view: MakeView,
     ready: Callable[[], None],
+    expectation: Expectation | None,
 ) -> Losses:
     """Do what run_with() does; turn the collection of garbage on once the start is over."""
-    filters_of = begin_reading(options)
-    from netmon.cli.session import Session  # these are imported while a file is read
+    filters_of = _begin_checked(options, expectation)
+    from netmon.cli.session import Session, digest_of  # these are imported while a file is read
     from netmon.monitor import Monitor
     from netmon.outputs.base import Output
     from netmon.outputs.fanout import Fanout
@@ -177,7 +206,9 @@ def _run_with(
     for output in opened.opened:
         if isinstance(output, Output) and output.shows_view:
             output.view = view
-    fanout = Fanout(opened.opened, report=say, ending=lambda: signals.stopped, note=opened.note)
+    fanout = Fanout(
+        opened.opened, report=partial(say, priority=ERROR), ending=lambda: signals.stopped, note=opened.note
+    )
     given = {name: getattr(options, name) for name in MONITOR_FLAGS if getattr(options, name) is not None}
     if open_source is not None:
         given["open_source"] = open_source
@@ -185,12 +216,15 @@ def _run_with(
         monitor = Monitor(filters, output_losses=fanout.losses, **given)
     except ArgumentError as error:  # the flag of the same name
         raise flag_error(error.name, error.reason) from None
-    session = Session(monitor, signals, options.config, lambda: begin_reading(options)())
+    session = Session(
+        monitor, signals, options.config, lambda: _begin_checked(options, expectation)(), digest_of(filters)
+    )
+    control = _open_control(options, user, monitor, session, fanout)
     broken: list[OutputError] = []
 
     def write(lines: list[str]) -> None:
         try:
-            fanout.write(lines)
+            fanout.write(lines if expectation is None else expectation.drift.mark(lines))
         except OutputError as error:
             if _ends_quietly(error, opened):
                 raise
@@ -208,9 +242,11 @@ def _run_with(
     def deliver(lines: list[str]) -> None:
         nonlocal said
         write(lines)
+        if control is not None and control.counts is not None:
+            control.counts.add(lines)
         if (problem := monitor.record_problem) != said:
             said = problem
-            say(f"{problem}; goes on without the recording")
+            say(f"{problem}; goes on without the recording", WARNING)
 
     def begin() -> None:
         if options.confine:
@@ -227,6 +263,8 @@ def _run_with(
             )
             opened.begin()
         writing.enter_context(fanout)  # its threads inherit the rights
+        if control is not None:
+            control.start()
         gc.enable()
 
     try:
@@ -251,6 +289,23 @@ def _run_with(
     return losses
 
 
+def _open_control(
+    options: argparse.Namespace, user: User | None, monitor: Monitor, session: Session, fanout: Fanout
+) -> RunControl | None:
+    """Open the control socket, if there is to be one. Raises ConfigError, NetmonError."""
+    if options.control is None:
+        for name in ("control_group", "metrics"):
+            if getattr(options, name):
+                raise flag_error(name, "goes with --control, or it has nobody to serve")
+        return None
+    from netmon.cli.run_control import RunControl
+
+    control = RunControl(options, monitor, session, fanout)
+    if user is not None:
+        control.give_to(user)
+    return control
+
+
 def _read_later(watched: Watched) -> list[str]:
     """Return the directories in which a run reads how containers are called."""
     if not watched.report.workload:
@@ -267,6 +322,12 @@ def _prepare_loading() -> None:
     features.read_ahead()
     with suppress(NetmonError):
         libbpf.library()
+
+
+def _begin_checked(options: argparse.Namespace, expectation: Expectation | None) -> Callable[[], CompiledFilters]:
+    """Do what begin_reading() does, and check that the file can be an expectation, if it is one."""
+    filters_of = begin_reading(options)
+    return filters_of if expectation is None else lambda: expectation.check(filters_of())
 
 
 def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:

@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from netmon.cli.console import describe, say
+from netmon.cli.console import ERROR, WARNING, describe, say
 from netmon.errors import NetmonError
+from netmon.version import __version__
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,6 +28,9 @@ T = TypeVar("T")
 TICK = 1.0
 # Seconds: how long to wait for a configuration that is read again before going on meanwhile, and before saying so.
 READ_AT_ONCE, READ_DEADLINE = 0.1, 10.0
+# Seconds between two summaries for the service manager.
+STATUS_INTERVAL = 30.0
+SHORT_DIGEST = 12  # hexadecimal digits that are shown to people
 
 
 class Signals:
@@ -97,8 +102,38 @@ class Ending(Protocol):
         """Return whether a reload was requested since the last call."""
 
 
+class Reload:
+    """The result of a reload, for whoever has asked for it.
+
+    Attributes:
+        error: Why the previous configuration stays in force; "" if the new one is.
+    """
+
+    def __init__(self) -> None:
+        self.error = ""
+        self._done = threading.Event()
+
+    def finish(self, error: str) -> None:
+        """Wake up who waits."""
+        self.error = error
+        self._done.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the result; return whether it is there."""
+        return self._done.wait(seconds)
+
+
 class Session:
-    """Runs a monitor until a signal stops it. Between two batches it reloads, and sends the watchdog a sign of life."""
+    """Runs a monitor until a signal stops it. Between two batches it reloads, and sends the watchdog a sign of life.
+
+    Attributes:
+        generation: Counts the configurations since the start, from 1.
+        digest: The SHA-256 of the file in force, in hexadecimal (see netmon.config.digest); "" if there is none.
+        since: When it was put in force, in seconds since 1970.
+        last_reload: When (in seconds since 1970) it was tried last to reload, and why that failed, or "".
+        failed_reloads: How many reloads have failed.
+        turned: When (time.monotonic()) the last batch was delivered.
+    """
 
     def __init__(
         self,
@@ -106,6 +141,7 @@ class Session:
         signals: Ending,
         config_file: str | None,
         read_config: Callable[[], CompiledFilters | Config | None],
+        digest: str = "",
     ) -> None:
         """Bind the signals to the monitor.
 
@@ -114,6 +150,7 @@ class Session:
             signals: The process's signal handlers, or what else ends the run.
             config_file: The configuration's file, for messages; None: there is none, and signals are not reloadable.
             read_config: Reads the configuration again. Raises NetmonError or OSError.
+            digest: Of the configuration that the monitor has.
 
         Raises:
             NetmonError: There is no socket for messages to the service manager.
@@ -124,8 +161,16 @@ class Session:
         self._signals = signals
         self._config_file = config_file
         self._read_config = read_config
-        self._reading: Future[Callable[[], None]] | None = None
+        self.generation, self.digest, self.since = 1, digest, time.time()
+        self.last_reload: tuple[float, str] | None = None
+        self.failed_reloads = 0
+        self.turned = time.monotonic()
+        self._asked: deque[Reload] = deque()  # by any thread, and not begun
+        self._waiting: list[Reload] = []  # for the one that goes on
+        self._next_status = time.monotonic() + STATUS_INTERVAL
+        self._reading: Future[tuple[Callable[[], None], str]] | None = None
         self._say_late_at: float | None = None
+        self._managed = bool(os.environ.get("NOTIFY_SOCKET"))
         self._notify = _notifier()
         signals.bind(monitor)
 
@@ -149,7 +194,7 @@ class Session:
         with self._monitor as monitor:
             begin()
             ready()
-            self._notify("READY=1")
+            self._notify(f"READY=1\nSTATUS={self.summary()}" if self._managed else "READY=1")
             _import_for_events()
             stopped = False
             while not stopped:
@@ -157,6 +202,8 @@ class Session:
                 for lines in monitor.json_lines(timeout=TICK):
                     self._deliver(lines, deliver)
                 self._deliver([], deliver)
+            self._take_asked()
+            self._answer_waiting("netmon is ending")
             self._notify("STOPPING=1")
 
     def _deliver(self, lines: list[str], deliver: Callable[[list[str]], None]) -> None:
@@ -166,38 +213,94 @@ class Session:
             self._say_whether_blind()
         if not self._inexact and (inexact := self._monitor.inexact):
             self._inexact = inexact
-            say(inexact)
-        if self._reading is None and self._signals.take_reload():
+            say(inexact, WARNING)
+        if self._reading is None and (self._signals.take_reload() or self._asked):
+            self._take_asked()
             self._notify("RELOADING=1")
             self._say_late_at = time.monotonic() + READ_DEADLINE
-            self._reading = _begin(lambda: self._monitor.prepare_reload(self._read_config()))
+            self._reading = _begin(self._prepare)
         if self._reading is not None:
             self._go_on_reloading(self._reading)
+        self.turned = time.monotonic()
+        if self._managed and self.turned >= self._next_status:
+            self._next_status = self.turned + STATUS_INTERVAL
+            self._notify(f"STATUS={self.summary()}")
         self._notify("WATCHDOG=1")
+
+    def request_reload(self) -> Reload:
+        """Ask for a reload, from any thread; return what will have its result.
+
+        Raises NetmonError if there is no configuration file.
+        """
+        if self._config_file is None:
+            raise NetmonError("there is no configuration file to reload: start netmon run with --config FILE")
+        request = Reload()
+        self._asked.append(request)
+        return request
+
+    def summary(self) -> str:
+        """Return a line about the run. Any thread may call it."""
+        counters, losses = self._monitor.counters, self._monitor.losses
+        digest = self.digest[:SHORT_DIGEST]
+        parts = [
+            self._blind,
+            f"version {__version__}",
+            f"configuration {digest or 'without a file'}, generation {self.generation}",
+            "the last reload failed" if self.last_reload is not None and self.last_reload[1] else "",
+            f"{counters.connection_events + counters.summaries} events, {losses.total} lost",
+        ]
+        return "; ".join(filter(None, parts))
+
+    def _prepare(self) -> tuple[Callable[[], None], str]:
+        """Return what puts the configuration in force, which is read again, and its digest."""
+        config = self._read_config()
+        return self._monitor.prepare_reload(config), digest_of(config)
 
     def _say_whether_blind(self) -> None:
         """Say to the user and the service manager that the kernel stopped running the programs, or runs them again."""
         state = self._blind or "the kernel runs netmon's programs again"
-        say(state)
-        self._notify(f"STATUS={state}")
+        say(state, ERROR if self._blind else None)
+        self._notify(f"STATUS={self.summary()}")
 
-    def _go_on_reloading(self, reading: Future[Callable[[], None]]) -> None:
+    def _go_on_reloading(self, reading: Future[tuple[Callable[[], None], str]]) -> None:
         """Put the configuration in force once it is read; if that fails, for whatever reason, keep the previous one."""
         if not reading.done():
             if self._say_late_at is not None and time.monotonic() >= self._say_late_at:
                 self._say_late_at = None
-                say(f"{self._config_file} cannot be read so far: going on as before until it is")
+                say(f"{self._config_file} cannot be read so far: going on as before until it is", WARNING)
                 self._notify("READY=1")
             return
         self._reading = None
+        problem = ""
         try:
-            reading.result()()
+            swap, digest = reading.result()
+            swap()
         except (NetmonError, OSError) as error:
-            say(error if isinstance(error, NetmonError) else describe(error))
-            say(f"{self._config_file} not reloaded: going on as before")
+            problem = str(error) if isinstance(error, NetmonError) else describe(error)
+            self.failed_reloads += 1
+            say(problem, ERROR)
+            say(f"{self._config_file} not reloaded: going on as before", ERROR)
         else:
+            self.generation, self.digest, self.since = self.generation + 1, digest, time.time()
             say(f"reloaded {self._config_file}")
-        self._notify("READY=1")
+        self.last_reload = time.time(), problem
+        # In this order: whoever has asked may be what the service manager waits for.
+        self._notify(f"READY=1\nSTATUS={self.summary()}")
+        self._answer_waiting(problem)
+
+    def _take_asked(self) -> None:
+        while self._asked:  # another thread may add one meanwhile
+            self._waiting.append(self._asked.popleft())
+
+    def _answer_waiting(self, problem: str) -> None:
+        for request in self._waiting:
+            request.finish(problem)
+        self._waiting = []
+
+
+def digest_of(config: object) -> str:
+    """Return the digest of the file that a configuration comes from, in hexadecimal; "" if none is known."""
+    return getattr(config, "digest", b"").hex()
 
 
 def _begin(work: Callable[[], T]) -> Future[T]:

@@ -46,6 +46,9 @@ def top(options: argparse.Namespace) -> int:
 
     Raises ConfigError, OutputError, another NetmonError.
     """
+    from netmon.cli.new_files import refuse_impossible_files
+
+    refuse_impossible_files(options)
     choice = _choice_of(options)
     for_scripts = _is_for_scripts(options)
     if not for_scripts:
@@ -187,11 +190,11 @@ def _known_keys(watched: Watched) -> frozenset[str]:
 
 
 def _presenter(watched: Watched) -> Presenter:
-    from netmon.cli.views import expects_utf8
+    from netmon.cli.views import is_ascii_only
     from netmon.top.columns import Presenter
     from netmon.users import Users
 
-    ascii_only = not expects_utf8(os.environ)
+    ascii_only = is_ascii_only()
     known = _known_keys(watched)
     return Presenter(
         Users(ascii_only=ascii_only).name,

@@ -50,8 +50,10 @@ directions."""
 
 EXIT_CODES = {
     "0": "success; check: this host can run netmon",
-    "1": "a failure at run time, or the kernel did not run the programs all the time; check: something is missing",
+    "1": "a failure at run time, or the kernel did not run the programs all the time; check: something is missing; "
+    "status, reload, metrics: nobody answers; status --live, --ready: it is not; reload: the file is refused",
     "2": "the arguments or the configuration are wrong, or there is no command",
+    "3": "with --expect: something was not expected, or events were lost",
     "130": "interrupted by Ctrl-C before it was ready",
 }
 EXEC_EXIT_CODES = {

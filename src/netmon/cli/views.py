@@ -134,7 +134,7 @@ def make_view(
     if name in SCHEMAS:
         return schema_view(name, host)
     coloured = is_coloured(options, os.environ, on_terminal=on_terminal)
-    ascii_only = not expects_utf8(os.environ)
+    ascii_only = is_ascii_only()
     if name == "line":
         from netmon.terminal.line_view import LineView
         from netmon.users import Users
@@ -190,6 +190,13 @@ def is_coloured(options: argparse.Namespace, environ: Mapping[str, str], *, on_t
     if environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
         return True
     return on_terminal and environ.get("TERM", "dumb") != "dumb"
+
+
+def is_ascii_only() -> bool:
+    """Return whether to write ASCII only: the user's locale has no UTF-8."""
+    from netmon.cli.environment import given_environment
+
+    return not expects_utf8(given_environment())
 
 
 def expects_utf8(environ: Mapping[str, str]) -> bool:

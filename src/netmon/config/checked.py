@@ -47,7 +47,7 @@ from netmon.config.messages import (
 )
 from netmon.config.netns import check_netns
 from netmon.config.outputs import CHECKS as OUTPUT_CHECKS
-from netmon.config.outputs import check_output_event
+from netmon.config.outputs import check_output_event, check_socket_path
 from netmon.config.outputs import problem_of as problem_of_output
 from netmon.config.ports import check_port
 from netmon.config.rule_checks import (
@@ -412,6 +412,9 @@ class CheckedRun(NamedTuple):
     each: Annotated[bool | None, _given(_flag)] = None
     color: Annotated[bool | None, _given(_flag)] = None
     outputs: Annotated[tuple[CheckedOutput, ...] | None, _sections(CheckedOutput)] = None
+    control: Annotated[str | None, _value(check_socket_path)] = None
+    control_group: Annotated[str | None, _value(OUTPUT_CHECKS["group"])] = None
+    metrics: Annotated[bool | None, _given(_flag)] = None
 
     def values(self) -> dict[str, Any]:
         """Return the settings that are given, as the flags of the same names have them."""

@@ -16,6 +16,21 @@ class Refused:
 
 
 REFUSED = Refused()
+NO_ITEM = "is no item that can be used here; write an address or CIDR, like 10.0.0.0/8, without host bits"
+
+
+class Place(NamedTuple):
+    """Where something is.
+
+    Attributes:
+        source: The file; "" if that is the document's.
+        line: The line in it; None if it is unknown.
+        of_list: Whether that is a file of addresses, which may be any file: nothing of it is repeated.
+    """
+
+    source: str
+    line: int | None
+    of_list: bool = False
 
 
 class Lines:
@@ -45,6 +60,10 @@ class Lines:
                 return line
         return None
 
+    def place(self, location: Location) -> Place:
+        """Return the file and the line of a location, or of the nearest location around it."""
+        return Place("", self.find(location))
+
     def find_in(self, location: Location, text: str, at: int) -> tuple[int | None, int | None]:
         """Return the line and the column of a character in the text of a condition; None if they are unknown."""
         scalar = self.conditions.get(location)
@@ -69,11 +88,15 @@ class Document(NamedTuple):
     @property
     def problems(self) -> list[Problem]:
         """The problems that were found, in the file's order; those of the whole configuration come last."""
-        problems = [
-            Problem(self.source, finding.line or self.lines.find(finding.location), *finding[:3], column=finding.column)
-            for finding in self.found.listed()
-        ]
-        return sorted(problems, key=lambda problem: problem.line or sys.maxsize)
+        problems = []
+        for finding in self.found.listed():
+            source, line, of_list = self.lines.place(finding.location)
+            value, message = (None, NO_ITEM) if of_list else (finding.value, finding.message)
+            problems.append(
+                Problem(source or self.source, finding.line or line, finding.location, value, message, finding.column)
+            )
+        order = {source: at for at, source in enumerate(dict.fromkeys(problem.source for problem in problems))}
+        return sorted(problems, key=lambda problem: (order[problem.source], problem.line or sys.maxsize))
 
 
 def document_of(data: Any, source: str) -> Document:

@@ -45,6 +45,7 @@ from netmon.config.checked import (
 )
 from netmon.config.conflicts import conflicts_between
 from netmon.config.document import Document, document_of
+from netmon.config.files import load_config
 from netmon.config.netns import inode_of
 from netmon.config.run import Run, RunOutput
 from netmon.config.section import Section
@@ -75,7 +76,6 @@ from netmon.config.values import (
     RuleName,
     refuse_none,
 )
-from netmon.config.yaml_reader import load_yaml
 from netmon.errors import Location
 from netmon.report import ANCESTORS_HELP, EVENTS_HELP, OPTIONS, PROGRESS_HELP, Report
 from netmon.schema import schema_of
@@ -358,10 +358,10 @@ class Config(Section):
 
     @classmethod
     def from_yaml(cls, path: str | Path, *, resolve: bool = False) -> Config:
-        """Read a configuration from a YAML file.
+        """Read a configuration from a YAML file and its drop-ins, or from the files of a directory.
 
         Args:
-            path: The file.
+            path: The file, or the directory.
             resolve: Refuse paths of network namespaces that do not exist now. Otherwise the Monitor refuses them.
 
         Returns:
@@ -370,7 +370,7 @@ class Config(Section):
         Raises:
             ConfigError: The file cannot be read, or has problems; the error lists all of them.
         """
-        return _model_of(load_yaml(str(path)), resolve)
+        return _model_of(load_config(str(path)), resolve)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain data, for JSON or YAML; from_dict() reads it back."""

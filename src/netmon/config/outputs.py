@@ -22,6 +22,7 @@ MIN_ROTATE_SIZE = 64 << 10
 MAX_KEEP = 1000
 MAX_PATH = 4095
 MAX_SOCKET_PATH = 107  # bytes: what struct sockaddr_un holds
+TOO_LONG_FOR_SOCKET = f"is longer than the {MAX_SOCKET_PATH} bytes that the path of a socket may have"
 
 # The keys that go with some types only.
 _NEEDS: dict[str, tuple[str, ...]] = {
@@ -57,6 +58,13 @@ def _check_path(value: Any) -> str:
     if length > MAX_PATH:
         raise ValueError(f"is longer than the {MAX_PATH} bytes that a path may have")
     return value
+
+
+def check_socket_path(value: Any) -> str:
+    path = _check_path(value)
+    if len(path.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(TOO_LONG_FOR_SOCKET)
+    return path
 
 
 def check_output_event(value: Any) -> str:
@@ -132,7 +140,7 @@ def problem_of(fields: Mapping[str, Any]) -> tuple[str, str] | None:
     if kind != "stdout" and fields.get("path") is None:
         return "path", f"is missing, which {kind} needs"
     if kind == "unix" and len(str(fields["path"]).encode()) > MAX_SOCKET_PATH:
-        return "path", f"is longer than the {MAX_SOCKET_PATH} bytes that the path of a socket may have"
+        return "path", TOO_LONG_FOR_SOCKET
     rotates = fields.get("rotate_size") is not None or fields.get("rotate_every") is not None
     for key in ("keep", "compress"):
         if fields.get(key) is not None and not rotates:
@@ -163,6 +171,8 @@ def parse_output(text: str) -> dict[str, Any]:
     """
     begin, *settings = _split(text)
     kind, colon, path = begin.partition(":")
+    if "/" in kind:
+        raise ValueError(f"is a path alone; write file:{shown(text)}, or unix:{shown(text)} for a socket")
     fields: dict[str, Any] = {"type": "stdout" if kind == "-" else kind, **({"path": path} if colon else {})}
     for setting in settings:
         key, _, value = setting.partition("=")

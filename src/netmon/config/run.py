@@ -19,7 +19,7 @@ from pydantic import (
 
 from netmon.config.checks import check_amount, check_field, check_text
 from netmon.config.outputs import CHECKS as OUTPUT_CHECKS
-from netmon.config.outputs import check_output_event, problem_of
+from netmon.config.outputs import check_output_event, check_socket_path, problem_of
 from netmon.config.section import Section
 from netmon.config.values import ListOf, Optionally, refuse_none
 
@@ -37,9 +37,14 @@ def _amount_of(check: Callable[[Any], str]) -> Any:
 Text = Annotated[StrictStr, AfterValidator(check_text)]
 
 
+def _checked_by(check: Callable[[Any], str]) -> Any:
+    """Return the type of a text that a check reads."""
+    return Annotated[str | None, BeforeValidator(check), BeforeValidator(refuse_none)]
+
+
 def _checked(key: str) -> Any:
     """Return the type of an output's key, which the check of the same key reads."""
-    return Annotated[str | None, BeforeValidator(OUTPUT_CHECKS[key]), BeforeValidator(refuse_none)]
+    return _checked_by(OUTPUT_CHECKS[key])
 
 
 class RunOutput(Section):
@@ -118,4 +123,13 @@ class Run(Section):
     color: Optionally[StrictBool] = Field(default=None, description="Colours on a terminal; on by default.")
     outputs: ListOf[RunOutput] = Field(
         default=None, description="Where events go: in place of standard output alone, which is one of these, too."
+    )
+    control: _checked_by(check_socket_path) = Field(  # type: ignore[valid-type]
+        default=None, description="A socket for `netmon status`, `netmon reload` and `netmon metrics`."
+    )
+    control_group: _checked("group") = Field(  # type: ignore[valid-type]
+        default=None, description="A group whose members may ask there, beside root; not for a reload."
+    )
+    metrics: Optionally[StrictBool] = Field(
+        default=None, description="Count connections for `netmon metrics`; off by default."
     )

@@ -34,6 +34,9 @@ TYPES: dict[str, type[Any]] = {
     "each": bool,
     "color": bool,
     "outputs": list,
+    "control": str,
+    "control_group": str,
+    "metrics": bool,
 }
 
 

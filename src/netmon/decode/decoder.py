@@ -199,9 +199,7 @@ class Decoder:
                 timestamp = format_timestamp(time + offset)
                 begin = time - (time + offset) % NSEC_PER_MSEC
                 end = begin + NSEC_PER_MSEC
-            yield render(
-                process, tid, type_, sport, dport, cookie, addresses, timestamp, time + offset, details, opener
-            )
+            yield render(process, tid, type_, sport, dport, cookie, addresses, timestamp, time, offset, details, opener)
 
     def _opener(self, process_id: int, tid: int) -> Opener | None:
         """Return the thread that opened the connection, if its process is still known."""

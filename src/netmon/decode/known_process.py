@@ -96,6 +96,11 @@ class More:
         return self._workload is not None or bool(self.ancestors.json)
 
     @property
+    def settled(self) -> bool:
+        """Whether all this stays as it is. A workload may get further names."""
+        return self._workload is None or self._workload.settled
+
+    @property
     def json(self) -> str:
         """The members that end the process's JSON. A workload may get further names."""
         return f"{self._workload.json if self._workload else ''}{self.ancestors.json}"
@@ -251,6 +256,11 @@ class KnownProcess:
     def _parent_json(self) -> str:
         parent = self.parent_process
         return parent.json(parent.pid) if parent else ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether its JSON stays as it is: the names of its container may be found later."""
+        return self._more is None or self._more.settled
 
     @property
     def has_parent(self) -> bool:

@@ -97,15 +97,21 @@ def _pod_uid(path: list[str]) -> str:
 
 
 class Container:
-    """The names of a container, for all its processes. They may be found later on."""
+    """The names of a container, for all its processes. They may be found later on.
 
-    __slots__ = ("names",)
+    Attributes:
+        names: Its names; none if they were not found.
+        settled: Whether nobody asks for them any more.
+    """
 
-    def __init__(self, names: Names) -> None:
+    __slots__ = ("names", "settled")
+
+    def __init__(self, names: Names, *, settled: bool = False) -> None:
         self.names = names
+        self.settled = settled or bool(names)
 
 
-NO_CONTAINER = Container({})
+NO_CONTAINER = Container({}, settled=True)
 
 
 class Workload:
@@ -117,6 +123,11 @@ class Workload:
         """Make it. own: the names that are the process's own, and those that its cgroup says."""
         self._container = container
         self._own = own
+
+    @property
+    def settled(self) -> bool:
+        """Whether its names stay as they are."""
+        return self._container.settled
 
     @property
     def json(self) -> str:
@@ -157,7 +168,7 @@ class Workloads:
                 self._unnamed[subject] = container
             if len(self._containers) >= CONTAINERS_KEPT:
                 oldest = next(iter(self._containers))
-                del self._containers[oldest]
+                self._containers.pop(oldest).settled = True
                 self._unnamed.pop(oldest, None)
         self._containers[subject] = container  # the last one that was used
         return container
@@ -170,7 +181,7 @@ class Workloads:
             if names is None:
                 break  # the others came later
             del self._unnamed[subject]
-            container.names = names
+            container.names, container.settled = names, True
             found = found or bool(names)
         return found
 

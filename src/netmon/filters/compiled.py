@@ -128,6 +128,7 @@ class CompiledFilters(NamedTuple):
     ports: bytes = b""  # a struct port_sets, not keys
     names: NameRules | None = None
     rules: bytes = b""  # of netmon.rules.plain: not for the kernel
+    digest: bytes = b""  # of the file that they come from (netmon.config.digest)
     stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
 
     def release(self) -> None:

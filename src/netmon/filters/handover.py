@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
@@ -71,10 +71,11 @@ FLAGS = ("ingress", "egress", *OPTIONS)
 EVENT_NAMES = tuple(EVENTS)
 ALL_EVENTS = 255  # as the number of the events that are sent: all of them
 NO_PROGRESS = 0.0  # as the seconds between two reports of what open connections have carried
+DIGEST_SIZE = 32  # bytes of a SHA-256
 NO_ANCESTORS = 0  # as how many of a process are reported
 # A byte for each of FLAGS; the number of the events that are sent, and which these are; the seconds of `progress`; the
-# number of ancestors; the size of each of SECTIONS.
-HEAD = Struct(f"={len(FLAGS)}BB{len(EVENTS)}BdB{len(SECTIONS)}Q")
+# number of ancestors; the digest of the file; the size of each of SECTIONS.
+HEAD = Struct(f"={len(FLAGS)}BB{len(EVENTS)}BdB{DIGEST_SIZE}s{len(SECTIONS)}Q")
 
 
 def _damaged(reason: str) -> NetmonError:
@@ -96,6 +97,7 @@ def write_filters(filters: CompiledFilters, settings: Mapping[str, Any], fd: int
         *(events + [0] * (len(EVENTS) - len(events))),
         watched.report.progress or NO_PROGRESS,
         watched.report.ancestors or NO_ANCESTORS,
+        filters.digest,
         *(len(parts[name]) for name in SECTIONS),
     )
     text = _json_of(settings) if settings else b""
@@ -240,7 +242,8 @@ def _filters_of(file: StoredFilters, position: int, size: int) -> CompiledFilter
     settings = file.read(position, SETTINGS.size)
     _check_settings(settings)
     position += SETTINGS.size
-    numbers, sizes = values[: -len(SECTIONS)], values[-len(SECTIONS) :]
+    *numbers, digest = values[: -len(SECTIONS)]
+    sizes = values[-len(SECTIONS) :]
     if position + sum(sizes) != size:
         raise _damaged("its parts have not the size of the whole")
     parts = {}
@@ -256,11 +259,11 @@ def _filters_of(file: StoredFilters, position: int, size: int) -> CompiledFilter
     names = _unpack_names(parts.pop(NAMES)[:])
     watched = _watched_of(numbers)._replace(pids=pids, trees=trees)
     return CompiledFilters(
-        watched, settings, configured=True, ports=ports, names=names, rules=rules, stored=file, **parts
+        watched, settings, configured=True, ports=ports, names=names, rules=rules, digest=digest, stored=file, **parts
     )
 
 
-def _watched_of(numbers: tuple[Any, ...]) -> Watched:
+def _watched_of(numbers: Sequence[Any]) -> Watched:
     """Return what is watched, by the numbers of the head."""
     flags = dict(zip(FLAGS, numbers, strict=False))
     count, *events, progress, ancestors = numbers[len(FLAGS) :]

@@ -70,11 +70,15 @@ class ProgramInfo(NamedTuple):
         name: The program's name.
         recursion_misses: How often the kernel skipped it, because it had interrupted the same program on that CPU.
         verified_instructions: How many instructions the verifier went through, on all paths together.
+        runs: How often it ran, and
+        run_time_ns: how long that took, all in all: counted only while kernel.bpf_stats_enabled is 1.
     """
 
     name: str
     recursion_misses: int
     verified_instructions: int
+    runs: int = 0
+    run_time_ns: int = 0
 
 
 class MapKind(NamedTuple):
@@ -255,6 +259,8 @@ class BpfObject(Handle):
             name=program,
             recursion_misses=info.recursion_misses,
             verified_instructions=info.verified_insns,
+            runs=info.run_cnt,
+            run_time_ns=info.run_time_ns,
         )
 
 

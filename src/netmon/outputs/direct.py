@@ -30,6 +30,15 @@ class DirectOutput:
         self._ending = ending
         self._give_up_at: float | None = None  # time.monotonic(), set while the run is to end and nothing is taken
 
+    @property
+    def waiting(self) -> int:
+        """Nothing waits: what is not written is in the ring buffer."""
+        return 0
+
+    @property
+    def readers(self) -> None:
+        """It has one reader."""
+
     def put(self, data: bytes) -> None:
         """Write lines; wait as long as that takes, unless the run is to end.
 

@@ -13,6 +13,7 @@ from netmon.outputs.direct import DirectOutput
 
 if TYPE_CHECKING:
     from netmon.outputs.choice import Choice
+    from netmon.outputs.state import OutputState
     from netmon.outputs.writer import Writer
 
 # How often (seconds), at most, to check that the outputs still have readers while there is nothing to write.
@@ -59,12 +60,29 @@ class Fanout:
                 from netmon.outputs.queue import OutputQueue
 
                 self._writers.append(OutputQueue(output))
+        self._lines = [0] * len(self._writers)
         self._broken: list[Writer] = []
         self._next_check = 0.0
 
     def losses(self) -> Mapping[str, int]:
         """Return how many events single outputs have lost, by the output's name; without those that lost none."""
         return {writer.output.name: writer.lost for writer in self._writers if writer.lost}
+
+    def states(self) -> list[OutputState]:
+        """Return how each output fares. Any thread may call it."""
+        from netmon.outputs.state import OutputState  # few runs are asked
+
+        return [
+            OutputState(
+                writer.output.name,
+                count,
+                writer.lost,
+                writer.waiting,
+                writer.readers,
+                "" if writer.error is None else str(writer.error),
+            )
+            for writer, count in zip(self._writers, self._lines, strict=True)
+        ]
 
     def write(self, lines: Sequence[str]) -> None:
         """Write lines to all outputs.
@@ -78,15 +96,18 @@ class Fanout:
         """
         if self._note is not None:
             self._note(lines)
-        pieces: dict[Choice | None, bytes] = {}
-        for writer in self._writers:
+        pieces: dict[Choice | None, tuple[bytes, int]] = {}
+        for at, writer in enumerate(self._writers):
             output = writer.output
             if output.view is not None:
-                data = "".join(output.view.lines(_chosen(lines, output.choice))).encode()
+                chosen = _chosen(lines, output.choice)
+                data, count = "".join(output.view.lines(chosen)).encode(), len(chosen)
             elif (found := pieces.get(output.choice)) is None:
-                data = pieces[output.choice] = "".join(_chosen(lines, output.choice)).encode()
+                chosen = _chosen(lines, output.choice)
+                data, count = pieces[output.choice] = "".join(chosen).encode(), len(chosen)
             else:
-                data = found
+                data, count = found
+            self._lines[at] += count
             if data:
                 writer.put(data)
         if lines:

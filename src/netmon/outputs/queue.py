@@ -41,6 +41,15 @@ class OutputQueue:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write_pieces, name=output.name, daemon=True)
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes of lines wait."""
+        return self._size
+
+    @property
+    def readers(self) -> None:
+        """It has one reader."""
+
     def check_reader(self) -> None:
         """Do nothing: the thread finds out whether the output still has a reader."""
 

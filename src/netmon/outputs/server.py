@@ -53,7 +53,7 @@ class Reader:
         self.written = 0  # bytes of the first piece, as it is rendered
         self.progress = time.monotonic()
         self.speaks = True  # until it shuts its end down for writing
-        self._size = 0
+        self.size = 0  # bytes of all pieces
         self._limit = limit
         self._lost_line = lost_line
         self._missed = 0
@@ -64,7 +64,7 @@ class Reader:
         data = piece.raw
         if self._misses and not self.resume():
             return self._miss(data)
-        room = self._limit - self._size
+        room = self._limit - self.size
         if len(data) <= room:
             self._append(piece)
             return 0
@@ -75,7 +75,7 @@ class Reader:
 
     def resume(self) -> bool:
         """Return whether there is room again; then the reader is told what it has missed, if that was something."""
-        if self._misses and self._size <= self._limit // 2:
+        if self._misses and self.size <= self._limit // 2:
             own = [self._lost_line(self._missed)] if self._missed else []
             self._append(Piece(add_reports([*self._reports, *own])))
             self._missed, self._reports = 0, []
@@ -83,7 +83,7 @@ class Reader:
 
     def drop_first(self) -> None:
         """Forget the first piece, which is written."""
-        self._size -= len(self.pieces.popleft().raw)
+        self.size -= len(self.pieces.popleft().raw)
         self.written = 0
 
     def left(self, render: Render | None) -> int:
@@ -100,7 +100,7 @@ class Reader:
         if not self.pieces:
             self.progress = time.monotonic()
         self.pieces.append(piece)
-        self._size += len(piece.raw)
+        self.size += len(piece.raw)
 
     def _miss(self, data: bytes) -> int:
         reports = reports_in(data)
@@ -159,6 +159,12 @@ class SocketServer(Sink):
     def readers(self) -> int:
         """How many readers are connected."""
         return len(self._readers)
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes of lines wait, for all readers together."""
+        with self._lock:
+            return sum(reader.size for reader in self._readers.values())
 
     def start(self) -> None:
         """Start the thread."""

@@ -15,6 +15,8 @@ class Writer(Protocol):
         output: The output.
         lost: How many events it has lost.
         error: Why it cannot be written to any more; None while it can.
+        waiting: How many bytes of lines wait for it.
+        readers: How many readers are connected; None if it is not one that readers connect to.
     """
 
     lost: int
@@ -22,6 +24,12 @@ class Writer(Protocol):
 
     @property
     def output(self) -> Sink: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+    @property
+    def readers(self) -> int | None: ...
 
     def start(self) -> None:
         """Start the thread, if there is one."""

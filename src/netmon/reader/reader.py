@@ -19,6 +19,7 @@ from netmon.reader.reporters import Reporter
 from netmon.reader.wakeup import Wakeup, left_until
 
 if TYPE_CHECKING:
+    from netmon.kernel.bpf import ProgramInfo
     from netmon.reader.reporters import ReportedEvent
     from netmon.reader.source import Source
 
@@ -159,6 +160,11 @@ class Reader:
         """Return the source's losses so far; None once closed."""
         with self._open:
             return None if self._closed else self.source.read_losses()
+
+    def program_infos(self) -> list[ProgramInfo]:
+        """Return what the kernel reports about each loaded program; nothing once closed."""
+        with self._open:
+            return [] if self._closed else self.source.program_infos()
 
     @property
     def blind(self) -> str:

@@ -11,9 +11,9 @@ from netmon.decode.raw_event import RawEvent
 from netmon.errors import NetmonError
 from netmon.layout import Family
 from netmon.report import DIRECTION_OF
-from netmon.rules.attributes import SUMMARY, Facts, make_facts
+from netmon.rules.attributes import ATTRIBUTES, SUMMARY, Facts, make_facts
 from netmon.rules.judge import Judge, Outcome
-from netmon.rules.match import PROCESSES_KEPT, OfProcess
+from netmon.rules.match import PROCESSES_KEPT, OfProcess, keys_in
 from netmon.rules.message import MAX_MESSAGE, fill
 from netmon.rules.plain import unpack_rules
 
@@ -122,7 +122,15 @@ class RuledEvents:
             raise NetmonError(f"the process that reads the configuration has answered nonsense: {error}") from None
         directions = tuple(name for name in ("ingress", "egress") if getattr(watched, name))
         self.judge = Judge(rules, directions)
-        self._values_of = lru_cache(maxsize=PROCESSES_KEPT)(self._find_values)
+        self._kept_values = lru_cache(maxsize=PROCESSES_KEPT)(self._find_values)
+        names_workload = any(
+            "workload" in ATTRIBUTES[key].needs for rule in rules.rules for key in keys_in(rule.condition)
+        )
+        self._values_of = self._settled_values if names_workload else self._kept_values
+
+    def _settled_values(self, process: KnownProcess) -> OfProcess:
+        """Return what rules see of a process; it is kept once its names stay as they are."""
+        return self._kept_values(process) if process.settled else self._find_values(process)
 
     def _find_values(self, process: KnownProcess) -> OfProcess:
         return self.judge.process_values(process.fields, process.parent)

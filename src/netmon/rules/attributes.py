@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from netmon.capabilities import CAPABILITIES
 from netmon.config.checks import check_cgroup, check_container_id, check_host, check_name, check_path, check_prefix
 from netmon.peer_names import certain_name
+from netmon.rules.scripts import script_of
 from netmon.rules.sets import ADDRESS_END, IPV6_BEGIN, Range, Ranges
 
 Json = Mapping[str, Any]
@@ -102,6 +103,7 @@ PATH = Kind("a path in double quotes", "text", separator="/", check=check_path)
 PREFIX = Kind("the beginning of a path in double quotes", "text", separator="/", prefix=True, check=check_prefix)
 CGROUP = Kind("a cgroup's path in double quotes", "text", separator="/", check=check_cgroup)
 CONTAINER = Kind("a container's id in double quotes", "text", prefix=True, check=check_container_id)
+ANCESTOR = Kind("a file name in double quotes", "flags", check=check_name)
 DOMAIN = Kind("a host's name in double quotes", "text", separator=".", check=check_host)
 SECUREEXEC = Kind("a flag", "flags", choices=("SETUID", "SETGID", "FILE_CAPS", "FILELESS_EXEC"))
 CAPABILITY = Kind("a capability, like CAP_NET_RAW", "flags", choices=tuple(f"CAP_{name}" for name in CAPABILITIES))
@@ -183,8 +185,21 @@ def _executable(process: Json, _parent: Json | None) -> str | None:
     return "deleted" if path.endswith(DELETED) else "file"
 
 
+def _script(process: Json, _parent: Json | None) -> str | None:
+    name = _name_of(process)
+    if name is None:
+        return None
+    return script_of(name, process.get("args") or "", whole="args" not in process.get("truncated", "").split(" | "))
+
+
+def _ancestor_names(process: Json, _parent: Json | None) -> frozenset[str] | None:
+    """Return the names of a process's ancestors; None if none is known."""
+    names = (ancestor.get("filename") for ancestor in process.get("ancestors") or ())
+    return frozenset(name for name in names if name) or None
+
+
 def _of_workload(name: str) -> Callable[[Json, Json | None], Any]:
-    return lambda process, _: process.get("workload", {}).get(name)
+    return lambda process, _: (process.get("workload") or {}).get(name)
 
 
 @lru_cache(maxsize=256)
@@ -206,6 +221,11 @@ def _sum_of_bytes(facts: Facts) -> int | None:
     return None if sent is None or received is None else sent + received
 
 
+def _workload_text(name: str, help: str) -> Attribute:
+    """Return the attribute that is a name of the workload."""
+    return Attribute(TEXT, help, of_process=_of_workload(name), needs=("workload",), json=(name,))
+
+
 def _address(kind: Kind, end: str, help: str) -> Attribute:
     if end == "src":
         return Attribute(kind, help, of_event=lambda facts: address_number(facts.saddr), key="ip_src", json=("saddr",))
@@ -217,7 +237,6 @@ _STATISTICS = ("statistics", "progress")
 _TRAFFIC = (*_STATISTICS, "aggregate")
 _OUTCOME = ("outcome",)
 _CONTEXT = ("context",)
-_WORKLOAD = ("workload",)
 _CONNECTIONS = EVENT_TYPES[:-1]
 
 ATTRIBUTES: dict[str, Attribute] = {
@@ -259,6 +278,17 @@ ATTRIBUTES: dict[str, Attribute] = {
         "where the executable is: in a file, in one that has been deleted since, in memory alone (memfd)",
         of_process=_executable,
     ),
+    "ancestor_binary_name": Attribute(
+        ANCESTOR,
+        "the file names of the executables of the parent, its parent and so on; true if any of them is equal",
+        of_process=_ancestor_names,
+        needs=("ancestors",),
+    ),
+    "script": Attribute(
+        TEXT,
+        "of an interpreter, the script that its arguments name; -m NAME of a module, -c of a program in them",
+        of_process=_script,
+    ),
     "args": _process("args", TEXT, "the arguments without argv[0], joined by spaces"),
     "uid": _process("uid", ID, "the real user id"),
     "euid": _process("euid", ID, "the effective user id"),
@@ -286,12 +316,12 @@ ATTRIBUTES: dict[str, Attribute] = {
     "cgroup": Attribute(
         CGROUP, "the cgroup's path", of_process=lambda process, _: _whole("cgroup", process), needs=_CONTEXT
     ),
-    "unit": Attribute(
-        TEXT, "the systemd unit, like nginx.service", of_process=_of_workload("unit"), needs=_WORKLOAD, json=("unit",)
-    ),
-    "user": Attribute(
-        TEXT, "the name of the real user", of_process=_of_workload("user"), needs=_WORKLOAD, json=("user",)
-    ),
+    "pod": _workload_text("pod", "the name of the Kubernetes pod"),
+    "namespace": _workload_text("namespace", "the Kubernetes namespace of the pod"),
+    "container": _workload_text("container", "the name of the container; unknown on the host"),
+    "image": _workload_text("image", "the image of the container, as it was asked for"),
+    "unit": _workload_text("unit", "the systemd unit, like nginx.service"),
+    "user": _workload_text("user", "the name of the real user"),
     # The reference's, of the event.
     "ipv4_src": _address(IPV4, "src", "this host's address, if it is IPv4"),
     "ipv4_dst": _address(IPV4, "dst", "the peer's address, if it is IPv4"),

@@ -239,7 +239,7 @@ def _check_needs(loaded: Sequence[LoadedRule], config: Any, complain: Complain) 
     """Find comparisons with what no event has, since a report option is off."""
     report: Report = config.report
     on = {name for name in OPTIONS if getattr(report, name)}
-    on |= {"progress"} if report.progress is not None else set()
+    on |= {name for name in ("progress", "ancestors") if getattr(report, name) is not None}
     run = config.run
     on |= {"aggregate"} if run is not None and run.aggregate is not None else set()
     for one in loaded:

@@ -28,6 +28,7 @@ from netmon.schemas.facts import (
     without_empty,
 )
 from netmon.schemas.host import Host
+from netmon.schemas.verdicts import NUMBERS, verdict_of
 
 VERSION = "9.4.0"  # of the schema
 
@@ -91,8 +92,24 @@ def to_ecs(event: Event, line: str, context: Context) -> dict[str, Any]:
     else:
         _add_connection(event, context, document, own)
     _add_process(event, context, document, own)
+    _add_verdict(event, document, own)
     document["netmon"] = own
     return document
+
+
+def _add_verdict(event: Event, document: dict[str, Any], own: dict[str, Any]) -> None:
+    """Add what rules say. ECS has one rule; netmon's own keys have all."""
+    verdict = verdict_of(event)
+    if verdict is None:
+        return
+    if verdict.is_alert:
+        document["event"]["kind"] = "alert"
+    if verdict.rule:
+        document["event"]["severity"] = NUMBERS[verdict.severity]
+        document["rule"] = {"name": verdict.rule, "ruleset": "netmon"}
+    document |= without_empty({"message": verdict.message, "tags": verdict.tags})
+    for key in ("message", "tags"):
+        own.pop(key, None)
 
 
 @lru_cache(maxsize=1)

@@ -24,6 +24,7 @@ from netmon.schemas.facts import (
     own_details,
     without_empty,
 )
+from netmon.schemas.verdicts import NUMBERS, verdict_of
 
 VERSION = "1.8.0"  # of the schema
 NETWORK, NETWORK_ACTIVITY = 4, 4001
@@ -98,6 +99,10 @@ def to_ocsf(event: Event, line: str, context: Context) -> dict[str, Any]:
     if "truncated" in event["process"]:
         document["metadata"]["is_truncated"] = True
         unmapped["process"]["truncated"] = event["process"]["truncated"]
+    if (verdict := verdict_of(event)) is not None:
+        document["severity_id"] = max(document["severity_id"], NUMBERS.get(verdict.severity, UNKNOWN))
+        if verdict.message:
+            document["message"] = unmapped.pop("message")
     document["unmapped"] = unmapped
     return document
 

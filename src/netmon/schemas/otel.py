@@ -22,6 +22,7 @@ from netmon.schemas.facts import (
     own_details,
 )
 from netmon.schemas.host import Host
+from netmon.schemas.verdicts import LOG_SEVERITIES, verdict_of
 
 VERSION = "1.44.0"  # of the semantic conventions
 SCHEMA_URL = f"https://opentelemetry.io/schemas/{VERSION}"
@@ -87,7 +88,7 @@ def _resource(host: Host, version: str) -> list[dict[str, Any]]:
 
 def _record(event: Event, line: str, context: Context) -> dict[str, Any]:
     kind = kind_of(event)
-    number, text = WARN if kind in ("fail", "lost") else INFO
+    severity = WARN if kind in ("fail", "lost") else INFO
     attributes: dict[str, Any] = {"log.record.uid": context.event_id(line), "netmon.type": event["type"]}
     if kind == "lost":
         attributes |= _own("netmon.lost_events", event["lost_events"])
@@ -97,12 +98,20 @@ def _record(event: Event, line: str, context: Context) -> dict[str, Any]:
         else:
             attributes |= _connection(event["network_event"], context)
         attributes |= _process(event, context) | _own("netmon", further_keys(event))
+    body: dict[str, Any] = {}
+    if (verdict := verdict_of(event)) is not None:
+        severity = max(severity, LOG_SEVERITIES.get(verdict.severity, severity))
+        attributes["security_rule.name"] = verdict.rule
+        if verdict.message:
+            del attributes["netmon.message"]
+            body = {"body": _value(verdict.message)}
     return {
         "timeUnixNano": str(milliseconds(event["timestamp"]) * 1_000_000),
-        "severityNumber": number,
-        "severityText": text,
+        "severityNumber": severity[0],
+        "severityText": severity[1],
         "eventName": _NAMES.get(kind, f"netmon.connection.{kind}"),
         "attributes": _attributes(attributes),
+        **body,
     }
 
 

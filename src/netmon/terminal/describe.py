@@ -65,6 +65,8 @@ class Describer:
         user = shorten(workload_name(process, self._ascii_only) or self._user_name(process["uid"]), MAX_USER)
         if rules := event.get("rules"):
             outcome += f" ({event['severity']}: {escape_for_terminal(', '.join(rules), self._ascii_only)})"
+        if event.get("expected") is False:
+            outcome += " (not expected)"
         return Row(local_time(event["timestamp"]), name, process["pid"], user, arrow, peer, outcome, style)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -41,13 +42,15 @@ class Entry:
 class ReportView:
     """Shows nothing while events come, and a report at the end. Its memory is bounded."""
 
-    def __init__(self, form: str, *, ascii_only: bool = False) -> None:
+    def __init__(self, form: str, *, ascii_only: bool = False, allowing: Callable[[], list[str]] | None = None) -> None:
         """Make it.
 
         Args:
             form: `table`, `json` or `markdown`.
             ascii_only: See escape_for_terminal().
+            allowing: Returns the rules that would allow all this, if it is what was not expected.
         """
+        self._allowing = allowing
         self._form = form
         self._ascii_only = ascii_only
         self._entries: dict[Key, Entry] = {}
@@ -68,10 +71,12 @@ class ReportView:
             return [f"{format_json([self._json(key, entry) for key, entry in self._entries.items()])}\n"]
         escape = _for_markdown if self._form == "markdown" else str
         rows = [self._row(key, entry, escape) for key, entry in self._entries.items()]
+        rules = self._allowing() if self._allowing is not None and rows else []
         if self._form == "markdown":
-            return _markdown(rows)
+            return [*_markdown(rows, expected=self._allowing is not None), *_fenced(rules)]
         widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]
-        return ["  ".join(map(pad, row, widths)).rstrip() + "\n" for row in (_HEADER, *rows)] if rows else []
+        table = ["  ".join(map(pad, row, widths)).rstrip() + "\n" for row in (_HEADER, *rows)] if rows else []
+        return [*table, *([f"\n{_TO_ALLOW}\n\n", *(f"{line}\n" for line in rules)] if rules else [])]
 
     def summary(self) -> list[str]:
         """Return no lines."""
@@ -143,10 +148,21 @@ def _peer(arrow: str, address: str, port: int, name: str) -> str:
     return serving(address, port) if arrow == IN else endpoint(address, port, name)
 
 
-def _markdown(rows: list[list[str]]) -> list[str]:
-    """Return a table of Markdown; its texts are escaped."""
+_TO_ALLOW = "Not expected. To allow it, add these rules to the file:"
+
+
+def _fenced(rules: list[str]) -> list[str]:
+    """Return rules as a block of Markdown, whatever is in their texts."""
+    if not rules:
+        return []
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", "\n".join(rules))), default=0))
+    return [f"\n{_TO_ALLOW}\n\n{fence}yaml\n", *(f"{line}\n" for line in rules), f"{fence}\n"]
+
+
+def _markdown(rows: list[list[str]], *, expected: bool) -> list[str]:
+    """Return a table of Markdown; its texts are escaped. expected: whether expected ones are left out."""
     if not rows:
-        return ["No connections.\n"]
+        return ["Nothing unexpected.\n" if expected else "No connections.\n"]
     right = 4  # columns of numbers, at the end
     rule = ["---"] * (len(_HEADER) - right) + ["---:"] * right
     return [f"| {' | '.join(row)} |\n" for row in (_HEADER, rule, *rows)]

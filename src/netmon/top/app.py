@@ -27,6 +27,7 @@ SHOWN = 500  # rows, at most: of more, the filter finds the others
 LOOK = 0.2  # seconds between two looks whether an interval is over
 SCROLLBAR = 2  # cells
 SORTS = tuple(SORT_KEYS)
+OF_ROWS = frozenset(("view", "next_view", "next_sort", "reverse", "filter", "pause"))  # actions
 
 
 class Rows(DataTable[Text]):
@@ -78,12 +79,13 @@ class TopApp(App[None]):
     Rows { height: 1fr; scrollbar-size-horizontal: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number), f"view('{name}')", name, show=False) for number, name in enumerate(VIEWS, 1)),
-        Binding("v", "next_view", "View"),
-        Binding("s", "next_sort", "Sort"),
-        Binding("r", "reverse", "Reverse"),
+        # At once, in the order in which they are pressed: others wait for the widget that has the focus.
+        *(Binding(str(key), f"view('{name}')", name, show=False, priority=True) for key, name in enumerate(VIEWS, 1)),
+        Binding("v", "next_view", "View", priority=True),
+        Binding("s", "next_sort", "Sort", priority=True),
+        Binding("r", "reverse", "Reverse", priority=True),
         Binding("slash", "filter", "Filter", priority=True),
-        Binding("space", "pause", "Pause"),
+        Binding("space", "pause", "Pause", priority=True),
         Binding("escape", "clear_filter", "Clear", show=False),
         Binding("q,ctrl+c", "quit", "Quit"),
     ]
@@ -271,8 +273,8 @@ class TopApp(App[None]):
         self.draw()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return whether an action is there: what is typed into the filter bar opens none."""
-        return action != "filter" or not (self.filter_bar.has_focus or isinstance(self.screen, Details))
+        """Return whether an action is there: keys in the filter bar are text, and over details the rows have none."""
+        return action not in OF_ROWS or not (self.filter_bar.has_focus or isinstance(self.screen, Details))
 
     def action_filter(self) -> None:
         """Put the cursor into the filter bar, at once: the next key may have been pressed already."""

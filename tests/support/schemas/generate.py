@@ -21,10 +21,25 @@ from netmon.schemas import ecs, ocsf, otel
 
 HERE = Path(__file__).parent
 # The field sets of ECS that netmon uses.
-FIELD_SETS = ("@timestamp", "ecs", "event", "host", "network", "source", "destination", "process", "container", "error")
+FIELD_SETS = (
+    *("@timestamp", "ecs", "event", "host", "network", "source", "destination", "process", "container", "error"),
+    *("rule", "message", "tags"),
+)
 FIELDS = ("tls.client.server_name",)  # single ones of other sets
 # The namespaces of OpenTelemetry's attributes that netmon uses.
-NAMESPACES = ("client", "container", "error", "host", "log", "network", "os", "process", "server", "service")
+NAMESPACES = (
+    "client",
+    "container",
+    "error",
+    "host",
+    "log",
+    "network",
+    "os",
+    "process",
+    "security_rule",
+    "server",
+    "service",
+)
 BASE_EVENT, NETWORK_ACTIVITY = "events/base_event.json", ("network", "network_activity")
 PROFILES = ("host", "container", "linux/linux_users")
 # The attributes of OCSF that netmon writes. All others are left out, and so refused: with them a schema has no end.
@@ -34,7 +49,7 @@ USED = frozenset(
     "unmapped version uid product profiles log_name name vendor_name is_truncated hostname boot_uid type_id "
     "direction_id protocol_num protocol_name protocol_ver_id community_uid ip port interface_uid bytes bytes_in "
     "bytes_out process pid tid path file cmd_line created_time user euid group egid auid container "
-    "parent_process".split()
+    "parent_process message".split()
 )
 OBJECTS_DEPTH = 6  # of objects in objects: a process has a parent
 

@@ -69,6 +69,12 @@ LOGS_DATA: dict[str, Any] = {
                                             "timeUnixNano": {"type": "string", "pattern": "^[0-9]+$"},
                                             "severityNumber": {"type": "integer", "minimum": 1, "maximum": 24},
                                             "severityText": {"type": "string"},
+                                            "body": {
+                                                "type": "object",
+                                                "properties": {"stringValue": {"type": "string"}},
+                                                "required": ["stringValue"],
+                                                "additionalProperties": False,
+                                            },
                                             "eventName": {"type": "string", "pattern": "^[a-z.]+$"},
                                             "attributes": _ATTRIBUTES,
                                         },

@@ -110,10 +110,10 @@ def test_problems_are_those_that_the_library_finds(path: Path, text: str) -> Non
     assert (done.stdout, done.stderr) == (f"{expected.value.problems}\n", "")
 
 
-@pytest.mark.parametrize("name", ["absent", "."])
-def test_a_file_that_cannot_be_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "reason"), [("absent", "cannot be read: "), (".", "has no file that ends with ")])
+def test_a_file_that_cannot_be_read(name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=rf"^{name}: cannot be read: "):
+    with pytest.raises(ConfigError, match=rf"^{name}: {reason}"):
         ConfigProcess(f"./{name}").result()
 
 

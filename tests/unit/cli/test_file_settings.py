@@ -33,12 +33,15 @@ ALL = {
     "each": ("true", True),
     "color": ("false", False),
     "outputs": ("[{type: stdout}]", [{"type": "stdout"}]),
+    "control": ("/run/control", "/run/control"),
+    "control_group": ("adm", "adm"),
+    "metrics": ("true", True),
 }
 
 
 def test_each_flag_is_a_key_of_the_file() -> None:
     """Either a setting of the run, or a part of what is reported: FLAGS, which test_flag_config.py is about."""
-    flags = vars(make_parser(["run"]).parse_args(["run"])).keys() - {"config", "command", "parser"}
+    flags = vars(make_parser(["run"]).parse_args(["run"])).keys() - {"config", "expect", "command", "parser"}
     assert flags == {*FLAGS, *Run.model_fields}
 
 

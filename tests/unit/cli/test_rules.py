@@ -219,3 +219,39 @@ def test_lines_for_people_name_rules() -> None:
     event = {**an_event("192.0.2.1"), "rules": ["a\u202e", "b"], "severity": "high"}
     row = Describer(str).row(event, "->", "open", "")
     assert row.outcome == "open (high: a\\u202e, b)"
+
+
+SIGMA = """\
+title: Rare port
+logsource: {category: network_connection, product: linux}
+detection:
+  selection: {DestinationPort: 4444, DestinationHostname|endswith: .example}
+  condition: selection
+"""
+
+
+def test_convert_writes_what_check_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sigma, filters, made = tmp_path / "rule.yml", tmp_path / "filters.yaml", tmp_path / "made.yaml"
+    sigma.write_text(SIGMA)
+    filters.write_text("egress:\n  enabled: true\n  port_filter: {dst_port: [22]}\n")
+    for source, when in ((sigma, "port_dst == 4444 AND domain like"), (filters, "port_dst in [22]")):
+        assert main(["rules", "convert", str(source)]) == 0
+        text = capsys.readouterr().out
+        assert text.startswith("# Of ") and when in text
+        made.write_text(text)
+        assert main(["rules", "check", str(made)]) == 0
+        assert capsys.readouterr().err == f"netmon: {made}: 1 rules, 0 examples\n"
+    assert main(["rules", "convert", str(made), "--to", "systemd"]) == 0
+    assert "Drafts for `systemctl edit UNIT`" in capsys.readouterr().out
+
+
+def test_convert_refuses_with_the_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sigma = tmp_path / "rule.yml"
+    sigma.write_text(SIGMA.replace("DestinationPort", "Hashes"))
+    assert main(["rules", "convert", str(sigma)]) == 1
+    assert f"netmon: {sigma}: detection.selection.Hashes: Hashes is no field" in capsys.readouterr().err
+    sigma.write_text(SIGMA + "  other: [\n")
+    assert main(["rules", "convert", str(sigma)]) == 2
+    assert f"{sigma}:" in capsys.readouterr().err
+    assert main(["rules", "convert", str(sigma), "--to", "sytemd"]) == 2
+    assert capsys.readouterr().err == "netmon: --to: sytemd is no form; did you mean systemd?\n"

@@ -13,6 +13,7 @@ import time
 import tty
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,11 @@ def file(tmp_path: Path) -> Output:
 
 
 def run_on(
-    outputs: Sequence[Output], act: Callable[[Filler], None], stop: bool = True, arguments: Sequence[str] = ()
+    outputs: Sequence[Output],
+    act: Callable[[Filler], None],
+    stop: bool = True,
+    arguments: Sequence[str] = (),
+    **further: Any,
 ) -> None:
     """Run the command; once it is attached, act in another thread, and then stop the command by SIGTERM."""
     fillers: list[Filler] = []
@@ -93,7 +98,7 @@ def run_on(
     thread.start()
     try:
         options = make_parser(["run"]).parse_args(["run", "--any-kernel", "--no-confine", *arguments])
-        run_with(outputs, options, signals, open_filler)
+        run_with(outputs, options, signals, open_filler, **further)
     finally:
         thread.join()
 

@@ -1,4 +1,4 @@
-"""The messages to the service manager, over a real socket; and the unit file, as systemd reads it."""
+"""The messages to the service manager, over a real socket; and the unit files, as systemd reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from netmon.cli.sd_notify import ServiceManager
-from pack.paths import SERVICE
+from pack.paths import METRICS_SERVICE, SERVICE
 
 SAFE = 1.5  # systemd's rating, from 0 to 10 (worst); a unit without any restriction has 9.6
 
@@ -80,11 +80,12 @@ def test_an_unreachable_service_manager_is_named(address: str, capsys: pytest.Ca
     assert capsys.readouterr().err.startswith(f"netmon: NOTIFY_SOCKET={address}: ")
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit file, with a program that exists on this machine."""
-    path = tmp_path / SERVICE.name
-    path.write_text(SERVICE.read_text().replace("/usr/bin/netmon", shutil.which("true") or ""))
+@pytest.fixture(params=[SERVICE, METRICS_SERVICE], ids=lambda path: path.name)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit file, with a program that exists on this machine."""
+    shipped: Path = request.param
+    path = tmp_path / shipped.name
+    path.write_text(shipped.read_text().replace("/usr/bin/netmon", shutil.which("true") or ""))
     return path
 
 

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
-import select
-import signal
-import struct
 import subprocess
 import sys
-import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyte
 import pytest
 
 from netmon.cli.main import main
+from tests.support.screen import Terminal
 from tests.support.scripted_source import scripted
 from tests.unit.recording.test_replay import ALL, scene
 
-DEADLINE = 30.0
-AGAIN = 2.0  # seconds until a key is pressed again
 SLOW = ("textual", "rich", "pydantic")
 
 
@@ -99,71 +89,6 @@ def test_snapshots_need_no_textual(recording: Path) -> None:
     assert done.stdout.splitlines()[1] == ""
 
 
-class Terminal:
-    """A terminal on which a program runs."""
-
-    def __init__(self, command: list[str], columns: int, rows: int, **environment: str) -> None:
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
-        self.written = b""
-        self._master, slave = pty.openpty()
-        self._size(slave, columns, rows)
-        self.settings = termios.tcgetattr(slave)
-        environ = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "TZ": "UTC", **environment}
-        environ.pop("NO_COLOR", None)
-        self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True
-        )
-        self.slave = slave
-
-    def _size(self, fd: int, columns: int, rows: int) -> None:
-        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
-
-    def press(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
-
-    def press_until(self, keys: str, holds: Callable[[], bool]) -> None:
-        """Press keys again and again: what they do may depend on a key that is not done with yet."""
-        again = time.monotonic()
-
-        def pressed() -> bool:
-            nonlocal again
-            if holds():
-                return True
-            if time.monotonic() >= again:
-                self.press(keys)
-                again = time.monotonic() + AGAIN
-            return False
-
-        self.until(pressed)
-
-    def resize(self, columns: int, rows: int) -> None:
-        self._size(self.slave, columns, rows)
-        self.screen.resize(rows, columns)
-        self.process.send_signal(signal.SIGWINCH)
-
-    def lines(self) -> list[str]:
-        return [line.rstrip() for line in self.screen.display]
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE
-        while not holds():
-            assert time.monotonic() < deadline, "\n".join(self.lines())
-            if select.select([self._master], [], [], 0.1)[0]:
-                data = os.read(self._master, 1 << 16)
-                self.written += data
-                self._stream.feed(data)
-
-    def shows(self, *words: str) -> None:
-        self.until(lambda: all(word in "\n".join(self.lines()) for word in words))
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._master)
-        os.close(self.slave)
-
-
 @pytest.fixture
 def view(recording: Path) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
@@ -197,18 +122,15 @@ def test_the_view_on_a_terminal(view: Callable[..., Terminal], columns: int, row
     terminal.press("\x1b")
     terminal.until(lambda: "last connections" not in "\n".join(terminal.lines()))
     terminal.press("q")
-    terminal.until(lambda: terminal.process.poll() is not None)
-    assert terminal.process.returncode == 0
+    assert terminal.ended() == 0
     terminal.shows("events, 1 lost")  # on the screen that was there before
-    assert termios.tcgetattr(terminal.slave) == terminal.settings
 
 
 def test_a_signal_ends_the_view_and_restores_the_terminal(view: Callable[..., Terminal]) -> None:
     terminal = view(80, 24)
     terminal.shows("Quit")
     terminal.process.terminate()
-    terminal.until(lambda: terminal.process.poll() is not None)
-    assert termios.tcgetattr(terminal.slave) == terminal.settings
+    terminal.ended()
     terminal.until(lambda: b"\x1b[?1049l" in terminal.written)
 
 
@@ -230,9 +152,8 @@ def test_without_colours_there_are_none(view: Callable[..., Terminal]) -> None:
 def test_without_textual_one_error_says_what_to_do(view: Callable[..., Terminal]) -> None:
     hide = "import sys; sys.modules['textual'] = None; from netmon.cli.main import main; sys.exit(main(['top']))"
     terminal = view(120, 24, program=[sys.executable, "-c", hide])
-    terminal.until(lambda: terminal.process.poll() is not None)
+    assert terminal.ended() == 1
     terminal.shows("netmon: without it: netmon top --once, or netmon top --format line")
-    assert terminal.process.returncode == 1
     said = [line for line in terminal.lines() if line]
     assert said == [
         "netmon: the view needs textual, which is not installed: pip install 'netmon-bpf[top]'",
@@ -266,5 +187,4 @@ def test_the_view_needs_no_right_that_a_watching_one_has_given_up(
     terminal.press("2")
     terminal.shows("curl[4242]")
     terminal.press("q")
-    terminal.until(lambda: terminal.process.poll() is not None)
-    assert terminal.process.returncode == 0
+    assert terminal.ended() == 0

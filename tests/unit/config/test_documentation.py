@@ -30,8 +30,11 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("text", [text for text in examples() if "enabled:" in text])
-def test_an_example_is_valid(text: str) -> None:
-    assert Config.from_dict(yaml.safe_load(text))
+def test_an_example_is_valid(text: str, tmp_path: Path) -> None:
+    (tmp_path / "feed.txt").write_text("192.0.2.0/24\n2001:db8::/32\n")
+    path = tmp_path / "netmon.yaml"
+    path.write_text(text.replace("file:/etc/netmon/feeds/drop.txt", f"file:{tmp_path}/feed.txt"))
+    assert Config.from_yaml(path)
 
 
 def test_the_configurations_of_the_packages_are_valid() -> None:

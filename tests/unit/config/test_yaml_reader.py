@@ -118,10 +118,9 @@ def test_spellings_of_true(scalar: str) -> None:
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "x", "No such file or directory")):
-        with pytest.raises(ConfigError) as caught:
-            Config.from_yaml(str(path))
-        assert lines_of(caught.value) == [f"{path}: cannot be read: {reason}"]
+    with pytest.raises(ConfigError) as caught:
+        Config.from_yaml(str(tmp_path / "x"))
+    assert lines_of(caught.value) == [f"{tmp_path / 'x'}: cannot be read: No such file or directory"]
 
 
 def test_a_path_that_no_file_can_have() -> None:

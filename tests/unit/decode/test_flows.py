@@ -64,7 +64,7 @@ def test_a_summary(table: ProcessTable) -> None:
     assert list(fields) == ["type", "process", "flow", "period_start", "timestamp"]
 
 
-OF_RULES = {"rules", "severity", "tags", "message"}  # netmon.rules adds these
+OF_RULES = {"rules", "severity", "tags", "message", "expected"}  # netmon.rules and netmon.learn add these
 
 
 def test_a_summary_has_the_parent(table: ProcessTable) -> None:

@@ -89,7 +89,7 @@ def test_no_harmful_character_is_written_raw() -> None:
     assert event.process.args == HARMFUL
 
 
-OF_RULES = {"rules", "severity", "tags", "message"}  # netmon.rules adds these
+OF_RULES = {"rules", "severity", "tags", "message", "expected"}  # netmon.rules and netmon.learn add these
 
 
 def test_each_key_of_the_models_is_in_some_event() -> None:

@@ -6,12 +6,14 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,10 +24,13 @@ from elftools.elf.elffile import ELFFile
 from netmon import __version__
 from netmon.capabilities import NEEDED, capability_mask
 from pack import executable as single_file
-from pack.launcher.start import ArchiveFile, ArchiveImporter
+from pack.launcher.start import VIEW_ARCHIVE, ArchiveFile, ArchiveImporter
 from pack.paths import BUILD, LIBBPF
 from pack.runtime import DEBIAN_PACKAGES
 from pack.third_party import SOURCES
+from tests.support.screen import Terminal
+from tests.support.scripted_source import scripted
+from tests.unit.recording.test_replay import ALL, scene
 from vm.architecture import ARCHITECTURES
 from vm.bare_guest import run_bare_guest
 
@@ -112,6 +117,54 @@ def test_is_one_static_program(architecture: str, executable: Callable[[str], Pa
     assert {"start/linker", "start/python", str(LIBBPF), "orjson/orjson.so"} <= set(native)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_live_view_is_apart_and_lean(architecture: str, executable: Callable[[str], Path]) -> None:
+    """The launcher and zipimport read the archive's directory at each start: it has one name for the whole view."""
+    with zipfile.ZipFile(executable(architecture)) as archive:
+        packages = {name.partition("/")[0] for name in archive.namelist()}
+        view = zipfile.ZipFile(io.BytesIO(archive.read(VIEW_ARCHIVE))).namelist()
+        packed = archive.getinfo(VIEW_ARCHIVE).compress_size
+    assert not packages & {"textual", "rich", "asyncio"}
+    assert {"netmon/top/app.pyc", "textual/app.pyc", "textual/widgets/_data_table.pyc", "rich/text.pyc"} <= set(view)
+    # For other systems, or shown by no part of the view.
+    assert not [name for name in view if re.search("win32|windows|markdown|macos|demo|pygments/lexers/[a-z]", name)]
+    assert not [name for name in view if not name.endswith(".pyc")]
+    assert packed < 2_000_000
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("top") / "recording"
+    with scripted(*scene(), record=path, config=ALL) as monitor:
+        list(monitor.json_lines())
+    return path
+
+
+@pytest.mark.parametrize("where", ["here", pytest.param("where nothing else is", marks=needs_root)])
+def test_it_shows_the_live_view(where: str, empty_root: Path, recording: Path) -> None:
+    shutil.copy(recording, empty_root / "recording")
+    program, path = (
+        ((empty_root / "netmon",), recording) if where == "here" else (("chroot", empty_root, "/netmon"), "/recording")
+    )
+    with closing(Terminal([*program, "top", "--replay", path, "--interval", "1s"], 80, 24)) as terminal:
+        terminal.shows("curl[4242]", "Quit")
+        terminal.press("3/")
+        terminal.press("db8")
+        terminal.until(lambda: "192.0.2.1" not in "\n".join(terminal.lines()))
+        terminal.press("\r")
+        terminal.press_until("\r", lambda: "last connections" in "\n".join(terminal.lines()))
+        terminal.press_until("q", lambda: terminal.process.poll() is not None)
+        assert terminal.ended() == 0
+
+
+def test_an_error_of_the_views_own_is_shown_whole(netmon: Path, recording: Path) -> None:
+    """textual prints it in colours, by modules that are needed for nothing else."""
+    command = [netmon, "top", "--replay", recording]
+    with closing(Terminal(command, 120, 40, TEXTUAL_DRIVER="textual.drivers.nonsense:Driver")) as terminal:
+        assert terminal.ended() == 1
+        terminal.shows("nonsense")
+
+
 def test_the_same_parts_make_the_same_bytes(netmon: Path, tmp_path: Path) -> None:
     assert single_file.build_anew(HOST, tmp_path).read_bytes() == netmon.read_bytes()
 
@@ -123,8 +176,10 @@ def test_lists_its_contents_and_licences(netmon: Path) -> None:
     assert not JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     names = {component["name"] for component in json.loads(text)["components"]}
     assert {*(source.name for source in SOURCES), *DEBIAN_PACKAGES, "orjson", "pydantic_core", "PyYAML"} <= names
+    assert {"textual", "rich", "platformdirs", "Pygments"} <= names
     assert {f"{name}-copyright" for name in DEBIAN_PACKAGES} <= licences
     assert {"netmon-BSD-2-Clause", "musl-COPYRIGHT", "pydantic-LICENSE", "orjson-LICENSE-MPL-2.0"} <= licences
+    assert {"textual-LICENSE", "rich-LICENSE", "platformdirs-LICENSE", "pygments-LICENSE"} <= licences
 
 
 @needs_root

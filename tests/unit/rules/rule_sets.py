@@ -15,6 +15,7 @@ from netmon.rules.plain import pack_rules, unpack_rules
 EVERYTHING = {
     **dict.fromkeys(("statistics", "outcome", "context", "parent", "existing", "names", "workload"), True),
     "progress": "30s",
+    "ancestors": 4,
 }
 
 

@@ -274,6 +274,7 @@ def test_each_attribute_is_compared(name: str) -> None:
         "domain": '"a.example"',
         "binary_name": '"x"',
         "parent_binary_name": '"x"',
+        "ancestor_binary_name": '"x"',
         "container_id": f'"{"0" * 12}"',
     }
     assert problems_of({"rule": "it", "when": f"{name} == {special.get(name, value)}"}) == []

@@ -49,6 +49,19 @@ def _with_roles(line: str) -> str:
     return json.dumps({**fields, "parent": other, "opener": other}, separators=(",", ":")) + "\n"
 
 
+def _with(line: str, **members: Any) -> str:
+    """Return a line with further members."""
+    return json.dumps({**json.loads(line), **members}, separators=(",", ":")) + "\n"
+
+
+RULED: dict[str, Any] = {
+    "rules": ["first", "second"],
+    "severity": "high",
+    "tags": ["T1059"],
+    "message": "what the rule says",
+}
+
+
 def _name(name: str, scope: str) -> dict[str, Any]:
     return {"name": name, "source": "dns", "scope": scope, "age_ms": 5}
 
@@ -72,6 +85,9 @@ LINES: dict[str, str] = {
     "loopback": connection_line("Establish", 7, saddr="127.0.0.1", daddr="127.0.0.1"),
     "harmful": connection_line("Establish", 8, by=HARMFUL),
     "nameless": connection_line("Establish", 9, by=process(filename="", binary_path="", args="")),
+    "ruled": _with(connection_line("Fail", 12, reason="refused"), **RULED),
+    "named by rules": _with(connection_line("Establish", 13), rules=["dns"], severity="info"),
+    "not expected": _with(connection_line("Establish", 14), expected=False),
     "losses": loss_line(count=3, ring_full=3, outputs={"file": 2}, offenders={"/a": 3}, blind_ms=4),
     "egress flow": flow_line(RICH),
     "ingress flow": flow_line(direction="ingress", peer="2001:db8::2"),

@@ -173,3 +173,28 @@ def test_versions_are_named() -> None:
     assert render("ocsf")["accept"]["metadata"]["version"] == ocsf.VERSION
     assert render("otel")["accept"]["resourceLogs"][0]["schemaUrl"].endswith(f"/{otel.VERSION}")
     assert render("ecs")["accept"]["@timestamp"] == TIME
+
+
+def test_what_rules_say_has_its_place_in_each_schema() -> None:
+    ecs, ocsf = render("ecs"), render("ocsf")
+    ruled = ecs["ruled"]
+    assert (ruled["event"]["kind"], ruled["event"]["severity"]) == ("alert", 4)
+    assert (ruled["rule"], ruled["tags"]) == ({"name": "first", "ruleset": "netmon"}, ["T1059"])
+    assert ruled["message"] == "what the rule says"
+    assert ruled["netmon"]["rules"] == ["first", "second"]
+    assert "message" not in ruled["netmon"]
+    assert [ecs[name]["event"]["kind"] for name in ("named by rules", "not expected", "fail")] == [
+        "event",
+        "alert",
+        "event",
+    ]
+    assert "rule" not in ecs["not expected"] and ecs["not expected"]["netmon"]["expected"] is False
+    severities = [ocsf[name]["severity_id"] for name in ("ruled", "named by rules", "not expected", "fail")]
+    assert severities == [4, 1, 1, 2]
+    assert ocsf["ruled"]["message"] == "what the rule says"
+    assert ocsf["ruled"]["unmapped"]["rules"] == ["first", "second"]
+    records = [render("otel")[name]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0] for name in ("ruled", "fail")]
+    assert [(record["severityNumber"], record["severityText"]) for record in records] == [(17, "ERROR"), (13, "WARN")]
+    attributes = {one["key"]: one["value"] for one in records[0]["attributes"]}
+    assert attributes["security_rule.name"] == {"stringValue": "first"}
+    assert records[0]["body"] == {"stringValue": "what the rule says"}

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -67,6 +68,16 @@ def test_it_shows_processes_and_its_keys(size: tuple[int, int]) -> None:
         assert app.table.virtual_size.width <= size[0]
 
     drive(check, size=size)
+
+
+def test_keys_that_are_pressed_before_the_last_one_is_done_count_in_their_order() -> None:
+    async def check(app: TopApp, pilot: Pilot[None]) -> None:
+        for key, character in (("3", "3"), ("slash", "/"), ("2", "2"), ("v", "v")):
+            app.post_message(Key(key, character))
+        await until(pilot, lambda: app.filter_bar.value == "2v")
+        assert app.choice.by == "peer"
+
+    drive(check)
 
 
 def test_keys_choose_views_and_orders() -> None:
