@@ -23,6 +23,7 @@ IPV4_SIZE = 4  # bytes of an address
 SUMMARY = "summary"  # the event type of aggregates
 EVENT_TYPES = ("establish", "accept", "close", "fail", "existing", "progress", "name", SUMMARY)
 OPENINGS = ("establish", "accept", "existing")
+LATER = ("close", "progress", "name")  # of connections that have an opening
 
 _ONE_U16, _ONE_U32, _ONE_U64 = ((0, (1 << bits) - 1) for bits in (16, 32, 64))
 
