@@ -22,7 +22,7 @@ from hatchling.builders.utils import get_reproducible_timestamp
 from netmon import __version__
 from pack import executable, licences, sbom
 from pack.debian_changelog import debian_changelog
-from pack.paths import MANUAL, METRICS_SERVICE, PROMETHEUS, ROOT, SERVICE
+from pack.paths import FORWARD_SERVICE, MANUAL, METRICS_SERVICE, PROMETHEUS, ROOT, SERVICE
 from vm.architecture import ARCHITECTURES
 
 DEBIAN = ROOT / "pack/debian"
@@ -75,6 +75,8 @@ def _files(program: Path) -> dict[str, bytes]:
         "usr/lib/systemd/system/netmon.service": SERVICE.read_bytes(),
         "usr/lib/systemd/system/netmon-metrics.service": METRICS_SERVICE.read_bytes(),
         **{f"usr/share/netmon/{path.name}": path.read_bytes() for path in PROMETHEUS.iterdir()},
+        "usr/lib/systemd/system/netmon-forward.service": FORWARD_SERVICE.read_bytes(),
+        "etc/default/netmon-forward": (DEBIAN / "netmon-forward.default").read_bytes(),
         "etc/netmon/netmon.yaml": (DEBIAN / "netmon.yaml").read_bytes(),
         "usr/share/lintian/overrides/netmon": (DEBIAN / "lintian-overrides").read_bytes(),
         "usr/share/man/man1/netmon.1.gz": _gzip(MANUAL.read_bytes()),

@@ -30,6 +30,7 @@ MANUAL = ROOT / "docs/netmon.1"
 SERVICE = ROOT / "pack/systemd/netmon.service"
 PROMETHEUS = ROOT / "pack/prometheus"
 METRICS_SERVICE = ROOT / "pack/systemd/netmon-metrics.service"
+FORWARD_SERVICE = ROOT / "pack/systemd/netmon-forward.service"
 
 
 def package_inputs(*others: str) -> list[Path]:

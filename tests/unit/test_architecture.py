@@ -22,6 +22,8 @@ FORBIDDEN = {
     "netmon": ("vm", "pack", "bench", "tests"),
     "netmon.outputs": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.cli.session": ("netmon.outputs",),
+    "netmon.control": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
+    "netmon.forward": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.command": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.recording": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.schemas": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
@@ -59,7 +61,17 @@ LATE = (
     "netmon.kernel.requirements",
 )
 # JSON lines in a pipe or a file do without these.
-FOR_PEOPLE = ("netmon.cli.views", "netmon.terminal", "netmon.schemas.facts", "hashlib", "unicodedata", "datetime")
+FOR_PEOPLE = (
+    "netmon.cli.views",
+    "netmon.control",
+    "netmon.forward",
+    "http",
+    "netmon.terminal",
+    "netmon.schemas.facts",
+    "hashlib",
+    "unicodedata",
+    "datetime",
+)
 
 
 def name_of(path: Path) -> str:

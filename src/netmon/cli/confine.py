@@ -23,7 +23,17 @@ MAX_ID = (1 << 32) - 2  # the kernel's: one more means no change
 READ_ANY = capability_mask("DAC_READ_SEARCH")
 # What netmon, Python and its libraries read while they run, beside modules.
 SYSTEM = (
-    *("/proc", "/sys", "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/passwd"),
+    *(
+        "/proc",
+        "/sys",
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/etc/passwd",
+        "/etc/machine-id",
+    ),
     os.devnull,
 )
 
@@ -111,6 +121,53 @@ def confine(
             )
     with suppress(OSError):
         seccomp.refuse_calls(makes_maps=makes_maps)
+
+
+def confine_forwarder(
+    *, user: User | None, ports: Collection[int], reads: Collection[str]
+) -> Callable[[int | None], None]:
+    """Give up the rights that a process does not need which only sends events to a collector.
+
+    Call it before there are other threads, and once all is imported.
+
+    Args:
+        user: The user to become.
+        ports: The TCP ports that it connects to.
+        reads: Files that it reads later, beside the system's.
+
+    Returns:
+        A function that gives up the rest, once the directory is open that it may write to: its descriptor, or None.
+
+    Raises:
+        NetmonError: Becoming the user is not allowed.
+    """
+    with suppress(OSError):
+        rights.empty_bounding_set()
+    if user is not None:
+        try:
+            rights.change_user(user.uid, user.gid)
+        except OSError as error:
+            raise NetmonError(f"--user {user.name}: {error.strerror}: start netmon as root") from None
+    try:
+        rights.forbid_new_rights()
+        rights.set_capabilities(CapabilitySets(0, 0))
+        rights.hide_memory()
+    except OSError as error:
+        say(f"keeps rights that it does not need: {describe(error)}")
+
+    def finish(directory: int | None) -> None:
+        # Not all kernels have these, and not all containers allow them.
+        with suppress(OSError):
+            landlock.forbid_changes({} if directory is None else {directory: True}, ports)
+        with suppress(OSError):
+            system = [path for path in SYSTEM if path not in ("/proc", "/sys")]
+            # Name servers, certificates and the names of hosts may be changed while it runs.
+            own = [] if directory is None else [f"/proc/self/fd/{directory}"]
+            landlock.forbid_reading_but([*_import_directories(), *system, "/etc", "/run/systemd/resolve", *own, *reads])
+        with suppress(OSError):
+            seccomp.refuse_calls_but_network()
+
+    return finish
 
 
 def isolate(*, keep: Collection[int], max_memory: int, max_file: int) -> None:

@@ -41,6 +41,11 @@ LEARNED = {
 }
 
 
+FORWARD_SOURCE = "unix:/run/netmon/events.sock"
+FORWARD_USER = "nobody"  # whom root becomes
+SPOOL_SIZE = 1 << 30  # bytes
+
+
 class _Values(argparse.Action):
     """Extends a list by the values of a flag, which commas separate, and notes how the flag was spelled."""
 
@@ -199,14 +204,74 @@ def add_run_flags(run: argparse.ArgumentParser) -> None:
         action="append",
         type=_output,
         metavar="OUTPUT",
-        help="where to write events, several times for several places: stdout, file:PATH or unix:PATH, with settings "
-        "like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
+        help="where to write events, several times for several places: stdout, file:PATH, unix:PATH, "
+        "journald or syslog, with settings like ,format=ecs,rotate_size=100M,keep=7 behind it (netmon help outputs)",
     )
     _add_control_flags(run)
     _add_report_flags(run)
     _add_connection_flags(run)
     _add_name_flags(run)
     _add_process_flags(run)
+
+
+def add_forward_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `netmon forward`'s flags to its parser."""
+    add = parser.add_argument
+    add(
+        "--from",
+        dest="source",
+        metavar="SOURCE",
+        default=FORWARD_SOURCE,
+        help=f"where events come from: unix:PATH, or - for lines of JSON on standard input ({FORWARD_SOURCE})",
+    )
+    add("--to", metavar="URL", help="the collector, like https://collector.example:4318")
+    add(
+        "--headers-file",
+        metavar="FILE",
+        help="headers of the requests, a line each, like `Authorization: Bearer TOKEN`; read again for each connection",
+    )
+    add("--ca", metavar="FILE", help="authorities that vouch for the collector, in PEM; without it the system's")
+    add("--client-cert", metavar="FILE", help="this side's certificate, in PEM, with its chain")
+    add("--client-key", metavar="FILE", help="the key of --client-cert, if it is in a file of its own")
+    add("--compression", choices=("gzip", "none"), help="of requests (gzip)")
+    add(
+        "--timeout",
+        type=_amount(amounts.duration),
+        metavar="TIME",
+        help="how long the collector may take for a step of a request (10s)",
+    )
+    add(
+        "--spool",
+        metavar="DIR",
+        help="keep events that wait in files of this directory, so that they survive a restart; without it in memory",
+    )
+    add(
+        "--spool-size",
+        type=_amount(amounts.size),
+        metavar="SIZE",
+        default=SPOOL_SIZE,
+        help=f"how much may wait in --spool ({amounts.size_text(SPOOL_SIZE)})",
+    )
+    add(
+        "--drain",
+        type=_amount(amounts.duration),
+        metavar="TIME",
+        default=10.0,
+        help="at the end, without --spool, give up once the collector has taken nothing for this time (10s)",
+    )
+    add(
+        "--resource",
+        action="append",
+        metavar="KEY=VALUE",
+        default=[],
+        help="an attribute of the resource that events come from, like host.name=node-7, several times for several",
+    )
+    add(
+        "--user",
+        metavar="USER",
+        help=f"become this user (a name or number); root without it becomes {FORWARD_USER}",
+    )
+    add("--no-confine", dest="confine", action="store_false", help="keep the rights that it was started with")
 
 
 def add_exec_flags(parser: argparse.ArgumentParser) -> None:
@@ -261,7 +326,7 @@ def add_learn_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for",
         dest="seconds",
-        type=_amount(amounts.duration),
+        type=_amount(amounts.learning),
         metavar="TIME",
         help="how long to watch: 10m, 24h (default: until SIGINT or SIGTERM)",
     )

@@ -31,6 +31,7 @@ COMMANDS = (
     "status",
     "reload",
     "metrics",
+    "forward",
     "check",
     "validate",
     "rules",
@@ -64,6 +65,12 @@ examples:
   netmon exec --report table -- make -j8
   netmon exec --report rules --output expected.yaml -- make
   netmon exec --expect expected.yaml -- make
+""",
+    "forward": """
+examples:
+  netmon run --output unix:/run/netmon/events.sock &
+  netmon forward --to https://collector.example:4318 --spool /var/spool/netmon
+  netmon replay FILE | netmon forward --from - --to http://localhost:4318
 """,
     "ls": """
 examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon import amounts
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netmon.schemas.host import Host
 
 STDOUT = "stdout"
+LOGS = ("journald", "syslog")
 
 
 def open_outputs(
@@ -92,7 +93,7 @@ def _default_format(options: argparse.Namespace) -> str:
 
 def _refuse_conflicts(described: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
     """Raise ConfigError if two outputs are the same, or flags are for standard output, which is none of them."""
-    places = [os.path.realpath(fields["path"]) if "path" in fields else STDOUT for fields in described]
+    places = [*map(_place, described)]
     for place in places:
         if places.count(place) > 1:
             raise flag_error("output", f"{shown(place)} is there twice; leave one out")
@@ -117,12 +118,56 @@ def _open(fields: Mapping[str, Any], user: User | None) -> Output | Writer:
             return FileOutput(fields["path"], _rotation(fields), say, owner=owner)
         except ValueError as error:  # of the compression
             raise flag_error("output", str(error)) from None
+    if fields["type"] in LOGS:
+        return _open_log(fields)
     from netmon.outputs.server import SocketServer
     from netmon.outputs.unix_socket import listen
 
     group = group_of(fields["group"], "output") if "group" in fields else None
     path = fields["path"]
-    return SocketServer(path, listen(path, int(fields.get("mode", "0600"), 8), group), say)
+    server = SocketServer(path, listen(path, int(fields.get("mode", "0600"), 8), group), say)
+    server.render_of = _Renderers().of
+    return server
+
+
+def _open_log(fields: Mapping[str, Any]) -> Output:
+    """Open journald or a syslog. Raises NetmonError."""
+    from netmon.outputs.datagram import DatagramOutput
+
+    if fields["type"] == "journald":
+        from netmon.outputs import journal
+
+        path = fields.get("path", journal.SOCKET)
+        return DatagramOutput(_place(fields), path, journal.to_entry, say, takes_files=True)
+    from netmon.outputs import syslog
+
+    path = fields.get("path", syslog.SOCKET)
+    return DatagramOutput(_place(fields), path, syslog.SyslogEncoder().encode, say)
+
+
+def _place(fields: Mapping[str, Any]) -> str:
+    """Return where an output writes to, which names it."""
+    return os.path.realpath(fields["path"]) if "path" in fields else str(fields["type"])
+
+
+class _Renderers:
+    """Makes what renders the formats that readers ask for, each once: only then is it imported."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Callable[[Iterable[str]], list[str]]] = {}
+
+    def of(self, name: str) -> Callable[[Iterable[str]], list[str]] | None:
+        """Return what renders a format; None for JSON as it is. Raises KeyError if there is no such format."""
+        if name == "json":
+            return None
+        if name not in SCHEMAS:
+            raise KeyError(name)
+        if name not in self._made:
+            from netmon.schemas.host import read_host
+            from netmon.schemas.renderer import Renderer
+
+            self._made[name] = Renderer(name, read_host()).lines
+        return self._made[name]
 
 
 def _rotation(fields: Mapping[str, Any]) -> Any:

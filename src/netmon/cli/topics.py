@@ -139,7 +139,9 @@ def _config() -> str:
         "  process_filter:",
         "    binary: {name: [curl]}",
         "",
-        "`netmon validate FILE` checks one. The keys:",
+        "Drop-ins, netmon.d/*.yaml beside netmon.yaml, are merged into it. A list of",
+        "addresses may name a file with one a line: file:/etc/netmon/feeds/drop.txt.",
+        "`netmon validate FILE` checks one, with --explain in words. The keys:",
     ]
     return "\n".join([*lines, *_rows(_keys_of(schema, schema))])
 
@@ -159,6 +161,8 @@ is one of these only if it is named. In a file: run: {outputs: [...]}.
   stdout                        standard output, in the form that --format names
   file:PATH                     a file, which is appended to
   unix:PATH                     a socket that local readers connect to
+  journald                      entries of the journal, each key a field
+  syslog[:PATH]                 messages of RFC 5424 to a local syslog, /dev/log
 
 Settings follow, separated by commas:
 
@@ -171,6 +175,8 @@ Settings follow, separated by commas:
 
   netmon run --output file:/var/log/netmon.jsonl,rotate_size=100M,keep=7 \\
              --output unix:/run/netmon.sock,format=ecs
+
+To a collector: netmon forward, a process of its own, reads the socket.
 
 SIGUSR1 opens files by their names again, for logrotate. An output that is stuck,
 full or broken loses events alone; LostEvents and the summary count them by name."""

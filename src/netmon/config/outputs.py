@@ -13,7 +13,8 @@ from netmon.errors import shown
 from netmon.report import EVENTS
 from netmon.schemas import SCHEMAS
 
-TYPES = ("stdout", "file", "unix")
+TYPES = ("stdout", "file", "unix", "journald", "syslog")
+WITHOUT_PATH = ("stdout", "journald", "syslog")
 OUTPUT_FORMATS = ("json", *SCHEMAS)
 OUTPUT_EVENTS = (*EVENTS, "summary", "lost")
 COMPRESSIONS = ("gzip", "zstd")
@@ -26,7 +27,7 @@ TOO_LONG_FOR_SOCKET = f"is longer than the {MAX_SOCKET_PATH} bytes that the path
 
 # The keys that go with some types only.
 _NEEDS: dict[str, tuple[str, ...]] = {
-    "path": ("file", "unix"),
+    "path": ("file", "unix", "journald", "syslog"),
     "format": ("file", "unix"),
     "rotate_size": ("file",),
     "rotate_every": ("file",),
@@ -135,11 +136,11 @@ def problem_of(fields: Mapping[str, Any]) -> tuple[str, str] | None:
         return "type", f"is missing; give one of {', '.join(TYPES)}"
     for key, kinds in _NEEDS.items():
         if fields.get(key) is not None and kind not in kinds:
-            remedy = "; it has the format that `format` names" if key == "format" else ""
+            remedy = "; it has the format that `format` names" if (key, kind) == ("format", "stdout") else ""
             return key, f"does not go with {kind}, but with {' and '.join(kinds)}{remedy}"
-    if kind != "stdout" and fields.get("path") is None:
+    if kind not in WITHOUT_PATH and fields.get("path") is None:
         return "path", f"is missing, which {kind} needs"
-    if kind == "unix" and len(str(fields["path"]).encode()) > MAX_SOCKET_PATH:
+    if kind in ("unix", "journald", "syslog") and len(str(fields.get("path", "")).encode()) > MAX_SOCKET_PATH:
         return "path", TOO_LONG_FOR_SOCKET
     rotates = fields.get("rotate_size") is not None or fields.get("rotate_every") is not None
     for key in ("keep", "compress"):

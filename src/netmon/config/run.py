@@ -50,10 +50,12 @@ def _checked(key: str) -> Any:
 class RunOutput(Section):
     """Where events go."""
 
-    type: Optionally[Literal["stdout", "file", "unix"]] = Field(
-        default=None, description="Standard output, a file, or a socket for local readers."
+    type: Optionally[Literal["stdout", "file", "unix", "journald", "syslog"]] = Field(
+        default=None, description="Standard output, a file, a socket for local readers, journald, or a syslog."
     )
-    path: _checked("path") = Field(default=None, description="The file, or the socket.")  # type: ignore[valid-type]
+    path: _checked("path") = Field(  # type: ignore[valid-type]
+        default=None, description="The file, or the socket; journald and syslog have a usual one."
+    )
     format: Optionally[Literal["json", "ecs", "ocsf", "otel"]] = Field(
         default=None, description="How events are written; by default as `run.format` says, else JSON."
     )

@@ -90,7 +90,7 @@ COMPUTING = {
     "writev": (20, 66),
 }
 
-AF_UNIX = 1
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 NEW_NAMESPACES = 0x7E020000  # linux/sched.h: all CLONE_NEW* that clone() takes
 
 # linux/bpf.h: the commands for maps and programs that are open.
@@ -133,6 +133,16 @@ def refuse_calls(*, makes_maps: bool) -> None:
         _install(make_filter(architecture, makes_maps), architecture)
 
 
+def refuse_calls_but_network() -> None:
+    """Refuse system calls as refuse_calls() does, and bpf() as a whole, but allow sockets of the internet.
+
+    Raises:
+        OSError: This kernel has no filters of system calls, or something forbids their use.
+    """
+    if architecture := _architecture():
+        _install(make_network_filter(architecture), architecture)
+
+
 def allow_computing() -> None:
     """Refuse all system calls but those of COMPUTING, with EPERM. Call it after rights.forbid_new_rights().
 
@@ -160,8 +170,17 @@ def _install(instructions: Instructions, architecture: Architecture) -> None:
 
 def make_filter(architecture: Architecture, makes_maps: bool) -> Instructions:
     """Return the filter, an instruction each: code, jump if true, jump if false, operand."""
+    return _make_filter(architecture, (*COMMANDS, MAP_CREATE) if makes_maps else COMMANDS, (AF_UNIX,))
+
+
+def make_network_filter(architecture: Architecture) -> Instructions:
+    """Return the filter of refuse_calls_but_network(). Resolving names takes a socket of AF_NETLINK."""
+    return _make_filter(architecture, (), (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK))
+
+
+def _make_filter(architecture: Architecture, commands: tuple[int, ...], families: tuple[int, ...]) -> Instructions:
+    """Return a filter. commands: of bpf() that are allowed; families: of sockets."""
     numbers = {name: columns[architecture.column] for name, columns in NUMBERS.items()}
-    commands = (*COMMANDS, MAP_CREATE) if makes_maps else COMMANDS
     refuse = (RETURN, 0, 0, REFUSE | errno.EPERM)
     allow = (RETURN, 0, 0, ALLOW)
     look_at_argument = (LOAD, 0, 0, AT_FIRST_ARGUMENT)
@@ -173,7 +192,7 @@ def make_filter(architecture: Architecture, makes_maps: bool) -> Instructions:
         (LOAD, 0, 0, AT_NUMBER),
         *_if((ANY_BIT, X32), [refuse]),
         *_if((EQUAL, numbers["bpf"]), [look_at_argument, *_allow_if_equal(commands), refuse]),
-        *_if((EQUAL, numbers["socket"]), [look_at_argument, *_allow_if_equal((AF_UNIX,)), refuse]),
+        *_if((EQUAL, numbers["socket"]), [look_at_argument, *_allow_if_equal(families), refuse]),
         *_if((EQUAL, numbers["clone"]), [look_at_argument, *_if((ANY_BIT, NEW_NAMESPACES), [refuse]), allow]),
         *_if((EQUAL, numbers["clone3"]), [absent]),
         *(one for name in REFUSED for one in _if((EQUAL, numbers[name]), [refuse])),

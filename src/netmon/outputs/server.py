@@ -1,4 +1,7 @@
-"""Serves events to many local readers, each of which loses alone what it does not read in time."""
+"""Serves events to many local readers, each of which loses alone what it does not read in time.
+
+A reader may ask for a format, and for a greeting, in a line that it sends first (requests.py).
+"""
 
 from __future__ import annotations
 
@@ -13,30 +16,35 @@ from collections.abc import Callable, Iterable
 from netmon.errors import OutputError
 from netmon.outputs.base import DRAIN_LIMIT, ROOM_INTERVAL, Sink, reports_in, start_without_signals
 from netmon.outputs.queue import add_reports, render_piece
+from netmon.outputs.requests import Request, RequestError, greeting, parse_request, refusal
 
 READERS = 32  # at most
 READER_LIMIT = 4 << 20  # bytes that wait for a reader: some 8,000 events
 SEND_LIMIT = 256 << 10  # bytes that a reader is sent before the next one has its turn
+REQUEST_TIME = 0.2  # seconds that a new reader gets nothing, unless it has asked for something before
 LOST_HERE = "this reader"  # names a reader's own losses in its LostEvents
 
 Report = Callable[[str], None]
 Render = Callable[[Iterable[str]], list[str]]
+RenderOf = Callable[[str], "Render | None"]
 
 
 class Piece:
-    """Whole lines that wait for readers. They are rendered once for all of them."""
+    """Whole lines that wait for readers. They are rendered once for all readers with the same format."""
 
     __slots__ = ("_rendered", "raw")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
-        self._rendered = b""
+        self._rendered: dict[Render | None, bytes] = {}
 
     def rendered(self, render: Render | None) -> bytes:
-        """Return the lines as readers get them."""
-        if not self._rendered:
-            self._rendered = render_piece(self.raw, render)
-        return self._rendered
+        """Return the lines as a reader gets them."""
+        if render is None:
+            return self.raw
+        if (found := self._rendered.get(render)) is None:
+            found = self._rendered[render] = render_piece(self.raw, render)
+        return found
 
 
 class Reader:
@@ -46,9 +54,29 @@ class Reader:
     says how many events it has missed, at the place where they are missing.
     """
 
-    def __init__(self, connection: socket.socket, limit: int, lost_line: Callable[[int], bytes]) -> None:
-        """Begin with nothing. limit: bytes that may wait; lost_line: makes the LostEvents of so many events."""
+    def __init__(
+        self,
+        connection: socket.socket,
+        limit: int,
+        lost_line: Callable[[int], bytes],
+        render: Render | None = None,
+        begun: int = 0,
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            connection: With the reader.
+            limit: Bytes that may wait.
+            lost_line: Makes the LostEvents of so many events.
+            render: Makes the lines of its format; None: it gets them as they are.
+            begun: How many events there were before its first one.
+        """
         self.connection = connection
+        self.render = render
+        self.begun = begun
+        self.said = b""  # a part of a request
+        self.asked = False  # for something, or said that it does not
+        self.waits_until = time.monotonic() + REQUEST_TIME  # for a request; 0: no more
         self.pieces: deque[Piece] = deque()
         self.written = 0  # bytes of the first piece, as it is rendered
         self.progress = time.monotonic()
@@ -86,11 +114,10 @@ class Reader:
         self.size -= len(self.pieces.popleft().raw)
         self.written = 0
 
-    def left(self, render: Render | None) -> int:
+    def left(self) -> int:
         """Return how many events wait, the one that is written in part among them."""
-        waiting = [piece.raw for piece in self.pieces]
-        count = sum(data.count(b"\n") - len(reports_in(data)) for data in waiting)
-        return count - (self.pieces[0].rendered(render).count(b"\n", 0, self.written) if self.written else 0)
+        count = sum(events_in(piece.raw) for piece in self.pieces)
+        return count - (self.pieces[0].rendered(self.render).count(b"\n", 0, self.written) if self.written else 0)
 
     @property
     def _misses(self) -> bool:
@@ -111,6 +138,11 @@ class Reader:
         return lost
 
 
+def events_in(data: bytes) -> int:
+    """Return how many events whole lines are: reports of losses are none."""
+    return data.count(b"\n") - len(reports_in(data))
+
+
 class SocketServer(Sink):
     """An output with many readers: it accepts them, and writes to each in one thread.
 
@@ -120,6 +152,8 @@ class SocketServer(Sink):
         output: This output.
         lost: How many events readers have lost, added up.
         error: None: it does not break.
+        render_of: Returns what renders lines in a format that a reader asks for; None as the render of JSON. It is
+            called in the server's thread. Raises KeyError if there is no such format.
     """
 
     shows_view = False
@@ -136,6 +170,9 @@ class SocketServer(Sink):
         super().__init__(name)
         self.lost = 0
         self.error: OutputError | None = None
+        self.render_of: RenderOf = {"json": None}.__getitem__
+        self._events = 0  # so many were put
+        self._run = os.urandom(8).hex()
         self._listener = listener
         self._report = report
         self._reader_limit = reader_limit
@@ -172,10 +209,11 @@ class SocketServer(Sink):
 
     def put(self, data: bytes) -> None:
         """Queue lines for each reader; never wait."""
-        if not self._readers:
-            return
         piece = Piece(data)
         with self._lock:
+            self._events += events_in(data)
+            if not self._readers:
+                return
             for reader in self._readers.values():
                 self.lost += reader.offer(piece)
         self._wake_up()
@@ -200,8 +238,8 @@ class SocketServer(Sink):
 
     def _serve(self) -> None:
         while not self._is_finished():
-            timeout = None if self._finish_by is None else ROOM_INTERVAL * 1000
-            for fd, events in self._poll.poll(timeout):
+            before = time.monotonic()
+            for fd, events in self._poll.poll(self._timeout()):
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                     self._woken = False  # in this order: what is put in between is found below
@@ -212,11 +250,22 @@ class SocketServer(Sink):
             with self._lock:
                 for fd, reader in self._readers.items():
                     reader.resume()
-                    self._poll.modify(fd, reader.speaks * select.POLLIN | bool(reader.pieces) * select.POLLOUT)
+                    # What was sent in time has been heard by now, even if this thread was held up.
+                    if before >= reader.waits_until or self._finish_by is not None:
+                        reader.waits_until = 0.0
+                    writes = bool(reader.pieces) and not reader.waits_until
+                    self._poll.modify(fd, reader.speaks * select.POLLIN | writes * select.POLLOUT)
         with self._lock:
             for reader in list(self._readers.values()):
-                self.lost += reader.left(self.render)
+                self.lost += reader.left()
                 self._drop(reader)
+
+    def _timeout(self) -> float | None:
+        """Return how many milliseconds to wait at most: until a new reader gets its events, say."""
+        if self._finish_by is not None:
+            return ROOM_INTERVAL * 1000
+        waits = [reader.waits_until for reader in self._readers.values() if reader.waits_until]
+        return max(0.0, min(waits) - time.monotonic()) * 1000 + 1 if waits else None
 
     def _is_finished(self) -> bool:
         if self._finish_by is None:
@@ -242,17 +291,21 @@ class SocketServer(Sink):
             return
         connection.setblocking(False)
         with self._lock:
-            self._readers[connection.fileno()] = Reader(connection, self._reader_limit, lost_line)
+            self._readers[connection.fileno()] = Reader(
+                connection, self._reader_limit, lost_line, self.render, self._events
+            )
         self._poll.register(connection, select.POLLIN)
 
     def _attend(self, reader: Reader, events: int) -> None:
-        """Read what a reader says, which nobody heeds, and write what waits for it; forget it if it has gone."""
+        """Read what a reader says, and write what waits for it; forget it if it has gone."""
         try:
             if events & (select.POLLHUP | select.POLLERR):
                 raise BrokenPipeError
             if events & select.POLLIN:
-                reader.speaks = bool(reader.connection.recv(1 << 16))
-            if events & select.POLLOUT:
+                said = reader.connection.recv(1 << 16)
+                reader.speaks = bool(said)
+                self._hear(reader, said)
+            if events & select.POLLOUT and not reader.waits_until:
                 self._write(reader)
         except BlockingIOError:
             return
@@ -260,11 +313,41 @@ class SocketServer(Sink):
             with self._lock:
                 self._drop(reader)
 
+    def _hear(self, reader: Reader, said: bytes) -> None:
+        """Take what a reader says. Raises OSError, after an answer, if it asks for what it cannot have."""
+        if reader.asked:
+            return  # what it says later is heeded by nobody
+        reader.said += said
+        if not said and not reader.said:  # it has shut its end down, and asks for nothing
+            reader.waits_until, reader.asked = 0.0, True
+            return
+        try:
+            request = parse_request(reader.said, ended=not said)
+            if request is None:
+                return
+            if not reader.waits_until:
+                raise RequestError(f"came later than {REQUEST_TIME:g} s after the connection; send it at once")
+            self._fulfil(reader, request)
+        except RequestError as error:
+            reader.connection.send(refusal(str(error)))
+            raise BrokenPipeError from None
+
+    def _fulfil(self, reader: Reader, request: Request) -> None:
+        """Give a reader what it asks for. Raises RequestError."""
+        try:
+            render = reader.render if request.format is None else self.render_of(request.format)
+        except KeyError:
+            raise RequestError(f"there is no format {request.format}") from None
+        with self._lock:
+            reader.asked, reader.waits_until, reader.render = True, 0.0, render
+        if request.hello:  # there is room: nothing was written before
+            reader.connection.send(greeting(self._run, reader.begun))
+
     def _write(self, reader: Reader) -> None:
         """Write to a reader, as much as there is room for. Raises OSError."""
         left = SEND_LIMIT
         while left > 0 and reader.pieces:
-            data = reader.pieces[0].rendered(self.render)
+            data = reader.pieces[0].rendered(reader.render)
             sent = reader.connection.send(memoryview(data)[reader.written :])
             left -= sent
             with self._lock:

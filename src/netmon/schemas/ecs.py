@@ -25,6 +25,7 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
+    own_workload,
     without_empty,
 )
 from netmon.schemas.host import Host
@@ -197,15 +198,40 @@ def _add_process(event: Event, context: Context, document: dict[str, Any], own: 
     fields = _process(process, context)
     fields["thread"] = {"id": process["tid"], **fields.get("thread", {})}
     fields["parent"] = {"pid": process["ppid"]}
+    if ancestors := process.get("ancestors"):
+        parent_entity = without_empty({"start": ancestors[0]["start_time"], "name": ancestors[0].get("filename")})
+        entity_id = context.process_id(ancestors[0])
+        fields["parent"] = {"pid": ancestors[0]["pid"], **parent_entity, **without_empty({"entity_id": entity_id})}
     if (parent := event.get("parent")) is not None:
         fields["parent"] = _process(parent, context)
         own["parent"] = _unmapped(parent)
     document["process"] = fields
     own["process"] = _unmapped(process)
-    if "container_id" in process:
-        document["container"] = {"id": process["container_id"]}
+    workload = process.get("workload", {})
+    document |= without_empty(
+        {
+            "container": without_empty(
+                {
+                    "id": process.get("container_id"),
+                    "name": workload.get("container"),
+                    "image": without_empty({"name": workload.get("image")}),
+                }
+            ),
+            "orchestrator": _orchestrator(workload),
+        }
+    )
     if (opener := event.get("opener")) is not None:
         own["opener"] = opener
+
+
+def _orchestrator(workload: Event) -> dict[str, Any]:
+    """Return which pod a process belongs to; without a pod nothing."""
+    if "pod" not in workload:
+        return {}
+    resource = {"type": "pod", "name": workload["pod"], "id": workload.get("pod_uid")}
+    return without_empty(
+        {"type": "kubernetes", "namespace": workload.get("namespace"), "resource": without_empty(resource)}
+    )
 
 
 def _process(process: Event, context: Context) -> dict[str, Any]:
@@ -232,4 +258,7 @@ def _process(process: Event, context: Context) -> dict[str, Any]:
 
 def _unmapped(process: Event) -> dict[str, Any]:
     args = {} if "argv" in process else {"args": process["args"]}  # ECS has a list only
-    return without_empty({key: value for key, value in process.items() if key not in _MAPPED} | args)
+    own = {key: value for key, value in process.items() if key not in _MAPPED} | args
+    if workload := own.get("workload"):
+        own["workload"] = own_workload(workload)
+    return without_empty(own)

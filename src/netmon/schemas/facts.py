@@ -22,6 +22,7 @@ ALL_CAPABILITIES = "ALL_CAPS"
 # The keys of network_event that each schema has a place for. All others are netmon's own.
 KEYS = frozenset("type timestamp process parent opener network_event flow period_start lost_events".split())
 FLOW_KEYS = ("direction", "peer", "port", "bytes_sent", "bytes_received")
+WORKLOAD_KEYS = ("pod", "namespace", "pod_uid", "container", "image")
 ENDS = ("type", "saddr", "daddr", "sport", "dport", "cookie", "direction")
 
 
@@ -137,6 +138,12 @@ def is_established(details: Event) -> bool | None:
 def own_details(details: Event, *without: str) -> dict[str, Any]:
     """Return the keys of a network_event that are netmon's own."""
     return {key: value for key, value in details.items() if key not in ENDS and key not in without}
+
+
+def own_workload(workload: Event) -> dict[str, Any]:
+    """Return the names of a workload that the schemas have no place for."""
+    mapped = WORKLOAD_KEYS if "pod" in workload else ("container", "image")
+    return {key: value for key, value in workload.items() if key not in mapped}
 
 
 def further_keys(event: Event) -> dict[str, Any]:

@@ -213,7 +213,17 @@ def _add_summary(event: Event, context: Context, document: dict[str, Any], unmap
 def _process(process: Event, context: Context) -> dict[str, Any]:
     argv, name, path = process.get("argv"), process["filename"], process["binary_path"]
     file = {"name": name, "path": path, "type_id": 1} if name and path else {}  # 1: a regular file
-    container = {"uid": process["container_id"]} if "container_id" in process else {}
+    workload = process.get("workload", {})
+    container = without_empty(
+        {
+            "uid": process.get("container_id"),
+            "name": workload.get("container"),
+            "pod_uuid": workload.get("pod_uid"),
+            "orchestrator": "Kubernetes" if "pod" in workload else None,
+        }
+    )
+    if not container.keys() & {"uid", "name"}:  # OCSF wants one of them
+        container = {}
     return without_empty(
         {
             "pid": process["pid"],
@@ -229,6 +239,18 @@ def _process(process: Event, context: Context) -> dict[str, Any]:
             "egid": process["egid"],
             "auid": process["auid"],
             "container": container,
+            "ancestry": [_ancestor(one, context) for one in process.get("ancestors", ())],
+        }
+    )
+
+
+def _ancestor(ancestor: Event, context: Context) -> dict[str, Any]:
+    return without_empty(
+        {
+            "pid": ancestor["pid"],
+            "uid": context.process_id(ancestor),
+            "name": ancestor.get("filename"),
+            "created_time": milliseconds(ancestor["start_time"]),
         }
     )
 

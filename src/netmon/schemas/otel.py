@@ -6,7 +6,9 @@ yet, so their names, and what its semantic conventions have no attribute for, ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from netmon.peer_names import certain_name
@@ -20,6 +22,7 @@ from netmon.schemas.facts import (
     kind_of,
     milliseconds,
     own_details,
+    own_workload,
 )
 from netmon.schemas.host import Host
 from netmon.schemas.verdicts import LOG_SEVERITIES, verdict_of
@@ -27,6 +30,7 @@ from netmon.schemas.verdicts import LOG_SEVERITIES, verdict_of
 VERSION = "1.44.0"  # of the semantic conventions
 SCHEMA_URL = f"https://opentelemetry.io/schemas/{VERSION}"
 INFO, WARN = (9, "INFO"), (13, "WARN")
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 _NAMES = {
     "establish": "netmon.connection.open",
@@ -59,13 +63,18 @@ def to_otel(event: Event, line: str, context: Context) -> dict[str, Any]:
         line: That line.
         context: What the event lacks.
     """
-    scope = {"name": "netmon", "version": context.version}
+    return to_logs_data([to_record(event, line, context)], _resource(context.host, context.version), context.version)
+
+
+def to_logs_data(records: list[dict[str, Any]], resource: list[dict[str, Any]], version: str) -> dict[str, Any]:
+    """Return a LogsData of records that come from one resource. resource: its attributes; version: netmon's."""
+    scope = {"name": "netmon", "version": version}
     return {
         "resourceLogs": [
             {
-                "resource": {"attributes": _resource(context.host, context.version)},
+                "resource": {"attributes": resource},
                 "schemaUrl": SCHEMA_URL,
-                "scopeLogs": [{"scope": scope, "logRecords": [_record(event, line, context)], "schemaUrl": SCHEMA_URL}],
+                "scopeLogs": [{"scope": scope, "logRecords": records, "schemaUrl": SCHEMA_URL}],
             }
         ]
     }
@@ -73,7 +82,11 @@ def to_otel(event: Event, line: str, context: Context) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _resource(host: Host, version: str) -> list[dict[str, Any]]:
-    """Return the attributes of what the records come from."""
+    return to_resource(host, version)
+
+
+def to_resource(host: Host, version: str, further: Mapping[str, str] = NO_ATTRIBUTES) -> list[dict[str, Any]]:
+    """Return the attributes of what records come from. further: attributes beyond these, or in their place."""
     return _attributes(
         {
             "host.name": host.name,
@@ -82,11 +95,13 @@ def _resource(host: Host, version: str) -> list[dict[str, Any]]:
             "os.type": "linux",
             "service.name": "netmon",
             "service.version": version,
+            **further,
         }
     )
 
 
-def _record(event: Event, line: str, context: Context) -> dict[str, Any]:
+def to_record(event: Event, line: str, context: Context) -> dict[str, Any]:
+    """Return an event as a LogRecord. The arguments are those of to_otel()."""
     kind = kind_of(event)
     severity = WARN if kind in ("fail", "lost") else INFO
     attributes: dict[str, Any] = {"log.record.uid": context.event_id(line), "netmon.type": event["type"]}
@@ -183,11 +198,27 @@ def _process(event: Event, context: Context) -> dict[str, Any]:
         attributes |= {"process.command_line": " ".join(argv), "process.args_count": len(argv)}
     attributes["netmon.process.entity_id"] = context.process_id(process)
     own = {key: value for key, value in process.items() if key not in _PROCESS and not (key == "args" and argv)}
+    if workload := own.pop("workload", None):
+        attributes |= _workload(workload)
+        own |= _own("workload", own_workload(workload))
     attributes |= _own("netmon.process", own)
     for role in ("parent", "opener"):
         if (other := event.get(role)) is not None:
             attributes |= _own(f"netmon.{role}", other)
     return attributes
+
+
+def _workload(workload: Event) -> dict[str, Any]:
+    """Return the names of a pod and of its container: of the record, as its resource is netmon's host."""
+    container = "k8s.container.name" if "pod" in workload else "container.name"
+    names = {
+        "pod": "k8s.pod.name",
+        "namespace": "k8s.namespace.name",
+        "pod_uid": "k8s.pod.uid",
+        "container": container,
+        "image": "container.image.name",
+    }
+    return {attribute: workload.get(key) for key, attribute in names.items()}
 
 
 def _own(prefix: str, values: Event) -> dict[str, Any]:

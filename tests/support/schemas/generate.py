@@ -23,21 +23,12 @@ HERE = Path(__file__).parent
 # The field sets of ECS that netmon uses.
 FIELD_SETS = (
     *("@timestamp", "ecs", "event", "host", "network", "source", "destination", "process", "container", "error"),
-    *("rule", "message", "tags"),
+    *("rule", "message", "tags", "orchestrator"),
 )
 FIELDS = ("tls.client.server_name",)  # single ones of other sets
 # The namespaces of OpenTelemetry's attributes that netmon uses.
 NAMESPACES = (
-    "client",
-    "container",
-    "error",
-    "host",
-    "log",
-    "network",
-    "os",
-    "process",
-    "security_rule",
-    "server",
+    *("client", "container", "error", "host", "k8s", "log", "network", "os", "process", "security_rule", "server"),
     "service",
 )
 BASE_EVENT, NETWORK_ACTIVITY = "events/base_event.json", ("network", "network_activity")
@@ -49,7 +40,7 @@ USED = frozenset(
     "unmapped version uid product profiles log_name name vendor_name is_truncated hostname boot_uid type_id "
     "direction_id protocol_num protocol_name protocol_ver_id community_uid ip port interface_uid bytes bytes_in "
     "bytes_out process pid tid path file cmd_line created_time user euid group egid auid container "
-    "parent_process message".split()
+    "parent_process ancestry pod_uuid orchestrator message".split()
 )
 OBJECTS_DEPTH = 6  # of objects in objects: a process has a parent
 

@@ -133,8 +133,8 @@ def test_the_help_of_a_command_has_examples_that_work(command: str, capsys: pyte
         ("version", "version: no such command; write netmon --version"),
         (
             "zzz",
-            "zzz: no such command; the commands are run, exec, ls, top, learn, replay, status, reload, metrics, check, "
-            "validate, rules, schema, help",
+            "zzz: no such command; the commands are run, exec, ls, top, learn, replay, status, reload, metrics, "
+            "forward, check, validate, rules, schema, help",
         ),
         ("a\x1b", "'a\\x1b': no such command; the commands are "),
     ],

@@ -54,6 +54,7 @@ def flags_of_help(capsys: pytest.CaptureFixture[str]) -> set[str]:
             ["status"],
             ["reload"],
             ["metrics"],
+            ["forward"],
             ["check"],
             ["validate"],
             ["schema"],

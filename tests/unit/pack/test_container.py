@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from netmon.cli.main import make_parser
 from netmon.config import Config
 from pack.paths import ROOT
 
@@ -80,3 +82,31 @@ def test_the_image_holds_the_executable_alone(executable: Callable[[str], Path],
         assert [(member.name, member.mode & 0o777) for member in layer] == [("netmon", 0o755)]
         extracted = layer.extractfile("netmon")
         assert extracted is not None and extracted.read() == program.read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_sidecar_fits_netmon_and_has_no_rights(version: str) -> None:
+    made = subprocess.run(
+        ["kubectl", "kustomize", ROOT / "pack/kubernetes/forward"], capture_output=True, text=True, check=True
+    ).stdout
+    manifests = {part["kind"]: part for part in yaml.safe_load_all(made)}
+    for manifest in manifests.values():
+        kubernetes_validate.validate(manifest, version, strict=True)
+    spec = manifests["DaemonSet"]["spec"]["template"]["spec"]
+    containers = {container["name"]: container for container in spec["containers"]}
+    netmon, sidecar = containers["netmon"], containers["forward"]
+    assert netmon["image"] == sidecar["image"]
+    assert netmon["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["BPF", "PERFMON"]}
+    assert sidecar["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert sidecar["securityContext"]["runAsNonRoot"]
+    mounts = {mount["mountPath"]: mount for mount in sidecar["volumeMounts"]}
+    assert mounts["/run/netmon"]["readOnly"]
+    assert {mount["name"] for one in containers.values() for mount in one["volumeMounts"]} == {
+        volume["name"] for volume in spec["volumes"]
+    }
+    configuration = Config.from_dict(yaml.safe_load(manifests["ConfigMap"]["data"]["netmon.yaml"]))
+    assert configuration.run is not None and configuration.run.outputs is not None
+    (path,) = [output.path for output in configuration.run.outputs if output.type == "unix"]
+    assert path == f"{mounts['/run/netmon']['mountPath']}/events.sock"
+    make_parser(["forward"]).parse_args(sidecar["args"])

@@ -17,7 +17,7 @@ from netmon import __version__
 from netmon.config import Config
 from pack import debian_package, licences
 from pack.debian_changelog import debian_changelog
-from pack.paths import MANUAL, ROOT, SERVICE
+from pack.paths import FORWARD_SERVICE, MANUAL, ROOT, SERVICE
 from vm.architecture import ARCHITECTURES
 
 
@@ -52,9 +52,13 @@ def test_holds_the_executable_and_its_files(
     output_of("dpkg-deb", "--raw-extract", path, tmp_path)
     assert (tmp_path / "usr/bin/netmon").read_bytes() == executable("x86_64").read_bytes()
     assert (tmp_path / "usr/lib/systemd/system/netmon.service").read_bytes() == SERVICE.read_bytes()
+    unit = (tmp_path / "usr/lib/systemd/system/netmon-forward.service").read_text()
+    assert unit == FORWARD_SERVICE.read_text()
+    assert "EnvironmentFile=-/etc/default/netmon-forward\n" in unit and "\nCapabilityBoundingSet=\n" in unit
     Config.from_yaml(tmp_path / "etc/netmon/netmon.yaml")
     conffiles = (tmp_path / "DEBIAN/conffiles").read_text().split()
-    assert conffiles == [f"/{file.relative_to(tmp_path)}" for file in (tmp_path / "etc").rglob("*") if file.is_file()]
+    files = [f"/{file.relative_to(tmp_path)}" for file in (tmp_path / "etc").rglob("*") if file.is_file()]
+    assert sorted(conffiles) == sorted(files)
     documentation = tmp_path / "usr/share/doc/netmon"
     assert (documentation / "config.md").read_bytes() == (ROOT / "docs/config.md").read_bytes()
     assert gzip.decompress((tmp_path / "usr/share/man/man1/netmon.1.gz").read_bytes()) == MANUAL.read_bytes()

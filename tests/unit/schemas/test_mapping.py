@@ -198,3 +198,29 @@ def test_what_rules_say_has_its_place_in_each_schema() -> None:
     attributes = {one["key"]: one["value"] for one in records[0]["attributes"]}
     assert attributes["security_rule.name"] == {"stringValue": "first"}
     assert records[0]["body"] == {"stringValue": "what the rule says"}
+
+
+def test_workloads_and_ancestors_have_the_fields_of_the_schemas() -> None:
+    name = "establish"
+    event = render("ecs")[name]
+    assert event["orchestrator"] == {
+        "type": "kubernetes",
+        "namespace": "shop",
+        "resource": {"type": "pod", "name": "web-1", "id": "7c1f2a34-0000-4000-8000-000000000001"},
+    }
+    assert event["container"] == {"id": "0" * 64, "name": "web", "image": {"name": "registry.example/web:1"}}
+    assert event["netmon"]["process"]["workload"] == {"unit": "cri-containerd.scope", "user": "www-data"}
+    assert event["process"]["parent"]["name"] == "systemd"
+    found = attributes_of(render("otel")[name])
+    assert (found["k8s.namespace.name"], found["k8s.pod.name"], found["k8s.container.name"]) == ("shop", "web-1", "web")
+    assert found["container.image.name"] == "registry.example/web:1"
+    assert found["netmon.workload.unit"] == "cri-containerd.scope"
+    process = render("ocsf")[name]["actor"]["process"]
+    assert process["container"] == {
+        "uid": "0" * 64,
+        "name": "web",
+        "pod_uuid": "7c1f2a34-0000-4000-8000-000000000001",
+        "orchestrator": "Kubernetes",
+    }
+    (ancestor,) = process["ancestry"]
+    assert (ancestor["pid"], ancestor["name"]) == (1, "systemd")
