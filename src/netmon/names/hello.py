@@ -6,6 +6,7 @@ is kept only if it is the name of a host.
 
 # Without `from __future__ import annotations`: NamedTuple compiles annotations that are text, which delays the start.
 
+from struct import Struct
 from typing import NamedTuple
 
 from netmon.names.answer import MAX_NAME, is_host_name
@@ -14,6 +15,7 @@ RECORD_HEADER, MESSAGE_HEADER = 5, 4
 HANDSHAKE, CLIENT_HELLO = 22, 1
 VERSION_AND_RANDOM = 34
 SERVER_NAME, ENCRYPTED_HELLO = 0, 0xFE0D  # types of extensions
+EXTENSION = Struct(">HH")  # its type, the length of its value
 HOST = 0  # the only type of a server's name
 
 
@@ -81,7 +83,7 @@ def _body_of(data: bytes) -> tuple[bytes, bool]:
 
 
 def _extensions_of(body: bytes, *, is_whole: bool) -> list[tuple[int, bytes]]:
-    """Return the extensions, each as its type and its value. Of a hello that is cut, those before the cut."""
+    """Return the extensions that matter, by type and value. Of a hello that is cut, those before the cut."""
     at = VERSION_AND_RANDOM
     for size in (1, 2, 1):  # of the lengths: of the session's id, the ciphers, the ways to compress
         at += size + int.from_bytes(body[at : at + size], "big")
@@ -91,13 +93,15 @@ def _extensions_of(body: bytes, *, is_whole: bool) -> list[tuple[int, bytes]]:
     at += 2
     if is_whole and end != len(body):
         raise HelloError("its extensions are not as long as it says")
-    found = []
-    while at + 4 <= min(end, len(body)):
-        kind, length = int.from_bytes(body[at : at + 2], "big"), int.from_bytes(body[at + 2 : at + 4], "big")
-        at += 4 + length
-        if at > len(body):
+    found, size = [], len(body)
+    last = min(end, size) - EXTENSION.size
+    while at <= last:
+        kind, length = EXTENSION.unpack_from(body, at)
+        at += EXTENSION.size + length
+        if at > size:
             break
-        found.append((kind, body[at - length : at]))
+        if kind in (SERVER_NAME, ENCRYPTED_HELLO):
+            found.append((kind, body[at - length : at]))
     if is_whole and at != end:
         raise HelloError("an extension is longer than it says")
     return found
