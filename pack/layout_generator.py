@@ -61,6 +61,7 @@ ENUMS = (
     "predicate",
     "mark",
     "id_kind",
+    "rule_list",
     "tcp_state",
 )
 
