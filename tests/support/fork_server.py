@@ -80,7 +80,7 @@ def serve(connection: socket.socket) -> None:
 
     for module in walk_packages(netmon.__path__, "netmon."):
         if not module.name.startswith(
-            ("netmon.__main__", "netmon.pytest_", "netmon.top.")
+            ("netmon.__main__", "netmon.pytest_", "netmon.top.", "netmon.forward.")
         ):  # what `netmon run` may need
             import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children

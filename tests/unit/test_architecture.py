@@ -23,6 +23,7 @@ FORBIDDEN = {
     "netmon.outputs": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.cli.session": ("netmon.outputs",),
     "netmon.control": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
+    "netmon.forward": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.command": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.recording": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.schemas": ("netmon.cli", "netmon.monitor", "netmon.kernel", "netmon.outputs"),
@@ -61,8 +62,10 @@ LATE = (
 )
 # JSON lines in a pipe or a file do without these.
 FOR_PEOPLE = (
-    "netmon.control",
     "netmon.cli.views",
+    "netmon.control",
+    "netmon.forward",
+    "http",
     "netmon.terminal",
     "netmon.schemas.facts",
     "hashlib",

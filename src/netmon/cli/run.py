@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         outputs, options, signals, make_view=view_maker(options), ready=_ready(options), expectation=expectation
     )
     if expectation is not None:
-        expectation.tell(losses)
+        expectation.report(losses)
         if code := expectation.code(losses):
             return code
     return EXIT_FAILED if losses.blind_ms else EXIT_OK

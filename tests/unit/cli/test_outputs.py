@@ -165,7 +165,7 @@ def test_a_socket_serves_and_a_stuck_standard_output_holds_up_nobody(tmp_path: P
 @pytest.mark.parametrize(
     ("outputs", "problem"),
     [
-        (["fil:/tmp/a"], "'fil:/tmp/a': type: fil must be stdout, file or unix"),
+        (["fil:/tmp/a"], "'fil:/tmp/a': type: fil must be stdout, file, unix, journald or syslog"),
         (["file"], "'file': path is missing, which file needs"),
         (["file:"], "'file:': path:  is no path; write it like /var/log/netmon/events.jsonl"),
         (["file:/tmp/a,format=xml"], "'file:/tmp/a,format=xml': format: xml must be json, ecs, ocsf or otel"),
@@ -228,8 +228,8 @@ def test_a_file_describes_the_same_and_a_flag_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "problem"),
     [
-        ("{type: pipe}", "run.outputs[0].type: 'pipe' must be stdout, file or unix"),
-        ("{path: /tmp/a}", "run.outputs[0]: type is missing; give one of stdout, file, unix"),
+        ("{type: pipe}", "run.outputs[0].type: 'pipe' must be stdout, file, unix, journald or syslog"),
+        ("{path: /tmp/a}", "run.outputs[0]: type is missing; give one of stdout, file, unix, journald, syslog"),
         ("{type: file}", "run.outputs[0]: path is missing, which file needs"),
         ("{type: stdout, keep: 3}", "run.outputs[0].keep: does not go with stdout, but with file"),
         ("{type: unix, path: /tmp/a, mode: '0999'}", "run.outputs[0].mode: '0999' must be an octal mode"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import shutil
 import signal
@@ -38,7 +39,10 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                receiver.found += cookies_in(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                receiver.found += cookies_in(body)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
@@ -82,7 +86,7 @@ def rotel(port: int, to: int, directory: Path) -> Iterator[None]:
         *(Path(ROTEL.submodule_search_locations[0]) / "rotel-agent", "start"),
         *("--otlp-http-endpoint", f"127.0.0.1:{port}", "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}"),
         *("--exporter", "otlp", "--otlp-exporter-endpoint", f"http://127.0.0.1:{to}"),
-        *("--otlp-exporter-protocol", "http", "--otlp-exporter-compression", "none"),
+        *("--otlp-exporter-protocol", "http"),
         *("--pid-file", directory / "pid", "--log-file", directory / "log"),
     ]
     with (directory / "output").open("ab") as output:

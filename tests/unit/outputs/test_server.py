@@ -270,3 +270,87 @@ def test_what_is_in_its_place_is_replaced_only_if_it_is_a_socket_that_nobody_ser
             listen(str(path), 0o600, None)
     with pytest.raises(NetmonError, match="No such file or directory"):
         listen(str(path.parent / "nowhere" / "a"), 0o600, None)
+
+
+def asking(path: Path, request: bytes) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(path))
+    client.sendall(request)
+    return client
+
+
+def line_of(client: socket.socket) -> dict[str, Any]:
+    data = b""
+    while not data.endswith(b"\n"):
+        more = client.recv(1)
+        assert more, data
+        data += more
+    return parsed(data)[0]
+
+
+def test_a_reader_gets_the_format_that_it_asks_for(served: Callable[..., Served]) -> None:
+    one = served()
+    formats: dict[str, Any] = {"json": None, "loud": lambda lines: [line.upper() for line in lines]}
+    one.server.render_of = formats.__getitem__
+    loud, plain, silent = asking(one.path, b"format=loud\n"), asking(one.path, b"format=json\n"), Client(one.path)
+    wait_until(lambda: one.server.readers == 3)
+    put(one.server, 0, 50)
+    silent.read()
+    assert line_of(loud)["TYPE"] == "NETWORKEVENT"
+    assert line_of(plain)["type"] == "NetworkEvent"
+    wait_until(lambda: silent.lines == 50)
+    for client in (loud, plain):
+        client.close()
+
+
+def test_a_greeting_tells_how_many_events_there_were(served: Callable[..., Served]) -> None:
+    """So a reader that comes again can tell what it has missed, to the event."""
+    one = served()
+    put(one.server, 0, 100)
+    first = asking(one.path, b"hello=yes\n")
+    hello = line_of(first)
+    assert (hello["type"], hello["events"]) == ("Hello", 100)
+    first.close()
+    wait_until(lambda: one.server.readers == 0)
+    put(one.server, 100, 250)
+    one.server.put(loss_line(count=3, ring_full=3).encode())  # no event
+    second = asking(one.path, b"format=json,hello=yes\n")
+    assert line_of(second) == {**hello, "events": 250}
+    one.server.put(event(250))
+    assert numbers([line_of(second)]) == [250]
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (b"format=yaml\n", "there is no format yaml"),
+        (b"formt=json\n", "formt is no key of a request; they are format, hello"),
+        (b"hello=maybe\n", "hello=maybe: give yes or no"),
+        (b"\xff\n", "a request is ASCII, like format=ecs"),
+        (b"x" * 300, "a request has at most 256 bytes"),
+    ],
+)
+def test_a_request_that_cannot_be_fulfilled(served: Callable[..., Served], request_: bytes, reason: str) -> None:
+    one = served()
+    (other,) = one.connect()
+    client = asking(one.path, request_)
+    assert line_of(client) == {"type": "Refused", "reason": reason}
+    assert client.recv(1) == b""
+    client.close()
+    other.read()
+    put(one.server, 0, 50)
+    wait_until(lambda: other.lines == 50)
+    assert one.said == []
+
+
+def test_a_request_that_comes_too_late_mixes_no_formats(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIME", 0.0)
+    one = served()
+    (client,) = one.connect()
+    one.server.put(event(1))
+    assert numbers([line_of(client.socket)]) == [1]
+    client.socket.sendall(b"format=ecs\n")
+    assert line_of(client.socket)["type"] == "Refused"
