@@ -84,7 +84,7 @@ def write(result: Result, directory: Path) -> None:
     text = REPORTS[kind](result)
     (directory / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (directory / f"{name}.md").write_text(text)
-    if draw := {"guest": plot.svg, "bytes": plot.bytes_svg}.get(kind):
+    if draw := {"guest": plot.svg, "bytes": plot.bytes_svg, "instructions": plot.instructions_svg}.get(kind):
         (directory / f"{name}.svg").write_text(draw(result))
     print(text)
     print(f"bench: written to {directory}/{name}.*", file=sys.stderr)

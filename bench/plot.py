@@ -20,6 +20,11 @@ CHARTS = (
     ("PSS, MB", "end", "pss", 1, False),
 )
 WIDTH, LABEL, BAR, ROW, TITLE, GAP, MARGIN = 760, 130, 520, 18, 26, 12, 16
+COUNTED_CHARTS = (
+    ("instructions of the BPF programs, a connection", "probe_us", 1000, 0),
+    ("the monitor's own processor time, us a connection", "cpu_us", 1, 0),
+)
+WIDE_LABEL = 420
 OURS, OTHERS = "#2a6fbb", "#9aa5b1"
 
 
@@ -72,7 +77,19 @@ def _drawing(width: int, height: int, parts: list[str]) -> str:
     return "\n".join([head, f'<rect width="{width}" height="{height}" fill="white"/>', *parts, "</svg>"]) + "\n"
 
 
-def _chart(title: str, bars: list[tuple[str, float]], digits: int, top: int) -> list[str]:
+def instructions_svg(result: dict[str, Any]) -> str:
+    """Return the drawing of counted instructions, in SVG."""
+    figures = Figures(result["samples"])
+    top, parts = MARGIN, list[str]()
+    for title, figure, factor, digits in COUNTED_CHARTS:
+        found = {name: figures.median(name, "pairs1", figure) for name in result["plan"]["monitors"]}
+        bars = [(name, value * factor) for name, value in found.items() if value is not None]
+        parts += _chart(title, bars, digits, top, WIDE_LABEL)
+        top += TITLE + ROW * len(bars) + GAP
+    return _drawing(WIDTH + WIDE_LABEL - LABEL, top, parts)
+
+
+def _chart(title: str, bars: list[tuple[str, float]], digits: int, top: int, label: int = LABEL) -> list[str]:
     most = max(value for _, value in bars) or 1
     lines = [f'<text x="{MARGIN}" y="{top + 14}" font-weight="bold">{escape(title)}</text>']
     for index, (name, value) in enumerate(bars):
@@ -80,8 +97,8 @@ def _chart(title: str, bars: list[tuple[str, float]], digits: int, top: int) -> 
         width = BAR * value / most
         colour = OURS if name.startswith("netmon") else OTHERS
         lines += [
-            f'<text x="{LABEL - 6}" y="{y + 11}" text-anchor="end">{escape(name)}</text>',
-            f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 5}" fill="{colour}"/>',
-            f'<text x="{LABEL + width + 5:.1f}" y="{y + 11}">{value:,.{digits}f}</text>',
+            f'<text x="{label - 6}" y="{y + 11}" text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{label}" y="{y}" width="{width:.1f}" height="{ROW - 5}" fill="{colour}"/>',
+            f'<text x="{label + width + 5:.1f}" y="{y + 11}">{value:,.{digits}f}</text>',
         ]
     return lines

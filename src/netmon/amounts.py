@@ -13,6 +13,7 @@ from netmon.limits import (
     DEFAULT_LINE_LIMIT,
     MAX_ANCESTORS,
     MAX_BATCH_DELAY,
+    MAX_LEARNING,
     MAX_LINE_LIMIT,
     MAX_PERIOD,
     MAX_PROGRESS,
@@ -84,6 +85,14 @@ def ancestors(text: str) -> int:
 def interval(text: str) -> float:
     """Return the seconds of an interval of `netmon top`."""
     return progress(text, "an interval is")
+
+
+def learning(text: str) -> float:
+    """Return the seconds in which `netmon learn` watches."""
+    seconds = duration(text)
+    if not 0 < seconds <= MAX_LEARNING:
+        raise ValueError(f"is out of range; netmon learns for up to {MAX_LEARNING / 3600:.0f}h")
+    return seconds
 
 
 def batch_delay(text: str) -> float:

@@ -26,6 +26,9 @@ MAX_ANCESTORS = 16
 # Seconds of an interval of netmon top, at whose end open connections are looked at.
 DEFAULT_TOP_INTERVAL = 2.0
 
+# Seconds in which netmon learn watches, at most: a year.
+MAX_LEARNING = 366 * 86400.0
+
 # Bytes of an event's line with its newline: the texts of its processes are cut so that it is no longer. The journal
 # cuts lines at the maximum. With less than the default, a line's processes would have too little room for their paths.
 DEFAULT_LINE_LIMIT = 16 << 10

@@ -29,7 +29,7 @@ def test_what_a_host_does_is_learned_and_the_rest_is_reported(tmp_path: Path) ->
     with Netmon("--egress", "--for", "1h", "--name", "bash", command="learn") as netmon:
         connect_to("127.0.0.3")
         learned = netmon.stop()
-    assert "netmon: learned 1 connections of 1 programs" in learned.stderr
+    assert "netmon: learned 1 connection of 1 program\n" in learned.stderr
     expected = tmp_path / "expected.yaml"
     expected.write_bytes(learned.stdout)
     checked = subprocess.run([*NETMON, "rules", "check", expected], capture_output=True, text=True)

@@ -114,7 +114,7 @@ def test_keys_sort_filter_and_show_details_and_the_terminal_is_left_as_it_was(vi
     view.terminal.until(lambda: view.terminal.lines()[3].startswith("PEER") and "127.0.0.1 " in view.text, SECONDS)
     view.terminal.press("1/")
     view.terminal.press("!python")
-    view.hides(MINE)
+    view.shows("!python", "PROCESS", "0 rows")
     view.terminal.press(ESCAPE)
     view.shows_cells(MINE, OPEN="2")
     view.hides("bash[")  # they have ended long ago

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netmon.amounts import batch_delay, duration, line_limit, period, ring_size, size, size_text
+from netmon.amounts import batch_delay, duration, learning, line_limit, period, ring_size, size, size_text
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,8 @@ def test_amounts_in_their_ranges() -> None:
     assert [period("1s"), period("24h")] == [1, 86400]
     assert [batch_delay("0"), batch_delay("0ms"), batch_delay("10s")] == [0, 0, 10]
     assert [ring_size("4K"), ring_size("1G")] == [4096, 1 << 30]
+    assert [learning("500ms"), learning("8784h")] == [0.5, 31_622_400]
+    for text in ("0s", "8785h"):
+        with pytest.raises(ValueError, match="netmon learns for up to 8784h"):
+            learning(text)
     assert [line_limit("16K"), line_limit("48K")] == [16384, 49152]

@@ -22,6 +22,7 @@ FORBIDDEN = {
     "netmon": ("vm", "pack", "bench", "tests"),
     "netmon.outputs": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.cli.session": ("netmon.outputs",),
+    "netmon.control": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.forward": ("netmon.cli", "netmon.monitor", "netmon.kernel"),
     "netmon.command": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
     "netmon.recording": ("netmon.cli", "netmon.monitor", "netmon.outputs"),
@@ -62,6 +63,7 @@ LATE = (
 # JSON lines in a pipe or a file do without these.
 FOR_PEOPLE = (
     "netmon.cli.views",
+    "netmon.control",
     "netmon.forward",
     "http",
     "netmon.terminal",

@@ -187,3 +187,13 @@ def test_a_scenario_counts_what_it_carries() -> None:
     command = [sys.executable, "-m", "bench.scenarios", "drip", str(port_of("drip"))]
     truth = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     assert (truth["ends"], truth["sent"], truth["received"]) == (2, 500, 500)
+
+
+def test_counted_instructions_are_drawn() -> None:
+    ran = result(
+        sample("netmon --outcome", "pairs1", cpu_us=64.0, probe_us=6.11),
+        sample("tcptracer", "pairs1", cpu_us=41.0, probe_us=22.4),
+        monitors=["netmon --outcome", "tcptracer"],
+    )
+    drawn = list(ElementTree.fromstring(plot.instructions_svg(ran)).itertext())
+    assert {"netmon --outcome", "tcptracer", "6,110", "22,400", "64", "41"} <= {text.strip() for text in drawn}

@@ -137,7 +137,7 @@ def _watch(
     )
     if expectation is None:
         return EXIT_OK
-    expectation.tell(losses, with_rules=options.report not in ("table", "markdown"))
+    expectation.report(losses, with_rules=options.report not in ("table", "markdown"))
     return expectation.code(losses)
 
 

@@ -49,7 +49,7 @@ class Expectation:
                 "expect", f"{shown(self.file)} reports nothing, so all would be expected; add unmatched: report"
             )
 
-    def tell(self, losses: Losses, *, with_rules: bool = True) -> None:
+    def report(self, losses: Losses, *, with_rules: bool = True) -> None:
         """Say what was not expected. with_rules: and which rules would allow it."""
         say(f"{shown(self.file)}: {self.drift.summary}")
         rules = self.drift.suggestion() if with_rules and self.drift.count else []

@@ -326,7 +326,7 @@ def add_learn_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for",
         dest="seconds",
-        type=_amount(amounts.duration),
+        type=_amount(amounts.learning),
         metavar="TIME",
         help="how long to watch: 10m, 24h (default: until SIGINT or SIGTERM)",
     )

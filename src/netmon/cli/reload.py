@@ -10,7 +10,7 @@ from netmon.cli.console import say
 from netmon.cli.flags import add_socket_flag, socket_of
 from netmon.errors import shown
 
-ANSWER_LIMIT = 150.0  # seconds: more than netmon itself waits for the file
+ANSWER_LIMIT = 80.0  # seconds: more than netmon itself waits for the file
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:

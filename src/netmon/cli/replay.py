@@ -70,7 +70,7 @@ def replay(options: argparse.Namespace) -> int:
         say(f"{options.file} ends before the run did: it reached its limit, the disk was full, or netmon was killed")
     if expectation is None:
         return EXIT_OK
-    expectation.tell(monitor.losses)
+    expectation.report(monitor.losses)
     return expectation.code(monitor.losses)
 
 

@@ -96,7 +96,7 @@ def _test(options: argparse.Namespace) -> int:
             counts["events"] += 1
             counts["reported"] += outcome.reported
             counts["of no rule"] += not outcome.names
-    width = max(len(name) for name in rules.judge.counts)
+    width = max((len(name) for name in rules.judge.counts), default=0)
     for rule in loaded:
         matched = rules.judge.counts[rule.rule.name]
         show(f"{rule.rule.name:{width}}  {matched:>9} connections  {rule.rule.action}")
@@ -198,7 +198,7 @@ def _load(file: str) -> tuple[Config, Sequence[LoadedRule]]:
 
     config = Config.from_yaml("/dev/stdin" if file == STANDARD_INPUT else file)
     loaded = load_rules(config)
-    if not loaded:
+    if not loaded and config.unmatched == "drop":  # else nothing is expected, as netmon learn may have found
         raise NetmonError(f"{shown(file)} has no rules")
     return config, loaded
 

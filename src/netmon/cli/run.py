@@ -71,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
     from netmon.cli.session import Signals
 
     # For containers. A flag wins over the environment, and that over the file.
-    options.config = options.config or os.environ.get("NETMON_CONFIG") or None
+    if options.expect is None:
+        options.config = options.config or os.environ.get("NETMON_CONFIG") or None
     options.control = options.control or os.environ.get("NETMON_CONTROL") or None
     expectation = _expectation_of(options)
     signals = Signals(reloadable=options.config is not None)  # before the imports and the start, which take long
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         outputs, options, signals, make_view=view_maker(options), ready=_ready(options), expectation=expectation
     )
     if expectation is not None:
-        expectation.tell(losses)
+        expectation.report(losses)
         if code := expectation.code(losses):
             return code
     return EXIT_FAILED if losses.blind_ms else EXIT_OK

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from netmon.outputs.fanout import Fanout
 
 LOOK_MODE, OWN_MODE = 0o660, 0o600  # of the socket: with a group, and without
-RELOAD_LIMIT = 120.0  # seconds: a file of millions of addresses takes some
+RELOAD_LIMIT = 75.0  # seconds: a file of millions of addresses takes some. systemd waits for 90
 LIVE_LIMIT = 60.0  # seconds without a turn of the reading thread, as the unit's WatchdogSec=
 BPF_STATISTICS = "/proc/sys/kernel/bpf_stats_enabled"
 NSEC = 1_000_000_000
@@ -64,7 +64,8 @@ class RunControl:
         if options.metrics:
             from netmon.control.event_counts import EventCounts  # seldom needed
 
-            self.counts = EventCounts(outcome=monitor.watched.report.outcome)
+            report = monitor.watched.report
+            self.counts = EventCounts(outcome=report.outcome, statistics=report.statistics)
         group = None if options.control_group is None else group_of(options.control_group, "control_group")
         listener = listen(self._path, OWN_MODE if group is None else LOOK_MODE, group)
         commands = {"status": Command(self.status), "reload": Command(self.reload, changes=True)}
@@ -86,7 +87,10 @@ class RunControl:
         """Read the configuration again, and return what is in force then. Raises NetmonError if that fails."""
         request = self._session.request_reload()
         if not request.wait(RELOAD_LIMIT):
-            raise NetmonError(f"{self._file} cannot be read so far: netmon goes on as before until it is")
+            raise NetmonError(
+                f"{self._file} not reloaded within {RELOAD_LIMIT:.0f} seconds: its file system, or the reader of an "
+                "output, holds netmon up, which goes on as before until then"
+            )
         if request.error:
             raise NetmonError(f"{request.error}\n{self._file} not reloaded: netmon goes on as before")
         return {"configuration": self._configuration()}

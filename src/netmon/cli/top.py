@@ -25,6 +25,7 @@ USUAL_WIDTH = 120  # cells of a table that is written to no terminal
 EXTRA = "netmon-bpf[top]"
 # The flags that are the Monitor's arguments, too.
 MONITOR_FLAGS = ("any_kernel", "ring_size", "record", "record_limit")
+OF_WATCHING = ("record", "record_limit", "ring_size", "user")
 FORMATS = ("line", "json")
 
 
@@ -144,11 +145,14 @@ def _signals() -> Any:
 
 
 def _replay(options: argparse.Namespace, resources: ExitStack, for_scripts: bool) -> tuple[Feed, Watched]:
-    """Open a recording. Raises NetmonError."""
+    """Open a recording. Raises ConfigError, another NetmonError."""
     from netmon.cli.recorded import chosen_events, open_recording
     from netmon.top.counts import Top
     from netmon.top.feed import ReplayFeed
 
+    for name in OF_WATCHING:
+        if getattr(options, name) is not None:
+            raise flag_error(name, "has no effect on --replay, which watches nothing; leave one or the other out")
     monitor, header = open_recording(options.replay)
     recording = monitor.recording
     assert recording is not None

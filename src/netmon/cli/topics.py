@@ -139,7 +139,9 @@ def _config() -> str:
         "  process_filter:",
         "    binary: {name: [curl]}",
         "",
-        "`netmon validate FILE` checks one. The keys:",
+        "Drop-ins, netmon.d/*.yaml beside netmon.yaml, are merged into it. A list of",
+        "addresses may name a file with one a line: file:/etc/netmon/feeds/drop.txt.",
+        "`netmon validate FILE` checks one, with --explain in words. The keys:",
     ]
     return "\n".join([*lines, *_rows(_keys_of(schema, schema))])
 

@@ -7,10 +7,14 @@ from typing import Any
 
 
 def _sha256() -> Callable[[bytes], Any]:
-    try:  # hashlib loads the library of OpenSSL, which delays the start; so Python's random has it, too
-        from _sha2 import sha256  # type: ignore[import-not-found]
-    except ImportError:  # before Python 3.12
-        from hashlib import sha256
+    # hashlib loads the library of OpenSSL, which takes some milliseconds. Python's random does without it, too.
+    try:
+        from _sha2 import sha256  # type: ignore[import-not-found]  # Python 3.12
+    except ImportError:
+        try:
+            from _sha256 import sha256  # type: ignore[import-not-found]  # Python 3.10
+        except ImportError:
+            from hashlib import sha256
     return sha256  # type: ignore[no-any-return]
 
 

@@ -98,9 +98,15 @@ class TopCounts:
 class EventCounts:
     """What lines of JSON say of connections, added up. One thread adds; another may look."""
 
-    def __init__(self, *, outcome: bool) -> None:
-        """Begin without any. outcome: whether an Establish says that the connection was established."""
+    def __init__(self, *, outcome: bool, statistics: bool) -> None:
+        """Begin without any.
+
+        Args:
+            outcome: Whether an Establish says that the connection was established, and how long that took.
+            statistics: Whether a Close says what the connection has carried.
+        """
         self._established = "established" if outcome else "requested"
+        self._detailed = {*(["Establish", "Fail"] if outcome else []), *(["Close"] if statistics else [])}
         self._events: Counter[str] = Counter()  # by the name of the type
         self._failures: Counter[str] = Counter()
         self._endings: Counter[str] = Counter()
@@ -112,6 +118,7 @@ class EventCounts:
 
     def add(self, lines: Iterable[str]) -> None:
         """Count the events of lines."""
+        events, add_binary, detailed = self._events, self._binaries.add, self._detailed
         for line in lines:
             start = line.rfind(_CONNECTION)
             if start < 0:
@@ -121,10 +128,11 @@ class EventCounts:
             start += len(_CONNECTION)
             end = line.index('"', start)
             name = line[start:end]
-            self._events[name] += 1
+            events[name] += 1
             if name in OPENINGS:
-                self._binaries.add(binary_of(line))
-            self._add_details(name, line[end : line.index("}", end)])  # flat up to `names`
+                add_binary(binary_of(line))
+            if name in detailed:
+                self._add_details(name, line[end : line.index("}", end)])  # flat up to `names`
 
     def _add_details(self, name: str, part: str) -> None:
         """Add what report options have added to an event. part: its keys."""
@@ -137,7 +145,7 @@ class EventCounts:
                 self._endings[ending] += 1
         elif name == "Fail":
             self._failures[_word(part, '"reason":"')] += 1
-        elif name == "Establish" and (handshake := _number(part, '"handshake_us":')) is not None:
+        elif (handshake := _number(part, '"handshake_us":')) is not None:
             self._handshakes.add_us(handshake)
 
     def _add_summary(self, line: str) -> None:
@@ -193,10 +201,8 @@ def _number(text: str, key: str) -> int | None:
     if at < 0:
         return None
     at += len(key)
-    end = at
-    while end < len(text) and text[end].isdigit():
-        end += 1
-    return int(text[at:end])
+    end = text.find(",", at)
+    return int(text[at:] if end < 0 else text[at:end])
 
 
 def _word(text: str, key: str) -> str:

@@ -10,15 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from netmon.losses import EVENT_REASONS
+from netmon.losses import BY_NAME, EVENT_REASONS, Losses
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_LABEL = 200  # characters of a label's value
 
-INCOMPLETE = (
-    *("path_incomplete", "args_incomplete", "cgroup_incomplete", "exec_incomplete", "workload_unknown"),
-    *("unknown_opener", "unknown_rules", "answers_lost", "answers_unused", "names_evicted"),
-)
+# What is left out or unsure in events that are there.
+INCOMPLETE = tuple(name for name in Losses._fields if name not in (*EVENT_REASONS, "missed", "blind_ms", *BY_NAME))
 Labels = Mapping[str, str]
 
 
@@ -110,7 +108,11 @@ def _losses(status: Mapping[str, Any]) -> Iterator[Family]:
     losses = status["losses"]
     yield _one("events_total", "counter", "Connection events and aggregates reported.", status["events"])
     yield _by(
-        "lost_events_total", "counter", "Events lost, by reason.", "reason", {key: losses[key] for key in EVENT_REASONS}
+        "lost_events_total",
+        "counter",
+        "Events lost, by reason.",
+        "reason",
+        {key: losses[key] for key in EVENT_REASONS if key in losses},
     )
     yield _one("missed_events", "gauge", "At most so many events were never seen; may sink.", losses["missed"])
     yield _one("blind_seconds_total", "counter", "The kernel ran no programs.", losses["blind_ms"] / 1000)
@@ -119,7 +121,7 @@ def _losses(status: Mapping[str, Any]) -> Iterator[Family]:
         "counter",
         "What is missing in events that were reported.",
         "what",
-        {key: losses[key] for key in INCOMPLETE},
+        {key: losses[key] for key in INCOMPLETE if key in losses},
     )
 
 

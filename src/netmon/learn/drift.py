@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from netmon.learn.learner import Learner, direction_of
+from netmon.learn.learner import Learner, connections, direction_of
 from netmon.learn.write import write_rules
 from netmon.rules.apply import with_members
 from netmon.rules.events import facts_of, is_judged
@@ -84,6 +84,5 @@ class Drift:
     @property
     def summary(self) -> str:
         """How many connections were unexpected, in words."""
-        some = f"{self.count:,} connection{'s' * (self.count != 1)}"
-        text = f"{some} not expected" if self.count else "nothing unexpected"
+        text = f"{connections(self.count)} not expected" if self.count else "nothing unexpected"
         return f"{text}, {self.unknown:,} events of connections that began before" if self.unknown else text

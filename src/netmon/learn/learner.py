@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netmon.config.checks import check_host
 from netmon.learn.joining import JoiningTree, Room
-from netmon.learn.places import Program, address_limit, address_path, name_limit, name_path, program_of
+from netmon.learn.places import Program, address_limit, address_path, is_loopback, name_limit, name_path, program_of
 from netmon.peer_names import certain_name
 from netmon.report import DIRECTION_OF
 from netmon.rules.events import facts_of, is_judged
@@ -20,7 +20,8 @@ MAX_PROGRAMS = 1000  # in each direction; as many rules as a section may have
 MAX_PLACES = 1 << 16  # addresses, networks, names and domains of all programs together
 MOST_PORTS = 16  # of a class: more are joined
 ALL_PORTS = (0, 65535)
-PORT_CLASSES = ((0, 1023), (1024, 32767), (32768, 65535))
+EPHEMERAL = (32768, 65535)
+PORT_CLASSES = ((0, 1023), (1024, 32767), EPHEMERAL)
 
 PortRange = tuple[int, int]
 
@@ -64,15 +65,19 @@ class Behaviour:
 
     Attributes:
         ports: By the server's ports, whom it connects with; many ports of a class are one range.
+        local: Whom of this host itself it connects with by ephemeral ports, which differ from run to run.
     """
 
     def __init__(self, room: Room) -> None:
         """Make it. room: for places."""
         self._room = room
         self.ports: dict[PortRange, Peers] = {}
+        self.local = Peers(room)
 
     def add(self, port: int, name: str | None, address: bytes) -> bool:
         """Add a connection; return whether there was room for its peer."""
+        if port >= EPHEMERAL[0] and is_loopback(address):
+            return self.local.add(name, address)
         whole = next(one for one in PORT_CLASSES if one[0] <= port <= one[1])
         ports = whole if whole in self.ports else (port, port)
         if ports not in self.ports:
@@ -95,6 +100,15 @@ class Behaviour:
     def join_all(self) -> None:
         """Make all ports one range."""
         self._join(ALL_PORTS, [*self.ports])
+        self.ports[ALL_PORTS].take(self.local)
+        self.local = Peers(self._room)
+
+    def by_ports(self) -> Iterator[tuple[PortRange, Peers]]:
+        """Yield whom it connects with by some ports, in the order of these."""
+        for ports in sorted(self.ports):
+            yield ports, self.ports[ports]
+        if self.local.count:
+            yield EPHEMERAL, self.local
 
 
 class Learner:
@@ -150,13 +164,23 @@ class Learner:
         name = name_of_peer(facts) if direction == "egress" else None
         return "" if behaviour.add(port, name, facts.daddr) else TOO_MANY_PLACES
 
+    def summary(self) -> str:
+        """Return how much was learned, in words."""
+        programs = sum(1 for _ in self.programs())
+        return f"{connections(self.count)} of {programs:,} program{'s' * (programs != 1)}"
+
     def programs(self) -> Iterator[Program]:
         """Yield the programs, each once."""
         yield from dict.fromkeys(program for programs in self.directions.values() for program in programs)
 
 
+def connections(number: int) -> str:
+    """Return a number of connections in words."""
+    return f"{number:,} connection{'s' * (number != 1)}"
+
+
 def direction_of(facts: Facts) -> str | None:
-    """Return who opened a connection, as far as its event tells."""
+    """Return who opened a connection, as far as its event says."""
     return facts.direction or DIRECTION_OF.get(facts.kind)
 
 

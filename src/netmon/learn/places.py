@@ -1,4 +1,4 @@
-"""Where addresses and names are, and what tells programs apart: as rules can say it."""
+"""The networks and domains that addresses and names are in, and the comparisons that identify a program."""
 
 from __future__ import annotations
 
@@ -76,6 +76,11 @@ def address_of(path: tuple[str, ...]) -> tuple[int, int, str]:
     return net.version, int(net.network_address), path[-1]
 
 
+def is_loopback(address: bytes) -> bool:
+    """Return whether an address is this host itself."""
+    return address_path(address)[0] in ("127.0.0.0/8", "::1")
+
+
 @lru_cache(maxsize=4096)
 def name_path(name: str) -> tuple[str, ...]:
     """Return the domains that a name is in: that of its owner, as far as it can be guessed, and its labels."""
@@ -96,6 +101,10 @@ def name_of(path: tuple[str, ...]) -> str:
     return ".".join(reversed(path))
 
 
+# Where each run has directories of its own.
+_TEMPORARY = ("/tmp/", "/var/tmp/")
+
+
 class Comparison(NamedTuple):
     """A comparison of a rule: `attribute operator "text"`."""
 
@@ -105,14 +114,14 @@ class Comparison(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What tells a program apart.
+    """What identifies a program.
 
     Attributes:
-        path: Of its executable.
+        binary: The path of its executable.
         further: What must also be true: the script, and the workload.
     """
 
-    path: str
+    binary: Comparison
     further: tuple[Comparison, ...] = ()
 
 
@@ -127,8 +136,17 @@ def program_of(process: Mapping[str, Any]) -> Program | None:
     except ValueError:
         return None
     script = _value("script", process)
-    own = (Comparison("script", "==", script),) if script is not None and "\0" not in script else ()
-    return Program(path, (*own, *_workload_of(process)))
+    own = (_lasting("script", script),) if script is not None and "\0" not in script else ()
+    return Program(_lasting("binary_path", path), (*own, *_workload_of(process)))
+
+
+def _lasting(attribute: str, path: str) -> Comparison:
+    """Return the comparison with a path; of a file below a directory for temporary files by its name alone."""
+    top = next((top for top in _TEMPORARY if path.startswith(top)), None)
+    directory, _, name = path.rpartition("/")
+    if top is None or len(directory) < len(top) or "*" in name or not name:
+        return Comparison(attribute, "==", path)
+    return Comparison(attribute, "like", f"{top}**/{name}")
 
 
 def _value(name: str, process: Mapping[str, Any]) -> Any:

@@ -37,6 +37,7 @@ class LearnView:
 
     def summary(self) -> list[str]:
         """Return how much was learned."""
-        programs = sum(1 for _ in self.learner.programs())
-        text = f"learned {self.learner.count:,} connections of {programs:,} programs"
-        return [text, *(f"not learned: {count:,} {reason}" for reason, count in sorted(self.learner.left_out.items()))]
+        return [
+            f"learned {self.learner.summary()}",
+            *(f"not learned: {count:,} {reason}" for reason, count in sorted(self.learner.left_out.items())),
+        ]

@@ -10,7 +10,7 @@ from itertools import count
 from typing import NamedTuple
 
 from netmon.config.yaml_writer import quoted
-from netmon.learn.learner import ALL_PORTS, Behaviour, Learner, Peers, PortRange
+from netmon.learn.learner import ALL_PORTS, Behaviour, Learner, Peers, PortRange, connections
 from netmon.learn.places import NOT_PUBLIC, PUBLIC, Comparison, Program, address_of, name_of
 from netmon.rules.attributes import ATTRIBUTES
 
@@ -72,7 +72,7 @@ class _Writer:
 
     def _rule(self, direction: str, program: Program, group: _Group) -> list[str]:
         """Return the lines of a rule; none if there are too many values that need a list."""
-        comparisons = (Comparison("binary_path", "==", program.path), *program.further)
+        comparisons = (program.binary, *program.further)
         parts = [*map(self._written, comparisons)]
         if group.ports != (ALL_PORTS,):
             parts.append(_ports("port_dst" if direction == "egress" else "port_src", group.ports))
@@ -86,7 +86,7 @@ class _Writer:
         lines = [*_folded(parts, " " * 6)]
         name = self._name_of(program, lines)
         return [
-            f"  - rule: {quoted(name)}  # {_connections(group.connections)}",
+            f"  - rule: {quoted(name)}  # {connections(group.connections)}",
             "    action: drop",
             "    when: >-",
             *lines,
@@ -119,7 +119,9 @@ class _Writer:
                 yield f'(ip_dst == "{target[1:]}" AND NOT ip_dst in {NOT_PUBLIC_LIST})'
 
     def _name_of(self, program: Program, condition: Sequence[str]) -> str:
-        base = re.sub(r"[^A-Za-z0-9._+-]+", "_", program.path.rpartition("/")[2])[:MAX_NAME].strip("_") or "program"
+        base = (
+            re.sub(r"[^A-Za-z0-9._+-]+", "_", program.binary.text.rpartition("/")[2])[:MAX_NAME].strip("_") or "program"
+        )
         if self._marked:
             base += f"-{_digest(' '.join(condition))}"
         name = next(name for i in count(1) if (name := base if i == 1 else f"{base}-{i}") not in self._names)
@@ -147,9 +149,9 @@ def write_expectation(learner: Learner, directions: Collection[str] = ("ingress"
     needs = sorted({need for name in writer.uses for need in ATTRIBUTES[name].needs})
     report = ["report:", *(f"  {name}: true" for name in needs)] if needs else []
     notes = [f"# netmon lost {learner.lost:,} events meanwhile: connections may be missing."] if learner.lost else []
-    notes += [f"# Not learned: {_connections(number)} {reason}." for reason, number in sorted(learner.left_out.items())]
+    notes += [f"# Not learned: {connections(number)} {reason}." for reason, number in sorted(learner.left_out.items())]
     if writer.left_out:
-        notes.append(f"# Not written: {_connections(writer.left_out)} of programs with odd names: there are too many.")
+        notes.append(f"# Not written: {connections(writer.left_out)} of programs with odd names: there are too many.")
     header = HEADER.format(summary=_summary(learner)).splitlines()
     return "\n".join([*header, *notes, *report, *sections, "unmatched: report", *_lists(writer, sections), ""])
 
@@ -177,14 +179,9 @@ def write_rules(learner: Learner, most: int) -> tuple[list[str], int]:
 
 
 def _summary(learner: Learner) -> str:
-    programs = sum(1 for _ in learner.programs())
     times = [time if _TIME.fullmatch(time) else "?" for time in (learner.first, learner.last)]
     period = f", {times[0]} to {times[1]}" if learner.count else ""
-    return f"{_connections(learner.count)} of {programs:,} program{'s' * (programs != 1)}{period}"
-
-
-def _connections(number: int) -> str:
-    return f"{number:,} connection{'s' * (number != 1)}"
+    return f"{learner.summary()}{period}"
 
 
 def _lists(writer: _Writer, sections: Iterable[str]) -> list[str]:
@@ -198,29 +195,30 @@ def _lists(writer: _Writer, sections: Iterable[str]) -> list[str]:
 
 def _order(program: Program) -> tuple[object, ...]:
     """Sort programs by their path, those with more conditions first: a rule must not hide another one below it."""
-    return program.path, -len(program.further), program.further
+    return program.binary.text, program.binary.operator, -len(program.further), program.further
 
 
 def _groups(behaviour: Behaviour) -> list[_Group]:
     """Return rules: ports with the same peers are one; a rule with too many peers is several."""
     by_peers: dict[tuple[str, ...], list[PortRange]] = defaultdict(list)
-    for ports in sorted(behaviour.ports):
-        by_peers[tuple(_targets(behaviour.ports[ports]))].append(ports)
+    counts: dict[tuple[str, ...], int] = defaultdict(int)
+    for ports, peers in behaviour.by_ports():
+        targets = tuple(_targets(peers))
+        by_peers[targets].append(ports)
+        counts[targets] += peers.count
     return [
-        _Group(tuple(ports), part, sum(behaviour.ports[one].count for one in ports))
-        for targets, ports in by_peers.items()
-        for part in _parts(targets)
+        _Group(tuple(ports), part, counts[targets]) for targets, ports in by_peers.items() for part in _parts(targets)
     ]
 
 
 def _coarsen(programs: Mapping[Program, Behaviour], found: dict[Program, list[_Group]]) -> None:
-    """Leave out what tells connections of a program apart, of those with most rules, until there are few enough."""
+    """Join the rules of a program, of those with most rules first, until there are few enough."""
     total = sum(map(len, found.values()))
     for program in sorted(found, key=lambda one: (-len(found[one]), _order(one))):
         if total <= MAX_RULES:
             return
         total -= len(found[program]) - 1
-        number = sum(peers.count for peers in programs[program].ports.values())
+        number = sum(peers.count for _, peers in programs[program].by_ports())
         behaviour = programs[program]
         behaviour.join_all()
         groups = _groups(behaviour)

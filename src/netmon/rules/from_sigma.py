@@ -15,8 +15,8 @@ SEVERITIES = {"informational": "info", "low": "low", "medium": "medium", "high":
 MAX_CONDITION = 10_000  # characters of Sigma's
 MAX_DEPTH = 30
 NOTE = (
-    "Of a Sigma rule. Unlike Sigma's, conditions tell capitals from small letters; and NOT of a value that an event",
-    "lacks, such as the name of a peer that DNS did not give, is unknown: then the rule does not match.",
+    "Of a Sigma rule. Unlike Sigma's, conditions distinguish capitals from small letters; and NOT of a value that an",
+    "event lacks, such as the name of a peer that DNS did not give, is unknown: then the rule does not match.",
 )
 TEXT, NUMBER, ADDRESS, NAME = "text", "number", "address", "name"
 # Sigma's fields of the category network_connection, by attribute; and how values are compared.

@@ -1,6 +1,6 @@
-"""Which script an interpreter runs, as its arguments tell.
+"""Which script an interpreter runs, as its arguments say.
 
-It is read from the arguments alone, which a process can choose: it tells programs apart, and proves nothing.
+It is read from the arguments alone, which a process can choose: it identifies no program for sure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SUBCOMMANDS = frozenset(["run", "exec"])  # of deno, bun and dotnet
 
 
 def script_of(name: str, args: str, *, whole: bool) -> str | None:
-    """Return what an interpreter runs; None if it is no interpreter, or if its arguments do not tell.
+    """Return what an interpreter runs; None if it is no interpreter, or if its arguments do not say so.
 
     Args:
         name: The file name of the executable.

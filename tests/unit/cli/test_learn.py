@@ -69,6 +69,16 @@ def test_what_is_learned_of_lines_can_be_checked(lines: Path, capsys: pytest.Cap
     assert "netmon: 3 events, 0 reported" in capsys.readouterr().err
 
 
+def test_nothing_is_expected_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines, expected = write_lines(tmp_path / "events.json"), tmp_path / "expected.yaml"
+    assert main(["learn", "--from", str(lines), "--output", str(expected)]) == 0
+    assert main(["rules", "check", str(expected)]) == 0
+    assert capsys.readouterr().err == f"netmon: {expected}: 0 rules, 0 examples\n"
+    lines = write_lines(lines, *LINES)
+    assert main(["rules", "test", str(expected), str(lines)]) == 0
+    assert "3 events, 3 reported" in capsys.readouterr().err
+
+
 def test_standard_input_and_one_direction(
     lines: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +142,7 @@ def test_a_run_marks_what_it_reports(tmp_path: Path, capsys: pytest.CaptureFixtu
     opened = [json.loads(line) for line in path.read_text().splitlines()]
     assert {event["expected"] for event in opened if event["network_event"]["type"].endswith("Establish")} == {False}
     assert expectation.code(Losses()) == 3
-    expectation.tell(Losses())
+    expectation.report(Losses())
     assert f"netmon: {expected}: {expectation.drift.count:,} connections not expected" in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from netmon.cli.main import main
 from netmon.control.protocol import ask
 from netmon.control.server import CLIENTS
 from netmon.errors import NetmonError
+from netmon.losses import Losses
 from netmon.outputs.base import Output
 from tests.support.controlled_run import run_controlled
 from tests.support.ring_filler import Filler
@@ -81,6 +83,15 @@ def test_a_reload_returns_its_result(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"netmon: reloaded {config}, sha256 " in err
     assert f"netmon: {config} not reloaded: netmon goes on as before" in err
     assert "the last reload failed at " in out
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to any group")
+def test_a_group_may_connect(tmp_path: Path) -> None:
+    def act(_filler: Filler, path: str) -> None:
+        found = Path(path).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, 4)
+
+    run_controlled(tmp_path, act, "--control-group", "4")
 
 
 def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path) -> None:
@@ -208,6 +219,24 @@ def test_an_environment_variable_names_the_socket(tmp_path: Path, monkeypatch: p
         assert main(["status", "--live"]) == 0
 
     run_controlled(tmp_path, act)
+
+
+def test_the_environment_names_the_file_and_the_socket_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str | None, str | None]] = []
+
+    def run_with(_outputs: object, options: argparse.Namespace, _signals: object, **_rest: object) -> Losses:
+        seen.append((options.config, options.control))
+        return Losses()
+
+    monkeypatch.setattr("netmon.cli.run.run_with", run_with)
+    monkeypatch.setattr("netmon.cli.session.Signals", lambda **_reloadable: None)
+    monkeypatch.setenv("NETMON_CONFIG", "/etc/a.yaml")
+    monkeypatch.setenv("NETMON_CONTROL", "/run/a")
+    assert main(["run"]) == main(["run", "--config", "b", "--control", "/run/b"]) == 0
+    monkeypatch.setenv("NETMON_CONFIG", "")
+    monkeypatch.delenv("NETMON_CONTROL")
+    assert main(["run"]) == 0
+    assert seen == [("/etc/a.yaml", "/run/a"), ("b", "/run/b"), (None, None)]
 
 
 @pytest.mark.parametrize("flag", ["--metrics", "--control-group=adm"])

@@ -65,6 +65,11 @@ def test_flags_choose_recorded_connections(recording: Path, capfd: pytest.Captur
     [
         (["--by", "peers"], "--by: peers is no view; did you mean peer?"),
         (["--sort", "byte"], "--sort: byte is nothing to sort by; did you mean bytes?"),
+        (
+            ["--replay", "x", "--record", "y"],
+            "--record: has no effect on --replay, which watches nothing; leave one or",
+        ),
+        (["--replay", "x", "--ring-size", "64K"], "--ring-size: has no effect on --replay"),
         (["--format", "xml"], "--format: xml is no format of netmon top; give line or json"),
         (["--rows", "0"], "--rows: '0' is no positive number"),
         (["-n", "x"], "-n/--count: 'x' is no positive number"),

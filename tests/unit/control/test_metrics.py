@@ -252,7 +252,7 @@ def connection(name: str, binary: str = "/usr/bin/curl", args: str = "", **keys:
 
 
 def test_events_are_counted_by_what_they_say() -> None:
-    counts = EventCounts(outcome=True)
+    counts = EventCounts(outcome=True, statistics=True)
     hostile = '"network_event":{"type":"TcpConnectionFail","reason":"refused"}'
     counts.add(
         [
@@ -275,9 +275,23 @@ def test_events_are_counted_by_what_they_say() -> None:
     assert document["binaries"] == {"/usr/bin/curl": 2, "/usr/sbin/nginx": 1}
 
 
+def test_aggregates_are_counted_by_their_numbers() -> None:
+    counts = EventCounts(outcome=False, statistics=False)
+    flow = {"direction": "egress", "opened": 5, "failed": 2, "bytes_sent": 10, "bytes_received": 20}
+    summary = {"type": "NetworkSummary", "process": {"binary_path": "/usr/bin/curl", "args": ""}, "flow": flow}
+    counts.add([json.dumps(summary, separators=(",", ":")) + "\n"] * 2)
+    document = counts.document()
+    assert {(one["direction"], one["result"]): one["count"] for one in document["connections"]} == {
+        ("egress", "requested"): 10,
+        ("egress", "failed"): 4,
+        ("ingress", "accepted"): 0,
+    }
+    assert (document["bytes_sent"], document["bytes_received"], document["binaries"]) == (20, 40, {"/usr/bin/curl": 10})
+
+
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=5))
 def test_whatever_executables_are_called_the_metrics_are_well_formed(names: list[str]) -> None:
-    counts = EventCounts(outcome=False)
+    counts = EventCounts(outcome=False, statistics=False)
     counts.add(connection("Accept", binary=name) for name in names)
     lines = _expose(counts).split("\n")
     found = [line for line in lines if line.startswith("netmon_binary_connections_total{")]

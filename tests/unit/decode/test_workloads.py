@@ -135,9 +135,10 @@ def test_a_container_is_asked_for_once_and_once_more() -> None:
     host = Host(None, {"container": "c"}, {"container": "d"})
     workloads = Workloads(host)
     found = workloads.find(Cgroup(names_of(f"/docker/{ID}"), ID.encode(), False), 5)
-    assert (found.json, workloads.unknown) == ("", 1)
+    assert (found.json, workloads.unknown, found.settled) == ("", 1, False)
     assert not workloads.look_again()  # too early
     assert workloads.look_again()
+    assert found.settled
     assert found.json == ',"workload":{"container":"c"}'  # that of the processes that are known
     assert not workloads.look_again()
     assert workload_of(workloads, uid=5) == {"container": "c"}

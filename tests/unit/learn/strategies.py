@@ -25,8 +25,27 @@ HOSTS = [
     "bbc.co.uk",
     "localhost",
 ]
-PATHS = ["/usr/bin/curl", "/usr/bin/python3.11", "/tmp/x y", '/tmp/"q"', "/tmp/\u202ex", "/bin/#a", "/é's"]
-ARGS = ["", "/opt/app.py --x", "-u /opt/app.py", "-m http.server 80", "-c 'import os'", '/tmp/"\t.py', "-"]
+PATHS = [
+    "/usr/bin/curl",
+    "/usr/bin/python3.11",
+    "/tmp/x y",
+    "/tmp/a/x",
+    "/tmp/b/c/x",
+    '/tmp/"q"',
+    "/tmp/\u202ex",
+    "/bin/#a",
+    "/é's",
+]
+ARGS = [
+    "",
+    "/opt/app.py --x",
+    "/tmp/a/app.py",
+    "-u /opt/app.py",
+    "-m http.server 80",
+    "-c 'import os'",
+    '/tmp/"\t.py',
+    "-",
+]
 PORTS = [*range(70, 100), *range(1000, 1030), 443, 40000, 50000, 60000, 65535]
 UNITS: list[Json] = [
     {},

@@ -1,4 +1,4 @@
-"""What is joined, what tells programs apart, and how much of hostile input is kept."""
+"""What is joined, what identifies programs, and how much of hostile input is kept."""
 
 from __future__ import annotations
 
@@ -91,6 +91,32 @@ def test_ports_are_joined_by_class() -> None:
     assert many.startswith("port_dst == 32768-65535 AND")
 
 
+def test_ports_that_this_host_chooses_anew_are_joined_at_once() -> None:
+    found = conditions_of(*(event(dport=port, daddr="127.0.0.1") for port in (40001, 8080)), event(dport=40002))
+    assert found == [
+        'port_dst in [8080, 32768-65535] AND ip_dst == "127.0.0.1"',
+        'port_dst == 40002 AND ip_dst == "192.0.2.1"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "comparison"),
+    [
+        ("/tmp/go-build1/b001/x.test", 'binary_path like "/tmp/**/x.test"'),
+        ("/var/tmp/a/x", 'binary_path like "/var/tmp/**/x"'),
+        ("/tmp/x", 'binary_path == "/tmp/x"'),
+        ("/tmp/a/*", 'binary_path == "/tmp/a/*"'),
+        ("/opt/tmp/a/x", 'binary_path == "/opt/tmp/a/x"'),
+    ],
+)
+def test_directories_for_temporary_files_are_new_each_time(path: str, comparison: str) -> None:
+    (found,) = conditions_of(event(binary_path=path))
+    assert found.startswith(f"{comparison} AND ")
+    other = path.replace("/go-build1/b001/", "/go-build2/").replace("/tmp/a/x", "/tmp/b/c/x")
+    expected = 0 if "like" in comparison or other == path else 1
+    assert drift_of(expectation([event(binary_path=path)]), [event(binary_path=other)])[0].count == expected
+
+
 @pytest.mark.parametrize(
     ("keys", "condition"),
     [
@@ -110,7 +136,7 @@ def test_workloads_are_named_by_what_outlives_a_start(keys: Json, condition: str
     assert found.partition("port_dst")[0].removesuffix(" AND ") == condition
 
 
-def test_scripts_of_interpreters_are_told_apart() -> None:
+def test_scripts_of_interpreters_are_programs_of_their_own() -> None:
     python = {"binary_path": "/usr/bin/python3.11"}
     found = conditions_of(event(args="-u /a.py x", **python), event(args="/b.py", **python), event(args="", **python))
     assert ['script == "/a.py"' in one for one in found] == [True, False, False]

@@ -24,7 +24,7 @@ from netmon.rules.apply import RuledEvents, RuledSummary
 from netmon.rules.events import JsonRules
 from netmon.rules.message import MAX_MESSAGE
 from netmon.text import is_harmless
-from tests.support.decoders import make_decoder
+from tests.support.decoders import FixedClock, make_decoder, make_table
 from tests.support.records import batch_of, detailed_event, ipv4_event, process_record
 from tests.unit.decode.strategies import PROCESS_IDS, detailed_records, event_records, process_records
 
@@ -160,3 +160,33 @@ def test_the_library_replays_with_rules() -> None:
     ruled = rules.event(event)
     assert isinstance(ruled, NetworkEvent)
     assert (ruled.rules, ruled.severity) == (["curl"], "high")
+
+
+class LateHost:
+    """Knows the name of a container from the second question on."""
+
+    def __init__(self) -> None:
+        self.later: list[dict[str, str]] = [{"container": "web"}]
+
+    def container(self, _subject: str) -> dict[str, str] | None:
+        return None
+
+    def container_again(self, _subject: str) -> dict[str, str] | None:
+        return self.later.pop() if self.later else None
+
+    def user(self, _uid: int) -> str | None:
+        return None
+
+
+def test_the_name_of_a_container_that_is_found_late_reaches_the_rules() -> None:
+    rule = {"rule": "web", "when": 'container == "web"'}
+    config = Config.from_dict({**BOTH, "rules": [rule], "unmatched": "report", "report": {"workload": True}})
+    filters = compile_filters(config)
+    table = make_table(name_source=LateHost())
+    decoder = Decoder(FixedClock(), table)
+    decoder.ruled = RuledEvents(filters.rules, filters.watched)
+    named = process_record(cgroup=b"a\0docker\0", container_id=b"0" * 64)
+    lines = lines_of(decoder, [named, ipv4_event(cookie=1)])
+    table.note_consumed(1)
+    lines += lines_of(decoder, [ipv4_event(cookie=2)])
+    assert [json.loads(line).get("rules") for line in lines] == [None, ["web"]]

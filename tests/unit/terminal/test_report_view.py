@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from netmon.terminal.report_view import ReportView
+from tests.support.json_lines import connection_line
 
 
 def event(kind: str, cookie: int, path: str = "/usr/bin/curl", **network: object) -> str:
@@ -75,3 +76,17 @@ def test_names_stand_before_the_address() -> None:
 
 
 NAMES = (("a.example", "process"), ("b.example", "netns"))
+
+
+def test_rules_that_would_allow_all_this_follow_in_a_block_that_no_name_can_end() -> None:
+    rules = ["egress:", "  rules:", '  - rule: "```"', '    when: binary_path == "/a`````"']
+    view = ReportView("markdown", allowing=lambda: rules)
+    assert view.finish() == ["Nothing unexpected.\n"]
+    view.lines([connection_line("Establish")])
+    lines = "".join(view.finish()).splitlines()
+    fence = lines.index("``````yaml")
+    assert lines[fence - 2] == "Not expected. To allow it, add these rules to the file:"
+    assert [*lines[fence + 1 :]] == [*rules, "``````"]
+    table = ReportView("table", allowing=lambda: rules)
+    table.lines([connection_line("Establish")])
+    assert [*"".join(table.finish()).splitlines()[-len(rules) :]] == rules
