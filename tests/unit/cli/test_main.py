@@ -167,7 +167,8 @@ def test_an_unknown_flag(arguments: list[str], problem: str, capsys: pytest.Capt
 def test_each_synonym_means_a_flag_that_there_is() -> None:
     flags = {flag for theirs in _flags_of_commands().values() for flag in theirs}
     assert {meant.partition(" ")[0] for meant in SYNONYMS.values()} <= flags
-    assert {*SYNONYMS} & flags == {"--from"}  # of learn; elsewhere an address is meant
+    # Of learn and forward; elsewhere an address is meant.
+    assert {*SYNONYMS} & flags == {"--from", "--to"}
 
 
 @pytest.mark.parametrize("flags", [["--ring-size", "5M"], ["--nmae", "x"], ["--format", "jsn"], []])

@@ -214,7 +214,7 @@ def test_workloads_and_ancestors_have_the_fields_of_the_schemas() -> None:
     found = attributes_of(render("otel")[name])
     assert (found["k8s.namespace.name"], found["k8s.pod.name"], found["k8s.container.name"]) == ("shop", "web-1", "web")
     assert found["container.image.name"] == "registry.example/web:1"
-    assert found["netmon.workload.unit"] == "cri-containerd.scope"
+    assert found["netmon.process.workload.unit"] == "cri-containerd.scope"
     process = render("ocsf")[name]["actor"]["process"]
     assert process["container"] == {
         "uid": "0" * 64,
