@@ -10,6 +10,7 @@ from bench.loads import IDLE, LOADS, Load, open_connections
 from bench.longrun import run_long
 from bench.monitors import COUNTED, MONITORS, NETMON, Monitor
 from bench.plan import Plan, cidrs
+from bench.rule_sets import files
 from bench.running import START_DEADLINE, Running, wait_until
 from bench.samples import Samples
 from bench.start import seconds_to_ready
@@ -17,6 +18,7 @@ from vm.guest.channel import Channel, serve
 
 WARM_UP = "warmup"
 WARM_UP_CONNECTIONS = 100  # their events fill the monitor's output buffer
+RULE_FILE = Path("/tmp/rules.yaml")
 CIDR_FILE = Path("/tmp/cidrs.yaml")
 
 
@@ -36,6 +38,11 @@ def run(channel: Channel) -> int:
         for name in plan.monitors:
             samples.say(name)
             samples.send(0, name, LOADS["pairs1"].name, **count_instructions(COUNTED[name], plan.connections))
+        for name, text in files(plan):
+            samples.say(name)
+            RULE_FILE.write_text(text)
+            monitor = Monitor(name, (*NETMON, "--config", str(RULE_FILE)), MONITORS["netmon"].mark, silent=True)
+            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(monitor, plan.connections))
         return 0
     for round_, names in enumerate(plan.orders()):
         for name in names:
@@ -127,12 +134,18 @@ def count_instructions(monitor: Monitor, connections: int) -> dict[str, float]:
     """Return what a connection costs, in a guest that counts instructions: there they are its nanoseconds."""
     load = LOADS["pairs1"]
     with Running(monitor) as running:
+        ready = running.wait_until_ready() if monitor.is_netmon else 0.0
         warm_up(running)
         before = running.cpu_nanoseconds
         load.run(connections)
         running.settle()
         cpu_us = (running.cpu_nanoseconds - before) / connections / 1000
-        return {"cpu_us": cpu_us, **count_runs(running, load, connections), **vars(running.memory)}
+        return {
+            "said_ready_s": ready,
+            "cpu_us": cpu_us,
+            **count_runs(running, load, connections),
+            **vars(running.memory),
+        }
 
 
 def per_connection(runs: proc.Runs, connections: int) -> dict[str, float]:

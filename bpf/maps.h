@@ -17,6 +17,12 @@ static const struct report_options report_options = {};
 #else
 const volatile struct report_options report_options SEC(".rodata.report_options");
 #endif
+#ifdef UNFILTERED
+/* Likewise: what the verifier would find to be dead code, it takes time to look through and to remove. */
+#define HAS_FILTERS false
+#else
+#define HAS_FILTERS load_config.filters
+#endif
 struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");
 struct losses losses SEC(".data.losses");
@@ -150,6 +156,15 @@ struct predicates {
 	__u16 matched; /* enum predicate: those that are known and true */
 };
 
+/* In predicates.evaluated, beside enum predicate: met_by_image is known. */
+enum { MET_BY_IMAGE = 1 << 15 };
+
+/* The alternatives of rules that a process meets, in this generation of filters: see rules.h. */
+struct alternatives {
+	__u64 met;
+	__u64 met_by_image; /* by its executable alone */
+};
+
 /* What the process's last description says, to see whether it still holds. */
 struct process {
 	__u64 id; /* 0 or LOST: the other fields mean nothing yet. Written last, read first and last: see process.h */
@@ -162,6 +177,7 @@ struct process {
 	struct credentials credentials;
 	__u32 ppid;
 	struct predicates predicates;
+	struct alternatives alternatives;
 	__u8 described; /* enum described */
 	__u8 passes; /* the process filter's verdict: a function of the predicates, see filter.h */
 	__u8 has_args; /* the image was sent with its arguments, as far as they fit */
@@ -292,6 +308,45 @@ struct prefix_trie {
 	__uint(value_size, sizeof(__u8));
 };
 
+/* What rules compare: by a key, the alternatives that the value meets. */
+struct rule_number_trie {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct ipv4_cidr_key));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_ipv6_trie {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct ipv6_cidr_key));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_text_hash {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u8[BINARY_PATH_SIZE]));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_prefix_trie {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct prefix_key));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_port_array {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct rule_ports));
+};
+
 /* A map of maps: an inner map per filter set, absent where the set has no such list. No program reads the last slot. */
 #define FILTER_MAPS(name, inner)                                                                                       \
 	struct {                                                                                                       \
@@ -310,6 +365,11 @@ FILTER_MAPS(binary_paths, path_hash);
 FILTER_MAPS(binary_prefixes, prefix_trie);
 FILTER_MAPS(cgroups, prefix_trie);
 FILTER_MAPS(container_ids, prefix_trie);
+FILTER_MAPS(rule_numbers, rule_number_trie); /* IPv4 addresses and ids, by enum rule_list */
+FILTER_MAPS(rule_ipv6, rule_ipv6_trie);
+FILTER_MAPS(rule_texts, rule_text_hash); /* paths, and names, which do not begin with a '/' as paths do */
+FILTER_MAPS(rule_prefixes, rule_prefix_trie);
+FILTER_MAPS(rule_ports, rule_port_array);
 
 struct flow_hash {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -364,6 +424,19 @@ struct names_walk {
 	struct prefix_key container; /* the id of the innermost container; prefixlen is 0 on the host */
 };
 
+/* What rules compare of a connection. It is here since its programs have no stack left. */
+struct compared {
+	__u64 met; /* the alternatives that the connection meets, its process aside */
+	__u8 addresses[2][16]; /* [enum endpoint]: an IPv4 address takes the first four bytes */
+	__u16 ports[2]; /* [enum endpoint] */
+	__u32 netns;
+	__u8 family; /* enum family */
+	union {
+		struct ipv4_cidr_key number;
+		struct ipv6_cidr_key ipv6;
+	} key;
+};
+
 enum { AUXV_SIZE = 32 };
 
 /* Whether read_image() has been called for the process that is described. */
@@ -386,6 +459,8 @@ struct scratch {
 	struct path_walk walk;
 	struct names_walk names;
 	struct predicates predicates; /* of the process that is described */
+	struct alternatives alternatives; /* likewise */
+	struct compared compared; /* of the connection: see rules.h */
 	/* Of the task when its description began: what is read afterwards may be of a later exec, or another cgroup. */
 	__u64 exec_id;
 	__u64 cgroup_id;

@@ -91,11 +91,12 @@
  * Programs can be attached and yet not run: kernel.ftrace_enabled=0 does that. So user space makes the kernel call a
  * function that has a program of netmon's, each second, and reports it when that program does not run.
  *
- * 11. Two objects
+ * 11. Four objects
  *
- * This file is compiled twice. The minimal object (-DMINIMAL) has no report options, so clang leaves out most of the
- * code; user space loads it if no option is set, since it loads sooner and does less per event. The other object has
- * all options: those not set cost nothing either, once the verifier has removed their branches.
+ * This file is compiled four times. The minimal object (-DMINIMAL) has no report options, so clang leaves out most of
+ * the code; user space loads it if no option is set, since it loads sooner and does less per event. The full object has
+ * all options: those not set cost nothing per event either, once the verifier has removed their branches. Of both there
+ * is one without filters (-DUNFILTERED), for a run without any: it loads sooner, and is the same per event.
  */
 #include "close.h"
 #include "compat.h"

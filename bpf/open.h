@@ -101,8 +101,11 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 		return 0;
 	}
 	process_id = REJECTED;
-	if (passes_connection_filters(set_of(generation), direction, family, ends))
+	if (passes_connection_filters(set_of(generation), direction, family, ends) &&
+	    may_be_wanted(slot, set_of(generation), direction, family, ends))
 		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
+	if (limits_processes(set_of(generation)))
+		process_id = id_if_wanted(slot, process_id);
 	if (connection)
 		end_previous(connection, process_id);
 	if (process_id == REJECTED) {
@@ -145,7 +148,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
  * the socket may have no endpoints. has_begun: whether the backup program has kept this attempt.
  */
 static __always_inline int report_failure_at_once(struct sock *sk, union event *event, int error, enum slot slot,
-						  struct connection *connection, bool has_begun)
+						  struct connection *connection, bool has_begun, __u64 generation)
 {
 	__u64 process_id;
 
@@ -153,7 +156,9 @@ static __always_inline int report_failure_at_once(struct sock *sk, union event *
 		report_failure(connection, sk, error, false);
 		return 0;
 	}
-	process_id = identify_current(slot, control.generation, IDENTIFY_FILTERED, 0);
+	process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
+	if (limits_processes(set_of(generation)) && !has_begun)
+		process_id = id_if_wanted(slot, process_id);
 	if (process_id == REJECTED)
 		return 0;
 	if (connection) {
@@ -228,15 +233,20 @@ static __always_inline int report_failed_connect(struct sock *sk, struct sockadd
 	struct connection *connection = find_connection(sk);
 	bool has_begun = connection && take_mark(connection, PROGRAM_MAIN);
 	union event endpoints = {};
+	__u64 process_id;
 
 	if (!wants_failures() || (has_begun && !report_options.outcome) ||
 	    !read_requested_endpoints(&endpoints, sk, address, length, family) ||
 	    !passes_socket_filters(set_of(generation), DIRECTION_EGRESS, sk, endpoints.head.dport) ||
-	    !passes_ip_filter_of(set_of(generation), DIRECTION_EGRESS, &endpoints))
+	    !passes_ip_filter_of(set_of(generation), DIRECTION_EGRESS, &endpoints) ||
+	    (!has_begun && !may_failure_be_wanted(slot, set_of(generation), &endpoints, sk)))
 		return 0;
 	if (report_options.outcome)
-		return report_failure_at_once(sk, &endpoints, error, slot, connection, has_begun);
-	add_failure(&endpoints, DIRECTION_EGRESS, identify_current(slot, generation, IDENTIFY_FILTERED, 0));
+		return report_failure_at_once(sk, &endpoints, error, slot, connection, has_begun, generation);
+	process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
+	if (limits_processes(set_of(generation)))
+		process_id = id_if_wanted(slot, process_id);
+	add_failure(&endpoints, DIRECTION_EGRESS, process_id);
 	return 0;
 }
 
@@ -309,7 +319,8 @@ static __always_inline int keep_for_smc(struct sock *sk)
 	enum family family = family_of(sk);
 	struct connection *connection;
 
-	if (!passes_connection_filters(set_of(control.generation), DIRECTION_INGRESS, family, sk))
+	if (!passes_connection_filters(set_of(control.generation), DIRECTION_INGRESS, family, sk) ||
+	    !may_be_wanted(SLOT_ACCEPT, set_of(control.generation), DIRECTION_INGRESS, family, sk))
 		return 0;
 	connection = keep_connection(bpf_get_socket_cookie(sk));
 	if (!connection) {

@@ -37,6 +37,7 @@
 #include "filter.h"
 #include "follow.h"
 #include "process_record.h"
+#include "rules.h"
 
 /* What the functions below return instead of an id. Ids begin at 1. */
 #define UNKNOWN 0ULL /* known_id() and recent_id(): the process must be described (again) */
@@ -153,14 +154,11 @@ __noinline __u64 known_current(const struct process *process, __u64 generation, 
 	return process ? known_id(process, bpf_get_current_task_btf(), TASK_CURRENT, generation, flags) : UNKNOWN;
 }
 
-/* Returned by passes_process_filter(): call read_image(), and it again. */
-enum { NEEDS_IMAGE = 2 };
-
 /*
- * Evaluates the process whose record is in the slot: fills in its predicates and returns whether the process filter
- * accepts it, or NEEDS_IMAGE. The verdict is a function of the predicates and the settings, both of which stay the same for as long as
- * the generation does and the process is known: so it is computed here, once, and not at each connection. Global: see
- * the overview in netmon.bpf.c.
+ * Evaluates the process whose record is in the slot: fills in its predicates and alternatives. Returns whether the process
+ * filter accepts it and a rule may want it, or NEEDS_IMAGE. That is a function of these and the settings, all of which
+ * stay the same for as long as the generation does and the process is known: so it is computed here, once, and not at
+ * each connection. Global: see the overview in netmon.bpf.c.
  */
 __noinline int passes_process_filter(__u32 slot, __u32 set)
 {
@@ -171,11 +169,15 @@ __noinline int passes_process_filter(__u32 slot, __u32 set)
 		return 1;
 	set &= FILTER_SETS - 1;
 	filter = &settings[set].process_filter;
-	if (!load_config.filters || filter->mode == FILTER_OFF)
+	if (!load_config.filters)
 		return 1;
-	if (!evaluate_predicates(scratch, slot, set, described_task(scratch)))
-		return NEEDS_IMAGE;
-	return matches_condition(filter, scratch->predicates.matched) == (filter->mode == FILTER_ALLOW);
+	if (filter->mode != FILTER_OFF) {
+		if (!evaluate_predicates(scratch, slot, set, described_task(scratch)))
+			return NEEDS_IMAGE;
+		if (matches_condition(filter, scratch->predicates.matched) != (filter->mode == FILTER_ALLOW))
+			return 0;
+	}
+	return limits_processes(set) ? meets_by_process(slot, set) : 1;
 }
 
 /* Returns a source that the record may refer to: user space still has it. Else 0. */
@@ -193,7 +195,7 @@ __noinline int recall(__u32 slot, const struct process *process, __u64 generatio
 {
 	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
 	__u16 evaluated = 0, matched;
-	__u64 id, image = 0, cgroup = 0;
+	__u64 id, image = 0, cgroup = 0, met;
 	bool lacks_args;
 
 	if (!scratch || !process)
@@ -214,14 +216,16 @@ __noinline int recall(__u32 slot, const struct process *process, __u64 generatio
 		evaluated = 0;
 	evaluated &= process->predicates.evaluated;
 	matched = evaluated & process->predicates.matched;
+	met = process->alternatives.met_by_image;
 	lacks_args = !process->has_args;
-	process = AFTER(image | cgroup | matched | lacks_args, process);
+	process = AFTER(image | cgroup | matched | met | lacks_args, process);
 	if (*(volatile __u64 *)&process->id != id)
 		return 0; /* another thread has described the process meanwhile */
 	scratch->record.image_source = source_if_kept(image);
 	scratch->record.cgroup_source = source_if_kept(cgroup);
 	scratch->predicates.evaluated = evaluated;
 	scratch->predicates.matched = matched;
+	scratch->alternatives.met_by_image = met;
 	scratch->lacks_args = lacks_args;
 	return 0;
 }
@@ -260,8 +264,8 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		recall(slot, process, generation);
 	if (load_config.follows)
 		scratch->is_followed = is_followed(task);
-	passes = passes_process_filter(slot, set_of(generation));
-	if (load_config.filters && passes == NEEDS_IMAGE) {
+	passes = HAS_FILTERS ? passes_process_filter(slot, set_of(generation)) : 1;
+	if (HAS_FILTERS && passes == NEEDS_IMAGE) {
 		read_image(slot);
 		passes = passes_process_filter(slot, set_of(generation));
 	}
@@ -306,6 +310,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 		process->has_args = !scratch->lacks_args;
 		process->credentials = scratch->record.credentials;
 		process->predicates = scratch->predicates;
+		process->alternatives = scratch->alternatives;
 		process->passes = passes;
 		process->described = wanted * (role == TASK_PARENT ? DESCRIBED_ALONE : DESCRIBED);
 		__sync_lock_test_and_set(&process->id, scratch->record.process_id);
@@ -506,6 +511,29 @@ __noinline __u64 payer_of_identified(__u64 id)
 			return payer;
 	}
 	return payer_of_current();
+}
+
+/*
+ * Returns the id under which the current process was identified; REJECTED, if no rule wants the connection of which
+ * may_be_wanted() has noted in the slot what it meets. What the process meets is known from its description, or as
+ * payer_of_identified() finds its payer; else it may meet anything. Global: see the overview in netmon.bpf.c.
+ */
+__noinline __u64 id_if_wanted(__u32 slot, __u64 id)
+{
+	struct recent *recent = recent_entry(bpf_get_current_task_btf());
+	struct scratch *scratch = bpf_map_lookup_elem(&scratches, &slot);
+	__u64 met;
+
+	if (!scratch || id >= REJECTED)
+		return id;
+	met = scratch->compared.met;
+	if (recent) {
+		__u64 met_by_process = *(volatile __u64 *)&recent->process.alternatives.met;
+
+		if (*(volatile __u64 *)&recent->process.id == id)
+			return met & met_by_process ? id : REJECTED;
+	}
+	return scratch->record.process_id != id || met & scratch->alternatives.met ? id : REJECTED;
 }
 
 /*

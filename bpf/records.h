@@ -28,6 +28,8 @@ enum limit {
 	MAX_ANCESTORS = 16,
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
+	RULE_ALTERNATIVES = 64, /* bits of a set of alternatives: see rules.h */
+	RULE_PORT_CLASSES = 256,
 	ANSWER_SIZE = 4096, /* bytes of a name server's answer that are read: what servers send by UDP at most */
 	HELLO_SIZE = 8192, /* bytes of a TLS client's hello that are read */
 };
@@ -442,7 +444,7 @@ struct load_config {
 	__u8 filters; /* there are filters, or a reload may bring some */
 	__u8 follows; /* the process filter follows processes */
 	__u8 legacy_cgroups; /* enum legacy_cgroups */
-	__u8 reserved_load;
+	__u8 rules; /* there are rules: what none of them wants is left out */
 	__u32 ring_size; /* of the ring buffer, in bytes */
 	__u32 tick_ns; /* how long a tick of the kernel's jiffies is */
 };
@@ -477,12 +479,43 @@ struct report_options {
 	__u8 snapshot; /* existing: the walk is the only program, and reports each process that holds a connection */
 };
 
+/* What rules compare, a list each: see rules.h. Those of a process come last. */
+enum rule_list {
+	RULE_IPV4_SRC,
+	RULE_IPV4_DST,
+	RULE_IPV6_SRC,
+	RULE_IPV6_DST,
+	RULE_PORT_SRC,
+	RULE_PORT_DST,
+	RULE_NETNS,
+	RULE_UID,
+	RULE_EUID,
+	RULE_GID,
+	RULE_EGID,
+	RULE_AUID,
+	RULE_NAME, /* the executable's; so are path and prefix */
+	RULE_PATH,
+	RULE_PREFIX,
+};
+
+enum { RULE_LISTS = RULE_PREFIX + 1 };
+
+/* What the rules want, as far as the kernel half knows it: sets of alternatives, a bit each. See rules.h. */
+struct wanted {
+	__u64 possible[2][2]; /* [enum direction][enum family]: what such connections can meet */
+	__u64 compared[RULE_LISTS]; /* by enum rule_list: the alternatives that compare the value with the list */
+	__u64 otherwise[RULE_LISTS]; /* what a value meets that has no key in the list's map */
+};
+
 /* Which filters are set. Their values are in the filter maps of the same set. */
 struct settings {
 	struct connection_filter connection_filters[2]; /* [enum direction] */
 	struct process_filter process_filter;
 	__u8 netns_mode; /* enum filter_mode */
-	__u8 reserved[7];
+	__u8 limited; /* what no rule wants is left out */
+	__u8 limited_by_process; /* the rules compare processes, too */
+	__u8 reserved[5];
+	struct wanted wanted;
 };
 
 /* Memory that user space writes while the programs run. Each field is written by itself, in one store. */
@@ -608,6 +641,12 @@ struct port_sets {
 	__u8 bits[2][2][PORT_COUNT / 8];
 };
 
+/* The alternatives that ports meet. Ports that meet the same are of one class. */
+struct rule_ports {
+	__u64 met[2][RULE_PORT_CLASSES]; /* [enum endpoint][class] */
+	__u8 classes[2][PORT_COUNT]; /* [enum endpoint][port] */
+};
+
 /* Offsets and lengths are masked by these sizes minus one, so that the verifier knows their bounds. */
 #define IS_POWER_OF_TWO(number) ((number) > 0 && ((number) & ((number) - 1)) == 0)
 
@@ -632,6 +671,7 @@ _Static_assert(sizeof(struct ancestors_head) + sizeof(struct ancestor) == sizeof
 _Static_assert(IS_POWER_OF_TWO(MAX_ANCESTORS), "a mask");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
+_Static_assert(RULE_ALTERNATIVES == 8 * sizeof(__u64), "bits");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");
 _Static_assert(8 * sizeof(((struct ipv6_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");
 

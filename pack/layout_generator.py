@@ -62,6 +62,7 @@ ENUMS = (
     "predicate",
     "mark",
     "id_kind",
+    "rule_list",
     "tcp_state",
 )
 

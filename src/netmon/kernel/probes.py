@@ -84,12 +84,12 @@ class Probes:
         self._open_walk: OpenWalk | None = None
         self._marks: Marks | None = None
         options = _report_options(filters.watched, aggregate)
-        self._object = BpfObject(read_object(minimal=options is None), "netmon")
+        self._object = BpfObject(read_object(minimal=options is None, filtered=filters.configured), "netmon")
         try:
             features = read_features(program.hook for program in PROGRAMS if program.is_optional)
             self.programs = hook_programs(filters.watched, features, aggregate=aggregate)
             self._process_programs = process_programs(filters.watched, features.functions)
-            self._filter_maps = FilterMaps(self._object)
+            self._filter_maps = FilterMaps(self._object, rules=bool(filters.rules))
             self._flow_kind = self._object.inner_map_kind("flows")
             self._load(filters, options, features, ring_size)
             self._losses = self._object.data(".data.losses")
@@ -129,6 +129,7 @@ class Probes:
             accept_arguments=features.accept_arguments,
             mptcp=MPTCP_CONNECT.hook in features.functions,
             filters=filters.configured,
+            rules=bool(filters.rules),
             ring_size=ring_size,
             follows=watched.follows,
             tick_ns=read_tick_ns(),

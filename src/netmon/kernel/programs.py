@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netmon.errors import NetmonError
-from netmon.kernel import FULL_OBJECT, MINIMAL_OBJECT
+from netmon.kernel import OBJECTS
 from netmon.layout import Slot
 
 if TYPE_CHECKING:
@@ -114,12 +114,17 @@ PROGRAMS = (
 )
 
 
-def read_object(*, minimal: bool) -> bytes:
-    """Return a BPF object file of the package; the minimal one has no report options.
+def read_object(*, minimal: bool, filtered: bool = True) -> bytes:
+    """Return a BPF object file of the package.
 
-    Raises NetmonError when it is missing.
+    Args:
+        minimal: The one without report options.
+        filtered: The one with filters.
+
+    Raises:
+        NetmonError: The file is missing.
     """
-    name = MINIMAL_OBJECT if minimal else FULL_OBJECT
+    name = OBJECTS[frozenset(["options"] * minimal + ["filters"] * (not filtered))]
     try:
         # Read by the importer: netmon may be a directory, or inside a single-file executable.
         loader: Any = __spec__.loader

@@ -50,9 +50,9 @@ NOTHING = Features(functions=frozenset(), accept_arguments=4, preemptible=False)
 KINDS = ("fentry/", "fexit/", "tp_btf/", "iter/")
 
 
-def hooks_in_object(*, minimal: bool) -> dict[str, str]:
+def hooks_in_object(*, minimal: bool, filtered: bool) -> dict[str, str]:
     """Return the hook of each program in a compiled object, by its name."""
-    elf = ELFFile(io.BytesIO(read_object(minimal=minimal)))
+    elf = ELFFile(io.BytesIO(read_object(minimal=minimal, filtered=filtered)))
     sections = {index: section.name for index, section in enumerate(elf.iter_sections())}
     symbols = elf.get_section_by_name(".symtab")
     assert isinstance(symbols, SymbolTableSection)
@@ -62,9 +62,10 @@ def hooks_in_object(*, minimal: bool) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("minimal", [False, True])
-def test_the_table_has_the_programs_of_the_objects(minimal: bool) -> None:
+@pytest.mark.parametrize("filtered", [False, True])
+def test_the_table_has_the_programs_of_the_objects(minimal: bool, filtered: bool) -> None:
     table = {program.name: program.hook for program in programs_in_object(minimal=minimal)}
-    assert hooks_in_object(minimal=minimal) == table
+    assert hooks_in_object(minimal=minimal, filtered=filtered) == table
 
 
 def names(watched: Watched, features: Features) -> list[str]:
