@@ -84,6 +84,10 @@ enum phase {
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
 	PHASE_ROUTELESS = 16, /* the opening waits until the socket has a route */
+	/* With the option sni, of the hello with which a TLS client begins: see sni.h. */
+	PHASE_HELLO_BEGUN = 32, /* a part of it was sent to user space */
+	PHASE_HELLO_OVER = 64, /* all of it was, or there is none */
+	PHASE_HELLO = PHASE_HELLO_BEGUN | PHASE_HELLO_OVER,
 	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 
@@ -106,7 +110,8 @@ struct connection {
 	__u8 passed_on; /* another process than the opener closes it */
 	__u32 phase; /* enum phase */
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
-	__u32 is_overflowed; /* it is in the overflow, not in the table */
+	__u16 is_overflowed; /* it is in the overflow, not in the table */
+	__u16 hello_left; /* PHASE_HELLO_BEGUN: how many bytes of it are still to come */
 	__u64 closer_id;
 	__u64 attempt_ns; /* PHASE_PENDING: when connect() began, by CLOCK_MONOTONIC */
 #ifndef MINIMAL

@@ -83,7 +83,8 @@
  * 9. Names (names.h)
  *
  * With the option names, the answers of name servers are sent as processes receive them, so before the connections that
- * they lead to. What they say is read in user space.
+ * they lead to. What they say is read in user space. With the option sni (sni.h), the hello that a TLS client begins a
+ * connection with is sent, too.
  *
  * 10. A sign of life (pulse.h)
  *
@@ -112,6 +113,9 @@
 #include "progress.h"
 #endif
 #include "pulse.h"
+#ifndef MINIMAL
+#include "sni.h"
+#endif
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -283,6 +287,20 @@ int udpv6_recvmsg_exit(__u64 *ctx)
 {
 	return note_received((struct sock *)ctx[0], (struct msghdr *)ctx[1], ctx[2], ctx[3], returned(ctx),
 			     SLOT_UDP6_RECEIVE);
+}
+
+/* These two are loaded for the option sni. */
+SEC("fentry/tcp_sendmsg")
+int BPF_PROG(tcp_sendmsg_entry, struct sock *sk, struct msghdr *message, __u64 size)
+{
+	return note_tcp_sending(sk, message, size);
+}
+
+/* Loaded where the kernel has MPTCP. */
+SEC("fentry/mptcp_sendmsg")
+int BPF_PROG(mptcp_sendmsg_entry, struct sock *sk, struct msghdr *message, __u64 size)
+{
+	return note_sending(sk, message, size, false, SLOT_MPTCP_SEND);
 }
 
 /* Run by user space's read() of the iterator. */

@@ -33,6 +33,7 @@ enum { false = 0, true = 1 };
 #define S_ISUID 04000
 #define S_ISGID 02000
 #define MSG_PEEK 2
+#define MSG_FASTOPEN 0x20000000
 #define MSG_ERRQUEUE 0x2000
 #define PF_EXITING 0x00000004
 #define PF_WQ_WORKER 0x00000020
@@ -253,6 +254,7 @@ struct iov_iter {
 struct msghdr {
 	void *msg_name; /* the sender's address, NULL where nobody asks for it */
 	struct iov_iter msg_iter;
+	unsigned int msg_flags;
 };
 
 struct bpf_iter__task_file {

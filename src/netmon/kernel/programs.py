@@ -84,6 +84,9 @@ EXEC = Program("sched_process_exec_enter", "sched_process_exec", Slot.EXEC, in_m
 # These two see the answers of name servers: see bpf/names.h.
 UDP_RECEIVE = Program("udp_recvmsg_exit", "udp_recvmsg", Slot.UDP_RECEIVE, in_minimal=False, is_optional=True)
 UDP6_RECEIVE = Program("udpv6_recvmsg_exit", "udpv6_recvmsg", Slot.UDP6_RECEIVE, in_minimal=False, is_optional=True)
+# These two see what TLS clients send first: see bpf/sni.h.
+TCP_SEND = Program("tcp_sendmsg_entry", "tcp_sendmsg", Slot.TCP_SEND, in_minimal=False, is_optional=True)
+MPTCP_SEND = Program("mptcp_sendmsg_entry", "mptcp_sendmsg", Slot.MPTCP_SEND, in_minimal=False, is_optional=True)
 # Counts its runs: see bpf/pulse.h.
 PULSE = Program("bpf_fentry_test1_entry", "bpf_fentry_test1", is_optional=True)
 
@@ -106,6 +109,8 @@ PROGRAMS = (
     EXEC,
     UDP_RECEIVE,
     UDP6_RECEIVE,
+    TCP_SEND,
+    MPTCP_SEND,
     SET_STATE,
     *STATE_BACKUPS,
     WALK,
@@ -190,9 +195,8 @@ def process_programs(watched: "Watched", functions: Collection[str]) -> list[Pro
         functions: Those that this kernel has of the functions that programs are attached to.
     """
     programs = [FORK] * (watched.follows_forks or watched.report.exec) + [EXEC] * watched.report.exec
-    if watched.report.names:
-        programs += [program for program in (UDP_RECEIVE, UDP6_RECEIVE) if program.hook in functions]
-    return programs
+    reading = (UDP_RECEIVE, UDP6_RECEIVE) * watched.report.names + (TCP_SEND, MPTCP_SEND) * watched.report.sni
+    return programs + [program for program in reading if program.hook in functions]
 
 
 def count_scratch_slots(programs: Sequence[Program]) -> int:
