@@ -57,9 +57,9 @@ static __always_inline void fill_connection(struct connection *connection, struc
 
 /* Notes that the current process, which was identified as process_id, opens the connection. As note_opener(). */
 static __always_inline void fill_opener(struct connection *connection, struct task_struct *task, struct recent *recent,
-					__u64 process_id, struct socket *socket)
+					__u64 process_id, struct socket *socket, bool by_address)
 {
-	note_opener(connection, task, recent, process_id, socket);
+	note_opener(connection, task, recent, process_id, socket, by_address);
 	if (report_options.opener)
 		connection->passed_on = false;
 }
@@ -126,7 +126,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, struc
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
-	fill_opener(connection, task, recent, process_id, sk->sk_socket);
+	fill_opener(connection, task, recent, process_id, sk->sk_socket, false);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
 		show_to_walk(connection, sk);
@@ -359,7 +359,7 @@ static __always_inline int report_taken(struct sock *smc)
 			free_connection(connection);
 		return 0;
 	}
-	fill_opener(connection, task, recent, process_id, NULL);
+	fill_opener(connection, task, recent, process_id, NULL, true);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family, true);

@@ -524,14 +524,19 @@ static __always_inline __u64 held_credentials(struct socket *socket, struct task
 	return socket->file->f_cred == cred ? (__u64)cred : 0; /* NULL is followed to NULL */
 }
 
+/* As payer_of_current(). Global: see the overview in netmon.bpf.c. */
+__noinline __u64 payer_of_running(void)
+{
+	return payer_of_current();
+}
+
 /*
  * Notes in a connection that the current process opens it, what that is described as under the id, and whom its records
  * are charged to. This thread's entry is not written while this program runs but to be another thread's, with another
- * id: so the id is read last. task: the current one; recent: its entry; socket: the connection's, NULL if it is not
- * known.
+ * id: so the id is read last. task: the current one; recent: its entry; by_address: socket is not known.
  */
 static __always_inline void note_opener(struct connection *connection, struct task_struct *task, struct recent *recent,
-					__u64 process_id, struct socket *socket)
+					__u64 process_id, struct socket *socket, bool by_address)
 {
 	const struct process *known = &recent->process;
 
@@ -544,8 +549,8 @@ static __always_inline void note_opener(struct connection *connection, struct ta
 	connection->opener_auid = known->credentials.auid;
 	connection->payer = known->payer;
 	if (*(volatile __u64 *)&known->id != process_id || is_lost(process_id))
-		connection->payer = payer_of_current();
-	else if (socket)
+		connection->payer = payer_of_running();
+	else if (!by_address)
 		connection->opener_cred = held_credentials(socket, task);
 }
 

@@ -198,6 +198,5 @@ def test_programs_are_small_with_every_option(kernel: str) -> None:
     with Monitor(Config.from_dict({**ALL, "rules": rules}), any_kernel=True) as monitor:
         for info in monitor.program_infos():
             print(kernel, info)
-            assert (
-                0 < info.verified_instructions < 70_000
-            )  # most on 6.1: 64,100, of mptcp_connect(); 52,200 without rules
+            # Most on 6.1: 77,700, of mptcp_connect(); 54,900 without rules, of tcp_v6_connect().
+            assert 0 < info.verified_instructions < 80_000
