@@ -239,8 +239,9 @@ int BPF_PROG(mptcp_close_locked_entry, struct sock *sk)
 }
 
 /*
- * These two are loaded for the options statistics, outcome and existing: an interrupt can change a socket's state, and
- * interrupt the first program on any kernel. Both do the same work; twice does no harm.
+ * The next four are loaded for the options statistics, outcome and existing. An interrupt can change a socket's state,
+ * and interrupt the first program on any kernel: either the second one or the other two are its backup, see backup.h.
+ * All do the same work; twice does no harm.
  */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_enter, struct sock *sk, int old_state, int state)
@@ -252,6 +253,18 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int state)
 {
 	return follow_state(sk, old_state, state);
+}
+
+SEC("fexit/tcp_finish_connect")
+int BPF_PROG(tcp_finish_connect_exit, struct sock *sk)
+{
+	return follow_success(sk);
+}
+
+SEC("fentry/tcp_done")
+int BPF_PROG(tcp_done_entry, struct sock *sk)
+{
+	return follow_end(sk);
 }
 
 /* Loaded for the option exec. */

@@ -530,6 +530,8 @@ struct control {
 	__u64 walker;
 	/* How many open connections the walk through them may still look at before it pauses: see progress.h. */
 	__u64 walk_budget;
+	/* The walk through all open files has ended: see connection.h. */
+	__u64 has_walked;
 };
 
 /*

@@ -160,6 +160,8 @@ struct hlist_node {
 };
 
 struct sock_common {
+	__u64 skc_addrpair; /* skc_daddr and skc_rcv_saddr */
+	__u32 skc_portpair; /* skc_dport and skc_num */
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
@@ -208,7 +210,10 @@ struct inet_connection_sock {
 	} icsk_ack;
 };
 
+struct file;
+
 struct socket {
+	struct file *file;
 	struct sock *sk;
 };
 
@@ -336,6 +341,7 @@ struct inode {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	const struct cred *f_cred; /* of the task that opened it: it holds them */
 };
 
 struct fs_struct {

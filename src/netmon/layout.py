@@ -223,7 +223,7 @@ ANCESTOR = Struct("=QQI4x")
 LOAD_CONFIG = Struct("=BBBBBBBBII")
 REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xBBB5xQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ")
-CONTROL = Struct("=QQQQQ")
+CONTROL = Struct("=QQQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
 LOSSES = Struct("=QQQQQQQQ")
 PAYER = Struct("=QQQQ768s")
@@ -500,6 +500,7 @@ FIELDS = {
         "flows_notice",
         "walker",
         "walk_budget",
+        "has_walked",
     ),
     "Coverage": (
         "connects_by_main",
@@ -830,6 +831,7 @@ if TYPE_CHECKING:
         flows_notice: int
         walker: int
         walk_budget: int
+        has_walked: int
 
     class Coverage(NamedTuple):
         connects_by_main: int

@@ -66,9 +66,13 @@ MPTCP_LOCKED_CLOSE = Program(
 )
 DESTROY = Program("inet_csk_destroy_sock_entry", "inet_csk_destroy_sock", is_closing=True)
 MPTCP_DESTROY = Program("mptcp_destroy_entry", "mptcp_destroy", is_optional=True, is_closing=True)
-# An interrupt may change a connection's state while a task's program runs, on any kernel: so there are two.
+# An interrupt may change a connection's state while a task's program runs, on any kernel: so there is a backup. See
+# bpf/backup.h for which of the two.
 SET_STATE = Program("inet_sock_set_state_enter", "inet_sock_set_state", in_minimal=False)
 SET_STATE_BACKUP = Program("inet_sock_set_state_backup", "inet_sock_set_state", in_minimal=False)
+FINISH_CONNECT = Program("tcp_finish_connect_exit", "tcp_finish_connect", in_minimal=False, is_optional=True)
+DONE = Program("tcp_done_entry", "tcp_done", in_minimal=False, is_optional=True)
+STATE_BACKUPS = (SET_STATE_BACKUP, FINISH_CONNECT, DONE)
 # An iterator: it runs on request.
 WALK = Program("task_file_walk", "task_file", Slot.WALK, in_minimal=False)
 # Another one, of the maps that hold open connections.
@@ -108,7 +112,7 @@ PROGRAMS = (
     TCP_SEND,
     MPTCP_SEND,
     SET_STATE,
-    SET_STATE_BACKUP,
+    *STATE_BACKUPS,
     WALK,
     OPEN_WALK,
 )
@@ -156,7 +160,13 @@ def hook_programs(watched: "Watched", features: "Features", *, aggregate: bool =
     programs += (LOCKED_CLOSE, MPTCP_LOCKED_CLOSE) * (report.statistics or aggregate)
     if follows_states or features.preemptible:
         programs += [DESTROY, MPTCP_DESTROY]
-    programs += (SET_STATE, SET_STATE_BACKUP) * follows_states
+    if follows_states:
+        programs += [SET_STATE]
+        # Whether a task can stay inside of SET_STATE for long: see bpf/backup.h.
+        if features.preemptible or not features.functions.issuperset((FINISH_CONNECT.hook, DONE.hook)):
+            programs += [SET_STATE_BACKUP]
+        else:
+            programs += [DONE] + [FINISH_CONNECT] * (report.outcome or report.existing)
     return [program for program in programs if not program.is_optional or program.hook in features.functions]
 
 
