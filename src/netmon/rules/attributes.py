@@ -347,6 +347,7 @@ ATTRIBUTES: dict[str, Attribute] = {
         of_event=lambda facts: certain_name(facts.details),
         events=("establish", "fail", "progress", "close", "name"),
         needs=("names", "sni"),
+        varies=True,  # it may be announced after the opening
         json=("names",),
     ),
     "netns": _detail("netns", ID, "the inode number of the network namespace", _CONNECTIONS, _CONTEXT, varies=False),

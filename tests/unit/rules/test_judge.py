@@ -59,6 +59,15 @@ def test_a_progress_leaves_the_connection_open() -> None:
     assert judged(judge, "close", name="another").names == ()
 
 
+def test_a_name_that_is_announced_later_is_compared() -> None:
+    judge = judge_of({"rule": "named", "when": 'domain == "a.example"'})
+    names = [{"name": "a.example", "source": "sni", "scope": "connection"}]
+    assert judged(judge, "establish").names == ()
+    assert judged(judge, "name", names=names).names == ("named",)
+    assert judged(judge, "close", names=names).names == ("named",)
+    assert judge.counts == {"named": 1}
+
+
 def test_a_failure_ends_a_connection() -> None:
     judge = judge_of({"rule": "refused", "when": 'reason == "refused" AND direction == "egress"'})
     assert judged(judge, "fail", reason="refused").names == ("refused",)
