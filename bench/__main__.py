@@ -14,7 +14,7 @@ from bench.byte_counts import COUNTERS
 from bench.host import GuestDiedError, Result, run_in_guest
 from bench.monitors import COUNTED as COUNTED_MONITORS
 from bench.monitors import names_for
-from bench.plan import BYTE_COUNTS, COUNTED, DEFAULT, LONG, QUICK, Plan
+from bench.plan import BYTE_COUNTS, COUNTED, DEFAULT, LONG, QUICK, RULES, Plan
 from vm.architecture import X86_64
 from vm.archive import KERNELS
 from vm.image import BUILD, PROJECT
@@ -23,8 +23,10 @@ RESULTS = PROJECT / "bench/results"
 UNFINISHED = BUILD / "bench"
 # Benchmarks that run on this host, with options of their own.
 ALONE = {"--native": native.main, "--cidrs-native": cidrs.main, "--rules-native": rules.main}
+BESIDE_RULES = ("netmon", "netmon-reject")  # without rules
 REPORTS = {
     "long": report.long_run,
+    "rules": report.rules,
     "instructions": report.instructions,
     "bytes": report.byte_counts,
     "guest": report.comparison,
@@ -48,6 +50,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     kind.add_argument(
         "--instructions", action="store_true", help="count instructions: each option of netmon, and other monitors"
     )
+    kind.add_argument(
+        "--rules", action="store_true", help="likewise, of netmon with rules that want nothing of the load"
+    )
     parser.add_argument("--only", metavar="NAMES", help="monitors, separated by commas; and CIDRs only if given")
     for name in SIZES:
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default {getattr(DEFAULT, name):,}")
@@ -58,18 +63,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """Return the plan that the options describe. Raises ValueError if there is no monitor of a name."""
-    chosen = {"long": LONG, "quick": QUICK, "instructions": COUNTED, "bytes": BYTE_COUNTS}
+    chosen = {"long": LONG, "quick": QUICK, "instructions": COUNTED, "bytes": BYTE_COUNTS, "rules": RULES}
     plan = next((plan for name, plan in chosen.items() if getattr(options, name)), DEFAULT)
     known = names_for(options.kernel)
     if plan.counted or plan.byte_counts:
         known = tuple(COUNTED_MONITORS if plan.counted else COUNTERS)
-    monitors = tuple(options.only.split(",")) if options.only else known
+    monitors = tuple(options.only.split(",")) if options.only else BESIDE_RULES if plan.rules else known
     if unknown := set(monitors) - set(known):
         raise ValueError(f"not on {options.kernel}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     changes = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
     if options.cidrs is not None:
         changes["cidrs"] = tuple(map(int, filter(None, options.cidrs.split(","))))
-    elif options.only:
+    elif options.only and not plan.rules:
         changes["cidrs"] = ()
     return dataclasses.replace(plan, kernel=options.kernel, monitors=monitors, **changes)
 
@@ -78,7 +83,7 @@ def write(result: Result, directory: Path) -> None:
     """Write a run's results, and print its table."""
     directory.mkdir(parents=True, exist_ok=True)
     plan = result["plan"]
-    kinds = {"flood": "long", "counted": "instructions", "byte_counts": "bytes"}
+    kinds = {"flood": "long", "rules": "rules", "counted": "instructions", "byte_counts": "bytes"}
     kind = next((kind for key, kind in kinds.items() if plan[key]), "guest")
     name = f"{kind}-{result['kernel']}"
     text = REPORTS[kind](result)

@@ -47,7 +47,7 @@ def run_in_guest(plan: Plan) -> Result:
 
 def contents_for(plan: Plan) -> Contents:
     """Return the contents of the guest, with the kernel's headers only if a monitor compiles against them."""
-    if plan.flood:
+    if plan.flood or plan.rules:
         return FOR_TESTS
     if plan.byte_counts:
         return THAT_COUNT_BYTES

@@ -162,6 +162,35 @@ def instructions(result: dict[str, Any]) -> str:
     )
 
 
+def rules(result: dict[str, Any]) -> str:
+    """Return the report of a run that counted instructions of netmon with rules."""
+    figures = Figures(result["samples"])
+
+    def row(name: str) -> Row:
+        def get(figure: str) -> float | None:
+            return figures.median(name, "pairs1", figure)
+
+        probes = get("probe_us")
+        return (
+            name,
+            number(probes * 1000 if probes is not None else None, 0),
+            number(get("cpu_us"), 1),
+            number(get("said_ready_s"), 2),
+            number(get("pss"), 1),
+        )
+
+    names = [*dict.fromkeys(sample["monitor"] for sample in result["samples"])]
+    header = ("netmon", "its probes, instructions", "its CPU us", "ready after s", "PSS MB")
+    return (
+        f"# Rules in the kernel, in instructions, on Linux {result['kernel']}\n\n"
+        f"Linux {result['release']} in a guest with one emulated CPU, {result['date']}, netmon at `{result['commit']}`."
+        f" Of {result['plan']['connections']:,} connections over loopback, each with an opening at both ends and two"
+        " closes. netmon reports all of them, netmon-reject none, by a filter of addresses; the rules want none of"
+        " them.\n\n"
+        f"{table(header, map_rows(row, names))}\n"
+    )
+
+
 def byte_counts(result: dict[str, Any]) -> str:
     """Return the report of a run that compared byte counts."""
     figures = Figures(result["samples"])

@@ -77,9 +77,12 @@ static __always_inline bool describe_found(struct connection *found, struct task
 	union event *event = &found->event;
 
 	if (!(direction == DIRECTION_INGRESS ? report_options.existing_ingress : report_options.existing_egress) ||
-	    !passes_connection_filters(set_of(generation), direction, family, sk))
+	    !passes_connection_filters(set_of(generation), direction, family, sk) ||
+	    !may_be_wanted(SLOT_WALK, set_of(generation), direction, family, sk))
 		return false;
 	event->head.process_id = identify_found(task, generation);
+	if (limits_processes(set_of(generation)))
+		event->head.process_id = id_if_wanted(SLOT_WALK, event->head.process_id);
 	if (event->head.process_id == REJECTED)
 		return false;
 	event->head.type = RECORD_EXISTING;

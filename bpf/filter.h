@@ -73,7 +73,7 @@ static __always_inline bool passes_ipv4_filter(__u32 set, enum direction directi
 {
 	const struct endpoints_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV4];
 
-	if (!load_config.filters || filter->mode == FILTER_OFF)
+	if (!HAS_FILTERS || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv4_listed(set, list_of(direction, ENDPOINT_SRC), saddr) != filter->negated) ||
 		(filter->dst && is_ipv4_listed(set, list_of(direction, ENDPOINT_DST), daddr) != filter->negated)) ==
@@ -85,7 +85,7 @@ static __always_inline bool passes_ipv6_filter(__u32 set, enum direction directi
 {
 	const struct endpoints_filter *filter = &settings[set].connection_filters[direction].addresses[FAMILY_IPV6];
 
-	if (!load_config.filters || filter->mode == FILTER_OFF)
+	if (!HAS_FILTERS || filter->mode == FILTER_OFF)
 		return true;
 	return ((filter->src && is_ipv6_listed(set, list_of(direction, ENDPOINT_SRC), saddr) != filter->negated) ||
 		(filter->dst && is_ipv6_listed(set, list_of(direction, ENDPOINT_DST), daddr) != filter->negated)) ==
@@ -126,7 +126,7 @@ __noinline int passes_port_filter(__u32 set, __u32 direction, __u32 sport, __u32
 	const struct port_sets *sets;
 	void *map;
 
-	if (!load_config.filters)
+	if (!HAS_FILTERS)
 		return 1;
 	set &= FILTER_SETS - 1;
 	direction &= 1;
@@ -143,7 +143,7 @@ static __always_inline bool passes_socket_filters(__u32 set, enum direction dire
 {
 	__u8 netns_mode = settings[set].netns_mode;
 
-	if (!load_config.filters)
+	if (!HAS_FILTERS)
 		return true;
 	if (settings[set].connection_filters[direction].ports.mode != FILTER_OFF &&
 	    !passes_port_filter(set, direction, local_port(sk), dport))
@@ -155,7 +155,7 @@ static __always_inline bool passes_socket_filters(__u32 set, enum direction dire
 static __always_inline bool passes_connection_filters(__u32 set, enum direction direction, enum family family,
 						      struct sock *sk)
 {
-	if (!load_config.filters || !settings[set].connection_filters[direction].any)
+	if (!HAS_FILTERS || !settings[set].connection_filters[direction].any)
 		return true;
 	return passes_socket_filters(set, direction, sk, bpf_ntohs(sk->__sk_common.skc_dport)) &&
 	       passes_ip_filter(set, direction, family, sk);
@@ -168,7 +168,7 @@ static __always_inline bool matches_condition(const struct process_filter *filte
 }
 
 enum {
-	PREDICATES_OF_IMAGE = PREDICATE_NAME | PREDICATE_PREFIX | PREDICATE_PATH,
+	PREDICATES_OF_IMAGE = PREDICATE_NAME | PREDICATE_PREFIX | PREDICATE_PATH | MET_BY_IMAGE,
 	PREDICATES_OF_CGROUP = PREDICATE_CGROUP | PREDICATE_CONTAINER_ID,
 };
 

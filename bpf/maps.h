@@ -17,6 +17,12 @@ static const struct report_options report_options = {};
 #else
 const volatile struct report_options report_options SEC(".rodata.report_options");
 #endif
+#ifdef UNFILTERED
+/* Likewise: what the verifier would find to be dead code, it takes time to look through and to remove. */
+#define HAS_FILTERS false
+#else
+#define HAS_FILTERS load_config.filters
+#endif
 struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");
 struct losses losses SEC(".data.losses");
@@ -73,11 +79,15 @@ enum program {
 
 /* Bits: what is still to be reported of a connection. 0: its opening has been. */
 enum phase {
-	PHASE_PENDING = 1, /* a connect attempt without a result: the event's time is that of the attempt */
+	PHASE_PENDING = 1, /* a connect attempt without a result */
 	PHASE_CLOSING = 2, /* the socket is being closed */
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
 	PHASE_ROUTELESS = 16, /* the opening waits until the socket has a route */
+	/* With the option sni, of the hello with which a TLS client begins: see sni.h. */
+	PHASE_HELLO_BEGUN = 32, /* a part of it was sent to user space */
+	PHASE_HELLO_OVER = 64, /* all of it was, or there is none */
+	PHASE_HELLO = PHASE_HELLO_BEGUN | PHASE_HELLO_OVER,
 	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 
@@ -86,8 +96,13 @@ struct connection {
 	/* The opening event. Its endpoints are sent again at the close, when the socket may have lost them: a refused
 	 * connect disconnects the socket before it is closed. */
 	union event event;
+	/* What tells that the opener is as it was described, without a look at its description: see is_as_opened(). */
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u64 opener_start_ns; /* the opener's start_of() */
+	__u64 opener_cred; /* the address of its credentials, which the socket's file holds; 0: it holds others */
+	__u64 opener_cgroup_id;
+	__u32 opener_ppid;
+	__u32 opener_auid;
 	__u64 payer; /* whom its events are charged to: see fairness.h */
 	__u8 reported_by; /* enum program: waits for the other program, which sets it to 0 */
 	__u8 direction; /* enum direction */
@@ -95,8 +110,10 @@ struct connection {
 	__u8 passed_on; /* another process than the opener closes it */
 	__u32 phase; /* enum phase */
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
-	__u32 is_overflowed; /* it is in the overflow, not in the table */
+	__u16 is_overflowed; /* it is in the overflow, not in the table */
+	__u16 hello_left; /* PHASE_HELLO_BEGUN: how many bytes of it are still to come */
 	__u64 closer_id;
+	__u64 attempt_ns; /* PHASE_PENDING: when connect() began, by CLOCK_MONOTONIC */
 #ifndef MINIMAL
 	/* For walks through open connections: see progress.h. */
 	__u64 socket; /* its address; 0 while the other fields are being filled in */
@@ -133,6 +150,8 @@ struct {
 	__type(value, __u32);
 } subflow_errors SEC(".maps");
 
+bool has_subflow_errors = false; /* whether there was any */
+
 enum described {
 	NOT_DESCRIBED, /* its record was not sent: the process filter rejected it */
 	DESCRIBED_ALONE, /* sent without a parent, as the parent of another process */
@@ -143,6 +162,15 @@ enum described {
 struct predicates {
 	__u16 evaluated; /* enum predicate: those that are known */
 	__u16 matched; /* enum predicate: those that are known and true */
+};
+
+/* In predicates.evaluated, beside enum predicate: met_by_image is known. */
+enum { MET_BY_IMAGE = 1 << 15 };
+
+/* The alternatives of rules that a process meets, in this generation of filters: see rules.h. */
+struct alternatives {
+	__u64 met;
+	__u64 met_by_image; /* by its executable alone */
 };
 
 /* What the process's last description says, to see whether it still holds. */
@@ -157,6 +185,7 @@ struct process {
 	struct credentials credentials;
 	__u32 ppid;
 	struct predicates predicates;
+	struct alternatives alternatives;
 	__u8 described; /* enum described */
 	__u8 passes; /* the process filter's verdict: a function of the predicates, see filter.h */
 	__u8 has_args; /* the image was sent with its arguments, as far as they fit */
@@ -287,6 +316,45 @@ struct prefix_trie {
 	__uint(value_size, sizeof(__u8));
 };
 
+/* What rules compare: by a key, the alternatives that the value meets. */
+struct rule_number_trie {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct ipv4_cidr_key));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_ipv6_trie {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct ipv6_cidr_key));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_text_hash {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u8[BINARY_PATH_SIZE]));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_prefix_trie {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct prefix_key));
+	__uint(value_size, sizeof(__u64));
+};
+
+struct rule_port_array {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct rule_ports));
+};
+
 /* A map of maps: an inner map per filter set, absent where the set has no such list. No program reads the last slot. */
 #define FILTER_MAPS(name, inner)                                                                                       \
 	struct {                                                                                                       \
@@ -305,6 +373,11 @@ FILTER_MAPS(binary_paths, path_hash);
 FILTER_MAPS(binary_prefixes, prefix_trie);
 FILTER_MAPS(cgroups, prefix_trie);
 FILTER_MAPS(container_ids, prefix_trie);
+FILTER_MAPS(rule_numbers, rule_number_trie); /* IPv4 addresses and ids, by enum rule_list */
+FILTER_MAPS(rule_ipv6, rule_ipv6_trie);
+FILTER_MAPS(rule_texts, rule_text_hash); /* paths, and names, which do not begin with a '/' as paths do */
+FILTER_MAPS(rule_prefixes, rule_prefix_trie);
+FILTER_MAPS(rule_ports, rule_port_array);
 
 struct flow_hash {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -359,6 +432,19 @@ struct names_walk {
 	struct prefix_key container; /* the id of the innermost container; prefixlen is 0 on the host */
 };
 
+/* What rules compare of a connection. It is here since its programs have no stack left. */
+struct compared {
+	__u64 met; /* the alternatives that the connection meets, its process aside */
+	__u8 addresses[2][16]; /* [enum endpoint]: an IPv4 address takes the first four bytes */
+	__u16 ports[2]; /* [enum endpoint] */
+	__u32 netns;
+	__u8 family; /* enum family */
+	union {
+		struct ipv4_cidr_key number;
+		struct ipv6_cidr_key ipv6;
+	} key;
+};
+
 enum { AUXV_SIZE = 32 };
 
 /* Whether read_image() has been called for the process that is described. */
@@ -381,6 +467,8 @@ struct scratch {
 	struct path_walk walk;
 	struct names_walk names;
 	struct predicates predicates; /* of the process that is described */
+	struct alternatives alternatives; /* likewise */
+	struct compared compared; /* of the connection: see rules.h */
 	/* Of the task when its description began: what is read afterwards may be of a later exec, or another cgroup. */
 	__u64 exec_id;
 	__u64 cgroup_id;

@@ -28,7 +28,10 @@ enum limit {
 	MAX_ANCESTORS = 16,
 	PAYER_LEVEL = 3, /* the depth of a pod's cgroup, of a session's, and of that of a user's service manager */
 	PAYER_USER_BIT = 63, /* of a payer's id: the rest is a user id */
+	RULE_ALTERNATIVES = 64, /* bits of a set of alternatives: see rules.h */
+	RULE_PORT_CLASSES = 256,
 	ANSWER_SIZE = 4096, /* bytes of a name server's answer that are read: what servers send by UDP at most */
+	HELLO_SIZE = 8192, /* bytes of a TLS client's hello that are read */
 };
 
 /* How many entries maps have, and arrays. */
@@ -65,6 +68,8 @@ enum slot {
 	SLOT_EXEC,
 	SLOT_UDP_RECEIVE,
 	SLOT_UDP6_RECEIVE,
+	SLOT_TCP_SEND,
+	SLOT_MPTCP_SEND,
 	SLOT_COUNT,
 };
 
@@ -80,6 +85,7 @@ enum record_type {
 	RECORD_EXEC = 8,
 	RECORD_ANSWER = 9,
 	RECORD_ANCESTORS = 10,
+	RECORD_NAME = 11,
 };
 
 enum family {
@@ -321,6 +327,21 @@ struct answer_record {
 	__u64 time_ns; /* CLOCK_BOOTTIME */
 };
 
+/*
+ * With the option sni: a piece of the hello that a TLS client has sent on a connection. It follows the record. An IPv4
+ * address takes the first four bytes of its field.
+ */
+struct hello_record {
+	struct event_head head; /* RECORD_NAME */
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__u16 length; /* of the bytes that follow */
+	__u16 left; /* how many bytes of the hello are still to come, of HELLO_SIZE at most */
+	__u8 is_first;
+	__u8 is_early; /* the connection's opening has not been sent: of the head, only the cookie is certain */
+	__u8 reserved[2];
+};
+
 /* A process that another one descends from. */
 struct ancestor {
 	__u64 process_id; /* of its record, which was sent before; 0: there was no room for that */
@@ -423,7 +444,7 @@ struct load_config {
 	__u8 filters; /* there are filters, or a reload may bring some */
 	__u8 follows; /* the process filter follows processes */
 	__u8 legacy_cgroups; /* enum legacy_cgroups */
-	__u8 reserved_load;
+	__u8 rules; /* there are rules: what none of them wants is left out */
 	__u32 ring_size; /* of the ring buffer, in bytes */
 	__u32 tick_ns; /* how long a tick of the kernel's jiffies is */
 };
@@ -443,6 +464,7 @@ struct report_options {
 	__u8 context; /* events say where the connection lives */
 	__u8 exec; /* processes have what they exec'd, as it was then */
 	__u8 names; /* answers of name servers are sent, as processes receive them */
+	__u8 sni; /* the hellos of TLS clients are sent, as processes send them */
 	__u8 workload; /* processes have their workload, which user space finds out */
 	__u8 id; /* processes have an id that no other has, which user space makes */
 
@@ -457,12 +479,43 @@ struct report_options {
 	__u8 snapshot; /* existing: the walk is the only program, and reports each process that holds a connection */
 };
 
+/* What rules compare, a list each: see rules.h. Those of a process come last. */
+enum rule_list {
+	RULE_IPV4_SRC,
+	RULE_IPV4_DST,
+	RULE_IPV6_SRC,
+	RULE_IPV6_DST,
+	RULE_PORT_SRC,
+	RULE_PORT_DST,
+	RULE_NETNS,
+	RULE_UID,
+	RULE_EUID,
+	RULE_GID,
+	RULE_EGID,
+	RULE_AUID,
+	RULE_NAME, /* the executable's; so are path and prefix */
+	RULE_PATH,
+	RULE_PREFIX,
+};
+
+enum { RULE_LISTS = RULE_PREFIX + 1 };
+
+/* What the rules want, as far as the kernel half knows it: sets of alternatives, a bit each. See rules.h. */
+struct wanted {
+	__u64 possible[2][2]; /* [enum direction][enum family]: what such connections can meet */
+	__u64 compared[RULE_LISTS]; /* by enum rule_list: the alternatives that compare the value with the list */
+	__u64 otherwise[RULE_LISTS]; /* what a value meets that has no key in the list's map */
+};
+
 /* Which filters are set. Their values are in the filter maps of the same set. */
 struct settings {
 	struct connection_filter connection_filters[2]; /* [enum direction] */
 	struct process_filter process_filter;
 	__u8 netns_mode; /* enum filter_mode */
-	__u8 reserved[7];
+	__u8 limited; /* what no rule wants is left out */
+	__u8 limited_by_process; /* the rules compare processes, too */
+	__u8 reserved[5];
+	struct wanted wanted;
 };
 
 /* Memory that user space writes while the programs run. Each field is written by itself, in one store. */
@@ -477,6 +530,8 @@ struct control {
 	__u64 walker;
 	/* How many open connections the walk through them may still look at before it pauses: see progress.h. */
 	__u64 walk_budget;
+	/* The walk through all open files has ended: see connection.h. */
+	__u64 has_walked;
 };
 
 /*
@@ -506,6 +561,7 @@ struct losses {
 	__u64 path_incomplete; /* processes with only part of their path */
 	__u64 args_incomplete; /* processes with only part of their arguments */
 	__u64 answers_lost; /* answers of name servers: no room in the ring buffer, or not in one piece of memory */
+	__u64 hellos_lost; /* hellos of TLS clients: no room in the ring buffer, or not readable */
 };
 
 /* Whom the use of the ring buffer is charged to: see fairness.h. */
@@ -587,6 +643,12 @@ struct port_sets {
 	__u8 bits[2][2][PORT_COUNT / 8];
 };
 
+/* The alternatives that ports meet. Ports that meet the same are of one class. */
+struct rule_ports {
+	__u64 met[2][RULE_PORT_CLASSES]; /* [enum endpoint][class] */
+	__u8 classes[2][PORT_COUNT]; /* [enum endpoint][port] */
+};
+
 /* Offsets and lengths are masked by these sizes minus one, so that the verifier knows their bounds. */
 #define IS_POWER_OF_TWO(number) ((number) > 0 && ((number) & ((number) - 1)) == 0)
 
@@ -605,11 +667,13 @@ _Static_assert(sizeof(struct progress_event) == sizeof(struct detailed_event), "
 _Static_assert(sizeof(struct event_context) == 32, "padding");
 _Static_assert(sizeof(struct process_record) == 168, "padding");
 _Static_assert(sizeof(struct answer_record) == 56, "padding");
+_Static_assert(sizeof(struct hello_record) == 80, "padding");
 _Static_assert(sizeof(struct exec_record) == sizeof(struct ipv4_event), "padding");
 _Static_assert(sizeof(struct ancestors_head) + sizeof(struct ancestor) == sizeof(struct ipv4_event), "padding");
 _Static_assert(IS_POWER_OF_TWO(MAX_ANCESTORS), "a mask");
 _Static_assert(sizeof(struct flow_key) == 32, "padding");
 _Static_assert(sizeof(struct port_sets) == ENDPOINT_LISTS * PORT_COUNT / 8, "a set per list");
+_Static_assert(RULE_ALTERNATIVES == 8 * sizeof(__u64), "bits");
 _Static_assert(8 * sizeof(((struct ipv4_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");
 _Static_assert(8 * sizeof(((struct ipv6_cidr_key *)0)->list) == CIDR_LIST_BITS, "number of the list");
 

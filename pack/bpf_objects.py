@@ -1,6 +1,6 @@
 """Compiles the BPF objects from bpf/ into src/netmon/kernel/.
 
-One source makes two objects: the full one, and a smaller one that has only what plain events need.
+One source makes the full object, and smaller ones that lack report options, or filters, or both.
 Only the standard library is imported here: build.py and the build hook of `pip install` both call it.
 """
 
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from netmon.kernel import OBJECTS
 from pack.once import once
-from pack.paths import BPF_OBJECT, BPF_OBJECT_WITH_DEBUG, BPF_OBJECTS, BUILD, MINIMAL_BPF_OBJECT, ROOT
+from pack.paths import BPF_OBJECT, BPF_OBJECT_WITH_DEBUG, BPF_OBJECTS, BUILD, ROOT
 
 SOURCES = ROOT / "bpf"
 WARNINGS = ("-Wall", "-Wextra", "-Wno-unused-parameter")
@@ -19,7 +22,7 @@ CLANG = (
     *("clang", "-O2", "-g", *WARNINGS, "-target", "bpf", "-mcpu=v3"),
     f"-fdebug-prefix-map={ROOT}=.",  # the same bytes in every tree
 )
-MINIMAL = "-DMINIMAL"
+WITHOUT = {"options": "-DMINIMAL", "filters": "-DUNFILTERED"}
 
 INSTALL = """\
 netmon cannot be compiled here: {missing}.
@@ -34,7 +37,7 @@ class CompileError(Exception):
 
 
 def compile_objects(*, strict: bool = False) -> None:
-    """Compile both objects, unless they were compiled from the same sources.
+    """Compile all objects, unless they were compiled from the same sources.
 
     Args:
         strict: Whether a warning is an error. Newer compilers than the project's (clang 14) have more warnings.
@@ -49,13 +52,19 @@ def compile_objects(*, strict: bool = False) -> None:
         for stale in {*BPF_OBJECT.parent.glob("*.bpf.o")} - {*BPF_OBJECTS}:
             stale.unlink()  # an object of an earlier name would get into wheels
         errors = ("-Werror",) if strict else ()
-        _run(*CLANG, *errors, "-c", SOURCES / "netmon.bpf.c", "-o", BPF_OBJECT_WITH_DEBUG)
-        _run("llvm-strip", "-g", BPF_OBJECT_WITH_DEBUG, "-o", BPF_OBJECT)
-        _run(*CLANG, *errors, MINIMAL, "-c", SOURCES / "netmon.bpf.c", "-o", MINIMAL_BPF_OBJECT)
-        _run("llvm-strip", "-g", MINIMAL_BPF_OBJECT)
+        clang = (*CLANG, *errors, "-c", SOURCES / "netmon.bpf.c")
+
+        def compile_one(lacks: Collection[str], path: Path) -> None:
+            compiled = path if lacks else BPF_OBJECT_WITH_DEBUG
+            _run(*clang, *(WITHOUT[part] for part in sorted(lacks)), "-o", compiled)
+            _run("llvm-strip", "-g", compiled, "-o", path)
+
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(compile_one, OBJECTS, BPF_OBJECTS))
 
     BUILD.mkdir(exist_ok=True)
-    once((*BPF_OBJECTS, BPF_OBJECT_WITH_DEBUG), [*sorted(SOURCES.glob("*.[ch]")), *CLANG, MINIMAL], work)
+    flags = (*CLANG, *WITHOUT.values())
+    once((*BPF_OBJECTS, BPF_OBJECT_WITH_DEBUG), [*sorted(SOURCES.glob("*.[ch]")), *flags], work)
 
 
 def _missing() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netmon.kernel import BUNDLED_LIBBPF, FULL_OBJECT, MINIMAL_OBJECT
+from netmon.kernel import BUNDLED_LIBBPF, FULL_OBJECT, OBJECTS
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
@@ -21,8 +21,7 @@ PACKAGE = SOURCE / "netmon"
 KERNEL_PACKAGE = Path("netmon/kernel")
 
 BPF_OBJECT = SOURCE / KERNEL_PACKAGE / FULL_OBJECT
-MINIMAL_BPF_OBJECT = SOURCE / KERNEL_PACKAGE / MINIMAL_OBJECT
-BPF_OBJECTS = (BPF_OBJECT, MINIMAL_BPF_OBJECT)
+BPF_OBJECTS = tuple(SOURCE / KERNEL_PACKAGE / name for name in OBJECTS.values())
 BPF_OBJECT_WITH_DEBUG = BUILD / FULL_OBJECT  # the layout of records is read from its debug information
 LIBBPF = KERNEL_PACKAGE / BUNDLED_LIBBPF
 

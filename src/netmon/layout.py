@@ -27,7 +27,10 @@ class Limit(IntEnum):
     MAX_ANCESTORS = 16
     PAYER_LEVEL = 3
     PAYER_USER_BIT = 63
+    RULE_ALTERNATIVES = 64
+    RULE_PORT_CLASSES = 256
     ANSWER_SIZE = 4096
+    HELLO_SIZE = 8192
 
 
 class TableSize(IntEnum):
@@ -58,7 +61,9 @@ class Slot(IntEnum):
     EXEC = 13
     UDP_RECEIVE = 14
     UDP6_RECEIVE = 15
-    COUNT = 16
+    TCP_SEND = 16
+    MPTCP_SEND = 17
+    COUNT = 18
 
 
 class RecordType(IntEnum):
@@ -72,6 +77,7 @@ class RecordType(IntEnum):
     EXEC = 8
     ANSWER = 9
     ANCESTORS = 10
+    NAME = 11
 
 
 class Family(IntEnum):
@@ -172,6 +178,24 @@ class IdKind(IntEnum):
     GID = 4
 
 
+class RuleList(IntEnum):
+    IPV4_SRC = 0
+    IPV4_DST = 1
+    IPV6_SRC = 2
+    IPV6_DST = 3
+    PORT_SRC = 4
+    PORT_DST = 5
+    NETNS = 6
+    UID = 7
+    EUID = 8
+    GID = 9
+    EGID = 10
+    AUID = 11
+    NAME = 12
+    PATH = 13
+    PREFIX = 14
+
+
 class TcpState(IntEnum):
     ESTABLISHED = 1
     SYN_SENT = 2
@@ -193,14 +217,15 @@ EVENT_CONTEXT = Struct("=QIIIIB7x")
 PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6xQQI4x")
 EXEC_RECORD = Struct("=BBHHHQQQI12x")
 ANSWER_RECORD = Struct("=B1xHIQQQI4xI4xQ")
+HELLO_RECORD = Struct("=BBHH2xI4xQQQ16s16sHHBB2x")
 ANCESTORS_HEAD = Struct("=BB6xQ8x")
 ANCESTOR = Struct("=QQI4x")
-LOAD_CONFIG = Struct("=BBBBBBB1xII")
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBBB")
-SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xB7x")
-CONTROL = Struct("=QQQQQ")
+LOAD_CONFIG = Struct("=BBBBBBBBII")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBBBB")
+SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xBBB5xQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ")
+CONTROL = Struct("=QQQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
-LOSSES = Struct("=QQQQQQQ")
+LOSSES = Struct("=QQQQQQQQ")
 PAYER = Struct("=QQQQ768s")
 FLOW_KEY = Struct("=Q16sHBB4x")
 FLOW = Struct("=QQQQQQ")
@@ -341,6 +366,22 @@ FIELDS = {
         "ppid",
         "time_ns",
     ),
+    "HelloRecord": (
+        "type",
+        "family",
+        "sport",
+        "dport",
+        "tid",
+        "timestamp_ns",
+        "process_id",
+        "cookie",
+        "saddr",
+        "daddr",
+        "length",
+        "left",
+        "is_first",
+        "is_early",
+    ),
     "AncestorsHead": (
         "type",
         "ancestor_count",
@@ -359,6 +400,7 @@ FIELDS = {
         "filters",
         "follows",
         "legacy_cgroups",
+        "rules",
         "ring_size",
         "tick_ns",
     ),
@@ -372,6 +414,7 @@ FIELDS = {
         "context",
         "exec",
         "names",
+        "sni",
         "workload",
         "id",
         "ancestors",
@@ -414,6 +457,42 @@ FIELDS = {
         "process_filter_all",
         "process_filter_any",
         "netns_mode",
+        "limited",
+        "limited_by_process",
+        "wanted_possible_0_0",
+        "wanted_possible_0_1",
+        "wanted_possible_1_0",
+        "wanted_possible_1_1",
+        "wanted_compared_0",
+        "wanted_compared_1",
+        "wanted_compared_2",
+        "wanted_compared_3",
+        "wanted_compared_4",
+        "wanted_compared_5",
+        "wanted_compared_6",
+        "wanted_compared_7",
+        "wanted_compared_8",
+        "wanted_compared_9",
+        "wanted_compared_10",
+        "wanted_compared_11",
+        "wanted_compared_12",
+        "wanted_compared_13",
+        "wanted_compared_14",
+        "wanted_otherwise_0",
+        "wanted_otherwise_1",
+        "wanted_otherwise_2",
+        "wanted_otherwise_3",
+        "wanted_otherwise_4",
+        "wanted_otherwise_5",
+        "wanted_otherwise_6",
+        "wanted_otherwise_7",
+        "wanted_otherwise_8",
+        "wanted_otherwise_9",
+        "wanted_otherwise_10",
+        "wanted_otherwise_11",
+        "wanted_otherwise_12",
+        "wanted_otherwise_13",
+        "wanted_otherwise_14",
     ),
     "Control": (
         "oldest_process_id",
@@ -421,6 +500,7 @@ FIELDS = {
         "flows_notice",
         "walker",
         "walk_budget",
+        "has_walked",
     ),
     "Coverage": (
         "connects_by_main",
@@ -441,6 +521,7 @@ FIELDS = {
         "path_incomplete",
         "args_incomplete",
         "answers_lost",
+        "hellos_lost",
     ),
     "Payer": (
         "id",
@@ -616,6 +697,22 @@ if TYPE_CHECKING:
         ppid: int
         time_ns: int
 
+    class HelloRecord(NamedTuple):
+        type: int
+        family: int
+        sport: int
+        dport: int
+        tid: int
+        timestamp_ns: int
+        process_id: int
+        cookie: int
+        saddr: bytes
+        daddr: bytes
+        length: int
+        left: int
+        is_first: int
+        is_early: int
+
     class AncestorsHead(NamedTuple):
         type: int
         ancestor_count: int
@@ -634,6 +731,7 @@ if TYPE_CHECKING:
         filters: int
         follows: int
         legacy_cgroups: int
+        rules: int
         ring_size: int
         tick_ns: int
 
@@ -647,6 +745,7 @@ if TYPE_CHECKING:
         context: int
         exec: int
         names: int
+        sni: int
         workload: int
         id: int
         ancestors: int
@@ -689,6 +788,42 @@ if TYPE_CHECKING:
         process_filter_all: int
         process_filter_any: int
         netns_mode: int
+        limited: int
+        limited_by_process: int
+        wanted_possible_0_0: int
+        wanted_possible_0_1: int
+        wanted_possible_1_0: int
+        wanted_possible_1_1: int
+        wanted_compared_0: int
+        wanted_compared_1: int
+        wanted_compared_2: int
+        wanted_compared_3: int
+        wanted_compared_4: int
+        wanted_compared_5: int
+        wanted_compared_6: int
+        wanted_compared_7: int
+        wanted_compared_8: int
+        wanted_compared_9: int
+        wanted_compared_10: int
+        wanted_compared_11: int
+        wanted_compared_12: int
+        wanted_compared_13: int
+        wanted_compared_14: int
+        wanted_otherwise_0: int
+        wanted_otherwise_1: int
+        wanted_otherwise_2: int
+        wanted_otherwise_3: int
+        wanted_otherwise_4: int
+        wanted_otherwise_5: int
+        wanted_otherwise_6: int
+        wanted_otherwise_7: int
+        wanted_otherwise_8: int
+        wanted_otherwise_9: int
+        wanted_otherwise_10: int
+        wanted_otherwise_11: int
+        wanted_otherwise_12: int
+        wanted_otherwise_13: int
+        wanted_otherwise_14: int
 
     class Control(NamedTuple):
         oldest_process_id: int
@@ -696,6 +831,7 @@ if TYPE_CHECKING:
         flows_notice: int
         walker: int
         walk_budget: int
+        has_walked: int
 
     class Coverage(NamedTuple):
         connects_by_main: int
@@ -716,6 +852,7 @@ if TYPE_CHECKING:
         path_incomplete: int
         args_incomplete: int
         answers_lost: int
+        hellos_lost: int
 
     class Payer(NamedTuple):
         id: int

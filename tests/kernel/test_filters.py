@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from netmon import Config, Monitor
+from netmon import Config, ConfigError, Monitor
+from netmon.filters.compile import compile_filters
 from netmon.layout import Direction
+from netmon.rules.load import compile_rules
+from netmon.rules.wanted import what_is_wanted
 from tests.support.filter_model import Program, passes
 from tests.support.filtered_monitors import Filtered, events_so_far
 from tests.support.netmon_command import PROGRAMS
+from tests.support.rule_evaluator import Condition, Json, evaluate, text_of
+from tests.support.rule_strategies import ORDER, joined, of
 from tests.support.sockets import cookie_of, listen
 from tests.support.strategies import ip_filters, lists, sections, with_deny_list
 
@@ -256,6 +261,113 @@ def test_process_filters_agree_with_the_model(
         if passes(config, Direction.EGRESS, "127.0.0.1", "127.0.0.1", subject.program())
     ]
     assert reported == [pid for pid in expected for _ in ("establish", "close")]
+
+
+PORT, EPHEMERAL = 8443, 40000  # any above 32767 is alike to the rules
+ID_NAMES = ("uid", "euid", "gid", "egid", "auid")
+RULE_IPV4 = ["10.0.0.0/8", "10.0.0.0/9", "10.0.0.2", "127.0.0.0/8", "0.0.0.0/0"]
+RULE_IPV6 = ["2001:db8::/32", "2001:db8::2", "fd00::/8", "::1", "::/0"]
+SUBJECT_PATHS = [f"{directory}/{name}" for directory in DIRECTORIES for name in NAMES]
+conditions = joined(
+    st.one_of(
+        of(["ipv4_src", "ipv4_dst"], RULE_IPV4),
+        of(["ipv6_src", "ipv6_dst"], RULE_IPV6),
+        of(["ip_src", "ip_dst"], RULE_IPV4 + RULE_IPV6),
+        of(["port_src", "port_dst"], [22, PORT, 30000], *ORDER),
+        of([*ID_NAMES], [0, 1000, 65534, 7], *ORDER),
+        of(["binary_name"], NAMES),
+        of(["binary_path"], SUBJECT_PATHS),
+        of(["binary_prefix"], ["/opt/tools", "/opt/", "/usr/local/bin/", "/"]),
+        of(["direction"], ["egress", "ingress"]),
+    )
+)
+rule_lists = st.lists(
+    st.tuples(conditions, st.sampled_from(["report", "report", "count", "drop"])), min_size=1, max_size=5
+)
+
+
+@pytest.fixture(scope="module")
+def ruled() -> Iterator[Monitor]:
+    """Yield a Monitor with the code for rules, which is loaded if there are any."""
+    with Monitor(rule_config([{"rule": "none", "when": "port_dst == 0"}]), any_kernel=True) as monitor:
+        yield monitor
+
+
+def rule_config(rules: list[dict[str, str]]) -> Config:
+    return Config.from_dict({"ingress": {"enabled": True}, "egress": {"enabled": True}, "rules": rules})
+
+
+def opening(program: Program, direction: Direction, saddr: str, daddr: str) -> Json:
+    """Return what an opening says, as the evaluator of rules reads it."""
+    ids = (program.uid, program.euid, program.gid, program.gid, program.auid)
+    is_egress = direction == Direction.EGRESS
+    names = {"filename": program.name.decode(), "binary_path": program.path.decode(), "cap_effective": ""}
+    return {
+        "process": {**dict(zip(ID_NAMES, ids, strict=True)), **names},
+        "network_event": {
+            "type": f"TcpConnection{'Establish' if is_egress else 'Accept'}",
+            "saddr": saddr,
+            "daddr": daddr,
+            "sport": EPHEMERAL if is_egress else PORT,
+            "dport": PORT if is_egress else EPHEMERAL,
+        },
+    }
+
+
+def matched(rules: list[tuple[Condition, str]], event: Json, direction: Direction) -> list[str] | None:
+    """Return the rules that an event has; None if it is not reported."""
+    names = []
+    is_reported = False
+    for i, (condition, action) in enumerate(rules):
+        if evaluate(condition, event, direction.name.lower()):
+            if action == "drop":
+                break
+            names.append(f"r{i}")
+            is_reported |= action == "report"
+    return names if is_reported else None
+
+
+@examples
+@given(rules=rule_lists)
+def test_rules_agree_with_the_evaluator(
+    ruled: Monitor, subjects: list[Subject], rules: list[tuple[Condition, str]]
+) -> None:
+    """What the kernel half and user space report together; and what the kernel half knows, it leaves out itself."""
+    try:
+        config = rule_config(
+            [{"rule": f"r{i}", "when": text_of(when), "action": action} for i, (when, action) in enumerate(rules)]
+        )
+    except ConfigError:  # a rule that can never match, say
+        reject()
+    ruled.reload(compile_filters(config))
+    events_so_far(ruled)
+    before = ruled._left_out
+    with socket.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        made = [
+            connect(listener, pool[i], pool[i - step], mapped=False)
+            for pool in (IPV4, IPV6)
+            for step in (1, 2)
+            for i in range(len(pool))
+        ]
+        pids = run_each(subjects, PORT)
+    seen: dict[tuple[str, int], list[list[str]]] = {}
+    for event in events_so_far(ruled):
+        network, pid = event.network_event, event.process.pid
+        key = ("cookie", network.cookie) if pid == os.getpid() else ("pid", pid)
+        seen.setdefault(key, []).append(event.rules or [])
+    expected = {}
+    for one in made:
+        for direction, cookie, ends in (
+            (Direction.EGRESS, one.client_cookie, (one.source, one.destination)),
+            (Direction.INGRESS, one.server_cookie, (one.destination, one.source)),
+        ):
+            expected["cookie", cookie] = matched(rules, opening(this_program(), direction, *ends), direction)
+    for subject, pid in zip(subjects, pids, strict=True):
+        event_ = opening(subject.program(), Direction.EGRESS, "127.0.0.1", "127.0.0.1")
+        expected["pid", pid] = matched(rules, event_, Direction.EGRESS)
+    assert seen == {key: [names, names] for key, names in expected.items() if names is not None}
+    if {action for _, action in rules} == {"report"} and not what_is_wanted(compile_rules(config)).is_joined:
+        assert ruled._left_out == before
 
 
 @pytest.mark.core

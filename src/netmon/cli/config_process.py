@@ -266,7 +266,8 @@ def _read_config(path: str, file: int, questions: int, answers: int) -> tuple[Ch
 
 def _prepare_rules() -> None:
     """Import what rules take: few files have them."""
-    from netmon.rules import load, plain  # noqa: F401
+    from netmon.filters import rule_keys  # noqa: F401
+    from netmon.rules import load, plain, wanted  # noqa: F401
 
 
 def _prepare_fields() -> None:

@@ -73,12 +73,16 @@ def _count(text: str) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     """Check files, and try their examples. Raises ConfigError."""
+    from netmon.rules.load import compile_rules
+    from netmon.rules.wanted import in_kernel
+
     failed = False
     for file in options.files:
-        loaded = _load(file)[1]
+        config, loaded = _load(file)
         failed |= _try_examples(file, loaded)
         examples = sum(len(rule.examples) for rule in loaded)
         say(f"{shown(file)}: {len(loaded)} rules, {examples} examples")
+        say(f"{shown(file)}: in the kernel, {in_kernel(compile_rules(config))}")
     return EXIT_FAILED if failed else EXIT_OK
 
 

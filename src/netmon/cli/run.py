@@ -345,7 +345,7 @@ def begin_reading(options: argparse.Namespace) -> Callable[[], CompiledFilters]:
     config = config_of(options)
     from netmon.filters.compile import compile_filters
 
-    return lambda: compile_filters(config)
+    return lambda: compile_filters(config).for_good()  # without a file there is nothing to reload
 
 
 def user_of(options: argparse.Namespace) -> User | None:

@@ -345,7 +345,5 @@ def _import_for_events() -> None:
     """
     import socket  # noqa: F401
 
-    import orjson  # noqa: F401
-
     import netmon.decode.decoder
     import netmon.kernel.cmdline_reader  # noqa: F401

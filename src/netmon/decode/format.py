@@ -74,9 +74,29 @@ def format_json(value: object) -> str:
     return json if is_harmless(json) else _dump_ascii(value).decode()
 
 
+def seldom_json(value: object) -> str:
+    """Return the same as format_json(), for what is seldom written: json is slower than orjson, but not to import."""
+    from json import dumps  # imported late: rarely needed
+
+    json = dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json if is_harmless(json) else _dump_ascii(value).decode()
+
+
 def byte_size(json: str) -> int:
     """Return how many bytes JSON takes when it is written."""
     return len(json) if json.isascii() else len(json.encode())
+
+
+def text_json(text: str) -> str:
+    """Return a text as JSON, harmless to whatever shows it."""
+    return _quote(text) if text.isprintable() else format_json(text)
+
+
+def _quote(text: str) -> str:
+    """Return a text of printable characters as JSON."""
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def fit_json(text: str, limit: int, *, keep_end: bool = False) -> tuple[str, bool]:
@@ -90,12 +110,12 @@ def fit_json(text: str, limit: int, *, keep_end: bool = False) -> tuple[str, boo
     Returns:
         The JSON of as many whole characters as fit, and whether some were cut.
     """
-    import orjson  # imported late: slow, and start-up does not need it
-
-    if len(text) <= limit:
-        data = orjson.dumps(text)
-        if len(data) <= limit and is_harmless(json := data.decode()):  # as nearly all are
+    if len(text) <= limit and text.isprintable():  # as nearly all are
+        json = _quote(text)
+        if byte_size(json) <= limit:
             return json, False
+    import orjson  # imported late: slow, takes a MB, and few runs need it
+
     json, cut = "", False
     for dump in (orjson.dumps, _dump_ascii):  # the second one for what the first one leaves harmful
         data = dump(text[:limit])  # no more characters fit, as each takes at least a byte

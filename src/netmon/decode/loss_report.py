@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from netmon.decode.format import format_json
+from netmon.decode.format import seldom_json
 from netmon.losses import EVENT_REASONS, Losses
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class LossReport(NamedTuple):
             **({"offenders": losses.top_offenders()} if losses.offenders else {}),
             **({"outputs": dict(losses.outputs)} if losses.outputs else {}),
         }
-        return f'{{"type":"LostEvents","lost_events":{format_json(counts)},"timestamp":"{self.timestamp}"}}\n'
+        return f'{{"type":"LostEvents","lost_events":{seldom_json(counts)},"timestamp":"{self.timestamp}"}}\n'
 
     def model(self) -> LostEvents:
         """Return the pydantic model, read back from the JSON."""

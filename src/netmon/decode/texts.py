@@ -5,7 +5,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-from netmon.decode.format import byte_size, fit_json, format_capabilities, format_json, format_secureexec, json_members
+from netmon.decode.format import byte_size, fit_json, format_capabilities, format_secureexec, json_members, text_json
 from netmon.layout import ProcessRecord
 
 # How the texts of a process share the bytes that its line leaves them. The arguments get the rest, up to a limit of
@@ -107,7 +107,7 @@ def cgroup_part(path: str, container_id: str, room: int, *, with_path: bool, cut
         with_path: Whether there is a key for the path.
         cut: The keys whose values are not whole.
     """
-    members = f',"container_id":{format_json(container_id)}' if container_id else ""
+    members = f',"container_id":{text_json(container_id)}' if container_id else ""
     if not with_path:
         return make_part(members, tuple(key for key in cut if key != "cgroup"))
     json, path_cut = fit_json(path, int(room * CGROUP_SHARE), keep_end=True)

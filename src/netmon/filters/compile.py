@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netmon.errors import ArgumentError
-from netmon.filters.compiled import CompiledFilters, NameRules, Watched
+from netmon.filters.compiled import MET_MAPS, RULE_MAPS, RULE_PORTS, CompiledFilters, NameRules, Watched
 from netmon.layout import SETTINGS, Direction, Family, IdKind, Limit
 
 if TYPE_CHECKING:
@@ -43,9 +43,10 @@ def compile_filters(config: Config | CheckedConfig | CompiledFilters | None) -> 
     parts = {Direction.INGRESS: config.ingress, Direction.EGRESS: config.egress}
     enabled = {direction: part for direction, part in parts.items() if part.enabled}
     lists = _process_lists(config.process_filter)
+    rules, wanted = _rules(config)
     return CompiledFilters(
         watched=_watched(config),
-        settings=pack_settings(enabled, config.netns_filter, config.process_filter, lists),
+        settings=pack_settings(enabled, config.netns_filter, config.process_filter, lists, wanted.pop("settings", {})),
         configured=True,
         ipv4_cidrs=cidr_keys(Family.IPV4, {key: part.ipv4_filter for key, part in enabled.items() if part.ipv4_filter}),
         ipv6_cidrs=cidr_keys(Family.IPV6, {key: part.ipv6_filter for key, part in enabled.items() if part.ipv6_filter}),
@@ -57,7 +58,8 @@ def compile_filters(config: Config | CheckedConfig | CompiledFilters | None) -> 
         container_ids=prefix_keys(lists.get("container_id", ())),
         ports=port_sets({key: part.port_filter for key, part in enabled.items() if part.port_filter}),
         names=name_rules(config),
-        rules=_rules(config),
+        rules=rules,
+        **wanted,
     )
 
 
@@ -67,14 +69,21 @@ def name_rules(config: Config | CheckedConfig) -> NameRules | None:
     return NameRules(tuple(wanted.domain or ()), wanted.deny_list) if wanted is not None else None
 
 
-def _rules(config: Config | CheckedConfig) -> bytes:
-    """Return the rules as bytes; none without rules."""
+def _rules(config: Config | CheckedConfig) -> tuple[bytes, dict[str, Any]]:
+    """Return the rules as bytes, and what the kernel half loads of them, by its names; nothing without rules."""
     if not config.has_rules:
-        return b""
-    from netmon.rules.load import compile_rules  # most configurations have none
+        return b"", {}
+    from netmon.filters.rule_keys import rule_keys  # most configurations have none
+    from netmon.rules.load import compile_rules
     from netmon.rules.plain import pack_rules
+    from netmon.rules.wanted import what_is_wanted
 
-    return pack_rules(compile_rules(config))
+    rules = compile_rules(config)
+    keys = rule_keys(what_is_wanted(rules))
+    parts: dict[str, Any] = {"settings": keys.settings, RULE_PORTS: keys.ports}
+    for name, met in zip(RULE_MAPS, MET_MAPS, strict=True):
+        parts[name], parts[met] = getattr(keys, name.removeprefix("rule_"))
+    return pack_rules(rules), parts
 
 
 def _watched(config: Config | CheckedConfig) -> Watched:

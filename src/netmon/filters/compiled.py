@@ -21,6 +21,10 @@ KEY_MAPS = (
 )
 PORTS = "ports"  # one more map, with a single element: the port sets
 RULES = "rules"  # for the Python half alone
+# What rules want: maps of keys, each with a set of alternatives, and one more with a single element.
+RULE_MAPS = ("rule_numbers", "rule_ipv6", "rule_texts", "rule_prefixes")
+RULE_PORTS = "rule_ports"
+MET_MAPS = tuple(f"{name}_met" for name in RULE_MAPS)  # the sets that their keys have, a word each, in their order
 
 
 class Watched(NamedTuple):
@@ -116,7 +120,7 @@ class CompiledFilters(NamedTuple):
 
     watched: Watched
     settings: bytes
-    configured: bool = False  # False: there is no configuration, and no filter code is loaded
+    configured: bool = False  # False: nothing is filtered, now or after a reload, and no filter code is loaded
     ipv4_cidrs: bytes | StoredKeys = b""
     ipv6_cidrs: bytes | StoredKeys = b""
     ids: bytes | StoredKeys = b""
@@ -128,8 +132,21 @@ class CompiledFilters(NamedTuple):
     ports: bytes = b""  # a struct port_sets, not keys
     names: NameRules | None = None
     rules: bytes = b""  # of netmon.rules.plain: not for the kernel
+    rule_numbers: bytes | StoredKeys = b""  # these are for the kernel: see netmon.filters.rule_keys
+    rule_numbers_met: bytes | StoredKeys = b""
+    rule_ipv6: bytes | StoredKeys = b""
+    rule_ipv6_met: bytes | StoredKeys = b""
+    rule_texts: bytes | StoredKeys = b""
+    rule_texts_met: bytes | StoredKeys = b""
+    rule_prefixes: bytes | StoredKeys = b""
+    rule_prefixes_met: bytes | StoredKeys = b""
+    rule_ports: bytes = b""
     digest: bytes = b""  # of the file that they come from (netmon.config.digest)
     stored: StoredFilters | None = None  # the file that the keys are in, if they are not in memory
+
+    def for_good(self) -> "CompiledFilters":
+        """Return them for a run that is never reloaded: if they let everything pass, no filter code is needed."""
+        return self._replace(configured=any(self.settings) or bool(self.rules))
 
     def release(self) -> None:
         """Forget keys that are in a file: they have been put in force."""

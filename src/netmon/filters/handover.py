@@ -4,8 +4,8 @@ The former parses what anybody may have written, so the latter believes nothing 
 numbers are in their ranges, and nothing is code. What it takes over are at most other filters and settings than those
 of the file.
 
-    BEGIN | JSON | HEAD | struct settings | process ids | keys of each map, one map after the other |
-    patterns of names | rules
+    BEGIN | JSON | HEAD | struct settings | process ids | patterns of names | keys of each map, one map after the other,
+    with the rules, and what their keys have, among them: see SECTIONS
 
 The JSON has the values of the section `run:`; without any, it has no bytes, and nothing reads JSON. In place of filters
 there can be the problems of the configuration, or why it could not be read: BEGIN | JSON.
@@ -22,7 +22,10 @@ from typing import Any
 from netmon.errors import ConfigError, NetmonError, Problem
 from netmon.filters.compiled import (
     KEY_MAPS,
+    MET_MAPS,
     PORTS,
+    RULE_MAPS,
+    RULE_PORTS,
     RULES,
     CompiledFilters,
     NameRules,
@@ -61,11 +64,18 @@ KEY_SIZES = {
     "binary_prefixes": PREFIX_KEY.size,
     "cgroups": PREFIX_KEY.size,
     "container_ids": PREFIX_KEY.size,
+    "rule_numbers": IPV4_CIDR_KEY.size,
+    "rule_ipv6": IPV6_CIDR_KEY.size,
+    "rule_texts": int(Limit.BINARY_PATH_SIZE),
+    "rule_prefixes": PREFIX_KEY.size,
 }
+MET_SIZE = 8  # of the set of alternatives that a key has
 PORT_SETS_SIZE = 4 * Limit.PORT_COUNT // 8  # struct port_sets
+RULE_PORTS_SIZE = 2 * (Limit.PORT_COUNT + MET_SIZE * Limit.RULE_PORT_CLASSES)  # struct rule_ports
 PIDS = ("pids", "trees")
 NAMES = "names"  # the patterns, a line each, behind a byte that says whether they are denied
-SECTIONS = (*PIDS, *KEY_MAPS, PORTS, NAMES, RULES)
+KEPT = (*KEY_MAPS, PORTS, RULES, *RULE_MAPS, *MET_MAPS, RULE_PORTS)  # as CompiledFilters has them
+SECTIONS = (*PIDS, NAMES, *KEPT)
 
 FLAGS = ("ingress", "egress", *OPTIONS)
 EVENT_NAMES = tuple(EVENTS)
@@ -86,7 +96,7 @@ def write_filters(filters: CompiledFilters, settings: Mapping[str, Any], fd: int
     """Write filters, and the values of the section `run:`, to an empty file. Raises OSError."""
     watched = filters.watched
     parts = {"pids": _pack_ids(watched.pids), "trees": _pack_ids(watched.trees)}
-    parts |= {name: getattr(filters, name) for name in (*KEY_MAPS, PORTS, RULES)}
+    parts |= {name: getattr(filters, name) for name in KEPT}
     parts[NAMES] = _pack_names(filters.names)
     flags = {"ingress": watched.ingress, "egress": watched.egress, **watched.report._asdict()}
     chosen = watched.report.events
@@ -252,14 +262,27 @@ def _filters_of(file: StoredFilters, position: int, size: int) -> CompiledFilter
         position += part
         if part % KEY_SIZES.get(name, 1):
             raise _damaged(f"{name} has a part of a key")
-    if len(parts[PORTS]) not in (0, PORT_SETS_SIZE):
-        raise _damaged(f"{PORTS} has {len(parts[PORTS])} bytes")
+    for name, whole in ((PORTS, PORT_SETS_SIZE), (RULE_PORTS, RULE_PORTS_SIZE)):
+        if len(parts[name]) not in (0, whole):
+            raise _damaged(f"{name} has {len(parts[name])} bytes")
+    for name, met in zip(RULE_MAPS, MET_MAPS, strict=True):
+        if len(parts[met]) * KEY_SIZES[name] != len(parts[name]) * MET_SIZE:
+            raise _damaged(f"{name} has keys without a set")
     pids, trees = (_unpack_ids(parts.pop(name)[:]) for name in PIDS)
-    ports, rules = (parts.pop(name)[:] for name in (PORTS, RULES))
+    ports, rules, rule_ports = (parts.pop(name)[:] for name in (PORTS, RULES, RULE_PORTS))
     names = _unpack_names(parts.pop(NAMES)[:])
     watched = _watched_of(numbers)._replace(pids=pids, trees=trees)
     return CompiledFilters(
-        watched, settings, configured=True, ports=ports, names=names, rules=rules, digest=digest, stored=file, **parts
+        watched,
+        settings,
+        configured=True,
+        ports=ports,
+        names=names,
+        rules=rules,
+        rule_ports=rule_ports,
+        digest=digest,
+        stored=file,
+        **parts,
     )
 
 

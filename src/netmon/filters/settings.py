@@ -34,6 +34,7 @@ def pack_settings(
     netns: NetnsFilter | None = None,
     process: ProcessFilter | None = None,
     process_lists: Collection[str] = (),
+    wanted: Mapping[str, int] | None = None,
 ) -> bytes:
     """Return a struct settings.
 
@@ -42,8 +43,9 @@ def pack_settings(
         netns: The filter of network namespaces.
         process: The filter of processes.
         process_lists: The names of its lists.
+        wanted: The fields that say what rules want.
     """
-    settings: dict[str, int] = dict.fromkeys(Settings._fields, 0)
+    settings: dict[str, int] = {**dict.fromkeys(Settings._fields, 0), **(wanted or {})}
     for direction, part in directions.items():
         filters = f"connection_filters_{direction:d}"
         settings |= _connection_settings(filters, part)

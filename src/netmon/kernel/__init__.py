@@ -2,5 +2,11 @@
 
 # The files beside these modules that are compiled from C.
 FULL_OBJECT = "netmon.bpf.o"
-MINIMAL_OBJECT = "netmon-minimal.bpf.o"  # what plain events need, and no more
+# The BPF objects, by what they lack. Less code loads sooner.
+OBJECTS = {
+    frozenset[str](): FULL_OBJECT,
+    frozenset({"options"}): "netmon-minimal.bpf.o",
+    frozenset({"filters"}): "netmon-unfiltered.bpf.o",
+    frozenset({"options", "filters"}): "netmon-minimal-unfiltered.bpf.o",
+}
 BUNDLED_LIBBPF = "libbpf-netmon.so"  # in the wheels made for a platform, and in the single-file executable

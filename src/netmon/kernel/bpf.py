@@ -183,6 +183,10 @@ class BpfObject(Handle):
         """Choose, before load(), whether a program is loaded."""
         libbpf.call(f"choose {program}", "bpf_program__set_autoload", self._program(program), enabled)
 
+    def leave_out(self, map_name: str) -> None:
+        """Have load() not create a map, which no code that is left of the programs may use."""
+        libbpf.call(f"leave out map {map_name}", "bpf_map__set_autocreate", self._map(map_name), False)
+
     def set_max_entries(self, map_name: str, count: int) -> None:
         """Size a map, before load()."""
         libbpf.call(f"size map {map_name}", "bpf_map__set_max_entries", self._map(map_name), count)
@@ -277,20 +281,38 @@ def update_map(fd: int, keys: "bytes | StoredKeys", key_size: int, value: bytes,
     """
     step = max(1, piece // max(key_size, len(value))) * key_size
     for start in range(0, len(keys), step):
-        _update_batch(fd, keys[start : start + step], key_size, value)
+        part = keys[start : start + step]
+        _update_batch(fd, part, value * (len(part) // key_size), len(part) // key_size)
 
 
-def _update_batch(fd: int, keys: bytes, key_size: int, value: bytes) -> None:
-    count = len(keys) // key_size
+def update_values(
+    fd: int, keys: "bytes | StoredKeys", values: "bytes | StoredKeys", kind: MapKind, piece: int = 1 << 20
+) -> None:
+    """As update_map(), with a value of its own for each key, in their order."""
+    step = max(1, piece // max(kind.key_size, kind.value_size))
+    count = len(keys) // kind.key_size
+    for start in range(0, count, step):
+        end = min(count, start + step)
+        _update_batch(
+            fd,
+            keys[start * kind.key_size : end * kind.key_size],
+            values[start * kind.value_size : end * kind.value_size],
+            end - start,
+        )
+
+
+def _update_batch(fd: int, keys: bytes, values: bytes, count: int) -> None:
+    key_size, value_size = len(keys) // count, len(values) // count
     done = ctypes.c_uint32(count)
     try:
-        libbpf.call("fill map", "bpf_map_update_batch", fd, keys, value * count, ctypes.byref(done), None)
+        libbpf.call("fill map", "bpf_map_update_batch", fd, keys, values, ctypes.byref(done), None)
     except BpfError as error:
         # Some kernels lack the operation for some types of maps.
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP):
             raise
-        for start in range(0, len(keys), key_size):
-            libbpf.call("fill map", "bpf_map_update_elem", fd, keys[start : start + key_size], value, 0)
+        for i in range(count):
+            key = keys[i * key_size : (i + 1) * key_size]
+            libbpf.call("fill map", "bpf_map_update_elem", fd, key, values[i * value_size : (i + 1) * value_size], 0)
 
 
 def put_map(outer_fd: int, index: int, inner: Map | None) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from netmon import layout
-from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters
-from netmon.kernel.bpf import BpfObject, Map, put_map, update_map
+from netmon.filters.compiled import KEY_MAPS, MET_MAPS, PORTS, RULE_MAPS, RULE_PORTS, CompiledFilters
+from netmon.kernel.bpf import BpfObject, Map, MapKind, put_map, update_map, update_values
 
 GENERATION = layout.Control._fields.index("generation")
 SETS = int(layout.TableSize.FILTER_SETS)
@@ -18,10 +19,22 @@ class FilterMaps:
     The generation counts the swaps, and its parity says which set is in force: one store swaps all of it at once.
     """
 
-    def __init__(self, bpf: BpfObject) -> None:
-        """Take an object that is not loaded yet."""
+    def __init__(self, bpf: BpfObject, *, rules: bool) -> None:
+        """Take an object that is not loaded yet.
+
+        rules: Whether its code for rules is loaded. Without, what rules want is left to user space.
+        """
         self._bpf = bpf
-        self._kinds = {name: bpf.inner_map_kind(name) for name in (*KEY_MAPS, PORTS)}
+        self._rule_maps = RULE_MAPS if rules else ()
+        self._arrays = (PORTS, RULE_PORTS) if rules else (PORTS,)
+        self._kinds = {name: bpf.inner_map_kind(name) for name in (*KEY_MAPS, *self._rule_maps, *self._arrays)}
+        if not rules:
+            for name in (*RULE_MAPS, RULE_PORTS):
+                bpf.leave_out(name)
+
+    def kind(self, name: str) -> MapKind:
+        """Return the definition of a filter map."""
+        return self._kinds[name]
 
     def initial_settings(self, filters: CompiledFilters) -> bytes:
         """Return the section .data.settings to load the object with: the first set in force, the other empty."""
@@ -29,15 +42,27 @@ class FilterMaps:
 
     def fill(self, filters: CompiledFilters, generation: int = 0) -> None:
         """Fill the maps of a generation's set, which is empty. Raises BpfError."""
-        contents = {name: (getattr(filters, name), b"\1") for name in KEY_MAPS}
-        if filters.ports:
-            contents[PORTS] = (bytes(self._kinds[PORTS].key_size), filters.ports)
-        for name, (keys, value) in contents.items():
-            kind = self._kinds[name]
-            if keys:
-                with closing(Map(kind, name, len(keys) // kind.key_size)) as inner:
-                    update_map(inner.fd, keys, kind.key_size, value)
-                    put_map(self._bpf.map_fd(name), generation % SETS, inner)
+        for name in KEY_MAPS:
+            if keys := getattr(filters, name):
+                with self._new(name, len(keys), generation) as inner:
+                    update_map(inner.fd, keys, inner.kind.key_size, b"\1")
+        for name, met in zip(self._rule_maps, MET_MAPS, strict=False):  # there are none without the code for rules
+            if keys := getattr(filters, name):
+                with self._new(name, len(keys), generation) as inner:
+                    update_values(inner.fd, keys, getattr(filters, met), inner.kind)
+        for name in self._arrays:
+            if value := getattr(filters, name):
+                key = bytes(self._kinds[name].key_size)
+                with self._new(name, len(key), generation) as inner:
+                    update_map(inner.fd, key, len(key), value)
+
+    @contextmanager
+    def _new(self, name: str, size: int, generation: int) -> Iterator[Map]:
+        """Yield a map to fill, which becomes the one of a generation's set. size: of all its keys, in bytes."""
+        kind = self._kinds[name]
+        with closing(Map(kind, name, size // kind.key_size)) as inner:
+            yield inner
+            put_map(self._bpf.map_fd(name), generation % SETS, inner)
 
     def _empty(self, generation: int) -> None:
         """Remove the maps of a generation's set; the kernel frees them when no program uses them any more."""

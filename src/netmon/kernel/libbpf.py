@@ -109,7 +109,7 @@ class bpf_prog_info(ctypes.Structure):  # noqa: N801
 
 
 class bpf_test_run_opts(ctypes.Structure):  # noqa: N801
-    """The first fields of libbpf's struct, up to repeat; sz is the size of those given."""
+    """The first fields of libbpf's struct, up to duration; sz is the size of those given."""
 
     _fields_ = (
         ("sz", c_size_t),
@@ -123,6 +123,7 @@ class bpf_test_run_opts(ctypes.Structure):  # noqa: N801
         ("ctx_size_out", c_uint32),
         ("retval", c_uint32),
         ("repeat", c_int),
+        ("duration", c_uint32),  # nanoseconds of a run
     )
 
 
@@ -152,6 +153,7 @@ FUNCTIONS: tuple[tuple[str, Any, Sequence[Any]], ...] = (
     ("bpf_object__find_map_by_name", map_p, (object_p, c_char_p)),
     ("bpf_object__find_program_by_name", program_p, (object_p, c_char_p)),
     ("bpf_program__set_autoload", c_int, (program_p, ctypes.c_bool)),
+    ("bpf_map__set_autocreate", c_int, (map_p, ctypes.c_bool)),
     ("bpf_program__fd", c_int, (program_p,)),
     ("bpf_program__attach", link_p, (program_p,)),
     ("bpf_program__attach_iter", link_p, (program_p, POINTER(bpf_iter_attach_opts))),

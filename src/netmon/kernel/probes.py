@@ -54,6 +54,7 @@ MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends e
 OLDEST_PROCESS_ID = layout.Control._fields.index("oldest_process_id")
 WALKER = layout.Control._fields.index("walker")
 FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
+HAS_WALKED = layout.Control._fields.index("has_walked")
 WALK_BUDGET = layout.Control._fields.index("walk_budget")
 
 
@@ -84,12 +85,12 @@ class Probes:
         self._open_walk: OpenWalk | None = None
         self._marks: Marks | None = None
         options = _report_options(filters.watched, aggregate)
-        self._object = BpfObject(read_object(minimal=options is None), "netmon")
+        self._object = BpfObject(read_object(minimal=options is None, filtered=filters.configured), "netmon")
         try:
             features = read_features(program.hook for program in PROGRAMS if program.is_optional)
             self.programs = hook_programs(filters.watched, features, aggregate=aggregate)
             self._process_programs = process_programs(filters.watched, features.functions)
-            self._filter_maps = FilterMaps(self._object)
+            self._filter_maps = FilterMaps(self._object, rules=bool(filters.rules))
             self._flow_kind = self._object.inner_map_kind("flows")
             self._load(filters, options, features, ring_size)
             self._losses = self._object.data(".data.losses")
@@ -129,6 +130,7 @@ class Probes:
             accept_arguments=features.accept_arguments,
             mptcp=MPTCP_CONNECT.hook in features.functions,
             filters=filters.configured,
+            rules=bool(filters.rules),
             ring_size=ring_size,
             follows=watched.follows,
             tick_ns=read_tick_ns(),
@@ -229,6 +231,7 @@ class Probes:
             self._walk_fd = None
             if os.getpid() == self._pid:  # a forked child shares the memory
                 self._control[WALKER] = 0
+                self._control[HAS_WALKED] = 1
 
     def _runs(self) -> bool:
         """Return whether the kernel runs the attached programs; True where it has no function to test that."""

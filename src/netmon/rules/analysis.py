@@ -50,8 +50,8 @@ class _Writer:
 
     def alternatives(self, condition: Positive) -> list[Alternative]:
         if isinstance(condition, Passes):
-            values = _values_of(condition.test)
-            if _is_empty(values):
+            values = values_of(condition.test)
+            if is_empty(values):
                 self.emptied = condition.key
                 return []
             return [{condition.key: values}]
@@ -74,7 +74,7 @@ class _Writer:
         for key, values in other.items():
             if key in merged:
                 values = self._both(merged[key], values)
-                if _is_empty(values):
+                if is_empty(values):
                     self.emptied = key
                     return None
             merged[key] = values
@@ -97,11 +97,11 @@ def _check(count: int) -> None:
         raise TooManyError
 
 
-def _values_of(test: Test) -> Values:
+def values_of(test: Test) -> Values:
     return TextSet.of(test) if isinstance(test, Texts) else test
 
 
-def _is_empty(values: Values) -> bool:
+def is_empty(values: Values) -> bool:
     return values.is_empty if isinstance(values, TextSet) else not values
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from netmon import Config
 from netmon.cli.expectation import Expectation
-from netmon.cli.learn import _TimedSignals
+from netmon.cli.learn import _TimedSignals, learn_view
 from netmon.cli.main import main
 from netmon.cli.supervisor import _code_of
 from netmon.losses import Losses
@@ -64,7 +65,7 @@ def test_what_is_learned_of_lines_can_be_checked(lines: Path, capsys: pytest.Cap
     assert 'binary_path == "/usr/bin/curl" AND port_dst == 443 AND domain == "example.com"\n' in text
     assert 'binary_path == "/usr/sbin/nginx" AND port_src == 443 AND ip_dst == "192.0.2.1"\n' in text
     assert main(["rules", "check", str(expected)]) == 0
-    assert capsys.readouterr().err == f"netmon: {expected}: 2 rules, 0 examples\n"
+    assert f"netmon: {expected}: 2 rules, 0 examples\n" in capsys.readouterr().err
     assert main(["rules", "test", str(expected), str(lines)]) == 0
     assert "netmon: 3 events, 0 reported" in capsys.readouterr().err
 
@@ -73,7 +74,7 @@ def test_nothing_is_expected_of_nothing(tmp_path: Path, capsys: pytest.CaptureFi
     lines, expected = write_lines(tmp_path / "events.json"), tmp_path / "expected.yaml"
     assert main(["learn", "--from", str(lines), "--output", str(expected)]) == 0
     assert main(["rules", "check", str(expected)]) == 0
-    assert capsys.readouterr().err == f"netmon: {expected}: 0 rules, 0 examples\n"
+    assert f"netmon: {expected}: 0 rules, 0 examples\n" in capsys.readouterr().err
     lines = write_lines(lines, *LINES)
     assert main(["rules", "test", str(expected), str(lines)]) == 0
     assert "3 events, 3 reported" in capsys.readouterr().err
@@ -144,6 +145,16 @@ def test_a_run_marks_what_it_reports(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert expectation.code(Losses()) == 3
     expectation.report(Losses())
     assert f"netmon: {expected}: {expectation.drift.count:,} connections not expected" in capsys.readouterr().err
+
+
+def test_a_run_is_learned(tmp_path: Path) -> None:
+    """With the flags of `netmon learn`."""
+    path = tmp_path / "expected.yaml"
+    output = Output("file", os.open(path, os.O_WRONLY | os.O_CREAT))
+    run_on([output], lambda filler: filler.send(1 + EVENTS), command="learn", make_view=learn_view)
+    config = Config.from_yaml(str(path))
+    assert config.egress.enabled and config.ingress.enabled
+    assert [*(config.egress.rules or ()), *(config.ingress.rules or ())]
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,11 @@ from netmon.decode.format import (
     fit_json,
     format_args,
     format_capabilities,
+    format_json,
     format_secureexec,
     format_timestamp,
+    seldom_json,
+    text_json,
 )
 from netmon.events import ClosedBy, ConnectionEventType, FailureReason
 from netmon.events import Direction as DirectionName
@@ -149,3 +152,9 @@ def test_a_text_that_does_not_fit_is_cut_between_characters(text: str, limit: in
 @pytest.mark.parametrize("keep_end", [False, True])
 def test_cut_text_is_not_escaped_without_need(keep_end: bool) -> None:
     assert fit_json("日本" * 100, 14, keep_end=keep_end) == ('"日本日本"', True)
+
+
+@given(st.text())
+def test_all_ways_to_json_write_a_text_alike(text: str) -> None:
+    assert text_json(text) == seldom_json(text) == format_json(text) == fit_json(text, 1 << 20)[0]
+    assert json.loads(text_json(text)) == text

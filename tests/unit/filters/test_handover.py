@@ -15,7 +15,7 @@ from netmon.config import Config
 from netmon.errors import ConfigError, NetmonError, Problem
 from netmon.filters import handover
 from netmon.filters.compile import compile_filters
-from netmon.filters.compiled import CompiledFilters
+from netmon.filters.compiled import MET_MAPS, RULE_MAPS, RULE_PORTS, CompiledFilters
 from netmon.filters.handover import (
     BEGIN,
     FAILURE,
@@ -165,6 +165,8 @@ def changed(index: int, value: float) -> bytes:
         (changed(-1, 1 << 63), "size of the whole"),
         (written(FILTERS._replace(ids=b"1234567")), "a part of a key"),
         (written(FILTERS._replace(ports=b"12")), "ports has 2 bytes"),
+        (written(FILTERS._replace(rule_ports=b"12")), "rule_ports has 2 bytes"),
+        (written(FILTERS._replace(rule_numbers=bytes(24), rule_numbers_met=bytes(8))), "keys without a set"),
         (written(FILTERS._replace(settings=b"\xff" * len(FILTERS.settings))), "neither off nor a list"),
         (written(FILTERS._replace(watched=FILTERS.watched._replace(pids=(0,)))), "out of range"),
     ],
@@ -172,6 +174,18 @@ def changed(index: int, value: float) -> bytes:
 def test_what_is_damaged_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(NetmonError, match=reason):
         read_filters(file_of(data))
+
+
+def test_what_rules_want_is_handed_over() -> None:
+    condition = (
+        'binary_name == "curl" AND binary_prefix == "/usr/" AND port_dst == 22 AND ip_dst in ["10.0.0.0/8", "::1"]'
+    )
+    config = {"egress": {"enabled": True}, "rules": [{"rule": "all", "when": condition}]}
+    filters = compile_filters(Config.from_dict(config))
+    assert all(getattr(filters, name) for name in (*RULE_MAPS, *MET_MAPS, RULE_PORTS))
+    read, _ = read_filters(file_of(written(filters)))
+    assert in_memory(read) == filters
+    read.release()
 
 
 def test_too_large_a_file_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,14 @@ from netmon import layout
 from netmon.config import Config
 from netmon.errors import BpfError
 from netmon.filters.compile import compile_filters
-from netmon.filters.compiled import KEY_MAPS, PORTS, CompiledFilters
+from netmon.filters.compiled import KEY_MAPS, PORTS, RULE_MAPS, RULE_PORTS, CompiledFilters
 from netmon.kernel import filter_maps, libbpf
 from netmon.kernel.bpf import BpfObject
 from netmon.kernel.filter_maps import GENERATION, SETS, FilterMaps
 from netmon.kernel.programs import programs_in_object, read_object
 
+MAPS = (*KEY_MAPS, PORTS, *RULE_MAPS, RULE_PORTS)
+RULE = 'binary_name == "curl" AND binary_prefix == "/usr/" AND port_dst == 22 AND ip_dst in ["10.0.0.0/8", "2000::/3"]'
 ENABLED = {"ingress": {"enabled": True}, "egress": {"enabled": True}}
 ALL = compile_filters(
     Config.from_dict(
@@ -34,6 +36,7 @@ ALL = compile_filters(
                 "cgroup": ["/system.slice"],
                 "container_id": ["0123456789ab"],
             },
+            "rules": [{"rule": "all", "when": RULE}],
         }
     )
 )
@@ -48,7 +51,7 @@ class Loaded:
         self.bpf = resources.enter_context(BpfObject(read_object(minimal=False), "netmon"))
         for program in programs_in_object(minimal=False):
             self.bpf.set_autoload(program.name, False)
-        self.maps = FilterMaps(self.bpf)
+        self.maps = FilterMaps(self.bpf, rules=True)
         self.bpf.set_initial_value(".data.settings", self.maps.initial_settings(filters))
         self.bpf.load()
         self.settings, control = self.bpf.data(".data.settings"), self.bpf.data(".data.control")
@@ -62,7 +65,7 @@ class Loaded:
 
     def filled(self, index: int) -> set[str]:
         """Return the names of the maps that a set has."""
-        return {name for name in (*KEY_MAPS, PORTS) if self._has_map(name, index)}
+        return {name for name in MAPS if self._has_map(name, index)}
 
     def settings_of(self, index: int) -> bytes:
         size = layout.SETTINGS.size
@@ -82,12 +85,12 @@ def resources() -> Iterator[ExitStack]:
 
 def names_of(filters: CompiledFilters) -> set[str]:
     """Return the names of the maps that these filters need."""
-    return {name for name in (*KEY_MAPS, PORTS) if getattr(filters, name)}
+    return {name for name in MAPS if getattr(filters, name)}
 
 
 def test_the_first_set_is_in_force_from_the_start(resources: ExitStack) -> None:
     loaded = Loaded(ALL, resources)
-    assert names_of(ALL) == {*KEY_MAPS, PORTS}
+    assert names_of(ALL) == {*MAPS}
     assert [loaded.filled(index) for index in range(SETS)] == [names_of(ALL), set()]
     assert loaded.settings_of(0) == ALL.settings
     assert loaded.settings_of(1) == bytes(layout.SETTINGS.size)

@@ -14,8 +14,10 @@ from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
     CONNECT_BACKUPS,
+    DONE,
     EHASH,
     EXEC,
+    FINISH_CONNECT,
     FORK,
     GRAFT,
     LOCKED_CLOSE,
@@ -24,6 +26,8 @@ from netmon.kernel.programs import (
     MPTCP_LOCKED_CLOSE,
     PROGRAMS,
     SET_STATE,
+    SET_STATE_BACKUP,
+    STATE_BACKUPS,
     UDP6_RECEIVE,
     UDP_RECEIVE,
     V4_CONNECT,
@@ -50,9 +54,9 @@ NOTHING = Features(functions=frozenset(), accept_arguments=4, preemptible=False)
 KINDS = ("fentry/", "fexit/", "tp_btf/", "iter/")
 
 
-def hooks_in_object(*, minimal: bool) -> dict[str, str]:
+def hooks_in_object(*, minimal: bool, filtered: bool) -> dict[str, str]:
     """Return the hook of each program in a compiled object, by its name."""
-    elf = ELFFile(io.BytesIO(read_object(minimal=minimal)))
+    elf = ELFFile(io.BytesIO(read_object(minimal=minimal, filtered=filtered)))
     sections = {index: section.name for index, section in enumerate(elf.iter_sections())}
     symbols = elf.get_section_by_name(".symtab")
     assert isinstance(symbols, SymbolTableSection)
@@ -62,9 +66,10 @@ def hooks_in_object(*, minimal: bool) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("minimal", [False, True])
-def test_the_table_has_the_programs_of_the_objects(minimal: bool) -> None:
+@pytest.mark.parametrize("filtered", [False, True])
+def test_the_table_has_the_programs_of_the_objects(minimal: bool, filtered: bool) -> None:
     table = {program.name: program.hook for program in programs_in_object(minimal=minimal)}
-    assert hooks_in_object(minimal=minimal) == table
+    assert hooks_in_object(minimal=minimal, filtered=filtered) == table
 
 
 def names(watched: Watched, features: Features) -> list[str]:
@@ -188,6 +193,22 @@ def test_backups_see_the_connections_of_ipv6_where_it_is_a_module() -> None:
     assert V6_CONNECT not in programs
     without_ipv6 = module._replace(functions=module.functions - {V6_CHECK.hook})
     assert not {*CONNECT_BACKUPS} & {*hook_programs(Watched(), without_ipv6)}
+
+
+def test_the_backup_of_state_changes_is_the_one_that_runs_least() -> None:
+    """Not where a task may be preempted inside of the main program, nor where the kernel lacks its functions."""
+
+    def backups(report: Report, features: Features) -> set[Program]:
+        return {*hook_programs(Watched(report=report), features)} & {*STATE_BACKUPS}
+
+    unpreempted = EVERYTHING._replace(preemptible=False)
+    assert backups(Report(outcome=True), unpreempted) == {FINISH_CONNECT, DONE}
+    assert backups(Report(existing=True), unpreempted) == {FINISH_CONNECT, DONE}
+    assert backups(Report(statistics=True), unpreempted) == {DONE}
+    assert backups(Report(outcome=True), EVERYTHING) == {SET_STATE_BACKUP}
+    without = unpreempted._replace(functions=unpreempted.functions - {DONE.hook})
+    assert backups(Report(outcome=True), without) == {SET_STATE_BACKUP}
+    assert not backups(Report(), unpreempted)
 
 
 def test_closes_are_reported_under_the_lock_where_bytes_are_counted() -> None:

@@ -13,7 +13,7 @@ from netmon.learn.drift import Drift
 from netmon.learn.learner import Learner
 from netmon.learn.write import write_expectation
 from netmon.rules.events import JsonRules
-from tests.unit.rules.evaluator import Json
+from tests.support.rule_evaluator import Json
 
 
 def learned(events: Iterable[Json]) -> Learner:

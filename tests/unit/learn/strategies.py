@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.unit.rules.evaluator import Json
+from tests.support.rule_evaluator import Json
 
 ADDRESSES = [
     *(f"10.1.{i}.{j}" for i in range(12) for j in range(8)),

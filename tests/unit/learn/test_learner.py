@@ -9,9 +9,9 @@ from netmon.learn.learner import MAX_PROGRAMS, TOO_MANY_PROGRAMS, Learner
 from netmon.learn.places import address_path, name_path
 from netmon.learn.write import MAX_RULES, write_expectation
 from netmon.workload import KEYS
+from tests.support.rule_evaluator import Json
 from tests.unit.learn.expectations import config_of, drift_of, expectation, learned
 from tests.unit.learn.strategies import event, named
-from tests.unit.rules.evaluator import Json
 
 
 def conditions_of(*events: Json) -> list[str]:

@@ -7,9 +7,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.rule_evaluator import Json
 from tests.unit.learn.expectations import drift_of, expectation
 from tests.unit.learn.strategies import connections
-from tests.unit.rules.evaluator import Json
 
 
 @settings(max_examples=50, deadline=None)

@@ -20,11 +20,11 @@ from netmon.rules.events import JsonRules
 from netmon.rules.from_filters import convert_filters
 from netmon.rules.from_sigma import convert_sigma
 from netmon.rules.load import load_rules
+from tests.support.rule_evaluator import Json
+from tests.support.rule_strategies import events
 from tests.support.strategies import configs
 from tests.unit.learn.expectations import config_of, expectation
 from tests.unit.learn.strategies import event, named
-from tests.unit.rules.evaluator import Json
-from tests.unit.rules.strategies import events
 
 
 def checked(plain: Any) -> CheckedConfig:

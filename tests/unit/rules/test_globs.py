@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netmon.rules.globs import matches_glob
-from tests.unit.rules.evaluator import glob
+from tests.support.rule_evaluator import glob
 
 PATTERNS = st.lists(st.sampled_from(["*", "**", "a", "b", "/", "ab", "é"]), max_size=8).map("".join)
 TEXTS = st.text("ab/é", max_size=12)

@@ -19,9 +19,9 @@ from netmon.rules.plain import pack_rules, unpack_rules
 from netmon.rules.resolve import AllOf, AnyOf, Passes, Positive, superset
 from netmon.rules.sets import Texts
 from tests.support.json_lines import connection_line
-from tests.unit.rules.evaluator import Condition, Json, evaluate, text_of
+from tests.support.rule_evaluator import Condition, Json, evaluate, text_of
+from tests.support.rule_strategies import CONDITIONS, events
 from tests.unit.rules.rule_sets import config_of, judge_of, problems_of
-from tests.unit.rules.strategies import CONDITIONS, events
 
 DIRECTIONS = {"establish": "egress", "fail": "egress", "accept": "ingress"}
 

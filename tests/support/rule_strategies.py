@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.unit.rules.evaluator import Compare, Condition, Invert, Join, Json
+from tests.support.rule_evaluator import Compare, Condition, Invert, Join, Json
 
 IPV4 = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "192.0.2.0/24", "0.0.0.0/0", "127.0.0.1"]
 IPV6 = ["2000::/3", "2001:db8::/32", "2001:db8::1", "::1", "fe80::/10", "::/0"]
@@ -38,6 +38,18 @@ def of(names: list[str], values: list[Any], *operators: str) -> st.SearchStrateg
     return single | several
 
 
+def joined(comparisons: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    """Return conditions of these comparisons."""
+    return st.recursive(
+        comparisons,
+        lambda inner: (
+            st.builds(Invert, inner)
+            | st.builds(Join, st.sampled_from(["AND", "OR"]), st.lists(inner, min_size=2, max_size=3))
+        ),
+        max_leaves=8,
+    )
+
+
 COMPARISONS: st.SearchStrategy[Condition] = st.one_of(
     of(["ipv4_src", "ipv4_dst"], IPV4),
     of(["ipv6_src", "ipv6_dst"], IPV6),
@@ -60,14 +72,7 @@ COMPARISONS: st.SearchStrategy[Condition] = st.one_of(
         st.lists(st.sampled_from(GLOBS), min_size=1, max_size=1),
     ),
 )
-CONDITIONS: st.SearchStrategy[Condition] = st.recursive(
-    COMPARISONS,
-    lambda inner: (
-        st.builds(Invert, inner)
-        | st.builds(Join, st.sampled_from(["AND", "OR"]), st.lists(inner, min_size=2, max_size=3))
-    ),
-    max_leaves=8,
-)
+CONDITIONS = joined(COMPARISONS)
 
 
 @st.composite
@@ -111,3 +116,24 @@ def events(draw: st.DrawFn) -> Json:
         "network_event": network,
         "timestamp": "2025-11-23T00:00:00.000Z",
     }
+
+
+# What the kernel half knows whole.
+KNOWN_CONDITIONS = joined(
+    st.one_of(
+        of(["ipv4_src", "ipv4_dst"], IPV4),
+        of(["ipv6_src", "ipv6_dst"], IPV6),
+        of(["ip_src", "ip_dst"], IPV4 + IPV6),
+        of(["port_src", "port_dst"], NUMBERS, *ORDER),
+        of(["uid", "euid", "gid", "egid", "auid", "netns"], NUMBERS, *ORDER),
+        of(["binary_path"], PATHS),
+        of(["binary_name"], NAMES),
+        of(["binary_prefix"], ["/usr/", "/opt/a", "/", "/usr/bin/"]),
+        of(["direction"], ["egress", "ingress"]),
+    )
+)
+RULES = st.lists(
+    st.tuples(CONDITIONS | KNOWN_CONDITIONS, st.sampled_from(["report", "report", "count", "drop"])),
+    min_size=1,
+    max_size=6,
+)
