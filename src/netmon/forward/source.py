@@ -113,7 +113,11 @@ class SocketSource(Source):
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):
             ended = f"{shown(self.name)}: does not greet as netmon does"
-            raise SourceError(ended if line else f"{shown(self.name)}: has as many readers as it serves") from None
+            raise SourceError(
+                ended
+                if line
+                else f"{shown(self.name)}: is closed again: netmon has ended, or has as many readers as it serves"
+            ) from None
         return Mark(run, events)
 
 

@@ -251,7 +251,7 @@ class SocketServer(Sink):
                 for fd, reader in self._readers.items():
                     reader.resume()
                     # What was sent in time has been heard by now, even if this thread was held up.
-                    if before >= reader.waits_until or self._finish_by is not None:
+                    if before >= reader.waits_until:
                         reader.waits_until = 0.0
                     writes = bool(reader.pieces) and not reader.waits_until
                     self._poll.modify(fd, reader.speaks * select.POLLIN | writes * select.POLLOUT)
