@@ -32,8 +32,6 @@ def test_what_a_host_does_is_learned_and_the_rest_is_reported(tmp_path: Path) ->
     assert "netmon: learned 1 connection of 1 program\n" in learned.stderr
     expected = tmp_path / "expected.yaml"
     expected.write_bytes(learned.stdout)
-    checked = subprocess.run([*NETMON, "rules", "check", expected], capture_output=True, text=True)
-    assert (checked.returncode, checked.stderr.splitlines()[0]) == (0, f"netmon: {expected}: 1 rules, 0 examples")
     with Netmon("--expect", str(expected), "--name", "bash") as netmon:
         connect_to("127.0.0.3")
         connect_to("127.0.0.2")
@@ -61,9 +59,7 @@ def test_a_command_is_expected_to_do_what_it_did_before(tmp_path: Path) -> None:
     assert other.stderr.endswith(f"netmon: {expected}: 1 connection not expected\n")
     table, _, rules = report.read_text().partition("```yaml\n")
     assert "127.0.0.11:1" in table and "127.0.0.10" not in table
-    allowed = rules.removesuffix("```\n").replace("egress:\n  rules:\n", "")
-    expected.write_text(expected.read_text().replace("  rules:\n", f"  rules:\n{allowed}"))
-    assert netmon_exec("--expect", expected, script=f"{SCRIPT.format(10)}; {SCRIPT.format(11)}; exit 0").returncode == 0
+    assert 'AND port_dst == 1 AND ip_dst == "127.0.0.11"\n' in rules
 
 
 @pytest.mark.once

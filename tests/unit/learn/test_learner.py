@@ -161,6 +161,18 @@ def test_what_rules_cannot_name_is_counted() -> None:
     assert "# Not learned: 3 connections of processes whose path is not known whole." in text
 
 
+def test_what_follows_an_opening_says_nothing_new() -> None:
+    """Such as the name that a client announces, whoever is on the CPU then."""
+    opening, name = event(), event("Name", binary_path="/usr/bin/other")
+    learner = learned([opening, name])
+    assert (learner.count, learner.left_out.total()) == (1, 0)
+    text = expectation([])
+    drift, reported = drift_of(text, [opening, name])
+    assert (drift.count, drift.unknown) == (1, 0)
+    assert [one["expected"] for one in reported] == [False, False]
+    assert drift_of(text, [name])[0].unknown == 1
+
+
 HOSTILE = [
     "/tmp/\n- rule: x",
     '/tmp/"',
