@@ -94,7 +94,7 @@ __noinline int send_piece(__u32 slot, __u64 begin, __u64 length)
 	record->length = length;
 	record->left = expected > length ? expected - length : 0;
 	length += sizeof(*record);
-	if (!may_write(payer_of_current(), length, false, 0) || bpf_ringbuf_output(&events, record, length, 0)) {
+	if (!may_write(payer_of_current(), length, false) || bpf_ringbuf_output(&events, record, length, 0)) {
 		count_loss(&losses.hellos_lost, 1);
 		return HELLO_NONE;
 	}
