@@ -20,8 +20,10 @@ const volatile struct report_options report_options SEC(".rodata.report_options"
 #ifdef UNFILTERED
 /* Likewise: what the verifier would find to be dead code, it takes time to look through and to remove. */
 #define HAS_FILTERS false
+#define HAS_RULES false
 #else
 #define HAS_FILTERS load_config.filters
+#define HAS_RULES load_config.rules
 #endif
 struct settings settings[FILTER_SETS] SEC(".data.settings");
 struct control control SEC(".data.control");

@@ -97,7 +97,7 @@ __noinline int meets_by_connection(__u32 slot, __u32 set, __u32 direction)
 	struct compared *compared;
 	__u64 met;
 
-	if (!scratch || !load_config.rules)
+	if (!scratch || !HAS_RULES)
 		return 1;
 	set &= FILTER_SETS - 1;
 	compared = &scratch->compared;
@@ -118,12 +118,12 @@ __noinline int meets_by_connection(__u32 slot, __u32 set, __u32 direction)
 /* Whether rules limit what is reported. They do not limit what a snapshot lists. */
 static __always_inline bool limits(__u32 set)
 {
-	return load_config.rules && !report_options.snapshot && settings[set].limited;
+	return HAS_RULES && !report_options.snapshot && settings[set].limited;
 }
 
 static __always_inline bool limits_processes(__u32 set)
 {
-	return load_config.rules && !report_options.snapshot && settings[set].limited_by_process;
+	return HAS_RULES && !report_options.snapshot && settings[set].limited_by_process;
 }
 
 /*
@@ -237,7 +237,7 @@ __noinline int meets_by_process(__u32 slot, __u32 set)
 	const struct wanted *wanted;
 	__u64 met = ALL_ALTERNATIVES;
 
-	if (!scratch || !load_config.rules)
+	if (!scratch || !HAS_RULES)
 		return 1;
 	set &= FILTER_SETS - 1;
 	wanted = &settings[set].wanted;

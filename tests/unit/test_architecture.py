@@ -213,6 +213,17 @@ def test_no_flag_imports_anything_slow(flags: Sequence[str]) -> None:
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
+def test_ordinary_texts_become_json_without_orjson() -> None:
+    program = (
+        "import sys, netmon.decode.decoder\nfrom netmon.cli.session import _import_for_events\n"
+        "from netmon.decode.format import fit_json, text_json\n"
+        "_import_for_events()\n"
+        "print(*fit_json('-c \"é\" \\\\', 99), text_json('/'), *{*sys.modules} & {'orjson', 'dataclasses'})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == '"-c \\"é\\" \\\\" False "/"\n'
+
+
 def test_json_in_a_pipe_imports_nothing_that_lines_for_people_need() -> None:
     program = (
         "import sys\nfrom netmon.cli import main, run\n"
