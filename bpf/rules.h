@@ -118,12 +118,12 @@ __noinline int meets_by_connection(__u32 slot, __u32 set, __u32 direction)
 /* Whether rules limit what is reported. They do not limit what a snapshot lists. */
 static __always_inline bool limits(__u32 set)
 {
-	return load_config.rules && !report_options.snapshot && settings[set].limited;
+	return HAS_FILTERS && load_config.rules && !report_options.snapshot && settings[set].limited;
 }
 
 static __always_inline bool limits_processes(__u32 set)
 {
-	return load_config.rules && !report_options.snapshot && settings[set].limited_by_process;
+	return HAS_FILTERS && load_config.rules && !report_options.snapshot && settings[set].limited_by_process;
 }
 
 /*
