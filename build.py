@@ -56,11 +56,12 @@ SYSTEM_PACKAGES = {
 
 FLAGS = ("-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
 CLANG = ("clang", *FLAGS)
-# The compiler from PyPI brings arm64's C library.
-PROGRAM_COMPILERS = {
-    "x86_64": CLANG,
-    "aarch64": (str(PYTHON), "-m", "ziglang", "cc", "-target", "aarch64-linux-musl", *FLAGS),
+# The compiler from PyPI brings the C library musl, also arm64's.
+MUSL_COMPILERS = {
+    name: (str(PYTHON), "-m", "ziglang", "cc", "-target", f"{name}-linux-musl", *FLAGS)
+    for name in ("x86_64", "aarch64")
 }
+PROGRAM_COMPILERS = {"x86_64": CLANG, "aarch64": MUSL_COMPILERS["aarch64"]}
 LAYOUT = PACKAGE / "layout.py"
 
 
@@ -162,11 +163,12 @@ def generate_layout() -> None:
 
 def compile_programs(architecture: str) -> None:
     """Compile the C programs of tests and benchmarks: static, for any guest."""
-    compiler = PROGRAM_COMPILERS[architecture]
     for source in sorted((ROOT / "tests/programs").glob("*.c")):
+        compilers = MUSL_COMPILERS if source.stem.endswith("_musl") else PROGRAM_COMPILERS
+        compiler = compilers[architecture]
         program = BUILD / "programs" / architecture / source.stem
 
-        def work(source: Path = source, program: Path = program) -> None:
+        def work(source: Path = source, program: Path = program, compiler: tuple[str, ...] = compiler) -> None:
             program.parent.mkdir(parents=True, exist_ok=True)
             run([*compiler, "-static", "-pthread", source, "-o", program])
 

@@ -37,12 +37,12 @@ def run(channel: Channel) -> int:
     if plan.counted:
         for name in plan.monitors:
             samples.say(name)
-            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(COUNTED[name], plan.connections))
+            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(samples, COUNTED[name], plan.connections))
         for name, text in files(plan):
             samples.say(name)
             RULE_FILE.write_text(text)
             monitor = Monitor(name, (*NETMON, "--config", str(RULE_FILE)), MONITORS["netmon"].mark, silent=True)
-            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(monitor, plan.connections))
+            samples.send(0, name, LOADS["pairs1"].name, **count_instructions(samples, monitor, plan.connections))
         return 0
     for round_, names in enumerate(plan.orders()):
         for name in names:
@@ -87,12 +87,12 @@ class Session:
 
     def _idle(self, running: Running) -> dict[str, float]:
         proc.count_runs(on=True)
-        before = running.runs
+        before = proc.total(running.runs)
         with open_connections(self._plan.idle):
             running.settle()
             held = running.memory
         running.settle()
-        runs = running.runs - before
+        runs = proc.total(running.runs) - before
         proc.count_runs(on=False)
         return {**per_connection(runs, self._plan.idle), **vars(held)}
 
@@ -122,16 +122,19 @@ def measure_load(running: Running, load: Load, connections: int) -> dict[str, fl
 def count_runs(running: Running, load: Load, connections: int) -> dict[str, float]:
     """Return the runs of the monitor's probes. Not measured with the rate, since counting slows probes down."""
     proc.count_runs(on=True)
-    before = running.runs
+    before = proc.total(running.runs)
     load.run(connections, f"counted-{load.name}")
     running.settle()
-    runs = running.runs - before
+    runs = proc.total(running.runs) - before
     proc.count_runs(on=False)
     return per_connection(runs, connections)
 
 
-def count_instructions(monitor: Monitor, connections: int) -> dict[str, float]:
-    """Return what a connection costs, in a guest that counts instructions: there they are its nanoseconds."""
+def count_instructions(samples: Samples, monitor: Monitor, connections: int) -> dict[str, float]:
+    """Return what a connection costs, in a guest that counts instructions: there they are its nanoseconds.
+
+    The host is told each program's part of it.
+    """
     load = LOADS["pairs1"]
     with Running(monitor) as running:
         ready = running.wait_until_ready() if monitor.is_netmon else 0.0
@@ -140,12 +143,15 @@ def count_instructions(monitor: Monitor, connections: int) -> dict[str, float]:
         load.run(connections)
         running.settle()
         cpu_us = (running.cpu_nanoseconds - before) / connections / 1000
-        return {
-            "said_ready_s": ready,
-            "cpu_us": cpu_us,
-            **count_runs(running, load, connections),
-            **vars(running.memory),
-        }
+        before_runs = running.runs
+        runs = count_runs(running, load, connections)
+        for name, now in sorted(running.runs.items()):
+            part = now - before_runs.get(name, proc.NONE)
+            if part.count:
+                samples.say(
+                    f"  {name:22} {part.count / connections:5.2f} runs {part.nanoseconds / connections:6.0f} ns"
+                )
+        return {"said_ready_s": ready, "cpu_us": cpu_us, **runs, **vars(running.memory)}
 
 
 def per_connection(runs: proc.Runs, connections: int) -> dict[str, float]:

@@ -76,7 +76,7 @@ MONITORS = {
 # netmon's options whose cost is counted in instructions: each alone, and together.
 DETAILS = ("--outcome", "--statistics", "--context", "--parent", "--opener")
 OPTIONS = (
-    *((option,) for option in (*DETAILS, "--existing", "--exec", "--names")),
+    *((option,) for option in (*DETAILS, "--existing", "--exec", "--names", "--sni")),
     ("--progress", "30s"),
     ("--workload",),
     ("--ancestors", "16"),
@@ -86,7 +86,7 @@ OPTIONS = (
 # Everything that an event may have. The configuration is for reloads; its filters reject nothing of the loads.
 CONFIG = "/tmp/day.yaml"
 EVERYTHING = (
-    *(*DETAILS, "--existing", "--exec", "--names", "--workload", "--id"),
+    *(*DETAILS, "--existing", "--exec", "--names", "--sni", "--workload", "--id"),
     *("--ancestors", "16", "--progress", "30s", "--config", CONFIG),
 )
 ALL_OPTIONS = Monitor("netmon with everything on", (*NETMON, *EVERYTHING), mark=IN_JSON)

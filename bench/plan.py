@@ -51,7 +51,7 @@ STALL = 10
 # Options of the same names change the sizes. A guest makes about 4,000 connections a second.
 DEFAULT = Plan("", (), 3, connections=10_000, processes=500, idle=10_000, cidrs=(10, 1_000, 100_000, 1_000_000))
 QUICK = dataclasses.replace(DEFAULT, rounds=1, connections=5_000, processes=200, cidrs=(10, 1_000))
-COUNTED = dataclasses.replace(DEFAULT, rounds=1, connections=1_000, processes=0, idle=0, cidrs=(), counted=True)
+COUNTED = dataclasses.replace(DEFAULT, rounds=1, connections=4_000, processes=0, idle=0, cidrs=(), counted=True)
 RULES = dataclasses.replace(COUNTED, rules=(1, 20, 200), cidrs=(10, 1_000, 100_000))
 BYTE_COUNTS = dataclasses.replace(DEFAULT, rounds=1, connections=0, processes=0, idle=0, cidrs=(), byte_counts=True)
 LONG = dataclasses.replace(DEFAULT, rounds=1, connections=1_000_000, processes=50_000, idle=0, cidrs=(), flood=200_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,14 @@ class Runs:
         return Runs(self.nanoseconds - other.nanoseconds, self.count - other.count)
 
 
+NONE = Runs(0, 0)
+
+
+def total(runs: Mapping[str, Runs]) -> Runs:
+    """Return the sum over programs."""
+    return Runs(sum(each.nanoseconds for each in runs.values()), sum(each.count for each in runs.values()))
+
+
 def count_runs(on: bool) -> None:
     """Turn the statistics of BPF programs' runs on or off; they slow the programs down."""
     STATISTICS.write_text(f"{on:d}")
@@ -110,18 +118,26 @@ def program_ids() -> set[int]:
     return ids
 
 
-def runs_of(programs: Iterable[int]) -> Runs:
-    """Return the sum over programs, without those that are gone."""
-    total = Runs(0, 0)
+def runs_of(programs: Iterable[int]) -> dict[str, Runs]:
+    """Return the runs of programs by their names, as the kernel keeps these, without those that are gone."""
+    found: dict[str, Runs] = {}
     for program in programs:
         fd = libbpf.bpf_prog_get_fd_by_id(program)
         if fd < 0:
             continue
+        info = ProgramInfo()
+        libbpf.bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(ctypes.c_uint32(ctypes.sizeof(info))))
         text = (PROC / f"self/fdinfo/{fd}").read_text()
         os.close(fd)
         nanoseconds, count = (int(re.findall(rf"^{key}:\s+(\d+)", text, re.MULTILINE)[0]) for key in KEYS)
-        total = Runs(total.nanoseconds + nanoseconds, total.count + count)
-    return total
+        found[f"{info.name.decode()}.{program}"] = Runs(nanoseconds, count)
+    return found
+
+
+class ProgramInfo(ctypes.Structure):
+    """The beginning of struct bpf_prog_info, up to the name."""
+
+    _fields_ = (("before", ctypes.c_uint8 * 64), ("name", ctypes.c_char * 16))
 
 
 KEYS = ("run_time_ns", "run_cnt")

@@ -107,8 +107,8 @@ class Running:
         return proc.memory(self.process.pid)
 
     @property
-    def runs(self) -> proc.Runs:
-        """The runs of the BPF programs that were loaded since the start."""
+    def runs(self) -> dict[str, proc.Runs]:
+        """The runs of the BPF programs that were loaded since the start, by program."""
         return proc.runs_of(proc.program_ids() - self._others)
 
     def settle(self) -> None:

@@ -16,6 +16,13 @@
  * Those of connect() see MPTCP, too: by the subflow that opens the connection. Where the kernel has
  * security_sock_graft(), an accepted socket is reported there, with softirqs disabled, and needs no backup.
  *
+ * Changes of a connection's state (outcome.h) need a backup on any kernel: an interrupt may change one while a task is
+ * inside of the program. Where the kernel can preempt programs, that is a second program at the same tracepoint. Elsewhere
+ * it is those at tcp_finish_connect() and tcp_done(), by which all connections of TCP are established and end that
+ * interrupts handle, but for two that connect to each other at once: three runs a connection in place of ten. What they
+ * do not see, two such and MPTCP, is reported late then, if the interrupt comes within the program's microsecond: by the
+ * close, as a success that took until then.
+ *
  * With PREEMPT_RT a task can be preempted although it has softirqs disabled. Up to 6.17 another task on that CPU waits
  * then before it disables them itself, so it is not skipped either. Since 6.18 (commit 3253cb49cbad) it goes on, and may
  * be. What may have been missed is counted on any kernel (kernel/missed.py).

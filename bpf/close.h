@@ -141,6 +141,8 @@ static __always_inline __u64 identify_closer(struct connection *connection, stru
 		return connection->event.head.process_id;
 	if (report_options.opener)
 		connection->passed_on = start_of(task) != connection->opener_start_ns;
+	if (is_as_opened(connection, task))
+		return connection->event.head.process_id;
 	return identify_current(slot, control.generation, 0,
 				inherited_image(task, &connection->event.head, connection->opener_exec_id));
 }

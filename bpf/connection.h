@@ -12,8 +12,8 @@
  * they are loaded, the close leaves the connection, and it is freed under that lock: when the kernel destroys the socket
  * (report_destroyed() in outcome.h).
  *
- * The walk through all open files holds no lock. With the option existing, all connections are kept in the overflow: to
- * insert there is atomic, so either the walk or an opening keeps a connection, complete.
+ * The walk through all open files holds no lock. With the option existing, all connections are kept in the overflow until
+ * that walk has ended: to insert there is atomic, so either the walk or an opening keeps a connection, complete.
  */
 #ifndef __CONNECTION_H__
 #define __CONNECTION_H__
@@ -60,6 +60,12 @@ static __always_inline void show_to_walk(struct connection *connection, struct s
 }
 #endif
 
+/* Whether connections are kept in the table, too. Once true, it stays so. */
+static __always_inline bool is_table_used(void)
+{
+	return !report_options.existing || *(volatile __u64 *)&control.has_walked;
+}
+
 /* Returns the only entry of the table that may hold the connection with this cookie. Without a cookie it is free. */
 static __always_inline struct connection *table_entry(__u64 cookie)
 {
@@ -75,7 +81,7 @@ static __always_inline struct connection *find_connection_of(__u64 cookie)
 
 	if (!cookie) /* the kernel assigns it on first use: no connection of this socket was kept */
 		return NULL;
-	if (!report_options.existing) {
+	if (is_table_used()) {
 		entry = table_entry(cookie);
 		if (entry && *(volatile __u64 *)&entry->event.head.cookie == cookie)
 			return entry;
@@ -108,7 +114,7 @@ static __always_inline struct connection *keep_connection(__u64 cookie)
 {
 	struct connection *entry;
 
-	if (!report_options.existing) {
+	if (is_table_used()) {
 		entry = table_entry(cookie);
 		if (entry && !__sync_val_compare_and_swap(&entry->event.head.cookie, 0, cookie))
 			return entry;

@@ -16,15 +16,22 @@ static __always_inline bool is_sent(enum record_type type)
 	return !(report_options.unsent >> type & 1);
 }
 
-/* Fills in both endpoints of a connected socket, and the family. */
+/*
+ * Fills in both endpoints of a connected socket, and the family. By pairs: the kernel checks the address of each read.
+ * Both halves of a pair are as in memory, the first one lowest: x86_64 and arm64 are little-endian.
+ */
 static __always_inline void read_endpoints(union event *event, struct sock *sk, enum family family)
 {
+	__u32 ports = sk->__sk_common.skc_portpair;
+
 	event->head.family = family;
-	event->head.sport = local_port(sk);
-	event->head.dport = bpf_ntohs(sk->__sk_common.skc_dport);
+	event->head.dport = bpf_ntohs((__u16)ports);
+	event->head.sport = port_or_kept(sk, ports >> 16);
 	if (family == FAMILY_IPV4) {
-		copy_ipv4(event->ipv4.saddr, sk->__sk_common.skc_rcv_saddr);
-		copy_ipv4(event->ipv4.daddr, sk->__sk_common.skc_daddr);
+		__u64 addresses = sk->__sk_common.skc_addrpair;
+
+		copy_ipv4(event->ipv4.saddr, addresses >> 32);
+		copy_ipv4(event->ipv4.daddr, addresses);
 	} else {
 		copy_ipv6(event->ipv6.saddr, &sk->__sk_common.skc_v6_rcv_saddr);
 		copy_ipv6(event->ipv6.daddr, &sk->__sk_common.skc_v6_daddr);
@@ -77,15 +84,25 @@ static __noinline void read_context_at(struct event_context *context, struct soc
 	context->mark = BPF_CORE_READ(sk, sk_mark);
 }
 
-/* Whether an event may take so many bytes of the ring buffer; if not, counts it as lost. payer: see fairness.h. */
-static __always_inline bool may_send(const union event *event, __u64 payer, __u64 size)
+#ifdef MINIMAL
+#define ONCE_A_PROGRAM static __always_inline
+#else
+#define ONCE_A_PROGRAM __noinline
+#endif
+
+/*
+ * Whether an event may take so many bytes of the ring buffer; if not, counts it as lost. payer: see fairness.h. With
+ * options there are many callers: it is global then, see the overview in netmon.bpf.c.
+ */
+ONCE_A_PROGRAM int may_send(const union event *event, __u64 payer, __u64 size)
 {
 	const struct event_head *head = &event->head;
 
+	if (!event)
+		return false;
 	/* Whoever chooses a socket by its cookie does not choose the nanosecond. */
-	__u64 draw = head->timestamp_ns ^ head->cookie;
-
-	if (may_write(payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE, draw))
+	if (needs_no_look(head->timestamp_ns ^ head->cookie) ||
+	    may_write(payer, size + price_of_texts(head->process_id), head->type == RECORD_CLOSE))
 		return true;
 	count_loss(&losses.over_budget, 1);
 	return false;

@@ -210,7 +210,7 @@ static __always_inline __u64 send_exec_record(__u32 slot, struct exec *kept, con
 	asm volatile("" : "+r"(texts)); /* keeps the check below as it is, which the verifier of 6.1 needs */
 	if (texts > room)
 		return 0;
-	if (!may_write(payer_of_current(), sizeof(*record) + texts, false, 0))
+	if (!may_write(payer_of_current(), sizeof(*record) + texts, false))
 		return OVER_BUDGET;
 	if (bpf_ringbuf_output(&events, record, sizeof(*record) + texts, 0))
 		return LOST;

@@ -2,7 +2,7 @@
 /*
  * Fairness: who fills the ring buffer loses events, and others do not.
  *
- * While the ring buffer is less than a quarter full, nothing is counted, and not every event looks: see is_filling().
+ * While the ring buffer is less than a quarter full, nothing is counted, and not every event looks: see needs_no_look().
  * Above that, each record is charged to a payer, and a payer is refused while it uses more than is free; for closes,
  * twice as much. So one payer leaves a quarter of the ring buffer to the others, and even many of them never take all
  * that is free. Closes of reported openings come through where openings are refused already.
@@ -25,7 +25,7 @@
 
 enum {
 	ROOT_CGROUP_ID = 1,
-	LOOK_EVERY = 8, /* events, on average: see is_filling() */
+	LOOK_EVERY = 8, /* events, on average: see needs_no_look() */
 };
 
 /* Whether the ring buffer was more than a quarter full when a program looked last. */
@@ -141,25 +141,30 @@ static __always_inline __u64 price_of_texts(__u64 process_id)
 
 /*
  * Whether the ring buffer is more than a quarter full. To ask the kernel takes longer than the rest of what an event pays
- * for fairness. So while it was less full at the last look, only some events look: those that are drawn. draw: a number
- * that nobody can choose; 0 looks in any case. Global: see the overview in netmon.bpf.c.
+ * for fairness. Global: see the overview in netmon.bpf.c.
  */
-__noinline int is_filling(__u64 draw)
+__noinline int is_filling(void)
 {
-	bool filling;
+	bool filling = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= load_config.ring_size / 4;
 
-	if (!was_filling && draw % LOOK_EVERY)
-		return false;
-	filling = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= load_config.ring_size / 4;
 	if (filling != was_filling) /* without a need, CPUs do not take the variable from each other */
 		was_filling = filling;
 	return filling;
 }
 
-/* Whether the payer may write a record of that size now. closing: the record is a close. draw: see is_filling(). */
-static __always_inline bool may_write(__u64 payer, __u64 size, bool closing, __u64 draw)
+/*
+ * Whether a record may be written without a look at the ring buffer. While it was less than a quarter full at the last
+ * look, only some events look: those that are drawn. draw: a number that nobody can choose; 0 looks in any case.
+ */
+static __always_inline bool needs_no_look(__u64 draw)
 {
-	return !is_filling(draw) || charge(payer, size, closing);
+	return draw % LOOK_EVERY && !*(volatile bool *)&was_filling;
+}
+
+/* Whether the payer may write a record of that size now. closing: the record is a close. */
+static __always_inline bool may_write(__u64 payer, __u64 size, bool closing)
+{
+	return !is_filling() || charge(payer, size, closing);
 }
 
 #endif

@@ -79,11 +79,15 @@ enum program {
 
 /* Bits: what is still to be reported of a connection. 0: its opening has been. */
 enum phase {
-	PHASE_PENDING = 1, /* a connect attempt without a result: the event's time is that of the attempt */
+	PHASE_PENDING = 1, /* a connect attempt without a result */
 	PHASE_CLOSING = 2, /* the socket is being closed */
 	PHASE_FOUND = 4, /* found open at the start */
 	PHASE_REPORTING = 8, /* a program is reporting the opening */
 	PHASE_ROUTELESS = 16, /* the opening waits until the socket has a route */
+	/* With the option sni, of the hello with which a TLS client begins: see sni.h. */
+	PHASE_HELLO_BEGUN = 32, /* a part of it was sent to user space */
+	PHASE_HELLO_OVER = 64, /* all of it was, or there is none */
+	PHASE_HELLO = PHASE_HELLO_BEGUN | PHASE_HELLO_OVER,
 	PHASE_UNREPORTED = PHASE_PENDING | PHASE_FOUND,
 };
 
@@ -92,8 +96,13 @@ struct connection {
 	/* The opening event. Its endpoints are sent again at the close, when the socket may have lost them: a refused
 	 * connect disconnects the socket before it is closed. */
 	union event event;
+	/* What tells that the opener is as it was described, without a look at its description: see is_as_opened(). */
 	__u64 opener_exec_id; /* the opener's self_exec_id */
 	__u64 opener_start_ns; /* the opener's start_of() */
+	__u64 opener_cred; /* the address of its credentials, which the socket's file holds; 0: it holds others */
+	__u64 opener_cgroup_id;
+	__u32 opener_ppid;
+	__u32 opener_auid;
 	__u64 payer; /* whom its events are charged to: see fairness.h */
 	__u8 reported_by; /* enum program: waits for the other program, which sets it to 0 */
 	__u8 direction; /* enum direction */
@@ -101,8 +110,10 @@ struct connection {
 	__u8 passed_on; /* another process than the opener closes it */
 	__u32 phase; /* enum phase */
 	__u32 closer_tid; /* PHASE_CLOSING: the thread and the process that close the socket */
-	__u32 is_overflowed; /* it is in the overflow, not in the table */
+	__u16 is_overflowed; /* it is in the overflow, not in the table */
+	__u16 hello_left; /* PHASE_HELLO_BEGUN: how many bytes of it are still to come */
 	__u64 closer_id;
+	__u64 attempt_ns; /* PHASE_PENDING: when connect() began, by CLOCK_MONOTONIC */
 #ifndef MINIMAL
 	/* For walks through open connections: see progress.h. */
 	__u64 socket; /* its address; 0 while the other fields are being filled in */
@@ -138,6 +149,8 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } subflow_errors SEC(".maps");
+
+bool has_subflow_errors = false; /* whether there was any */
 
 enum described {
 	NOT_DESCRIBED, /* its record was not sent: the process filter rejected it */

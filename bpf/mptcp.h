@@ -28,6 +28,14 @@ static __always_inline bool is_subflow(struct sock *sk)
 	return tcp && tcp->is_mptcp;
 }
 
+/* Whether this is a socket of MPTCP or of TCP, but no subflow: is_tcp_or_mptcp() and not is_subflow(), in one look. */
+static __always_inline bool is_of_program(struct sock *sk)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+
+	return tcp ? !(load_config.mptcp && tcp->is_mptcp) : is_mptcp(sk);
+}
+
 /*
  * Returns the subflow that opened an MPTCP connection, NULL when it was closed before the others. The verifier does not
  * know its type: read it by BPF_CORE_READ only.
@@ -58,8 +66,10 @@ static __always_inline void save_subflow_error(struct sock *subflow)
 	__u64 key = (__u64)subflow;
 	__u32 error = subflow->sk_err;
 
-	if (error)
-		bpf_map_update_elem(&subflow_errors, &key, &error, 0);
+	if (!error)
+		return;
+	has_subflow_errors = true;
+	bpf_map_update_elem(&subflow_errors, &key, &error, 0);
 }
 
 /* Call when a subflow connects: the entry, if any, is that of an earlier socket at the same address. */

@@ -104,7 +104,7 @@ __noinline int send_answer(__u32 slot, __u32 length, __u32 netns)
 	record->origin = scratch->record.origin;
 	record->origin.netns = netns;
 	record->time_ns = bpf_ktime_get_boot_ns();
-	if (!may_write(payer_of_current(), size, false, 0) || bpf_ringbuf_output(&events, record, size, 0))
+	if (!may_write(payer_of_current(), size, false) || bpf_ringbuf_output(&events, record, size, 0))
 		count_loss(&losses.answers_lost, 1);
 	return 0;
 }

@@ -83,7 +83,8 @@
  * 9. Names (names.h)
  *
  * With the option names, the answers of name servers are sent as processes receive them, so before the connections that
- * they lead to. What they say is read in user space.
+ * they lead to. What they say is read in user space. With the option sni (sni.h), the hello that a TLS client begins a
+ * connection with is sent, too.
  *
  * 10. A sign of life (pulse.h)
  *
@@ -112,6 +113,9 @@
 #include "progress.h"
 #endif
 #include "pulse.h"
+#ifndef MINIMAL
+#include "sni.h"
+#endif
 #include <bpf/bpf_tracing.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -235,8 +239,9 @@ int BPF_PROG(mptcp_close_locked_entry, struct sock *sk)
 }
 
 /*
- * These two are loaded for the options statistics, outcome and existing: an interrupt can change a socket's state, and
- * interrupt the first program on any kernel. Both do the same work; twice does no harm.
+ * The next four are loaded for the options statistics, outcome and existing. An interrupt can change a socket's state,
+ * and interrupt the first program on any kernel: either the second one or the other two are its backup, see backup.h.
+ * All do the same work; twice does no harm.
  */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_enter, struct sock *sk, int old_state, int state)
@@ -248,6 +253,18 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(inet_sock_set_state_backup, struct sock *sk, int old_state, int state)
 {
 	return follow_state(sk, old_state, state);
+}
+
+SEC("fexit/tcp_finish_connect")
+int BPF_PROG(tcp_finish_connect_exit, struct sock *sk)
+{
+	return follow_success(sk);
+}
+
+SEC("fentry/tcp_done")
+int BPF_PROG(tcp_done_entry, struct sock *sk)
+{
+	return follow_end(sk);
 }
 
 /* Loaded for the option exec. */
@@ -270,6 +287,20 @@ int udpv6_recvmsg_exit(__u64 *ctx)
 {
 	return note_received((struct sock *)ctx[0], (struct msghdr *)ctx[1], ctx[2], ctx[3], returned(ctx),
 			     SLOT_UDP6_RECEIVE);
+}
+
+/* These two are loaded for the option sni. */
+SEC("fentry/tcp_sendmsg")
+int BPF_PROG(tcp_sendmsg_entry, struct sock *sk, struct msghdr *message, __u64 size)
+{
+	return note_tcp_sending(sk, message, size);
+}
+
+/* Loaded where the kernel has MPTCP. */
+SEC("fentry/mptcp_sendmsg")
+int BPF_PROG(mptcp_sendmsg_entry, struct sock *sk, struct msghdr *message, __u64 size)
+{
+	return note_sending(sk, message, size, false, SLOT_MPTCP_SEND);
 }
 
 /* Run by user space's read() of the iterator. */

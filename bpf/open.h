@@ -55,18 +55,13 @@ static __always_inline void fill_connection(struct connection *connection, struc
 		connection->ended_by = ending_so_far(sk);
 }
 
-/* Notes that the current process, which was identified as process_id, opens the connection. */
-static __always_inline void fill_opener(struct connection *connection, __u64 process_id)
+/* Notes that the current process, which was identified as process_id, opens the connection. As note_opener(). */
+static __always_inline void fill_opener(struct connection *connection, struct task_struct *task, struct recent *recent,
+					__u64 process_id, struct socket *socket)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	connection->event.head.tid = task->pid;
-	connection->opener_exec_id = task->self_exec_id;
-	connection->payer = payer_of_identified(process_id);
-	if (report_options.opener) {
-		connection->opener_start_ns = start_of(task);
+	note_opener(connection, task, recent, process_id, socket);
+	if (report_options.opener)
 		connection->passed_on = false;
-	}
 }
 
 /*
@@ -88,22 +83,31 @@ static __always_inline void report_opening(struct connection *connection, __u64 
 
 /*
  * Reports an establish or an accept, if the filters accept it, and keeps the connection for its close. With the option
- * outcome an establish is only kept here: report_outcome() reports it. ends: the socket that has the connection's ends.
+ * outcome an establish is only kept here: report_outcome() reports it. ends: the socket that has the connection's ends;
+ * task: the current one.
  */
-static __always_inline int report_open(struct sock *sk, struct sock *ends, enum direction direction,
-				       enum record_type type, enum family family, enum slot slot, enum program program)
+static __always_inline int report_open(struct sock *sk, struct sock *ends, struct task_struct *task,
+				       enum direction direction, enum record_type type, enum family family,
+				       enum slot slot, enum program program)
 {
 	struct connection *connection = find_connection(sk);
-	__u64 process_id, cookie, generation = control.generation;
+	__u64 process_id = REJECTED, cookie, generation = control.generation;
+	struct recent *recent;
+	bool passes;
 
 	if (connection && take_mark(connection, program)) {
 		report_routed(connection, sk);
 		return 0;
 	}
-	process_id = REJECTED;
-	if (passes_connection_filters(set_of(generation), direction, family, ends) &&
-	    may_be_wanted(slot, set_of(generation), direction, family, ends))
-		process_id = identify_current(slot, generation, IDENTIFY_FILTERED, 0);
+	passes = passes_connection_filters(set_of(generation), direction, family, ends) &&
+		 may_be_wanted(slot, set_of(generation), direction, family, ends);
+	if (!passes && !connection)
+		return 0;
+	recent = recent_entry(task);
+	if (!recent)
+		return 0;
+	if (passes)
+		process_id = identify_recent(task, recent, slot, generation, IDENTIFY_FILTERED, 0);
 	if (limits_processes(set_of(generation)))
 		process_id = id_if_wanted(slot, process_id);
 	if (connection)
@@ -122,7 +126,7 @@ static __always_inline int report_open(struct sock *sk, struct sock *ends, enum 
 	leave_mark(connection, program);
 	connection->event.head.cookie = cookie;
 	fill_connection(connection, sk, ends, direction, type, family);
-	fill_opener(connection, process_id);
+	fill_opener(connection, task, recent, process_id, sk->sk_socket);
 	if (report_options.outcome && direction == DIRECTION_EGRESS) {
 		begin_attempt(connection, sk, process_id);
 		show_to_walk(connection, sk);
@@ -257,7 +261,7 @@ static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *a
 		return 0;
 	if (ret)
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT);
-	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT,
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT,
 			   PROGRAM_MAIN);
 }
 
@@ -270,7 +274,7 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT);
 	if (is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
-	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT,
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT,
 			   PROGRAM_MAIN);
 }
 
@@ -295,7 +299,7 @@ static __always_inline int report_connecting(struct sock *sk, enum slot slot)
 		if (!connecting || connecting->__sk_common.skc_state != TCP_SYN_SENT)
 			return 0;
 	}
-	return report_open(connecting, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), slot, PROGRAM_BACKUP);
+	return report_open(connecting, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), slot, PROGRAM_BACKUP);
 }
 
 /*
@@ -308,9 +312,9 @@ static __always_inline int report_checked(struct sock *sk, int ret, enum slot sl
 }
 
 /* sk: the accepted socket, not the listening one, which has no peer. */
-static __always_inline int report_accept(struct sock *sk, enum slot slot)
+static __always_inline int report_accept(struct sock *sk, struct task_struct *task, enum slot slot)
 {
-	return report_open(sk, sk, DIRECTION_INGRESS, RECORD_ACCEPT, family_of(sk), slot, PROGRAM_ONLY);
+	return report_open(sk, sk, task, DIRECTION_INGRESS, RECORD_ACCEPT, family_of(sk), slot, PROGRAM_ONLY);
 }
 
 /* Keeps a connection that the kernel has accepted for SMC, without a process, for report_taken(). */
@@ -340,11 +344,13 @@ static __always_inline int report_taken(struct sock *smc)
 {
 	struct connection *connection = NULL;
 	struct sock *sk = tcp_socket_behind(smc, &connection);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *recent = recent_entry(task);
 	__u64 process_id;
 
-	if (!connection || connection->event.head.process_id)
+	if (!recent || !connection || connection->event.head.process_id)
 		return 0;
-	process_id = identify_current(SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
+	process_id = identify_recent(task, recent, SLOT_ACCEPT, control.generation, IDENTIFY_FILTERED, 0);
 	if (process_id == REJECTED) {
 		/* The TCP socket is not locked here: where others may look at the connection, its end frees it. */
 		if (is_state_followed())
@@ -353,7 +359,7 @@ static __always_inline int report_taken(struct sock *smc)
 			free_connection(connection);
 		return 0;
 	}
-	fill_opener(connection, process_id);
+	fill_opener(connection, task, recent, process_id, NULL);
 	stamp(&connection->event, process_id);
 	if (is_sent(RECORD_ACCEPT))
 		report_opening(connection, process_id, sk, connection->event.head.family, true);
@@ -368,17 +374,20 @@ static __always_inline int report_taken(struct sock *smc)
  */
 static __always_inline int report_grafted(struct sock *sk)
 {
+	struct task_struct *task;
+
 	if (sk->__sk_common.skc_family == AF_SMC)
 		return report_taken(sk);
-	if (!is_tcp_or_mptcp(sk) || is_subflow(sk))
+	if (!is_of_program(sk))
 		return 0;
-	return is_accepting_for_smc() ? keep_for_smc(sk) : report_accept(sk, SLOT_ACCEPT);
+	task = bpf_get_current_task_btf();
+	return is_accepting_for_smc(task) ? keep_for_smc(sk) : report_accept(sk, task, SLOT_ACCEPT);
 }
 
 /* On return from inet_csk_accept(), in kernels without security_sock_graft(). sk: NULL when it failed. */
 static __always_inline int report_tcp_accept(struct sock *sk)
 {
-	return sk && !is_subflow(sk) ? report_accept(sk, SLOT_ACCEPT) : 0;
+	return sk && !is_subflow(sk) ? report_accept(sk, bpf_get_current_task_btf(), SLOT_ACCEPT) : 0;
 }
 
 /* On return from mptcp_connect(). */
@@ -389,7 +398,7 @@ static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr
 
 	if (ret)
 		return report_failed_connect(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT);
-	return report_open(sk, sk, DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), SLOT_MPTCP_CONNECT, PROGRAM_MAIN);
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), SLOT_MPTCP_CONNECT, PROGRAM_MAIN);
 }
 
 /*
@@ -400,7 +409,7 @@ static __always_inline int report_mptcp_accept(struct socket *accepted)
 {
 	struct sock *sk = accepted->sk;
 
-	return sk && is_mptcp(sk) ? report_accept(sk, SLOT_MPTCP_ACCEPT) : 0;
+	return sk && is_mptcp(sk) ? report_accept(sk, bpf_get_current_task_btf(), SLOT_MPTCP_ACCEPT) : 0;
 }
 
 #endif

@@ -20,21 +20,21 @@ enum {
 };
 
 /*
- * Returns when the connect attempt began: when the first SYN was sent. That is now, when the SYN still waits for data
- * to go with it (TCP_FASTOPEN_CONNECT).
+ * Returns when the connect attempt began, by CLOCK_MONOTONIC: when the first SYN was sent. That is now, when the SYN
+ * still waits for data to go with it (TCP_FASTOPEN_CONNECT).
  */
 static __always_inline __u64 attempt_start_ns(struct sock *sk)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	__u64 now = bpf_ktime_get_boot_ns();
 
-	return tcp && tcp->packets_out ? now - (bpf_ktime_get_ns() - tcp->tcp_mstamp * NSEC_PER_USEC) : now;
+	return tcp && tcp->packets_out ? tcp->tcp_mstamp * NSEC_PER_USEC : bpf_ktime_get_ns();
 }
 
-/* Leaves a connect attempt to report_outcome(). Until then its event has the time of the attempt. */
+/* Leaves a connect attempt to report_outcome(). Until then its event has no time: for inherited_image() it is later. */
 static __always_inline void begin_attempt(struct connection *connection, struct sock *sk, __u64 process_id)
 {
-	connection->event.head.timestamp_ns = attempt_start_ns(sk);
+	connection->event.head.timestamp_ns = ~0ULL;
+	connection->attempt_ns = attempt_start_ns(sk);
 	connection->event.head.process_id = process_id;
 	connection->phase = PHASE_PENDING;
 }
@@ -60,12 +60,11 @@ static __always_inline struct detailed_event *reserve_outcome(union event *event
 static __always_inline void send_success(struct connection *connection, struct sock *sk)
 {
 	union event *event = &connection->event;
-	__u64 attempt_ns = event->head.timestamp_ns;
 	struct detailed_event *detailed;
 
 	detailed = reserve_outcome(event, connection->payer, sk, RECORD_ESTABLISH);
 	if (detailed) {
-		detailed->outcome.handshake_ns = event->head.timestamp_ns - attempt_ns;
+		detailed->outcome.handshake_ns = bpf_ktime_get_ns() - connection->attempt_ns;
 		bpf_ringbuf_submit(detailed, 0);
 	}
 }
@@ -177,20 +176,40 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int stat
 
 	if (state != TCP_CLOSE && !begins && !succeeds)
 		return 0; /* first: most changes are others */
-	if (report_options.outcome && !succeeds && is_subflow(sk)) {
-		if (begins)
+	if (begins) {
+		if (has_subflow_errors && is_subflow(sk))
 			delete_subflow_error(sk);
-		else if (old_state == TCP_SYN_SENT)
-			save_subflow_error(sk);
+		return 0;
 	}
-	connection = begins ? NULL : find_connection(sk);
-	if (!connection)
+	if (report_options.outcome && !succeeds && old_state == TCP_SYN_SENT && is_subflow(sk))
+		save_subflow_error(sk);
+	connection = find_connection(sk);
+	if (!connection || connection->event.head.type == RECORD_CLOSE)
 		return 0;
 	if (report_options.statistics && state == TCP_CLOSE)
 		save_ending(connection, sk, old_state);
 	if ((report_options.outcome || report_options.existing) && connection->phase & PHASE_PENDING)
 		report_outcome(connection, sk, old_state, state);
 	return 0;
+}
+
+/*
+ * The next two are the backup of follow_state() for TCP: see backup.h. On return from tcp_finish_connect(): a connection
+ * that this host began is established.
+ */
+static __always_inline int follow_success(struct sock *sk)
+{
+	struct connection *connection = find_connection(sk);
+
+	if (connection && connection->phase & PHASE_PENDING && sk->__sk_common.skc_state == TCP_ESTABLISHED)
+		report_outcome(connection, sk, TCP_SYN_SENT, TCP_ESTABLISHED);
+	return 0;
+}
+
+/* On entry to tcp_done(), which changes the state to TCP_CLOSE next: the socket has its last state, and its error. */
+static __always_inline int follow_end(struct sock *sk)
+{
+	return follow_state(sk, sk->__sk_common.skc_state, TCP_CLOSE);
 }
 
 /*

@@ -67,15 +67,23 @@ static __always_inline void compare(__u64 *difference, __u64 known, __u64 now)
 	asm volatile("" : "+r"(*difference));
 }
 
+/* Compares the id of a login, which is the task's. Two calls, of which the verifier leaves out one. */
+static __always_inline void compare_auid(__u64 *difference, __u32 known, struct task_struct *task)
+{
+	if (bpf_core_field_exists(task->loginuid))
+		compare(difference, known, task->loginuid.val);
+	else
+		compare(difference, known, NO_AUID);
+}
+
 /* By value, not by the address of the struct cred: a new one may be at the address of one that was freed. */
 static __always_inline void compare_credentials(__u64 *difference, const struct credentials *known,
-						const struct cred *cred, __u32 auid)
+						const struct cred *cred)
 {
 	compare(difference, known->uid, cred->uid.val);
 	compare(difference, known->euid, cred->euid.val);
 	compare(difference, known->gid, cred->gid.val);
 	compare(difference, known->egid, cred->egid.val);
-	compare(difference, known->auid, auid);
 	compare(difference, known->cap_inheritable, CAPABILITIES(cred->cap_inheritable));
 	compare(difference, known->cap_permitted, CAPABILITIES(cred->cap_permitted));
 	compare(difference, known->cap_effective, CAPABILITIES(cred->cap_effective));
@@ -89,7 +97,7 @@ static __always_inline __u64 start_of(struct task_struct *task)
 
 static __always_inline __u64 cgroup_id_of(struct task_struct *task, enum task_role role)
 {
-	return role == TASK_CURRENT ? bpf_get_current_cgroup_id() : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	return role == TASK_CURRENT ? task->cgroups->dfl_cgrp->kn->id : BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 }
 
 /*
@@ -106,7 +114,8 @@ static __always_inline __u64 process_difference(const struct process *process, s
 	compare(&difference, process->ppid, (__u32)task->real_parent->tgid);
 	compare(&difference, process->exec_id, task->self_exec_id);
 	compare(&difference, process->generation, generation);
-	compare_credentials(&difference, &process->credentials, task->cred, auid_of(task));
+	compare_auid(&difference, process->credentials.auid, task);
+	compare_credentials(&difference, &process->credentials, task->cred);
 	return difference;
 }
 
@@ -318,7 +327,7 @@ static __always_inline __u64 describe(__u32 slot, struct process *process, __u64
 	return wanted ? scratch->record.process_id : REJECTED;
 }
 
-/* Returns the only entry of this CPU's recent processes that may hold the thread's. */
+/* Returns the only entry of this CPU's recent processes that may hold the thread's. Never NULL: there is such an index. */
 static __always_inline struct recent *recent_entry(struct task_struct *task)
 {
 	__u32 index = (__u32)task->pid % RECENT_PROCESSES;
@@ -476,14 +485,13 @@ static __always_inline __u64 identify_parents(struct task_struct *task, __u32 sl
 }
 
 /*
- * Returns the current process's id, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option parent,
- * the parent is described first. inherited: see identify_task().
+ * Returns the id of the current task's process, REJECTED, LOST or OVER_BUDGET: see the top of this file. With the option
+ * parent, the parent is described first. recent: the task's entry. inherited: see identify_task().
  */
-static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 inherited)
+static __always_inline __u64 identify_recent(struct task_struct *task, struct recent *recent, __u32 slot,
+					     __u64 generation, __u32 flags, __u64 inherited)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct recent *recent = recent_entry(task);
-	__u64 id = recent ? recent_id(recent, task, generation, flags) : UNKNOWN;
+	__u64 id = recent_id(recent, task, generation, flags);
 
 	if (id == UNKNOWN)
 		id = identify(slot, generation, flags, inherited);
@@ -495,22 +503,70 @@ static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u3
 	return identify(slot, generation, flags | IDENTIFY_PARENT_KNOWN, inherited);
 }
 
-/*
- * Returns whom the current process's records are charged to, from what is known of it under that id. This thread's entry
- * is not written while this program runs but to be another thread's, with another id: so the id is read last. Global:
- * see the overview in netmon.bpf.c.
- */
-__noinline __u64 payer_of_identified(__u64 id)
+/* As identify_recent(). */
+static __always_inline __u64 identify_current(__u32 slot, __u64 generation, __u32 flags, __u64 inherited)
 {
-	struct recent *recent = recent_entry(bpf_get_current_task_btf());
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct recent *recent = recent_entry(task);
 
-	if (recent) {
-		__u64 payer = *(volatile __u64 *)&recent->process.payer;
+	return recent ? identify_recent(task, recent, slot, generation, flags, inherited) : LOST;
+}
 
-		if (*(volatile __u64 *)&recent->process.id == id && !is_lost(id))
-			return payer;
-	}
-	return payer_of_current();
+/*
+ * Returns the address of the current task's credentials if the socket's file has the same ones, else 0. The file holds
+ * what it has until the socket has been closed. So until then no other credentials are at that address, and these do
+ * not change: the kernel changes a copy and replaces the task's (commit_creds()).
+ */
+static __always_inline __u64 held_credentials(struct socket *socket, struct task_struct *task)
+{
+	const struct cred *cred = task->cred;
+
+	return socket->file->f_cred == cred ? (__u64)cred : 0; /* NULL is followed to NULL */
+}
+
+/*
+ * Notes in a connection that the current process opens it, what that is described as under the id, and whom its records
+ * are charged to. This thread's entry is not written while this program runs but to be another thread's, with another
+ * id: so the id is read last. task: the current one; recent: its entry; socket: the connection's, NULL if it is not
+ * known.
+ */
+static __always_inline void note_opener(struct connection *connection, struct task_struct *task, struct recent *recent,
+					__u64 process_id, struct socket *socket)
+{
+	const struct process *known = &recent->process;
+
+	connection->event.head.tid = task->pid;
+	connection->opener_exec_id = task->self_exec_id;
+	connection->opener_start_ns = start_of(task);
+	connection->opener_cred = 0;
+	connection->opener_cgroup_id = known->cgroup_id;
+	connection->opener_ppid = known->ppid;
+	connection->opener_auid = known->credentials.auid;
+	connection->payer = known->payer;
+	if (*(volatile __u64 *)&known->id != process_id || is_lost(process_id))
+		connection->payer = payer_of_current();
+	else if (socket)
+		connection->opener_cred = held_credentials(socket, task);
+}
+
+/*
+ * Whether the current process is a connection's opener, and all that its description says is as it was then. So a close
+ * by the opener, as most are, takes no look at the credentials, which is dear: the kernel checks each address. No two
+ * processes have the same credentials, only threads of one: a fork copies them.
+ */
+static __always_inline bool is_as_opened(const struct connection *connection, struct task_struct *task)
+{
+	__u64 difference = 0;
+
+	if (connection->opener_cred != (__u64)task->cred ||
+	    connection->event.head.process_id < control.oldest_process_id)
+		return false;
+	compare(&difference, connection->opener_cgroup_id, cgroup_id_of(task, TASK_CURRENT));
+	compare(&difference, connection->opener_start_ns, start_of(task));
+	compare(&difference, connection->opener_exec_id, task->self_exec_id);
+	compare(&difference, connection->opener_ppid, (__u32)task->real_parent->tgid);
+	compare_auid(&difference, connection->opener_auid, task);
+	return !difference;
 }
 
 /*

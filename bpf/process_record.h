@@ -167,7 +167,7 @@ __noinline __u64 send_ancestors(__u32 slot)
 	record->head.type = RECORD_ANCESTORS;
 	record->head.process_number = scratch->record.process_id >> TEXTS_BITS;
 	size = offsetof(struct ancestors_record, ancestors) + count * sizeof(struct ancestor);
-	if (!may_write(payer_of_current(), size, false, 0))
+	if (!may_write(payer_of_current(), size, false))
 		return OVER_BUDGET;
 	scratch->other_texts += count * ANCESTOR_TEXTS;
 	return bpf_ringbuf_output(&events, record, size, 0) ? LOST : 0;
@@ -228,7 +228,7 @@ __noinline __u64 send_record(__u32 slot, __u64 inherited)
 	size = sizeof(*record) + cgroup + container + path + args;
 	if (size > sizeof(*record) + sizeof(scratch->strings))
 		return LOST;
-	if (!may_write(payer_of_current(), size, false, 0))
+	if (!may_write(payer_of_current(), size, false))
 		return OVER_BUDGET;
 	if (bpf_ringbuf_output(&events, record, size, 0))
 		return LOST;

@@ -31,6 +31,7 @@ enum limit {
 	RULE_ALTERNATIVES = 64, /* bits of a set of alternatives: see rules.h */
 	RULE_PORT_CLASSES = 256,
 	ANSWER_SIZE = 4096, /* bytes of a name server's answer that are read: what servers send by UDP at most */
+	HELLO_SIZE = 8192, /* bytes of a TLS client's hello that are read */
 };
 
 /* How many entries maps have, and arrays. */
@@ -67,6 +68,8 @@ enum slot {
 	SLOT_EXEC,
 	SLOT_UDP_RECEIVE,
 	SLOT_UDP6_RECEIVE,
+	SLOT_TCP_SEND,
+	SLOT_MPTCP_SEND,
 	SLOT_COUNT,
 };
 
@@ -82,6 +85,7 @@ enum record_type {
 	RECORD_EXEC = 8,
 	RECORD_ANSWER = 9,
 	RECORD_ANCESTORS = 10,
+	RECORD_NAME = 11,
 };
 
 enum family {
@@ -323,6 +327,21 @@ struct answer_record {
 	__u64 time_ns; /* CLOCK_BOOTTIME */
 };
 
+/*
+ * With the option sni: a piece of the hello that a TLS client has sent on a connection. It follows the record. An IPv4
+ * address takes the first four bytes of its field.
+ */
+struct hello_record {
+	struct event_head head; /* RECORD_NAME */
+	__u8 saddr[16];
+	__u8 daddr[16];
+	__u16 length; /* of the bytes that follow */
+	__u16 left; /* how many bytes of the hello are still to come, of HELLO_SIZE at most */
+	__u8 is_first;
+	__u8 is_early; /* the connection's opening has not been sent: of the head, only the cookie is certain */
+	__u8 reserved[2];
+};
+
 /* A process that another one descends from. */
 struct ancestor {
 	__u64 process_id; /* of its record, which was sent before; 0: there was no room for that */
@@ -445,6 +464,7 @@ struct report_options {
 	__u8 context; /* events say where the connection lives */
 	__u8 exec; /* processes have what they exec'd, as it was then */
 	__u8 names; /* answers of name servers are sent, as processes receive them */
+	__u8 sni; /* the hellos of TLS clients are sent, as processes send them */
 	__u8 workload; /* processes have their workload, which user space finds out */
 	__u8 id; /* processes have an id that no other has, which user space makes */
 
@@ -510,6 +530,8 @@ struct control {
 	__u64 walker;
 	/* How many open connections the walk through them may still look at before it pauses: see progress.h. */
 	__u64 walk_budget;
+	/* The walk through all open files has ended: see connection.h. */
+	__u64 has_walked;
 };
 
 /*
@@ -539,6 +561,7 @@ struct losses {
 	__u64 path_incomplete; /* processes with only part of their path */
 	__u64 args_incomplete; /* processes with only part of their arguments */
 	__u64 answers_lost; /* answers of name servers: no room in the ring buffer, or not in one piece of memory */
+	__u64 hellos_lost; /* hellos of TLS clients: no room in the ring buffer, or not readable */
 };
 
 /* Whom the use of the ring buffer is charged to: see fairness.h. */
@@ -644,6 +667,7 @@ _Static_assert(sizeof(struct progress_event) == sizeof(struct detailed_event), "
 _Static_assert(sizeof(struct event_context) == 32, "padding");
 _Static_assert(sizeof(struct process_record) == 168, "padding");
 _Static_assert(sizeof(struct answer_record) == 56, "padding");
+_Static_assert(sizeof(struct hello_record) == 80, "padding");
 _Static_assert(sizeof(struct exec_record) == sizeof(struct ipv4_event), "padding");
 _Static_assert(sizeof(struct ancestors_head) + sizeof(struct ancestor) == sizeof(struct ipv4_event), "padding");
 _Static_assert(IS_POWER_OF_TWO(MAX_ANCESTORS), "a mask");

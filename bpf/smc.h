@@ -16,11 +16,10 @@
 #include "connection.h"
 #include <bpf/bpf_core_read.h>
 
-/* Whether the current task accepts connections for listening sockets of SMC. */
-static __always_inline bool is_accepting_for_smc(void)
+/* Whether a task accepts connections for listening sockets of SMC. */
+static __always_inline bool is_accepting_for_smc(struct task_struct *task)
 {
 	const char workqueue[] = "smc_tcp_ls_wq";
-	struct task_struct *task = bpf_get_current_task_btf();
 	char name[sizeof(((struct worker *)0)->desc)] = {};
 	struct worker *worker;
 	__u32 i;

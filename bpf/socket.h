@@ -15,9 +15,10 @@ static __always_inline bool is_ipv4_mapped(const struct in6_addr *address)
 	       address->in6_u.u6_addr32[2] == bpf_htonl(0xffff);
 }
 
+/* These two write words, not bytes: the address to write to is a multiple of four. */
 static __always_inline void copy_ipv4(__u8 *to, __be32 from)
 {
-	__builtin_memcpy(to, &from, sizeof(from));
+	__builtin_memcpy(__builtin_assume_aligned(to, sizeof(from)), &from, sizeof(from));
 }
 
 /* By words of the kernel's struct, each of which is relocated (CO-RE): a memcpy() would not be. */
@@ -28,20 +29,24 @@ static __always_inline void copy_ipv6(__u8 *to, const struct in6_addr *from)
 
 	for (i = 0; i < 4; i++)
 		words[i] = from->in6_u.u6_addr32[i];
-	__builtin_memcpy(to, words, sizeof(words));
+	__builtin_memcpy(__builtin_assume_aligned(to, sizeof(*words)), words, sizeof(words));
 }
 
 /*
- * Returns this host's port. skc_num is 0 once the socket is unhashed, which a peer's reset does to an accepted socket
- * even before accept() returns; inet_sport stays.
+ * Returns this host's port. port: skc_num, which is 0 once the socket is unhashed, which a peer's reset does to an
+ * accepted socket even before accept() returns; inet_sport stays.
  */
-static __always_inline __u16 local_port(struct sock *sk)
+static __always_inline __u16 port_or_kept(struct sock *sk, __u16 port)
 {
-	__u16 port = sk->__sk_common.skc_num;
-
 	if (!port)
 		port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	return port;
+}
+
+/* As port_or_kept(). */
+static __always_inline __u16 local_port(struct sock *sk)
+{
+	return port_or_kept(sk, sk->__sk_common.skc_num);
 }
 
 /*

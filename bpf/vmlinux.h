@@ -33,6 +33,7 @@ enum { false = 0, true = 1 };
 #define S_ISUID 04000
 #define S_ISGID 02000
 #define MSG_PEEK 2
+#define MSG_FASTOPEN 0x20000000
 #define MSG_ERRQUEUE 0x2000
 #define PF_EXITING 0x00000004
 #define PF_WQ_WORKER 0x00000020
@@ -159,6 +160,8 @@ struct hlist_node {
 };
 
 struct sock_common {
+	__u64 skc_addrpair; /* skc_daddr and skc_rcv_saddr */
+	__u32 skc_portpair; /* skc_dport and skc_num */
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
@@ -207,7 +210,10 @@ struct inet_connection_sock {
 	} icsk_ack;
 };
 
+struct file;
+
 struct socket {
+	struct file *file;
 	struct sock *sk;
 };
 
@@ -248,6 +254,7 @@ struct iov_iter {
 struct msghdr {
 	void *msg_name; /* the sender's address, NULL where nobody asks for it */
 	struct iov_iter msg_iter;
+	unsigned int msg_flags;
 };
 
 struct bpf_iter__task_file {
@@ -334,6 +341,7 @@ struct inode {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	const struct cred *f_cred; /* of the task that opened it: it holds them */
 };
 
 struct fs_struct {

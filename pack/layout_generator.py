@@ -26,6 +26,7 @@ STRUCTS = (
     "process_record",
     "exec_record",
     "answer_record",
+    "hello_record",
     "ancestors_head",
     "ancestor",
     "load_config",

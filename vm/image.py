@@ -26,6 +26,7 @@ PACKAGES = (
     "bash",
     "coreutils",
     "curl",
+    "dnsmasq-base",
     "inetutils-telnet",
     "iproute2",
     "kmod",
@@ -38,6 +39,8 @@ PACKAGES = (
     "procps",
     "sed",
     "python3",
+    "python3-dnspython",
+    "python3-pycares",
     "util-linux",
     "wget",
 )

@@ -24,6 +24,7 @@ ConnectionEventType = Literal[
     "TcpConnectionFail",
     "TcpConnectionExisting",
     "TcpConnectionProgress",
+    "TcpConnectionName",
 ]
 Direction = Literal["ingress", "egress"]
 ClosedBy = Literal["local", "peer", "reset", "timeout"]
@@ -44,8 +45,8 @@ FailureReason = Literal[
 ]
 Severity = Literal["info", "low", "medium", "high", "critical"]
 
-NameSource = Literal["dns"]
-NameScope = Literal["process", "ancestor", "cgroup", "netns"]
+NameSource = Literal["dns", "sni"]
+NameScope = Literal["process", "ancestor", "connection", "cgroup", "netns"]
 
 ATTRIBUTES = "Attributes:"  # begins the fields in a docstring
 
@@ -179,16 +180,23 @@ class Process(_SparseModel):
     )
 
 
-class PeerName(_Model):
-    """A name of the peer's address, as a name server gave it."""
+class PeerName(_SparseModel):
+    """A name of the peer's address, as a name server gave it, or as a TLS client has announced it."""
 
     name: str = Field(description="The name that was asked for, in small letters.")
-    source: NameSource = Field(description="Where it is from: an answer of DNS.")
+    source: NameSource = Field(description="Where it is from: an answer of DNS, or the hello of a TLS client (SNI).")
     scope: NameScope = Field(
         description="Who received the answer: the process itself, one of its ancestors, another process of its cgroup, "
-        "or of its network namespace. The latter two are guesses."
+        "or of its network namespace. The latter two are guesses. Of a hello it is the connection itself."
     )
-    age_ms: int = Field(ge=0, description="How many milliseconds before the connection was opened that was.")
+    age_ms: int | None = Field(
+        default=None, ge=0, description="How many milliseconds before the connection was opened the answer came."
+    )
+    ech: bool | None = Field(
+        default=None,
+        description="True if the hello has an encrypted one in it, or a decoy of one (ECH): the name may be another "
+        "server's.",
+    )
 
 
 class TcpConnection(_SparseModel):
@@ -200,7 +208,7 @@ class TcpConnection(_SparseModel):
     type: ConnectionEventType = Field(
         description="A process called connect() (with `outcome`: the connection was established), accepted or closed a "
         "connection; or a connection attempt failed; or the connection was open before netmon started; or it is open, "
-        "and has carried something (Progress)."
+        "and has carried something (Progress); or its client has announced a name (Name)."
     )
     saddr: str = Field(description="This host's address.")
     daddr: str = Field(description="The peer's address.")
@@ -257,8 +265,8 @@ class TcpConnection(_SparseModel):
     mark: int | None = Field(default=None, ge=0, description="The socket's mark (SO_MARK).")
     names: list[PeerName] | None = Field(
         default=None,
-        description="The names that the peer's address may have been connected by, the likeliest first, up to 4; left "
-        "out if none is known.",
+        description="The names that the peer's address may have been connected by, the likeliest first: up to 4 of "
+        "DNS, and one of TLS; left out if none is known.",
     )
     holders: int | None = Field(
         default=None, ge=1, description="In a list of what is open: how many processes hold the connection."

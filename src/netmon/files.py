@@ -41,7 +41,7 @@ def replay(path: str | os.PathLike[str], config: Config | None = None) -> Iterat
 
         assert monitor.recording is not None
         report = monitor.recording.header.report
-        judge = EventFilter(config, with_context=report.context, with_names=report.names)
+        judge = EventFilter(config, with_context=report.context, with_names=report.names or report.sni)
         passed = (event for event in monitor.events() if judge.passes(event.model_dump()))
         if not config.has_rules:
             yield from passed

@@ -30,6 +30,7 @@ class Limit(IntEnum):
     RULE_ALTERNATIVES = 64
     RULE_PORT_CLASSES = 256
     ANSWER_SIZE = 4096
+    HELLO_SIZE = 8192
 
 
 class TableSize(IntEnum):
@@ -60,7 +61,9 @@ class Slot(IntEnum):
     EXEC = 13
     UDP_RECEIVE = 14
     UDP6_RECEIVE = 15
-    COUNT = 16
+    TCP_SEND = 16
+    MPTCP_SEND = 17
+    COUNT = 18
 
 
 class RecordType(IntEnum):
@@ -74,6 +77,7 @@ class RecordType(IntEnum):
     EXEC = 8
     ANSWER = 9
     ANCESTORS = 10
+    NAME = 11
 
 
 class Family(IntEnum):
@@ -213,14 +217,15 @@ EVENT_CONTEXT = Struct("=QIIIIB7x")
 PROCESS_RECORD = Struct("=BBHHHQQQQIIIII4xQQQIIIHH16sQQH6xQQI4x")
 EXEC_RECORD = Struct("=BBHHHQQQI12x")
 ANSWER_RECORD = Struct("=B1xHIQQQI4xI4xQ")
+HELLO_RECORD = Struct("=BBHH2xI4xQQQ16s16sHHBB2x")
 ANCESTORS_HEAD = Struct("=BB6xQ8x")
 ANCESTOR = Struct("=QQI4x")
 LOAD_CONFIG = Struct("=BBBBBBBBII")
-REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBBB")
+REPORT_OPTIONS = Struct("=BBBBBBBBBBBBBBBBBBBB")
 SETTINGS = Struct("=B3xBBBBBBBBBBBBB3xBBBBBBBBBBBBB1xHH2xBBB5xQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ")
-CONTROL = Struct("=QQQQQ")
+CONTROL = Struct("=QQQQQQ")
 COVERAGE = Struct("=QQQQQQQQQ")
-LOSSES = Struct("=QQQQQQQ")
+LOSSES = Struct("=QQQQQQQQ")
 PAYER = Struct("=QQQQ768s")
 FLOW_KEY = Struct("=Q16sHBB4x")
 FLOW = Struct("=QQQQQQ")
@@ -361,6 +366,22 @@ FIELDS = {
         "ppid",
         "time_ns",
     ),
+    "HelloRecord": (
+        "type",
+        "family",
+        "sport",
+        "dport",
+        "tid",
+        "timestamp_ns",
+        "process_id",
+        "cookie",
+        "saddr",
+        "daddr",
+        "length",
+        "left",
+        "is_first",
+        "is_early",
+    ),
     "AncestorsHead": (
         "type",
         "ancestor_count",
@@ -393,6 +414,7 @@ FIELDS = {
         "context",
         "exec",
         "names",
+        "sni",
         "workload",
         "id",
         "ancestors",
@@ -478,6 +500,7 @@ FIELDS = {
         "flows_notice",
         "walker",
         "walk_budget",
+        "has_walked",
     ),
     "Coverage": (
         "connects_by_main",
@@ -498,6 +521,7 @@ FIELDS = {
         "path_incomplete",
         "args_incomplete",
         "answers_lost",
+        "hellos_lost",
     ),
     "Payer": (
         "id",
@@ -673,6 +697,22 @@ if TYPE_CHECKING:
         ppid: int
         time_ns: int
 
+    class HelloRecord(NamedTuple):
+        type: int
+        family: int
+        sport: int
+        dport: int
+        tid: int
+        timestamp_ns: int
+        process_id: int
+        cookie: int
+        saddr: bytes
+        daddr: bytes
+        length: int
+        left: int
+        is_first: int
+        is_early: int
+
     class AncestorsHead(NamedTuple):
         type: int
         ancestor_count: int
@@ -705,6 +745,7 @@ if TYPE_CHECKING:
         context: int
         exec: int
         names: int
+        sni: int
         workload: int
         id: int
         ancestors: int
@@ -790,6 +831,7 @@ if TYPE_CHECKING:
         flows_notice: int
         walker: int
         walk_budget: int
+        has_walked: int
 
     class Coverage(NamedTuple):
         connects_by_main: int
@@ -810,6 +852,7 @@ if TYPE_CHECKING:
         path_incomplete: int
         args_incomplete: int
         answers_lost: int
+        hellos_lost: int
 
     class Payer(NamedTuple):
         id: int

@@ -34,6 +34,9 @@ class Losses(NamedTuple):
             were not in one piece of memory (`names`; so are the next two).
         answers_unused: Answers that gave no name: truncated or damaged ones, and those about what is no host name.
         names_evicted: Names that were forgotten, since there were too many.
+        hellos_lost: Hellos of TLS clients that netmon could not read: there was no room in the ring buffer, or they
+            were not in memory at the moment (`sni`; so is the next one).
+        hellos_unused: Hellos that gave no name: damaged ones, and those that name what is no host.
         cgroup_incomplete: Processes reported with the last part of their cgroup's path only.
         exec_incomplete: Processes reported without all of what they exec'd.
         workload_unknown: Processes reported in a container of which no name was found.
@@ -57,6 +60,8 @@ class Losses(NamedTuple):
     answers_lost: int = 0
     answers_unused: int = 0
     names_evicted: int = 0
+    hellos_lost: int = 0
+    hellos_unused: int = 0
     cgroup_incomplete: int = 0
     exec_incomplete: int = 0
     workload_unknown: int = 0

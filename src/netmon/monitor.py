@@ -416,19 +416,22 @@ class Monitor:
     @cached_property
     def _naming(self) -> Naming | None:
         """What adds names to events; None without the option. Only the thread that reads makes it."""
-        if not self._filters.watched.report.names:
+        report = self._filters.watched.report
+        if not (report.names or report.sni):
             return None
-        from netmon.names.naming import Naming  # only this option needs it
+        from netmon.names.naming import Naming  # only these options need it
 
-        naming = Naming()
+        naming = Naming(reports_names=report.sends("name"))
         naming.filter_by(self._filters.names)
         return naming
 
     @property
-    def _named(self) -> tuple[int, int, int]:
-        """How many answers gave no name, how many names were forgotten, and how many records gave no event."""
+    def _named(self) -> tuple[int, int, int, int]:
+        """How many answers gave no name, how many names were forgotten, records gave no event, hellos gave no name."""
         made: Naming | None = self.__dict__.get("_naming")
-        return (made.unused, made.evicted, made.answers + made.dropped) if made is not None else (0, 0, 0)
+        if made is None:
+            return 0, 0, 0, 0
+        return made.unused, made.evicted, made.answers + made.hellos + made.dropped, made.unused_hellos
 
     def _make_rules(self, filters: CompiledFilters) -> RuledEvents | None:
         """Return what applies the rules, if there are any."""
@@ -587,6 +590,7 @@ class Monitor:
                 unknown_opener=self._decoder_counts[1],
                 answers_unused=self._named[0],
                 names_evicted=self._named[1],
+                hellos_unused=self._named[3],
                 unknown_rules=self._ruled.judge.forgotten if self._ruled is not None else 0,
             )
         return losses._replace(outputs=dict(self._outputs_lost()))

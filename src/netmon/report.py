@@ -16,9 +16,10 @@ EVENTS = {
     "fail": "outcome",
     "existing": "existing",
     "progress": "progress",
+    "name": "sni",
 }
 # The direction of a connection, as far as an event's type alone tells it.
-DIRECTION_OF = {"establish": "egress", "fail": "egress", "accept": "ingress"}
+DIRECTION_OF = {"establish": "egress", "fail": "egress", "accept": "ingress", "name": "egress"}
 NAMES_NEED_OPENINGS = "names needs establish; add it, or leave names out"
 EVENTS_HELP = "send only these events"
 ANCESTORS_HELP = "add to each process those that it descends from, the parent first, so many at most"
@@ -84,6 +85,14 @@ class Report(NamedTuple):
         bool,
         Option(
             "add to the events of outgoing connections the names that DNS gave for the peer's address",
+            with_aggregate=False,
+            needs="egress",
+        ),
+    ] = False
+    sni: Annotated[
+        bool,
+        Option(
+            "report the server's name that a TLS client announces on an outgoing connection, as soon as it does",
             with_aggregate=False,
             needs="egress",
         ),

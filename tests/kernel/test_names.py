@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import pytest
 
 from netmon import Config, Losses, Monitor
 from netmon.events import TcpConnection
-from tests.support.name_server import NameServer
+from tests.support.name_server import NameServer, wire_name
 from tests.support.netmon_command import PROGRAMS, Netmon
 from tests.support.waiting import DEADLINE
 
@@ -24,6 +25,29 @@ GROUP = Path("/sys/fs/cgroup/names")
 SERVER, SERVER6, ELSEWHERE = ("127.0.0.53", 53), ("::1", 53), ("127.0.0.53", 5353)
 DISCARD = 9  # the port, where nobody listens
 NET, NET6 = "198.51.100.{}", "2001:db8::{}"
+DNSMASQ = "127.0.0.55"
+ASYNCIO = """
+import asyncio, contextlib, socket
+with contextlib.suppress(OSError):
+    asyncio.run(asyncio.open_connection("asyncio.test", 9, family=socket.AF_INET))
+"""
+C_ARES = """
+import pycares, select, socket
+found = []
+channel = pycares.Channel(servers=["127.0.0.53"])
+channel.query("cares.test", pycares.QUERY_TYPE_A, lambda answer, error: found.extend(answer or ()))
+while not found:
+    read, write = channel.getsock()
+    ready, writable, _ = select.select(read, write, [], 1)
+    for fd in ready or [pycares.ARES_SOCKET_BAD]:
+        channel.process_fd(fd, pycares.ARES_SOCKET_BAD)
+socket.socket().connect_ex((found[0].host, 9))
+"""
+DNSPYTHON = """
+import dns.message, dns.query, socket
+answer = dns.query.{how}(dns.message.make_query("{name}", "A"), "{server}", timeout=9)
+socket.socket().connect_ex((answer.answer[-1][0].address, 9))
+"""
 PYTHON = "import socket; socket.socket(socket.{}).connect_ex(socket.getaddrinfo('{}', 9)[0][4])"
 
 
@@ -46,6 +70,18 @@ def ask(how: str, number: int, *names: tuple[str, str], server: tuple[str, int] 
 def told(how: str, number: int, scope: str = "process", **options: Any) -> Case:
     """Return a case in which the answer is seen."""
     return ask(how, number, (f"{how}{number}.test", scope), **options)
+
+
+def script(code: str, number: int, name: str, *, is_named: bool = True) -> Case:
+    """Return a case of a program in Python."""
+    peer = NET.format(number)
+    names = ((name, "process"),) if is_named else ()
+    return Case((sys.executable, "-c", code), peer, names, {name: [peer]})
+
+
+def by_dnspython(how: str, number: int, name: str, server: str = SERVER[0], *, is_named: bool = True) -> Case:
+    """Return a case of dnspython."""
+    return script(DNSPYTHON.format(how=how, name=name, server=server), number, name, is_named=is_named)
 
 
 def literal(peer: str, *names: tuple[str, str], in_group: bool = False) -> Case:
@@ -73,6 +109,17 @@ CASES = {
         (("curl.test", "process"),),
         {"curl.test": [NET.format(3)]},
     ),
+    "musl": Case(
+        (str(PROGRAMS / "resolve_musl"), "musl.test"),
+        NET.format(5),
+        (("musl.test", "process"),),
+        {"musl.test": [NET.format(5)]},
+    ),
+    "asyncio": script(ASYNCIO, 6, "asyncio.test"),
+    "c-ares": script(C_ARES, 7, "cares.test"),
+    "dnspython": by_dnspython("udp", 8, "dnspython.test"),
+    "dnsmasq": by_dnspython("udp", 9, "dnsmasq.test", DNSMASQ),
+    "by TCP": by_dnspython("tcp", 19, "tcp.test", is_named=False),
     "a file": Case((sys.executable, "-c", PYTHON.format("AF_INET", "file.test")), NET.format(4)),
     "not connected": told("recvfrom", 10),
     "connected": told("recv", 11),
@@ -122,6 +169,25 @@ def addresses() -> Iterator[None]:
 
 
 @contextmanager
+def dnsmasq() -> Iterator[None]:
+    """Run dnsmasq, which asks the test's name server."""
+    flags = ("--no-resolv", "--no-hosts", "--bind-interfaces", f"--server={SERVER[0]}", f"--listen-address={DNSMASQ}")
+    command = ["dnsmasq", "--keep-in-foreground", "--pid-file=", "--user=root", *flags]
+    with subprocess.Popen(command) as process:
+        deadline = time.monotonic() + DEADLINE
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((DNSMASQ, 53))
+            sock.settimeout(0.2)
+            while time.monotonic() < deadline:
+                with suppress(OSError):  # refused, until it listens
+                    sock.send(bytes(2) + b"\1\0\0\1" + bytes(6) + wire_name("dnsmasq.test") + b"\0\1\0\1")
+                    sock.recv(512)
+                    break
+        yield
+        process.terminate()
+
+
+@contextmanager
 def resolver() -> Iterator[None]:
     """Have the guest ask the test's name server for names."""
     files = {
@@ -133,7 +199,7 @@ def resolver() -> Iterator[None]:
     for path, text in files.items():
         path.write_text(text)
     zone = {name: addresses for case in CASES.values() for name, addresses in case.zone.items()}
-    with addresses(), NameServer(zone, TRUNCATED).serving(SERVER, SERVER6, ELSEWHERE):
+    with addresses(), NameServer(zone, TRUNCATED).serving(SERVER, SERVER6, ELSEWHERE), dnsmasq():
         yield
     for path, was in before.items():
         path.unlink() if was is None else path.write_text(was)
@@ -175,7 +241,7 @@ def test_a_connection_has_the_names_that_lead_to_it(scene: Scene, title: str) ->
     case, names = CASES[title], opening.names or []
     assert opening.daddr == case.peer
     assert tuple((name.name, name.scope) for name in names) == case.names
-    assert all(name.source == "dns" and 0 <= name.age_ms < 1000 * DEADLINE for name in names)
+    assert all(name.source == "dns" and 0 <= (name.age_ms or 0) < 1000 * DEADLINE for name in names)
     assert close.names == opening.names
 
 

@@ -295,5 +295,5 @@ def test_only_statistics_load_their_programs() -> None:
         "inet_csk_destroy_sock_entry",
         "mptcp_destroy_entry",
         "inet_sock_set_state_enter",
-        "inet_sock_set_state_backup",
+        "tcp_done_entry",
     ]

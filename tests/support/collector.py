@@ -31,6 +31,8 @@ class Collector:
     """A collector on a port of the loopback.
 
     Attributes:
+        cookies: The cookies of the connections of the events, in their order.
+        reports: The log records that are reports of losses.
         records: The log records that it has taken, with their attributes as a mapping.
         requests: How many requests it has had.
         headers: Those of the last request.
@@ -42,6 +44,8 @@ class Collector:
     def __init__(self, port: int = 0, context: ssl.SSLContext | None = None) -> None:
         """Listen. port: 0 for any; context: for TLS."""
         self.records: list[Attributes] = []
+        self.cookies: list[int] = []
+        self.reports: list[Attributes] = []
         self.requests = 0
         self.headers: dict[str, str] = {}
         self.resource: Attributes = {}
@@ -59,15 +63,10 @@ class Collector:
         self._thread.start()
 
     @property
-    def cookies(self) -> list[int]:
-        """The cookies of the connections of the events, in their order."""
-        return [record["netmon.cookie"] for record in list(self.records) if "netmon.cookie" in record]
-
-    @property
     def lost(self) -> dict[str, int]:
         """How many events were lost, by the name of what lost them."""
         counts: dict[str, int] = {}
-        for record in list(self.records):
+        for record in list(self.reports):
             for name, count in record.get("netmon.lost_events.outputs", {}).items():
                 counts[name] = counts.get(name, 0) + count
         return counts
@@ -100,7 +99,10 @@ class Collector:
         for resource_logs in document["resourceLogs"]:
             self.resource = _attributes(resource_logs["resource"]["attributes"])
             for scope in resource_logs["scopeLogs"]:
-                self.records += [_attributes(record["attributes"]) for record in scope["logRecords"]]
+                found = [_attributes(record["attributes"]) for record in scope["logRecords"]]
+                self.records += found
+                self.reports += [record for record in found if "netmon.lost_events.outputs" in record]
+                self.cookies += [record["netmon.cookie"] for record in found if "netmon.cookie" in record]
         return Reply()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

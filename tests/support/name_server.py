@@ -13,6 +13,7 @@ HEADER_SIZE = 12
 TYPE_A, TYPE_CNAME, TYPE_AAAA = 1, 5, 28
 INTERNET = 1
 ANSWERED, TRUNCATED = 0x8180, 0x0200
+LENGTH = struct.Struct(">H")  # before each message by TCP
 TO_QUESTION = b"\xc0\x0c"  # a pointer to the name that was asked for
 
 
@@ -75,7 +76,7 @@ class NameServer:
 
     @contextmanager
     def serving(self, *places: tuple[str, int]) -> Iterator[None]:
-        """Answer at these addresses and ports."""
+        """Answer at these addresses and ports, by UDP, and at the first one by TCP, too."""
         with ExitStack() as stack:
             end, ended = (stack.enter_context(sock) for sock in socket.socketpair())
             sockets = [
@@ -86,6 +87,7 @@ class NameServer:
             ]
             for sock, place in zip(sockets, places, strict=True):
                 sock.bind(place)
+            sockets.append(stack.enter_context(socket.create_server(places[0])))
             thread = threading.Thread(target=self._serve, args=(sockets, ended))
             thread.start()
             try:
@@ -100,5 +102,15 @@ class NameServer:
             if ended in ready:
                 return
             for sock in ready:
+                if sock.type == socket.SOCK_STREAM:
+                    self._serve_by_tcp(sock)
+                    continue
                 query, sender = sock.recvfrom(4096)
                 sock.sendto(self.answer_to(query), sender)
+
+    def _serve_by_tcp(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rwb") as file:
+            (size,) = LENGTH.unpack(file.read(LENGTH.size))
+            answer = self.answer_to(file.read(size))
+            file.write(LENGTH.pack(len(answer)) + answer)

@@ -15,6 +15,7 @@ from netmon.layout import (
     DETAILED_EVENT,
     EVENT_CONTEXT,
     EXEC_RECORD,
+    HELLO_RECORD,
     IPV4_EVENT,
     IPV6_EVENT,
     PROCESS_RECORD,
@@ -27,6 +28,7 @@ from netmon.layout import (
     EventContext,
     ExecRecord,
     Family,
+    HelloRecord,
     Ipv4Event,
     Ipv6Event,
     Limit,
@@ -102,6 +104,20 @@ def answer_record(answer: bytes, **changes: int) -> bytes:
         **changes,
     }
     return ANSWER_RECORD.pack(*AnswerRecord(**fields)) + answer
+
+
+def hello_record(piece: bytes, **changes: int | bytes) -> bytes:
+    """Return the record of a piece of a hello, sent on the connection of ipv4_event(), and the piece."""
+    fields: dict[str, int | bytes] = {
+        **dict.fromkeys(HelloRecord._fields, 0),
+        **IPV4_ESTABLISH._asdict(),
+        "type": RecordType.NAME,
+        "timestamp_ns": 2_010_000_000,
+        "length": len(piece),
+        "is_first": 1,
+        **changes,
+    }
+    return HELLO_RECORD.pack(*HelloRecord(**fields)) + piece  # type: ignore[arg-type]
 
 
 def exec_record(path: bytes = b"/usr/bin/curl", argv: bytes = b"curl\0-s\0", **changes: int) -> bytes:

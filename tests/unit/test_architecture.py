@@ -51,7 +51,7 @@ PURE = (
 )
 IMPURE = ("netmon.kernel", "ctypes")
 # A plain `netmon run` does without these: each takes long to import.
-SLOW = ("pydantic", "dataclasses", "yaml", "netmon.rules", "textual", "rich", "asyncio")
+SLOW = ("pydantic", "dataclasses", "yaml", "netmon.rules", "netmon.learn", "textual", "rich", "asyncio")
 # These wait until netmon is ready, or until something asks for them.
 LATE = (
     "netmon.names",

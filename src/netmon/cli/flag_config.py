@@ -88,7 +88,7 @@ class FlagConfig:
         for key in ("netns_filter", "process_filter", "name_filter"):
             if (filter_ := getattr(filters, key)) is not None:
                 changes[key] = filter_
-        if not changes["report"].names and (changes.get("name_filter") or base.name_filter):
+        if not (changes["report"].names or changes["report"].sni) and (changes.get("name_filter") or base.name_filter):
             needs = "--domain" if "name_filter" in changes else "the file's name_filter"
             raise flag_error("--no-names", f"leaves out what {needs} needs; leave one or the other out")
         return base._replace(**changes)

@@ -33,6 +33,8 @@ OUTPUT_OF_RUN = (
     "on a terminal a line a connection, with --outcome and --statistics; else JSON, with the events that the flags "
     "ask for (docs/output.md)"
 )
+# Of commands that nobody looks after while they run.
+NO_CONTROL: dict[str, Any] = {"control": None, "control_group": None, "metrics": False}
 # The report options that `netmon learn` turns on, and what turning each off does.
 LEARNED = {
     "names": "learn addresses alone, not the names that DNS gave for them",
@@ -291,7 +293,7 @@ def add_exec_flags(parser: argparse.ArgumentParser) -> None:
     _add_report_flags(parser)
     _add_connection_flags(parser)
     _add_name_flags(parser)
-    parser.set_defaults(control=None, control_group=None, metrics=False)
+    parser.set_defaults(**NO_CONTROL)
     parser.set_defaults(config=None, aggregate=None, deny_process=False, **{name: [] for name in PROCESS_LISTS})
 
 
@@ -343,7 +345,7 @@ def add_learn_flags(parser: argparse.ArgumentParser) -> None:
     _add_connection_flags(parser)
     _add_process_flags(parser)
     absent = {name: None for name in OPTIONS if name not in LEARNED}
-    parser.set_defaults(config=None, events=[], failures=False, aggregate=None, **absent)
+    parser.set_defaults(config=None, events=[], failures=False, aggregate=None, **absent, **NO_CONTROL)
 
 
 def _add_expect_flag(to: argparse.ArgumentParser, more: str = "") -> None:

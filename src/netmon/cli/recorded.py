@@ -85,7 +85,7 @@ def _filter(config: Config | CheckedConfig, header: Header, flag: str) -> Passes
 
     try:
         report = header.report
-        return EventFilter(config, with_context=report.context, with_names=report.names).passes
+        return EventFilter(config, with_context=report.context, with_names=report.names or report.sni).passes
     except ArgumentError as error:
         raise flag_error(flag, error.reason) from None
 

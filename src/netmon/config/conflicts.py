@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from netmon.errors import Location
 
 DIRECTIONS = (("ingress",), ("egress",))
-NEEDS_NAMES = "needs report.names: true; set it, or leave name_filter out"
+NEEDS_NAMES = "needs report.names: true, or report.sni: true; set it, or leave name_filter out"
 NOTHING_ENABLED = "nothing to watch; set ingress.enabled or egress.enabled to true"
 
 
@@ -33,7 +33,7 @@ def conflicts_between(
         (("report", name), f"needs {direction}.enabled: true; set it, or leave {name} out")
         for name, direction in report.without_direction(enabled).items()
     ]
-    if has_name_filter and not report.names:
+    if has_name_filter and not (report.names or report.sni):
         conflicts.append((("name_filter",), NEEDS_NAMES))
     if report.names_nothing:
         conflicts.append((("report", "events"), NAMES_NEED_OPENINGS))

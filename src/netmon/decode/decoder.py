@@ -40,7 +40,7 @@ _BEFORE_PROCESS = {
     int(RecordType.EXEC): ProcessTable.add_exec,
     int(RecordType.ANCESTORS): ProcessTable.add_ancestors,
 }
-_ANSWER = int(RecordType.ANSWER)
+_ANSWER, _NAME = int(RecordType.ANSWER), int(RecordType.NAME)
 _IPV4_SIZE = IPV4_EVENT.size
 _IPV6_SIZE = IPV6_EVENT.size
 _DETAILED_SIZE = DETAILED_EVENT.size
@@ -138,8 +138,7 @@ class Decoder:
         if (naming := self._naming) is None:
             return self._decode(batch, form, longest)
         offset = self._clock.event_time(0)
-        named = (naming.name(event, offset) for event in self._decode(batch, RAW_FORM, longest))
-        return (form.of_raw(event) for event in named if event is not None)
+        return map(form.of_raw, naming.named(self._decode(batch, RAW_FORM, longest), offset))
 
     def _decode(self, batch: Batch, form: Form[T], longest: int = sys.maxsize) -> Iterator[T]:
         """Yield each connection event, rendered. This is the hot path.
@@ -174,7 +173,13 @@ class Decoder:
                 if type_ not in EVENT_TYPES:
                     raise _unknown_record(data, at)
                 try:
-                    if size == _CONTEXT_SIZE:
+                    if type_ == _NAME and self._naming is not None:
+                        start = at + HEADER.size
+                        hello = self._naming.add_hello(data[start : start + size], cookie)
+                        if hello is None:
+                            continue
+                        details, addresses = hello
+                    elif size == _CONTEXT_SIZE:
                         read = readers[type_, family, data[at + _HAS_DETAILS_AT], True]
                         details, addresses, opener_id, opener_tid = read(data, at)
                         opener = self._opener(opener_id, opener_tid) if opener_id else None

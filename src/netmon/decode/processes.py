@@ -54,7 +54,7 @@ LATE_RECORDS = 64 << 10
 
 # Bytes of a line, at most, beside its processes; and of a process beside its credentials and its texts.
 LINE_REST = 1 << 10
-NAMES_REST = 1536  # more, with names: four of 253 characters
+NAMES_REST = 1920  # more, with names: five of 253 characters
 PROCESS_REST = 256
 ID_SIZE = 80  # of its id
 EXEC_REST = 256  # of what it exec'd beside the texts

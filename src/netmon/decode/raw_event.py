@@ -168,7 +168,7 @@ def model_form() -> "Form[NetworkEvent]":
     from netmon.events import NetworkEvent, PeerName, TcpConnection
 
     make_event, make_connection = model_maker(NetworkEvent), model_maker(TcpConnection)
-    make_name = model_maker(PeerName)
+    make_name, no_name = model_maker(PeerName), dict.fromkeys(PeerName.model_fields)
     no_details: dict[str, Any] = dict.fromkeys(TcpConnection.model_fields)
     no_rules = dict.fromkeys(("rules", "severity", "tags", "message", "expected"))  # added later, if at all
 
@@ -207,7 +207,7 @@ def model_form() -> "Form[NetworkEvent]":
     def with_models(details: dict[str, Any]) -> dict[str, Any]:
         """Return the details of a RawEvent with all keys, in order."""
         names = details.get("names")
-        return no_details | details | ({"names": [make_name(name) for name in names]} if names else {})
+        return no_details | details | ({"names": [make_name(no_name | name) for name in names]} if names else {})
 
     return Form(render_model, {}, dict_writer(no_details), with_models)
 

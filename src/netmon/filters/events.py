@@ -62,7 +62,7 @@ class EventFilter:
                 raise ArgumentError("config", f"has {key}, but the events were recorded without --context")
         rules = name_rules(config)
         if rules is not None and not with_names:
-            raise ArgumentError("config", "has name_filter, but the events were recorded without --names")
+            raise ArgumentError("config", "has name_filter, but the events were recorded without --names or --sni")
         self._names = None
         if rules is not None:
             from netmon.names.patterns import NameFilter  # seldom needed
@@ -82,6 +82,10 @@ class EventFilter:
         kind, cookie = network["type"].removeprefix(PREFIX).lower(), network["cookie"]
         if kind == "close" and cookie in self._verdicts:
             verdict = self._verdicts.pop(cookie)
+        elif kind == "name" and cookie in self._verdicts:
+            # Of its filters, that of names alone is judged anew: it is all that the event says more.
+            verdict = self._verdicts[cookie] if self._names is None else self._judge(event, "egress")
+            self._verdicts[cookie] = verdict
         else:
             verdict = self._judge(event, DIRECTION_OF.get(kind) or network.get("direction"))
             if kind not in ("close", "fail"):

@@ -17,7 +17,7 @@ from netmon.kernel.programs import (
     MPTCP_DESTROY,
     MPTCP_LOCKED_CLOSE,
     SET_STATE,
-    SET_STATE_BACKUP,
+    STATE_BACKUPS,
     V4_CONNECT,
     V6_CONNECT,
     Program,
@@ -34,7 +34,7 @@ CONNECTS = (V4_CONNECT, V6_CONNECT, MPTCP_CONNECT)
 CLOSES = (CLOSE, LOCKED_CLOSE, MPTCP_CLOSE, MPTCP_LOCKED_CLOSE)
 
 # Those that are counted together with others; each of the rest sees events that no other program sees.
-PAIRED = frozenset({*CONNECTS, *CONNECT_BACKUPS, *CLOSES, DESTROY, MPTCP_DESTROY, SET_STATE, SET_STATE_BACKUP})
+PAIRED = frozenset({*CONNECTS, *CONNECT_BACKUPS, *CLOSES, DESTROY, MPTCP_DESTROY, SET_STATE, *STATE_BACKUPS})
 
 
 def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bool, failures: bool) -> int:
@@ -48,7 +48,7 @@ def most_missed(skips: Mapping[Program, int], coverage: Coverage, *, outcome: bo
     """
     openings = _missed_connects(skips, coverage)
     if outcome and SET_STATE in skips:
-        openings += min(skips[SET_STATE], skips[SET_STATE_BACKUP])
+        openings += min(skips[SET_STATE], _sum(skips, STATE_BACKUPS))
     alone = {program: count for program, count in skips.items() if program not in PAIRED}
     openings += sum(count for program, count in alone.items() if program.is_opening)
     closings = _missed_closes(skips, coverage)

@@ -54,6 +54,7 @@ MANY_FLOWS = MAX_FLOWS // 4 * 3  # with more flows than these, the period ends e
 OLDEST_PROCESS_ID = layout.Control._fields.index("oldest_process_id")
 WALKER = layout.Control._fields.index("walker")
 FLOWS_NOTICE = layout.Control._fields.index("flows_notice")
+HAS_WALKED = layout.Control._fields.index("has_walked")
 WALK_BUDGET = layout.Control._fields.index("walk_budget")
 
 
@@ -230,6 +231,7 @@ class Probes:
             self._walk_fd = None
             if os.getpid() == self._pid:  # a forked child shares the memory
                 self._control[WALKER] = 0
+                self._control[HAS_WALKED] = 1
 
     def _runs(self) -> bool:
         """Return whether the kernel runs the attached programs; True where it has no function to test that."""

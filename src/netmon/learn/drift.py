@@ -8,6 +8,7 @@ from typing import Any
 from netmon.learn.learner import Learner, connections, direction_of
 from netmon.learn.write import write_rules
 from netmon.rules.apply import with_members
+from netmon.rules.attributes import LATER
 from netmon.rules.events import facts_of, is_judged
 
 KEPT = 1 << 16  # open connections that were unexpected, whose ends are no further ones
@@ -51,7 +52,7 @@ class Drift:
 
     def _cannot_tell(self, event: dict[str, Any], kind: str, direction: str | None) -> bool:
         """Return whether an event is reported for want of knowledge: no rule for a direction can match it."""
-        if kind in ("close", "progress"):
+        if kind in LATER:
             return event["network_event"]["cookie"] not in self._open
         return direction is None
 

@@ -11,6 +11,7 @@ from netmon.learn.joining import JoiningTree, Room
 from netmon.learn.places import Program, address_limit, address_path, is_loopback, name_limit, name_path, program_of
 from netmon.peer_names import certain_name
 from netmon.report import DIRECTION_OF
+from netmon.rules.attributes import LATER
 from netmon.rules.events import facts_of, is_judged
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Learner:
             self.lost += event["lost_events"]["count"] if event["type"] == "LostEvents" else 0
             return
         facts = facts_of(event)
-        if facts.kind not in ("close", "progress"):
+        if facts.kind not in LATER:
             reason = self._learn(event, facts)
             if reason:
                 self.left_out[reason] += 1

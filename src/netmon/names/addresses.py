@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in an IPv6 one
-IPV6_LENGTH = 16
+IPV4_LENGTH, IPV6_LENGTH = 4, 16
 
 THIS_NETWORK, LOOPBACK, MULTICAST = 0, 127, 224  # first bytes of IPv4 addresses; 0 stays on this host, too
 LINK_LOCAL = b"\xa9\xfe"  # 169.254.0.0/16

@@ -23,6 +23,7 @@ CNAME = 5
 INTERNET = 1
 
 MAX_WIRE_NAME = 255  # bytes, with the length of each label and the root's
+MAX_NAME = 253  # characters
 MAX_LABEL = 63
 POINTER = 0xC0  # the two bits that begin a pointer in place of a label
 # Of one answer. No resolver follows that many aliases, or pointers of one name: they would only take time.
@@ -34,6 +35,11 @@ HOST_NAMES_KEPT = 1024  # the same few are asked for again and again
 # such a name would look like an address.
 LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 HOST_NAME = re.compile(rf"(?!(?:.*\.)?[0-9]+\Z)(?:{LABEL.pattern}\.)*{LABEL.pattern}\Z")
+
+
+def is_host_name(text: str) -> bool:
+    """Return whether a text in small letters is the name of a host."""
+    return bool(HOST_NAME.match(text)) and all(len(label) <= MAX_LABEL for label in text.split("."))
 
 
 class Answer(NamedTuple):

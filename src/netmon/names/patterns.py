@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from netmon.names.answer import HOST_NAME, LABEL, MAX_LABEL
+from netmon.names.answer import HOST_NAME, LABEL, MAX_LABEL, MAX_NAME
 from netmon.peer_names import CERTAIN
 
 if TYPE_CHECKING:
     from netmon.filters.compiled import NameRules
 
 ONE, SOME = "*", "**"  # in place of a label: any one, any number of them but none
-MAX_NAME = 253  # characters
 
 
 def check_pattern(text: str) -> str:

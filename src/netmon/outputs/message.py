@@ -17,6 +17,7 @@ _VERBS = {
     "Fail": "failed to connect to",
     "Existing": "has a connection with",
     "Progress": "goes on with",
+    "Name": "announced a name to",
 }
 MAX_NAME = 64  # characters of a program's name
 

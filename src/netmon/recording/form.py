@@ -86,13 +86,13 @@ def layout_id() -> str:
     structs = (
         *(layout.PROCESS_RECORD, layout.IPV4_EVENT, layout.IPV6_EVENT),
         *(layout.DETAILED_EVENT, layout.EVENT_CONTEXT, layout.PROGRESS_EVENT, layout.EXEC_RECORD),
-        layout.ANSWER_RECORD,
+        *(layout.ANSWER_RECORD, layout.HELLO_RECORD),
         *(layout.ANCESTORS_HEAD, layout.ANCESTOR),
     )
     fields = (
         *(layout.ProcessRecord, layout.Ipv4Event, layout.Ipv6Event),
         *(layout.DetailedEvent, layout.EventContext, layout.ProgressEvent, layout.ExecRecord),
-        layout.AnswerRecord,
+        *(layout.AnswerRecord, layout.HelloRecord),
         *(layout.AncestorsHead, layout.Ancestor),
     )
     enums = (

@@ -21,8 +21,9 @@ Json = Mapping[str, Any]
 DELETED = " (deleted)"
 IPV4_SIZE = 4  # bytes of an address
 SUMMARY = "summary"  # the event type of aggregates
-EVENT_TYPES = ("establish", "accept", "close", "fail", "existing", "progress", SUMMARY)
+EVENT_TYPES = ("establish", "accept", "close", "fail", "existing", "progress", "name", SUMMARY)
 OPENINGS = ("establish", "accept", "existing")
+LATER = ("close", "progress", "name")  # of connections that have an opening
 
 _ONE_U16, _ONE_U32, _ONE_U64 = ((0, (1 << bits) - 1) for bits in (16, 32, 64))
 
@@ -342,10 +343,10 @@ ATTRIBUTES: dict[str, Attribute] = {
     ),
     "domain": Attribute(
         DOMAIN,
-        "the peer's name, as DNS has told it the process or an ancestor of it",
+        "the peer's name, as DNS has told it the process or an ancestor of it, or else as the TLS client announces it",
         of_event=lambda facts: certain_name(facts.details),
-        events=("establish", "fail", "progress", "close"),
-        needs=("names",),
+        events=("establish", "fail", "progress", "close", "name"),
+        needs=("names", "sni"),
         json=("names",),
     ),
     "netns": _detail("netns", ID, "the inode number of the network namespace", _CONNECTIONS, _CONTEXT, varies=False),

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from netmon.decode.format import format_timestamp
-from netmon.peer_names import certain_name
+from netmon.peer_names import announced_name, certain_name
 from netmon.schemas.facts import (
     TCP,
     Connection,
@@ -40,6 +40,7 @@ _TYPES = {
     "fail": ["connection"],
     "existing": ["connection", "info"],
     "progress": ["connection", "info"],
+    "name": ["connection", "info"],
     "summary": ["connection", "info"],
 }
 _ACTIONS = {
@@ -49,6 +50,7 @@ _ACTIONS = {
     "fail": "connection-failed",
     "existing": "connection-existing",
     "progress": "connection-progress",
+    "name": "connection-named",
     "summary": "connections-aggregated",
     "lost": "events-lost",
 }
@@ -147,6 +149,8 @@ def _add_connection(event: Event, context: Context, document: dict[str, Any], ow
     document["source"], document["destination"] = _end(connection.source), _end(connection.destination)
     if name := certain_name(details):
         document["destination"]["domain"] = name
+    if name := announced_name(details):
+        document["tls"] = {"client": {"server_name": name}}
     if "bytes_sent" in details:
         _add_bytes(document, connection, details["bytes_sent"], details["bytes_received"])
     mapped = ("reason", "errno", "duration_us", "bytes_sent", "bytes_received")

@@ -35,7 +35,15 @@ INFORMATIONAL, LOW, MEDIUM = 1, 2, 3
 SUCCESS, FAILURE = 1, 2
 INBOUND, OUTBOUND, LOCAL = 1, 2, 4
 
-_ACTIVITIES = {"establish": OPEN, "accept": OPEN, "existing": OTHER, "progress": TRAFFIC, "summary": TRAFFIC}
+_ACTIVITIES = {
+    "establish": OPEN,
+    "accept": OPEN,
+    "existing": OTHER,
+    "progress": TRAFFIC,
+    "name": OTHER,
+    "summary": TRAFFIC,
+}
+_OTHER_NAMES = {"existing": "Existing", "name": "Named"}
 _DIRECTIONS = {"ingress": INBOUND, "egress": OUTBOUND}
 # Keys of a process that have an attribute in OCSF.
 _MAPPED = frozenset(
@@ -76,7 +84,7 @@ def to_ocsf(event: Event, line: str, context: Context) -> dict[str, Any]:
         _add_summary(event, context, document, unmapped)
     else:
         details = event["network_event"]
-        name = "Existing" if kind == "existing" else ""
+        name = _OTHER_NAMES.get(kind, "")
         document |= _classified(NETWORK_ACTIVITY, _activity(kind, details), NETWORK, name)
         _add_connection(event, context, document, unmapped)
     process = _process(event["process"], context)

@@ -45,6 +45,14 @@ class Connections:
         """Let an opening's row wait for the connection's end."""
         self._waiting[cookie] = self._now() + PATIENCE, row
 
+    def rename(self, cookie: int, peer: str) -> bool:
+        """Call a connection's peer by another name in its row, if that still waits; return whether it does."""
+        if cookie not in self._waiting:
+            return False
+        since, row = self._waiting[cookie]
+        self._waiting[cookie] = since, row._replace(peer=peer)
+        return True
+
     def ended(self, cookie: int) -> tuple[Opening, Row | None]:
         """Forget a connection; return what was remembered, and its row if that still waits."""
         _, row = self._waiting.pop(cookie, (0.0, None))

@@ -9,7 +9,7 @@ from typing import Any
 from netmon.decode.format import EVENT_TYPES
 from netmon.layout import RecordType
 from netmon.losses import describe_losses
-from netmon.peer_names import CERTAIN
+from netmon.peer_names import CERTAIN, announced_name
 from netmon.terminal.cells import shorten
 from netmon.terminal.row import IN, MAX_NAME, MAX_USER, OUT, UNKNOWN, Row
 from netmon.terminal.style import GREEN, RED, YELLOW
@@ -18,11 +18,11 @@ from netmon.text import escape_for_terminal
 
 Json = Mapping[str, Any]
 
-ESTABLISH, ACCEPT, CLOSE, FAIL, EXISTING, PROGRESS = (
-    EVENT_TYPES[RecordType[name]] for name in ("ESTABLISH", "ACCEPT", "CLOSE", "FAIL", "EXISTING", "PROGRESS")
+ESTABLISH, ACCEPT, CLOSE, FAIL, EXISTING, PROGRESS, NAME = (
+    EVENT_TYPES[RecordType[name]] for name in ("ESTABLISH", "ACCEPT", "CLOSE", "FAIL", "EXISTING", "PROGRESS", "NAME")
 )
 ARROWS = {"egress": OUT, "ingress": IN}
-_ARROW_OF_TYPE = {ESTABLISH: OUT, FAIL: OUT, ACCEPT: IN}
+_ARROW_OF_TYPE = {ESTABLISH: OUT, FAIL: OUT, NAME: OUT, ACCEPT: IN}
 _BAD_ENDINGS = ("reset", "timeout")
 MAX_PEER_NAME = 48  # cells
 INFERRED = "~"
@@ -167,6 +167,11 @@ def progressed(network: Json) -> tuple[str, str]:
     sent, received = (size(round(network[f"interval_bytes_{way}"] * per_second)) for way in ("sent", "received"))
     age = f" {duration(network['duration_us'])}" if "duration_us" in network else ""
     return f"open >{sent}/s <{received}/s{age}", ""
+
+
+def announced(network: Json) -> tuple[str, str]:
+    """Return what the line of a connection says whose client has announced a name, and its style."""
+    return f"announced {shorten(announced_name(network) or UNKNOWN, MAX_PEER_NAME)}", ""
 
 
 def traffic(counts: Json) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from netmon.terminal import describe
 from netmon.terminal.cells import shorten
 from netmon.terminal.connections import Connections, Opening
-from netmon.terminal.describe import CLOSE, EXISTING, FAIL, PROGRESS, Describer, Json, local_time
+from netmon.terminal.describe import CLOSE, EXISTING, FAIL, NAME, PROGRESS, Describer, Json, local_time
 from netmon.terminal.row import IN, Row
 from netmon.terminal.totals import Totals
 from netmon.terminal.view import Event, loss_line
@@ -100,6 +100,8 @@ class LineView:
             return self._close_rows(event, network)
         if network["type"] == PROGRESS:
             return self._progress_rows(event, network)
+        if network["type"] == NAME:
+            return self._name_rows(event, network)
         arrow = describe.arrow_of(network, "")
         if network["type"] == FAIL:
             row = self._describer.row(event, arrow, *describe.failed(network))
@@ -119,6 +121,11 @@ class LineView:
         opening, waiting = self._connections.looked_up(network["cookie"])
         row = self._describer.row(event, opening.arrow, *describe.progressed(network))
         return [waiting, row] if waiting else [row]
+
+    def _name_rows(self, event: Event, network: Json) -> list[Row]:
+        """Return the row of a name; none if a row waits that can show the name."""
+        row = self._describer.row(event, describe.arrow_of(network, ""), *describe.announced(network))
+        return [] if self._connections.rename(network["cookie"], row.peer) else [row]
 
     def _close_rows(self, event: Event, network: Json) -> list[Row]:
         opening, waiting = self._connections.ended(network["cookie"])

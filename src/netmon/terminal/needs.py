@@ -15,7 +15,7 @@ _OF_CONNECTIONS = {
     **dict.fromkeys(("segments_retransmitted", "rtt_us"), "statistics or progress"),
     **dict.fromkeys(("interval_us", "interval_bytes_sent", "interval_bytes_received", "sampled"), "progress"),
     **dict.fromkeys(("netns", "ifindex", "mark"), "context"),
-    "names": "names",
+    "names": "names or sni",
     "closed_by": "statistics",
     "direction": "existing",
     "state": "existing and statistics",

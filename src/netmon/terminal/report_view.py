@@ -10,7 +10,7 @@ from typing import Any
 from netmon.decode.format import format_json
 from netmon.terminal import describe
 from netmon.terminal.cells import pad
-from netmon.terminal.describe import ARROWS, CLOSE, FAIL, PROGRESS, Json, endpoint, local_time, serving
+from netmon.terminal.describe import ARROWS, CLOSE, FAIL, NAME, PROGRESS, Json, endpoint, local_time, serving
 from netmon.terminal.row import IN, OUT
 from netmon.terminal.units import size
 from netmon.terminal.view import Event
@@ -90,6 +90,8 @@ class ReportView:
         entry.last = event["timestamp"]
         if key in self._entries and len(entry.names) < MOST_NAMES and (name := describe.name_of(network)):
             entry.names[name] = None
+        if network["type"] == NAME:
+            return
         if network["type"] == CLOSE:
             entry.sent += network.get("bytes_sent", 0)
             entry.received += network.get("bytes_received", 0)

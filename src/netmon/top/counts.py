@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from netmon.terminal.describe import CLOSE, EXISTING, FAIL, PROGRESS, arrow_of
+from netmon.terminal.describe import CLOSE, EXISTING, FAIL, NAME, PROGRESS, arrow_of
 from netmon.terminal.row import IN, UNKNOWN
 
 Json = Mapping[str, Any]
@@ -212,6 +212,8 @@ class Top:
 
     def _add(self, event: Json, network: Json) -> None:
         kind, cookie = network["type"], network["cookie"]
+        if kind == NAME:
+            return
         if kind in (CLOSE, PROGRESS):
             connection = self._connections.get(cookie)
             if connection is None:

@@ -25,6 +25,7 @@ FIELD_SETS = (
     *("@timestamp", "ecs", "event", "host", "network", "source", "destination", "process", "container", "error"),
     *("rule", "message", "tags", "orchestrator"),
 )
+FIELDS = ("tls.client.server_name",)  # single ones of other sets
 # The namespaces of OpenTelemetry's attributes that netmon uses.
 NAMESPACES = (
     *("client", "container", "error", "host", "k8s", "log", "network", "os", "process", "security_rule", "server"),
@@ -65,7 +66,7 @@ def make_ecs(repository: str) -> dict[str, Any]:
             "values": [value["name"] for value in field.get("allowed_values", ())] or field.get("expected_values", []),
         }
         for name, field in flat.items()
-        if name.split(".")[0] in FIELD_SETS
+        if name.split(".")[0] in FIELD_SETS or name in FIELDS
     }
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from netmon import Config
 from netmon.cli.expectation import Expectation
-from netmon.cli.learn import _TimedSignals
+from netmon.cli.learn import _TimedSignals, learn_view
 from netmon.cli.main import main
 from netmon.cli.supervisor import _code_of
 from netmon.losses import Losses
@@ -144,6 +145,16 @@ def test_a_run_marks_what_it_reports(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert expectation.code(Losses()) == 3
     expectation.report(Losses())
     assert f"netmon: {expected}: {expectation.drift.count:,} connections not expected" in capsys.readouterr().err
+
+
+def test_a_run_is_learned(tmp_path: Path) -> None:
+    """With the flags of `netmon learn`."""
+    path = tmp_path / "expected.yaml"
+    output = Output("file", os.open(path, os.O_WRONLY | os.O_CREAT))
+    run_on([output], lambda filler: filler.send(1 + EVENTS), command="learn", make_view=learn_view)
+    config = Config.from_yaml(str(path))
+    assert config.egress.enabled and config.ingress.enabled
+    assert [*(config.egress.rules or ()), *(config.ingress.rules or ())]
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def run_on(
     act: Callable[[Filler], None],
     stop: bool = True,
     arguments: Sequence[str] = (),
+    command: str = "run",
     **further: Any,
 ) -> None:
     """Run the command; once it is attached, act in another thread, and then stop the command by SIGTERM."""
@@ -97,7 +98,7 @@ def run_on(
     thread = threading.Thread(target=wait_and_act)
     thread.start()
     try:
-        options = make_parser(["run"]).parse_args(["run", "--any-kernel", "--no-confine", *arguments])
+        options = make_parser([command]).parse_args([command, "--any-kernel", "--no-confine", *arguments])
         run_with(outputs, options, signals, open_filler, **further)
     finally:
         thread.join()

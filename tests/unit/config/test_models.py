@@ -210,7 +210,7 @@ def test_an_event_that_cannot_happen_is_refused(event: str, needed: str) -> None
     ("event", "problem"),
     [
         ("closes", "'closes' is no event; did you mean close?"),
-        ("x", "'x' is no event; they are establish, accept, close, fail, existing, progress"),
+        ("x", "'x' is no event; they are establish, accept, close, fail, existing, progress, name"),
         (4, "4 must be text; put it in quotes"),
     ],
 )

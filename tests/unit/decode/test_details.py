@@ -80,7 +80,7 @@ def test_any_record_has_its_details(processes: tuple[bytes, ...], records: list[
 
 
 def test_keys_have_the_order_of_the_model() -> None:
-    assert set(DETAILS) == set(EVENT_TYPES)
+    assert set(DETAILS) == {*EVENT_TYPES} - {RecordType.NAME}  # whose details the parser of hellos makes
     for keys in DETAILS.values():
         names = [key.name for key in (*keys, *CONTEXT)]
         assert names == sorted(names, key=EVERY_KEY.index)

@@ -15,7 +15,7 @@ from netmon.losses import EVENT_REASONS, OTHERS, TOP, Losses
 @pytest.mark.parametrize("outputs", [{}, {"file": 7}])
 @pytest.mark.parametrize("offenders", [{}, {"/user.slice": 3, "uid 1000": 2}])
 def test_json_is_the_models_own_json(offenders: dict[str, int], outputs: dict[str, int], blind_ms: int) -> None:
-    losses = Losses(1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, blind_ms, offenders, outputs)
+    losses = Losses(1, 20, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, blind_ms, offenders, outputs)
     report = LossReport(losses, "2025-11-23T00:00:02.000Z")
     model = LostEvents(
         lost_events=LostCounts(

@@ -19,12 +19,18 @@ def test_what_a_reload_cannot_change_is_named_by_its_keys() -> None:
             {
                 "egress": ON,
                 "process_filter": {"descendants": [1]},
-                "report": {"outcome": True, "parent": True, "names": True},
+                "report": {"outcome": True, "parent": True, "names": True, "sni": True},
             },
             {
                 "ingress": ON,
                 "process_filter": {"pid": [1]},
-                "report": {**dict.fromkeys(OPTIONS, True), "outcome": False, "names": False, "events": ["close"]},
+                "report": {
+                    **dict.fromkeys(OPTIONS, True),
+                    "outcome": False,
+                    "names": False,
+                    "sni": False,
+                    "events": ["close"],
+                },
             },
         )
     )

@@ -205,28 +205,25 @@ def test_a_kill_and_a_restart_with_a_spool(
             served.put(at, at + 200)
             at += 200
         if round_ % 2:
-
-            def progressed(half: int = at // 2) -> bool:
-                return len(collector.cookies) > half
-
-            wait_until(progressed, "some progress")
+            progress = len(collector.cookies) + 1000
+            wait_until(lambda enough=progress: len(collector.cookies) > enough, "some progress")  # type: ignore[misc]
         one.end(signal.SIGKILL)
         wait_until(lambda: served.server.readers == 0, "its end")
         served.put(at, at + 50)  # nobody is there
         at += 50
-    last = start(collector.url, *arguments)
+    start(collector.url, *arguments)
     wait_until(lambda: served.server.readers == 1, "the last reader")
     served.put(at, at + 1)
 
     def missed() -> int:
-        reports = [record for record in list(collector.records) if "netmon.lost_events.outputs" in record]
-        unique = {record["log.record.uid"]: record for record in reports}.values()  # what was sent twice counts once
+        unique = {
+            record["log.record.uid"]: record for record in list(collector.reports)
+        }.values()  # what was sent twice counts once
         return sum(record["netmon.lost_events.outputs"].get(NOT_CONNECTED, 0) for record in unique)
 
     wait_until(lambda: len({*collector.cookies}) + missed() >= at + 1, "all events")
     assert len({*collector.cookies}) + missed() == at + 1
     assert missed() >= 4 * 50
-    assert "0 bytes wait" not in last.end()
 
 
 def test_a_stop_and_a_start_of_the_collector_with_a_spool(

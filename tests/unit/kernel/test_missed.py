@@ -9,7 +9,9 @@ from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
     DESTROY,
+    DONE,
     EHASH,
+    FINISH_CONNECT,
     LOCKED_CLOSE,
     MPTCP_CLOSE,
     MPTCP_CONNECT,
@@ -84,6 +86,7 @@ def test_openings_at_changes_of_state() -> None:
     skips: dict[Program, int] = {SET_STATE: 3, SET_STATE_BACKUP: 2}
     assert missed(skips) == 0
     assert missed(skips, outcome=True) == 4
+    assert missed({SET_STATE: 3, FINISH_CONNECT: 1, DONE: 1}, outcome=True) == 4
 
 
 def test_a_close_is_missed_when_the_program_that_reports_it_is_skipped() -> None:

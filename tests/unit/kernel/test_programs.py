@@ -14,8 +14,10 @@ from netmon.kernel.programs import (
     ACCEPT,
     CLOSE,
     CONNECT_BACKUPS,
+    DONE,
     EHASH,
     EXEC,
+    FINISH_CONNECT,
     FORK,
     GRAFT,
     LOCKED_CLOSE,
@@ -24,6 +26,8 @@ from netmon.kernel.programs import (
     MPTCP_LOCKED_CLOSE,
     PROGRAMS,
     SET_STATE,
+    SET_STATE_BACKUP,
+    STATE_BACKUPS,
     UDP6_RECEIVE,
     UDP_RECEIVE,
     V4_CONNECT,
@@ -189,6 +193,22 @@ def test_backups_see_the_connections_of_ipv6_where_it_is_a_module() -> None:
     assert V6_CONNECT not in programs
     without_ipv6 = module._replace(functions=module.functions - {V6_CHECK.hook})
     assert not {*CONNECT_BACKUPS} & {*hook_programs(Watched(), without_ipv6)}
+
+
+def test_the_backup_of_state_changes_is_the_one_that_runs_least() -> None:
+    """Not where a task may be preempted inside of the main program, nor where the kernel lacks its functions."""
+
+    def backups(report: Report, features: Features) -> set[Program]:
+        return {*hook_programs(Watched(report=report), features)} & {*STATE_BACKUPS}
+
+    unpreempted = EVERYTHING._replace(preemptible=False)
+    assert backups(Report(outcome=True), unpreempted) == {FINISH_CONNECT, DONE}
+    assert backups(Report(existing=True), unpreempted) == {FINISH_CONNECT, DONE}
+    assert backups(Report(statistics=True), unpreempted) == {DONE}
+    assert backups(Report(outcome=True), EVERYTHING) == {SET_STATE_BACKUP}
+    without = unpreempted._replace(functions=unpreempted.functions - {DONE.hook})
+    assert backups(Report(outcome=True), without) == {SET_STATE_BACKUP}
+    assert not backups(Report(), unpreempted)
 
 
 def test_closes_are_reported_under_the_lock_where_bytes_are_counted() -> None:

@@ -13,13 +13,22 @@ import pytest
 from netmon.decode.decoder import Decoder
 from netmon.errors import DecodeError
 from netmon.filters.compiled import NameRules
-from netmon.layout import Direction, RecordType
+from netmon.layout import Direction, Family, RecordType
 from netmon.names import naming
 from netmon.names.cache import NameCache
 from netmon.names.naming import Naming
 from tests.support.decoders import FixedClock, make_table
+from tests.support.hellos import ENCRYPTED_HELLO, extension, hello
 from tests.support.name_server import ANSWERED, TO_QUESTION, TRUNCATED, TYPE_A, address_record, answer, wire_name
-from tests.support.records import answer_record, batch_of, detailed_event, ipv4_event, process_record, progress_event
+from tests.support.records import (
+    answer_record,
+    batch_of,
+    detailed_event,
+    hello_record,
+    ipv4_event,
+    process_record,
+    progress_event,
+)
 
 PEER = "192.0.2.1"  # of ipv4_event(), at 2.0 s; answer_record() is of 1.9 s
 
@@ -105,9 +114,10 @@ def test_a_record_that_is_too_short_is_an_error(record: bytes) -> None:
         list(decoder.events(batch_of([record])))
 
 
-def test_without_the_option_an_answer_is_no_record() -> None:
-    with pytest.raises(DecodeError, match="unknown record: type 9"):
-        list(Decoder(FixedClock(), make_table()).events(batch_of([told("a.example")])))
+@pytest.mark.parametrize("record", [told("a.example"), hello_record(hello("a.example"))])
+def test_without_the_options_an_answer_and_a_hello_are_no_records(record: bytes) -> None:
+    with pytest.raises(DecodeError, match=f"unknown record: type {record[0]}"):
+        list(Decoder(FixedClock(), make_table()).events(batch_of([process_record(), record])))
 
 
 def test_names_are_imported_for_the_option_alone() -> None:
@@ -181,3 +191,120 @@ def test_open_connections_keep_their_verdicts_through_a_reload() -> None:
     names.filter_by(None)
     events = decoder.events(batch_of([detailed_event(**NAMELESS), detailed_event(**NAMED), ipv4_event(cookie=3)]))
     assert [event.network_event.cookie for event in events] == [1, 3]
+
+
+HELLO = hello("b.example")
+ANNOUNCED = {"name": "b.example", "source": "sni", "scope": "connection"}
+
+
+def test_an_announced_name_is_an_event_and_stays_until_the_close() -> None:
+    events = events_of(process_record(), ipv4_event(), hello_record(HELLO), progress_event(), detailed_event())
+    kinds = [event["type"].removeprefix("TcpConnection") for event in events]
+    assert kinds == ["Establish", "Name", "Progress", "Close"]
+    assert [event.get("names") for event in events] == [None, [ANNOUNCED], [ANNOUNCED], [ANNOUNCED]]
+    opening, named = events[:2]
+    assert {key: named[key] for key in opening} == {**opening, "type": "TcpConnectionName"}
+
+
+def test_an_announced_name_of_ipv6_has_its_addresses() -> None:
+    peer = b"\x20\x01\x0d\xb8" + bytes(11) + b"\2"
+    (event,) = events_of(process_record(), hello_record(HELLO, family=Family.IPV6, saddr=peer, daddr=peer))
+    assert (event["saddr"], event["daddr"]) == ("2001:db8::2",) * 2
+
+
+def test_an_encrypted_hello_is_said() -> None:
+    record = hello_record(hello("b.example", more=extension(ENCRYPTED_HELLO, b"")))
+    (event,) = events_of(process_record(), record)
+    assert event["names"] == [{**ANNOUNCED, "ech": True}]
+
+
+def test_a_hello_may_come_in_pieces() -> None:
+    pieces = [
+        hello_record(HELLO[:9], left=len(HELLO) - 9),
+        hello_record(HELLO[:5], left=len(HELLO) - 5, cookie=100),
+        hello_record(HELLO[9:20], is_first=0, left=len(HELLO) - 20),
+        hello_record(HELLO[20:], is_first=0),
+        hello_record(HELLO[5:], is_first=0, cookie=100),
+    ]
+    assert [event["cookie"] for event in events_of(process_record(), *pieces)] == [99, 100]
+
+
+def test_a_piece_whose_beginning_is_not_known_says_nothing() -> None:
+    assert events_of(process_record(), hello_record(HELLO[9:], is_first=0)) == []
+
+
+def test_hellos_of_which_too_many_are_waited_for_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "HELLO_LIMIT", 1)
+    decoder, names = make_naming_decoder()
+    pieces = [hello_record(HELLO[:9], left=1, cookie=cookie) for cookie in range(3)]
+    assert list(decoder.events(batch_of([process_record(), *pieces, hello_record(b"\x16\3\1\0\0")]))) == []
+    assert (names.hellos, names.unused_hellos) == (4, 3)
+
+
+@pytest.mark.parametrize("changes", [{"process_id": 0, "sport": 0}, {}])
+def test_a_hello_before_the_opening_is_reported_after_it(changes: dict[str, int]) -> None:
+    """With TCP fast open it comes with what opens the connection, before a process is known."""
+    early = hello_record(HELLO, is_early=1, **changes)
+    events = events_of(process_record(), early, ipv4_event(), detailed_event())
+    assert [event["type"].removeprefix("TcpConnection") for event in events] == ["Establish", "Name", "Close"]
+    assert events[1]["sport"] == events[0]["sport"]
+    assert [event.get("names") for event in events] == [None, [ANNOUNCED], [ANNOUNCED]]
+
+
+@pytest.mark.parametrize(
+    ("told_names", "expected"),
+    [
+        (["a.example"], ["a.example process", "b.example connection"]),
+        (["b.example", "a.example"], ["b.example process", "a.example process", "b.example connection"]),
+    ],
+)
+def test_what_the_process_was_told_comes_before_what_it_announces(told_names: list[str], expected: list[str]) -> None:
+    answers = [told(name, time_ns=1_800_000_000 + at) for at, name in enumerate(told_names)]
+    events = events_of(process_record(), *answers, ipv4_event(), hello_record(HELLO))
+    assert [f"{name['name']} {name['scope']}" for name in events[1]["names"]] == expected
+
+
+def test_what_is_announced_comes_before_guesses() -> None:
+    answers = [told("a.example", pid=9, origin_netns=5), hello_record(HELLO)]
+    events = events_of(process_record(origin_netns=5), answers[0], ipv4_event(), answers[1])
+    assert [name["scope"] for name in events[1]["names"]] == ["connection", "netns"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "kinds"),
+    [
+        (NameRules(("b.example",)), ["Name", "Close"]),
+        (NameRules(("b.example",), deny=True), ["Establish"]),
+        (NameRules(("c.example",)), []),
+        (NameRules(("a.example",)), ["Establish", "Name", "Close"]),
+        (None, ["Establish", "Name", "Close"]),
+    ],
+)
+def test_a_connection_is_judged_again_when_a_name_is_announced(rules: NameRules | None, kinds: list[str]) -> None:
+    records = [ipv4_event(), hello_record(HELLO), detailed_event()]
+    decoder, names = make_naming_decoder()
+    names.filter_by(rules)
+    events = [*decoder.events(batch_of([process_record(), told("a.example"), *records]))]
+    assert [event.network_event.type.removeprefix("TcpConnection") for event in events] == kinds
+
+
+def test_a_name_alone_brings_back_nothing_once_there_is_no_filter() -> None:
+    decoder, names = make_naming_decoder()
+    names.filter_by(ALLOWED)
+    assert not list(decoder.events(batch_of([process_record(), ipv4_event(**NAMELESS)])))
+    names.filter_by(None)
+    assert not list(decoder.events(batch_of([hello_record(HELLO, **NAMELESS), detailed_event(**NAMELESS)])))
+
+
+def test_where_names_are_no_events_the_close_has_them() -> None:
+    names = Naming(reports_names=False)
+    decoder = Decoder(FixedClock(), make_table(naming=names), names)
+    events = decoder.events(batch_of([process_record(), ipv4_event(), hello_record(HELLO), detailed_event()]))
+    assert [event.network_event.names is not None for event in events] == [False, True]
+
+
+@pytest.mark.parametrize("record", [hello_record(HELLO)[:60], hello_record(HELLO)[:-1]])
+def test_a_record_of_a_hello_that_is_too_short_is_an_error(record: bytes) -> None:
+    decoder, _ = make_naming_decoder()
+    with pytest.raises(DecodeError):
+        list(decoder.events(batch_of([record])))

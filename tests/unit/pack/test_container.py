@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from netmon.cli.main import make_parser
+from netmon.cli.status import status
 from netmon.config import Config
 from pack.paths import ROOT
 
@@ -45,9 +46,15 @@ def test_the_manifests_fit_each_other(manifests: dict[str, dict[str, Any]]) -> N
     spec = manifests["DaemonSet"]["spec"]
     assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
     (container,) = spec["template"]["spec"]["containers"]
-    (volume,) = spec["template"]["spec"]["volumes"]
-    (mount,) = container["volumeMounts"]
-    assert mount["name"] == volume["name"]
+    volume, *_ = volumes = spec["template"]["spec"]["volumes"]
+    mount, control = container["volumeMounts"]
+    assert [mount["name"], control["name"]] == [one["name"] for one in volumes]
+    (variable,) = container["env"]
+    assert (variable["name"], variable["value"].rpartition("/")[0]) == ("NETMON_CONTROL", control["mountPath"])
+    for probe in ("livenessProbe", "readinessProbe"):
+        program, *arguments = container[probe]["exec"]["command"]
+        assert program == "/netmon"
+        assert vars(make_parser(arguments).parse_args(arguments))["command"] is status
     assert volume["configMap"]["name"] == manifests["ConfigMap"]["metadata"]["name"]
     namespaces = {manifests[kind]["metadata"]["namespace"] for kind in ("ConfigMap", "DaemonSet")}
     assert namespaces == {manifests["Namespace"]["metadata"]["name"]}

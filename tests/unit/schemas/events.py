@@ -78,6 +78,7 @@ LINES: dict[str, str] = {
     "fail without errno": connection_line("Fail", 5, reason="killed"),
     "existing": connection_line("Existing", 6, direction="ingress", state="close_wait", idle_ms=3, **CONTEXT),
     "progress": connection_line("Progress", 2, **PROGRESS),
+    "name": connection_line("Name", 2, names=[{"name": "a.example", "source": "sni", "scope": "connection"}]),
     "close": connection_line("Close", 1, by=RICH, **STATISTICS),
     "close of accepted": _with_roles(connection_line("Close", 2, by=RICH, **{**STATISTICS, "closed_by": "reset"})),
     "close of unknown": connection_line("Close", 99),

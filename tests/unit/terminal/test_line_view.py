@@ -65,6 +65,7 @@ def everything(**changes: Any) -> list[str]:
         "Fail": {"reason": "refused", "errno": "ECONNREFUSED"},
         "Existing": {"direction": "ingress"},
         "Progress": PROGRESS,
+        "Name": {"names": [{"name": "a.example", "source": "sni", "scope": "connection"}]},
     }
     kinds = [kind.removeprefix("TcpConnection") for kind in get_args(ConnectionEventType)]
     events = [connection_line(kind, cookie, by=by, **details.get(kind, {})) for cookie, kind in enumerate(kinds)]
@@ -90,6 +91,20 @@ def test_an_open_connection_says_how_much_it_carries_in_a_second(view: LineView)
     assert view.lines([connection_line("Close", **STATISTICS)]) == [
         "15:42:39 curl[153]      root    -> 192.0.2.10:443     ok >137B <853k 91ms\n"
     ]
+
+
+def test_an_announced_name_goes_into_the_line_that_waits(view: LineView) -> None:
+    names = [{"name": "a.example", "source": "sni", "scope": "connection"}]
+    assert view.lines([connection_line("Establish"), connection_line("Name", names=names)]) == []
+    (line,) = view.lines([connection_line("Close", names=names, **STATISTICS)])
+    assert "-> a.example (192.0.2.10):443" in line
+
+
+def test_an_announced_name_has_a_line_once_the_opening_has_one() -> None:
+    view = LineView(user_name, each=True)
+    names = [{"name": "a.example", "source": "sni", "scope": "connection"}]
+    _, line = view.lines([connection_line("Establish"), connection_line("Name", names=names)])
+    assert line.endswith("announced a.example\n")
 
 
 def test_an_open_connection_of_unknown_age_has_none(view: LineView) -> None:
