@@ -53,7 +53,9 @@ class KernelRules:
 
     def __init__(self, bpf: BpfObject) -> None:
         self.maps = FilterMaps(bpf, rules=True)
-        bpf.set_initial_value(".rodata.load_config", LOAD_CONFIG.pack(*LoadConfig(**{**NO_CONFIG, "rules": 1})))
+        bpf.set_initial_value(
+            ".rodata.load_config", LOAD_CONFIG.pack(*LoadConfig(**{**NO_CONFIG, "filters": 1, "rules": 1}))
+        )
         bpf.load()
         self._settings = bpf.data(".data.settings")
         self._control = bpf.data(".data.control").cast("Q")
