@@ -50,7 +50,6 @@ SYSTEM_PACKAGES = {
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
     "qemu-system-arm": "/usr/bin/qemu-system-aarch64",
     "systemd": "/usr/bin/systemd-analyze",
-    "prometheus": "/usr/bin/promtool",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 

@@ -26,6 +26,7 @@ from netmon.control.metrics import MAX_LABEL, escaped, expose
 from netmon.errors import NetmonError
 from pack.paths import PROMETHEUS, ROOT
 from tests.support.controlled_run import run_controlled
+from tests.support.prometheus import program
 from tests.support.ring_filler import Filler
 from tests.support.waiting import DEADLINE, wait_until
 
@@ -76,7 +77,9 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def promtool(*arguments: str, given: str = "") -> str:
     """Return what Prometheus's own linter says, which must be nothing bad."""
-    done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, text=True, timeout=DEADLINE)
+    done = subprocess.run(
+        [program("promtool"), *arguments], input=given, capture_output=True, text=True, timeout=DEADLINE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -126,7 +129,7 @@ def test_a_real_prometheus_scrapes_them(tmp_path: Path) -> None:
             f"  - targets: ['127.0.0.1:{server.server_address[1]}']\n"
         )
         command = [
-            *("prometheus", "--config.file", str(tmp_path / "prometheus.yaml"), "--log.level", "warn"),
+            *(str(program("prometheus")), "--config.file", str(tmp_path / "prometheus.yaml"), "--log.level", "warn"),
             *("--storage.tsdb.path", str(tmp_path / "data"), "--web.listen-address", f"127.0.0.1:{port}"),
         ]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as prometheus:
