@@ -473,7 +473,7 @@ struct report_options {
 	__u8 progress; /* what open connections have carried is reported now and then */
 	__u8 existing_ingress; /* existing: accepted connections */
 	__u8 existing_egress; /* existing: connections that were connected */
-	__u8 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
+	__u16 unsent; /* events: those that are not sent, a bit each, 1 << enum record_type; 0: all are */
 	__u8 with_context; /* opener or context: detailed events are followed by struct event_context */
 	__u8 other_tasks; /* existing, parent or ancestors: tasks other than the current one are described */
 	__u8 snapshot; /* existing: the walk is the only program, and reports each process that holds a connection */

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netmon.decode.format import RECORDS_OF_PROCESSES
-from netmon.layout import RecordType, ReportOptions
+from netmon.layout import REPORT_OPTIONS, RecordType, ReportOptions
 from netmon.monitor import Monitor
 from netmon.report import EVENTS, OPTIONS, Report
 
@@ -68,3 +68,11 @@ def test_names_need_the_openings(events: tuple[str, ...] | None, names_nothing: 
     """A close has the names of its opening: nobody would know them without it."""
     assert Report(names=True, events=events).names_nothing == names_nothing
     assert not Report(events=events).names_nothing
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_each_choice_of_events_fits_in_the_load_options(event: str) -> None:
+    unsent = sum(1 << RecordType[other.upper()] for other in EVENTS if other != event)
+    values = dict.fromkeys(ReportOptions._fields, 0) | {"unsent": unsent}
+    packed = REPORT_OPTIONS.pack(*ReportOptions(**values))
+    assert ReportOptions._make(REPORT_OPTIONS.unpack(packed)).unsent == unsent
