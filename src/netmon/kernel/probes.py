@@ -173,10 +173,11 @@ class Probes:
         def attach(map_name: str) -> Link:
             return self._object.attach_to_map(OPEN_WALK.name, map_name)
 
-        # The overflow takes a while even if it is empty. With existing, all connections are there.
-        iterators = {attach("connection_overflow"): lambda: bool(self._overflowed[0])}
-        if not self._watched.report.existing:
-            iterators[attach("connection_table")] = lambda: True
+        # The overflow takes a while even if it is empty. With existing, connections are there until the walk has ended.
+        iterators = {
+            attach("connection_overflow"): lambda: bool(self._overflowed[0]),
+            attach("connection_table"): lambda: True,
+        }
         return OpenWalk(iterators, self._allow_walk)
 
     def _follow(self) -> None:
