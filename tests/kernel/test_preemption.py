@@ -92,7 +92,7 @@ def run_beside(processes: int, *flags: str) -> tuple[int, Ended]:
         ended = netmon.stop()
     count = sum(cookie in cookies for cookie in cookies_of(ended.events))
     print(f"{count} of {EVENTS} events; {ended.stderr.splitlines()[-1]}")
-    assert counts_of(ended.stderr)[0] > 2 * EVENTS  # most are of the busy processes
+    assert counts_of(ended.stderr)[0] > 1.5 * EVENTS  # many are of the busy processes
     return count, ended
 
 
