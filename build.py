@@ -50,6 +50,7 @@ SYSTEM_PACKAGES = {
     "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
     "qemu-system-arm": "/usr/bin/qemu-system-aarch64",
     "systemd": "/usr/bin/systemd-analyze",
+    "tmux": "/usr/bin/tmux",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from netmon.cli.main import main
 from tests.support.screen import Terminal
 from tests.support.scripted_source import scripted
+from tests.support.waiting import DEADLINE, wait_until
 from tests.unit.recording.test_replay import ALL, scene
 
 SLOW = ("textual", "rich", "pydantic")
@@ -129,6 +131,37 @@ def test_the_view_on_a_terminal(view: Callable[..., Terminal], columns: int, row
     terminal.press("q")
     assert terminal.ended() == 0
     terminal.shows("events, 1 lost")  # on the screen that was there before
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Runs tmux's commands, on a server of its own without anybody's configuration, and returns what they write."""
+
+    def run(*arguments: str | Path) -> str:
+        command = ["tmux", "-f", "/dev/null", "-S", str(tmp_path / "tmux"), *map(str, arguments)]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE).stdout
+
+    yield run
+    run("kill-server")
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 50)])
+def test_the_view_in_tmux(recording: Path, tmux: Callable[..., str], columns: int, rows: int) -> None:
+    tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "-e", "LC_ALL=C.UTF-8", "sh")
+    tmux("set-option", "-g", "status", "off")
+    tmux("send-keys", shlex.join([sys.executable, "-m", "netmon", "top", "--replay", str(recording)]), "Enter")
+
+    def lines() -> list[str]:
+        return tmux("capture-pane", "-p").splitlines()
+
+    wait_until(lambda: any("curl[4242]" in line for line in lines()), "the view")
+    wait_until(lambda: any("Details" in line and "Quit" in line for line in lines()), "the keys")
+    assert lines()[0].startswith(" 1 process  2 tree  3 peer  4 port  5 container")
+    tmux("send-keys", "3")
+    wait_until(lambda: any("192.0.2.1" in line for line in lines()), "peers")
+    tmux("send-keys", "q")
+    wait_until(lambda: any("events, 1 lost" in line for line in lines()), "the screen that was there before")
+    assert not any("Quit" in line for line in lines())
 
 
 def test_a_signal_ends_the_view_and_restores_the_terminal(view: Callable[..., Terminal]) -> None:
