@@ -26,9 +26,9 @@ from netmon.control.metrics import MAX_LABEL, escaped, expose
 from netmon.errors import NetmonError
 from pack.paths import PROMETHEUS, ROOT
 from tests.support.controlled_run import run_controlled
-from tests.support.prometheus import program
 from tests.support.ring_filler import Filler
 from tests.support.waiting import DEADLINE, wait_until
+from tests.unit.control.prometheus import program
 
 RULES = PROMETHEUS / "netmon.rules.yaml"
 DASHBOARD = PROMETHEUS / "netmon-dashboard.json"
