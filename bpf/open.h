@@ -261,8 +261,8 @@ static __always_inline int report_v4_connect(struct sock *sk, struct sockaddr *a
 		return 0;
 	if (ret)
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV4, SLOT_TCP_V4_CONNECT);
-	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4, SLOT_TCP_V4_CONNECT,
-			   PROGRAM_MAIN);
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV4,
+			   SLOT_TCP_V4_CONNECT, PROGRAM_MAIN);
 }
 
 /* On return from tcp_v6_connect(). An IPv4-mapped connection was reported by report_v4_connect(). */
@@ -274,8 +274,8 @@ static __always_inline int report_v6_connect(struct sock *sk, struct sockaddr *a
 		return report_failed_connect(sk, address, length, -ret, FAMILY_IPV6, SLOT_TCP_V6_CONNECT);
 	if (is_ipv4_mapped(&sk->__sk_common.skc_v6_daddr))
 		return 0;
-	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6, SLOT_TCP_V6_CONNECT,
-			   PROGRAM_MAIN);
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, FAMILY_IPV6,
+			   SLOT_TCP_V6_CONNECT, PROGRAM_MAIN);
 }
 
 /*
@@ -299,7 +299,8 @@ static __always_inline int report_connecting(struct sock *sk, enum slot slot)
 		if (!connecting || connecting->__sk_common.skc_state != TCP_SYN_SENT)
 			return 0;
 	}
-	return report_open(connecting, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), slot, PROGRAM_BACKUP);
+	return report_open(connecting, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH,
+			   family_of(sk), slot, PROGRAM_BACKUP);
 }
 
 /*
@@ -398,7 +399,8 @@ static __always_inline int report_mptcp_connect(struct sock *sk, struct sockaddr
 
 	if (ret)
 		return report_failed_connect(sk, address, length, -ret, family, SLOT_MPTCP_CONNECT);
-	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk), SLOT_MPTCP_CONNECT, PROGRAM_MAIN);
+	return report_open(sk, sk, bpf_get_current_task_btf(), DIRECTION_EGRESS, RECORD_ESTABLISH, family_of(sk),
+			   SLOT_MPTCP_CONNECT, PROGRAM_MAIN);
 }
 
 /*

@@ -6,13 +6,13 @@ import argparse
 import os
 import signal
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from netmon.cli import EXIT_FAILED, EXIT_OK
-from netmon.cli.console import describe, say
+from netmon.cli.console import say
 from netmon.cli.flags import FORWARD_USER, add_forward_flags, flag_error
 from netmon.errors import NetmonError, shown
 
@@ -50,6 +50,7 @@ def forward(options: argparse.Namespace) -> int:
     import encodings.idna  # noqa: F401
 
     from netmon.cli.confine import confine_forwarder
+    from netmon.cli.session import notifier
     from netmon.forward.forwarder import UNDELIVERED, Forwarder
     from netmon.forward.http import Collector
     from netmon.forward.otlp import Encoder
@@ -69,7 +70,7 @@ def forward(options: argparse.Namespace) -> int:
         timeout=options.timeout or _timeout_of(os.environ),
     )
     encoder = Encoder(read_host(), _resource_of(options), compress=compression == "gzip")
-    notify = _notifier()
+    notify = notifier()
     reads = [path for path in (options.headers_file, *tls) if path]
     if options.confine:
         finish = confine_forwarder(
@@ -116,18 +117,6 @@ class _Signals:
         for ending in (signal.SIGINT, signal.SIGTERM):
             signal.signal(ending, signal.SIG_DFL)
         self.stopped = True
-
-
-def _notifier() -> Callable[[str], None]:
-    """Return a function that sends a state to the service manager, if there is one. Raises NetmonError."""
-    if not os.environ.get("NOTIFY_SOCKET"):
-        return lambda _state: None
-    from netmon.cli.sd_notify import ServiceManager
-
-    try:
-        return ServiceManager(os.environ).notify
-    except OSError as error:
-        raise NetmonError(f"NOTIFY_SOCKET: {describe(error)}") from error
 
 
 def _keep_rights(_directory: int | None) -> None:

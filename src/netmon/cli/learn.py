@@ -96,7 +96,7 @@ def learn_view(watched: Watched, **options: Any) -> LearnView:
     """Return the view that learns. watched: what is watched."""
     from netmon.learn.view import LearnView
 
-    return LearnView([name for name in DIRECTIONS if getattr(watched, name)], **options)
+    return LearnView(watched.directions, **options)
 
 
 def _learn_from(options: argparse.Namespace) -> int:

@@ -118,7 +118,7 @@ def read_recorded(path: str) -> Recorded:
     monitor = Monitor.replay(path)
     assert monitor.recording is not None
     watched = monitor.recording.filters.watched
-    return Recorded(_events_of(monitor), tuple(name for name in ("ingress", "egress") if getattr(watched, name)))
+    return Recorded(_events_of(monitor), watched.directions)
 
 
 def _events_of(monitor: Monitor) -> Iterator[dict[str, Any]]:

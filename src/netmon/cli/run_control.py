@@ -112,7 +112,7 @@ class RunControl:
             "problems": [problem for problem in (monitor.blind, monitor.inexact, monitor.record_problem) if problem],
             "configuration": self._configuration(),
             "reports": {
-                "directions": [name for name in ("ingress", "egress") if getattr(watched, name)],
+                "directions": list(watched.directions),
                 "options": {name: value for name, value in watched.report._asdict().items() if value},
             },
             "events": counters.connection_events + counters.summaries,

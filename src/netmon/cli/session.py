@@ -171,7 +171,7 @@ class Session:
         self._reading: Future[tuple[Callable[[], None], str]] | None = None
         self._say_late_at: float | None = None
         self._managed = bool(os.environ.get("NOTIFY_SOCKET"))
-        self._notify = _notifier()
+        self._notify = notifier()
         signals.bind(monitor)
 
     def run(
@@ -325,8 +325,8 @@ def _begin(work: Callable[[], T]) -> Future[T]:
     return result
 
 
-def _notifier() -> Callable[[str], None]:
-    """Return a function that sends a state to the service manager (sd_notify(3)), if there is one."""
+def notifier() -> Callable[[str], None]:
+    """Return a function that sends a state to the service manager, if there is one. Raises NetmonError."""
     if not os.environ.get("NOTIFY_SOCKET"):
         return lambda _state: None
     from netmon.cli.sd_notify import ServiceManager  # slow to import

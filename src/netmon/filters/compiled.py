@@ -38,6 +38,11 @@ class Watched(NamedTuple):
     snapshot: bool = False  # only what is open now is reported: nothing is attached
 
     @property
+    def directions(self) -> tuple[str, ...]:
+        """The names of those that are watched."""
+        return tuple(name for name in ("ingress", "egress") if getattr(self, name))
+
+    @property
     def follows_forks(self) -> bool:
         """Whether a program follows the forks of processes."""
         return bool(self.trees) and not self.snapshot

@@ -23,9 +23,8 @@ from netmon.losses import Losses
 from netmon.outputs.base import reports_in, start_without_signals
 from netmon.outputs.server import LOST_HERE, events_in
 
-BATCH_LIMIT = (
-    1 << 20
-)  # bytes of JSON lines: some 2,000 events. A collector takes 20 MiB in a request, if not told otherwise
+# Bytes of JSON lines: some 2,000 events. A collector takes 20 MiB in a request, if not told otherwise.
+BATCH_LIMIT = 1 << 20
 LINGER = 1.0  # seconds that a batch waits for others
 FIRST_DELAY, MAX_DELAY = 1.0, 30.0  # seconds before a batch is sent again: they double
 RECONNECT_DELAY = 1.0  # seconds

@@ -120,8 +120,7 @@ class RuledEvents:
             rules = unpack_rules(packed)
         except ValueError as error:
             raise NetmonError(f"the process that reads the configuration has answered nonsense: {error}") from None
-        directions = tuple(name for name in ("ingress", "egress") if getattr(watched, name))
-        self.judge = Judge(rules, directions)
+        self.judge = Judge(rules, watched.directions)
         self._kept_values = lru_cache(maxsize=PROCESSES_KEPT)(self._find_values)
         names_workload = any(
             "workload" in ATTRIBUTES[key].needs for rule in rules.rules for key in keys_in(rule.condition)
