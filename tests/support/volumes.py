@@ -100,18 +100,24 @@ def sizes() -> dict[str, tuple[float, float]]:
     return found
 
 
+def rows() -> dict[str, list[float]]:
+    """Return the numbers of docs/fleet.md's table by format: bytes, with gzip, GB a day at each rate."""
+    found = {}
+    for name, (plain, compressed) in sizes().items():
+        kept = compressed if name == "otlp" else plain
+        days = [rate * EVENTS_PER_CONNECTION * SECONDS_PER_DAY * kept / 1e9 for rate in RATES]
+        found[name] = [plain, compressed, *days]
+    return found
+
+
 def table() -> str:
     """Return the table of docs/fleet.md: it is rounded, so that small changes leave it."""
     head = [
         "| format | bytes | with gzip | GB a day at 1 connection/s | 100/s | 1,000/s |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    rows = []
-    for name, (plain, compressed) in sizes().items():
-        kept = compressed if name == "otlp" else plain
-        days = [_round(rate * EVENTS_PER_CONNECTION * SECONDS_PER_DAY * kept / 1e9) for rate in RATES]
-        rows.append(f"| `{name}` | {_round(plain)} | {_round(compressed)} | {' | '.join(days)} |")
-    return "\n".join([*head, *rows])
+    lines = [f"| `{name}` | {' | '.join(map(_round, numbers))} |" for name, numbers in rows().items()]
+    return "\n".join([*head, *lines])
 
 
 def _round(value: float) -> str:
